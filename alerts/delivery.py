@@ -33,7 +33,7 @@ receiver's people while the incident still matters, and a duplicate is better th
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Receipt:
+class Delivered:
     """The receiver took the message. ``status`` is None without HTTP."""
 
     status: int | None = None
@@ -83,17 +83,17 @@ class Channel(Protocol):
     log; many threads may call it.
     """
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt: ...
+    def deliver(self, alert: Alert, message_id: str) -> Delivered: ...
 
 
 @runtime_checkable
-class Together(Protocol):
+class GroupedChannel(Protocol):
     """A channel that can report several incidents in one message.
 
     The laws of :class:`Channel` hold; the first of ``alerts`` is the most urgent.
     """
 
-    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt: ...
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered: ...
 
 
 @runtime_checkable
@@ -110,7 +110,7 @@ class Refreshing(Protocol):
     def refresh(self, messages: Sequence[tuple[Alert, str]]) -> None: ...
 
 
-def receipt(reply: Reply, *, target: str, now: float) -> Receipt:
+def receipt(reply: Reply, *, target: str, now: float) -> Delivered:
     """Turn an HTTP answer into a receipt, or raise the error that the outbox needs.
 
     Parameters
@@ -126,7 +126,7 @@ def receipt(reply: Reply, *, target: str, now: float) -> Receipt:
         For any status that is not 2xx.
     """
     if HTTPStatus.OK <= reply.status < HTTPStatus.MULTIPLE_CHOICES:
-        return Receipt(status=reply.status)
+        return Delivered(status=reply.status)
     raise DeliveryFailed(
         f"{target} answered {reply.status}{_phrase(reply.status)}",
         permanent=reply.status in REFUSED_FOR_GOOD,

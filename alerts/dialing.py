@@ -52,7 +52,7 @@ class Broken(OutgoingError):  # noqa: N818 - named as the outcome it reports
     """The connection broke or the answer was invalid; the request may have been handled."""
 
 
-class Deadline:
+class DialDeadline:
     """A moment on the monotonic clock by which all work must end."""
 
     def __init__(self, seconds: float) -> None:
@@ -95,7 +95,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         *,
         allowed: tuple[Network, ...],
         resolver: Resolver,
-        deadline: Deadline,
+        deadline: DialDeadline,
         connect_timeout: float,
     ) -> None:
         self._allowed = allowed
@@ -132,7 +132,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         return addresses
 
     def _dial(self, host: str, addresses: Sequence[str], port: int) -> DeadlineStream:
-        until = Deadline(min(self._deadline.left(), self._connect_timeout))
+        until = DialDeadline(min(self._deadline.left(), self._connect_timeout))
         last: OSError | None = None
         for tried, address in enumerate(addresses):
             # Equal shares, so that one dead address cannot use up the time.
@@ -152,7 +152,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
 class DeadlineStream(httpcore2.NetworkStream):
     """A socket whose operations all end by the request's deadline."""
 
-    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+    def __init__(self, connection: socket.socket, deadline: DialDeadline) -> None:
         self._socket = connection
         self._deadline = deadline
 

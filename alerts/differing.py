@@ -7,8 +7,8 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
-from alerts.message import ActionLine, Alert, Done, ScoreLine, Turn, Update, leading
-from alerts.types import Blame, Severity, Status, Verdict
+from alerts.message import ActionLine, Alert, Done, ScoreLine, Update, UpdatedFact, leading
+from alerts.types import Blame, Severity, Status, VerdictKind
 from alerts.updating import KEPT, Fact, Gist
 from alerts.words import plain_words
 
@@ -30,13 +30,13 @@ UNTOLD: Final = MappingProxyType(
 )
 """The assumed earlier value of a fact that people were not told."""
 URGENCY: Final = MappingProxyType(
-    {Verdict.CRITICAL: Severity.PAGE, Verdict.DRIFTING: Severity.TICKET}
+    {VerdictKind.CRITICAL: Severity.PAGE, VerdictKind.DRIFTING: Severity.TICKET}
 )
 
 
 def gist(
     *,
-    verdict: Verdict,
+    verdict: VerdictKind,
     blame: Blame,
     scores: Sequence[ScoreLine],
     action: ActionLine | None = None,
@@ -80,7 +80,7 @@ def update_between(told: Alert, now: Alert) -> Update | None:
     """
     was, known = _gist_of(told), _gist_of(now)
     turns = {
-        fact: Turn(was=was[fact] or UNTOLD[fact], now=said)
+        fact: UpdatedFact(was=was[fact] or UNTOLD[fact], now=said)
         for fact, said in known.items()
         if said and said != was[fact] and not (now.together and fact is Fact.SEVERITY)
     }
@@ -117,7 +117,7 @@ def _gist_of(alert: Alert) -> Gist:
     return gist(verdict=alert.verdict, blame=alert.blame, scores=alert.scores, action=alert.action)
 
 
-def _sentence(turns: Mapping[Fact, Turn]) -> str:
+def _sentence(turns: Mapping[Fact, UpdatedFact]) -> str:
     parts = (
         f"{FACT_WORDS[fact]} was: {turn.was}, now: {turn.now}"
         for fact, turn in sorted(turns.items(), key=lambda one: list(FACT_WORDS).index(one[0]))

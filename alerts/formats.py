@@ -41,19 +41,19 @@ NOT_ENDED = "0001-01-01T00:00:00Z"
 """How Alertmanager writes the end of an alert that has none."""
 
 
-class Body(StrEnum):
+class WebhookBody(StrEnum):
     """A body format a webhook can be configured for."""
 
     DRIFTLINE = "driftline"
     ALERTMANAGER = "alertmanager"
 
 
-def body_of(alert: Alert, form: Body) -> bytes:
+def body_of(alert: Alert, form: WebhookBody) -> bytes:
     """Render an alert in the configured format; under 20 kB."""
     match form:
-        case Body.DRIFTLINE:
+        case WebhookBody.DRIFTLINE:
             return driftline_body(alert)
-        case Body.ALERTMANAGER:
+        case WebhookBody.ALERTMANAGER:
             return alertmanager_body(alert)
         case _:
             assert_never(form)

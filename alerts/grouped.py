@@ -20,7 +20,7 @@ from alerts.formats import (
     LARGEST_BODY,
     LONGEST_EXAMPLE,
     SCHEMA,
-    Body,
+    WebhookBody,
     alertmanager_entry,
     body_of,
     fitting,
@@ -36,7 +36,7 @@ LARGEST_LIST: Final = 12_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class IncidentLine:
     """One incident in a list; the fields are those of its own alert."""
 
     id: str
@@ -59,7 +59,7 @@ class Line:
 class Listed:
     """The lines that fit, and the number of incidents left out."""
 
-    lines: tuple[Line, ...]
+    lines: tuple[IncidentLine, ...]
     left_out: int
 
     @property
@@ -68,14 +68,14 @@ class Listed:
         return len(self.lines) + self.left_out
 
 
-def group_body_of(alerts: Sequence[Alert], form: Body) -> bytes:
+def group_body_of(alerts: Sequence[Alert], form: WebhookBody) -> bytes:
     """Render a group in a webhook's format, under 20 kB; a single alert is not grouped."""
     if len(alerts) == 1:
         return body_of(alerts[0], form)
     match form:
-        case Body.DRIFTLINE:
+        case WebhookBody.DRIFTLINE:
             return fitting(alerts[0], partial(_driftline, listed=listed(alerts)))
-        case Body.ALERTMANAGER:
+        case WebhookBody.ALERTMANAGER:
             return _alertmanager(alerts)
         case _:
             assert_never(form)
@@ -83,7 +83,7 @@ def group_body_of(alerts: Sequence[Alert], form: Body) -> bytes:
 
 def listed(alerts: Sequence[Alert]) -> Listed:
     """Return lines for as many alerts as fit, in order."""
-    lines: list[Line] = []
+    lines: list[IncidentLine] = []
     size = 0
     for alert in alerts[:MOST_LISTED]:
         line = _line(alert)
@@ -106,11 +106,11 @@ def counted(alerts: Sequence[Alert]) -> str:
     return ", ".join([*open_ones, *over])
 
 
-def _line(alert: Alert) -> Line:
+def _line(alert: Alert) -> IncidentLine:
     summary = alert.summary
     if len(summary) > LONGEST_EXAMPLE:
         summary = f"{summary[: LONGEST_EXAMPLE - 1]}…"
-    return Line(
+    return IncidentLine(
         id=alert.id,
         number=alert.number,
         kind=alert.kind,
@@ -143,7 +143,7 @@ def _driftline(lead: Alert, *, truncated: bool, listed: Listed) -> bytes:
 
 
 def _alertmanager(alerts: Sequence[Alert]) -> bytes:
-    body = msgspec.json.decode(body_of(alerts[0], Body.ALERTMANAGER))
+    body = msgspec.json.decode(body_of(alerts[0], WebhookBody.ALERTMANAGER))
     common = _common([labels_of(alert) for alert in alerts])
     firing = any(alert.firing for alert in alerts)
     group = {name: common[name] for name in ("owner", "blame") if name in common}

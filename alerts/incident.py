@@ -32,13 +32,13 @@ from typing import assert_never
 import msgspec
 
 from alerts import updating
-from alerts.types import Count, Kind, Moment, Severity, Status, Verdict
+from alerts.types import Count, Kind, Moment, Severity, Status, VerdictKind
 
 LONGEST_DEDUP_KEY = 255
 """PagerDuty's limit, the smallest among the receivers."""
 
 
-class Phase(StrEnum):
+class IncidentPhase(StrEnum):
     """An incident's phase."""
 
     OK = "ok"
@@ -155,7 +155,7 @@ class IncidentState:
         The member of an open fleet incident with the strongest evidence.
     """
 
-    phase: Phase = Phase.OK
+    phase: IncidentPhase = IncidentPhase.OK
     number: Count = 0
     told: Severity | None = None
     since: Moment | None = None
@@ -248,18 +248,20 @@ def step(
         case Observed():
             return _observe(state, event, now=now, rule=rule)
         case Acknowledged(by=by, lasts=lasts):
-            if state.phase is Phase.OK:
+            if state.phase is IncidentPhase.OK:
                 return state, ()
             return replace(state, ack=Ack(by=by, until=now + lasts)), ()
         case Closed(why=why):
-            if state.phase is Phase.OK:
+            if state.phase is IncidentPhase.OK:
                 return replace(state, recovered_at=None), ()
             return _end(state, now=now, closing=why)
         case _:
             assert_never(event)
 
 
-def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[Kind, Condition]:
+def conditions(
+    verdict: VerdictKind, *, silence: Severity | None = None
+) -> Mapping[Kind, Condition]:
     """Read one evaluation as an observation for each kind of incident.
 
     Parameters
@@ -276,11 +278,11 @@ def conditions(verdict: Verdict, *, silence: Severity | None = None) -> Mapping[
     return {
         Kind.DRIFT: _drift_condition(verdict, silent=silence is not None),
         Kind.NO_DATA: _silence_condition(verdict, silence),
-        Kind.ERROR: Condition.TICKET if verdict is Verdict.ERROR else Condition.CLEAR,
+        Kind.ERROR: Condition.TICKET if verdict is VerdictKind.ERROR else Condition.CLEAR,
     }
 
 
-def blindness(verdict: Verdict, *, known: bool, blind: bool) -> Condition:
+def blindness(verdict: VerdictKind, *, known: bool, blind: bool) -> Condition:
     """Read the coverage of requests as a condition, at most a ticket.
 
     ``known`` is true if this evaluation counted coverage at all. A failed evaluation may not have
@@ -288,28 +290,30 @@ def blindness(verdict: Verdict, *, known: bool, blind: bool) -> Condition:
     """
     if blind:
         return Condition.TICKET
-    return Condition.CLEAR if known and verdict is not Verdict.ERROR else Condition.UNKNOWN
+    return Condition.CLEAR if known and verdict is not VerdictKind.ERROR else Condition.UNKNOWN
 
 
-def _drift_condition(verdict: Verdict, *, silent: bool) -> Condition:
+def _drift_condition(verdict: VerdictKind, *, silent: bool) -> Condition:
     match verdict:
-        case Verdict.CRITICAL:
+        case VerdictKind.CRITICAL:
             return Condition.PAGE
-        case Verdict.DRIFTING:
+        case VerdictKind.DRIFTING:
             return Condition.TICKET
-        case Verdict.STABLE:
+        case VerdictKind.STABLE:
             return Condition.UNKNOWN if silent else Condition.CLEAR
-        case Verdict.LEARNING | Verdict.BLIND | Verdict.INSUFFICIENT | Verdict.ERROR:
+        case (
+            VerdictKind.LEARNING | VerdictKind.BLIND | VerdictKind.INSUFFICIENT | VerdictKind.ERROR
+        ):
             return Condition.UNKNOWN
         case _:
             assert_never(verdict)
 
 
-def _silence_condition(verdict: Verdict, silence: Severity | None) -> Condition:
+def _silence_condition(verdict: VerdictKind, silence: Severity | None) -> Condition:
     if silence is not None:
         return Condition(silence.value)
     # A failed evaluation may not have been able to read the records at all.
-    return Condition.UNKNOWN if verdict is Verdict.ERROR else Condition.CLEAR
+    return Condition.UNKNOWN if verdict is VerdictKind.ERROR else Condition.CLEAR
 
 
 def _observe(
@@ -339,7 +343,7 @@ def _breach(
     unseen = bool(state.found) and found != state.found
     firing = replace(
         state,
-        phase=Phase.FIRING,
+        phase=IncidentPhase.FIRING,
         clears=0,
         found=found,
         ack=None if unseen else state.ack,
@@ -352,7 +356,7 @@ def _breach(
     why = updating.decide(firing.known, now=now, window=rule.window)
     if seen.gist is None or why not in updating.TELLING:
         return firing, ()
-    taken = None if why is updating.Why.RISEN else firing.ack
+    taken = None if why is updating.UpdateReason.RISEN else firing.ack
     updated = replace(firing, ack=taken, known=updating.said(firing.known))
     return updated, (_go_on(updated, Status.UPDATED, state.told, state.since, now),)
 
@@ -369,7 +373,7 @@ def _open(
     again = state.recovered_at is not None and now - state.recovered_at <= rule.reopen_within
     number = state.number if again else state.number + 1
     opened = IncidentState(
-        phase=Phase.FIRING,
+        phase=IncidentPhase.FIRING,
         number=number,
         told=severity,
         since=now,
@@ -381,11 +385,11 @@ def _open(
 
 
 def _clear(state: IncidentState, *, now: datetime, rule: Rule) -> tuple[IncidentState, Effects]:
-    if state.phase is Phase.OK:
+    if state.phase is IncidentPhase.OK:
         return state, ()
     clears = state.clears + 1
     if clears < rule.clears_to_recover:
-        return replace(state, phase=Phase.RECOVERING, clears=clears), ()
+        return replace(state, phase=IncidentPhase.RECOVERING, clears=clears), ()
     return _end(state, now=now)
 
 

@@ -28,7 +28,7 @@ KEYS: Final = (*NAMES, *WORDS, "labels")
 Values = frozenset[str]
 
 
-class Facts(Protocol):
+class Matchable(Protocol):
     """The facts to match: an :class:`alerts.message.Alert`, or an incident as it stands."""
 
     @property
@@ -62,7 +62,7 @@ class Matcher:
     blame: Values | None = None
     labels: Mapping[str, Values] = field(default_factory=dict)
 
-    def accepts(self, facts: Facts) -> bool:
+    def accepts(self, facts: Matchable) -> bool:
         """True if every condition holds; a missing owner or label satisfies none."""
         named = ((getattr(self, key), getattr(facts, key)) for key in (*NAMES, *WORDS))
         return all(wanted is None or fact in wanted for wanted, fact in named) and all(

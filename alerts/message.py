@@ -16,7 +16,7 @@ from enum import StrEnum
 import msgspec
 
 from alerts.incident import Closing
-from alerts.types import Blame, Count, Kind, Moment, Reason, Severity, Status, Verdict
+from alerts.types import Blame, Count, Kind, Moment, Reason, Severity, Status, VerdictKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ class ActionLine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class NearbyChange:
     """A change declared near the onset: a deploy, an engine upgrade.
 
     ``kind`` is a word of the service (``engine``, ``base`` …). ``ended_at`` is None while the
@@ -229,7 +229,7 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
+class UpdatedFact:
     """One fact as it was last told, and as it is known now."""
 
     was: str
@@ -245,10 +245,10 @@ class Update:
     """
 
     text: str
-    severity: Turn | None = None
-    blame: Turn | None = None
-    finding: Turn | None = None
-    action: Turn | None = None
+    severity: UpdatedFact | None = None
+    blame: UpdatedFact | None = None
+    finding: UpdatedFact | None = None
+    action: UpdatedFact | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +315,7 @@ class Alert:
     version: str
     status: Status
     severity: Severity
-    verdict: Verdict
+    verdict: VerdictKind
     blame: Blame = Blame.UNKNOWN
     cause: str = ""
     known_as: Blame | None = None
@@ -335,7 +335,7 @@ class Alert:
     together: Together | None = None
     retraining: Retraining | None = None
     action: ActionLine | None = None
-    changes: tuple[Change, ...] = ()
+    changes: tuple[NearbyChange, ...] = ()
     links: Links = field(default_factory=Links)
     owner: str | None = None
     tier: str = "standard"

@@ -22,7 +22,7 @@ from alerts.dialing import (
     Blocked,
     Broken,
     ConnectFailed,
-    Deadline,
+    DialDeadline,
     GuardedBackend,
     OutgoingError,
     Resolver,
@@ -205,7 +205,7 @@ class OutgoingClient:
         return GuardedBackend(
             allowed=self._allowed,
             resolver=self._resolver,
-            deadline=Deadline(self._policy.timeout if timeout is None else timeout),
+            deadline=DialDeadline(self._policy.timeout if timeout is None else timeout),
             connect_timeout=self._policy.connect_timeout,
         )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class MessageRate:
     """The messages per second on average, and at most at once after a pause."""
 
     per_second: float
@@ -28,7 +28,7 @@ class Bucket:
     1
     """
 
-    def __init__(self, pace: Pace, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pace: MessageRate, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._pace = pace
         self._clock = clock
         self._tokens = float(pace.burst)

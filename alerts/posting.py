@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from alerts.delivery import DeliveryFailed, Receipt, receipt
+from alerts.delivery import Delivered, DeliveryFailed, receipt
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
 
 
@@ -16,7 +16,7 @@ def post_json(
     timeout: float,
     now: float,
     headers: Mapping[str, str] | None = None,
-) -> Receipt:
+) -> Delivered:
     """Post JSON and wait for the receiver's answer.
 
     Parameters

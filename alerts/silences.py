@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from alerts.matching import Facts, Matcher
+from alerts.matching import Matchable, Matcher
 
 LONGEST: Final = timedelta(days=90)
 LONGEST_COMMENT: Final = 500
@@ -61,7 +61,7 @@ def check(
         raise SilenceRefused(f"say why, in at most {LONGEST_COMMENT} characters")
 
 
-def silencing(silences: Iterable[Silence], facts: Facts, *, now: datetime) -> Silence | None:
+def silencing(silences: Iterable[Silence], facts: Matchable, *, now: datetime) -> Silence | None:
     """Return the silence that matches ``facts`` for longest; None if none does."""
     found = [one for one in silences if one.active(now) and one.matcher.accepts(facts)]
     return max(found, key=lambda one: (one.ends_at, one.id), default=None)

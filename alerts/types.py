@@ -1,8 +1,4 @@
-"""The closed sets of words in incidents and messages.
-
-``alerts`` does not import the service, so the words they share (verdict, blame) are repeated here;
-a test compares the two lists.
-"""
+"""The closed sets of words in incidents and messages; the service speaks by the same ones."""
 
 from __future__ import annotations
 
@@ -71,7 +67,7 @@ class Reason(StrEnum):
     """Repeated because the acknowledgement ended; sent only to receivers that were told of it."""
 
 
-class Verdict(StrEnum):
+class VerdictKind(StrEnum):
     """The service's verdict on an adapter version."""
 
     LEARNING = "learning"
@@ -98,4 +94,5 @@ class Sureness(StrEnum):
 
     CONFIRMED = "confirmed"
     LIKELY = "likely"
+    """The signals say so; no probe has confirmed it."""
     NOT_CONFIRMED = "not confirmed"

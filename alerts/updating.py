@@ -35,7 +35,7 @@ class Fact(StrEnum):
     """Driftline's or a person's action on traffic."""
 
 
-class Why(StrEnum):
+class UpdateReason(StrEnum):
     """Why an update is or is not told now."""
 
     NOTHING_NEW = "nothing_new"
@@ -45,7 +45,7 @@ class Why(StrEnum):
     ACTED = "traffic_was_moved_or_kept"
 
 
-TELLING: Final = frozenset({Why.HELD, Why.RISEN, Why.ACTED})
+TELLING: Final = frozenset({UpdateReason.HELD, UpdateReason.RISEN, UpdateReason.ACTED})
 
 
 Gist = Mapping[Fact, str]
@@ -109,15 +109,15 @@ def _seen(known: Known, found: str, now: datetime) -> Known:
     return replace(known, now=found, since=min(known.since, now) if same else now)
 
 
-def decide(known: tuple[Known, ...], *, now: datetime, window: timedelta) -> Why:
+def decide(known: tuple[Known, ...], *, now: datetime, window: timedelta) -> UpdateReason:
     """Decide whether to tell people the current facts, and why (:data:`TELLING`) or why not yet."""
     if any(one.risen for one in known):
-        return Why.RISEN
+        return UpdateReason.RISEN
     if any(one.done for one in known):
-        return Why.ACTED
+        return UpdateReason.ACTED
     if any(one.held(now=now, window=window) for one in known):
-        return Why.HELD
-    return Why.NOT_HELD if any(one.news for one in known) else Why.NOTHING_NEW
+        return UpdateReason.HELD
+    return UpdateReason.NOT_HELD if any(one.news for one in known) else UpdateReason.NOTHING_NEW
 
 
 def said(known: tuple[Known, ...]) -> tuple[Known, ...]:

@@ -26,7 +26,7 @@ from alerts.channels import open_channel
 from alerts.message import Alert
 from alerts.message import to_json as alert_to_json
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from alerts.types import Kind, Severity, Status, Verdict
+from alerts.types import Kind, Severity, Status, VerdictKind
 from benchmarks.row import Figure, Row, at_least, at_most
 from benchmarks.server import postgres
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
@@ -128,7 +128,7 @@ def _alert() -> Alert:
         version="v7",
         status=Status.STARTED,
         severity=Severity.PAGE,
-        verdict=Verdict.CRITICAL,
+        verdict=VerdictKind.CRITICAL,
         summary="support@v7: answers less certain since 11:10 UTC (± 20 min)",
         reason="page evidence 1.6 ≥ 0; effect +0.31 [0.25, 0.37] on 412 records since onset",
         at=at,

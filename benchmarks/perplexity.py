@@ -26,7 +26,7 @@ from benchmarks.row import Figure, Row, at_least, at_most
 from benchmarks.timing import interleaved
 from monitor.probes.local.asked import LocalModels
 from monitor.probes.local.folders import Fingerprints
-from monitor.probes.local.protocol import Adapter, Base, Open
+from monitor.probes.local.protocol import Base, HashedAdapter, OpenBase
 from monitor.probes.local.scoring import guesses
 
 SEED = 7
@@ -68,7 +68,7 @@ class Bench:
 
     def models(self) -> LocalModels:
         """What the worker of the local probe holds."""
-        opening = Open(
+        opening = OpenBase(
             model=str(self.base),
             dtype="auto",
             device="cpu",
@@ -122,7 +122,9 @@ def _one(bench: Bench) -> Row:
 
 def _many(bench: Bench) -> Row:
     ours, fingerprints = bench.models(), Fingerprints()
-    adapters = [Adapter(folder=str(one), weights=fingerprints.of(one)) for one in bench.adapters]
+    adapters = [
+        HashedAdapter(folder=str(one), weights=fingerprints.of(one)) for one in bench.adapters
+    ]
     # two sets in turn, as many loaded as one has: each call reads its adapters from disk
     turns = itertools.cycle((adapters[:ADAPTERS], adapters[ADAPTERS:]))
     spent = interleaved(
@@ -152,7 +154,7 @@ def _many(bench: Bench) -> Row:
 
 
 def _forward_and_head(
-    models: LocalModels, asked: Sequence[Base | Adapter], ids: Sequence[list[int]]
+    models: LocalModels, asked: Sequence[Base | HashedAdapter], ids: Sequence[list[int]]
 ) -> None:
     with torch.inference_mode():
         for one in asked:

@@ -14,7 +14,7 @@ SMALLEST_REFERENCE = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class MeasuredSignals:
     """A detector's signals, split by whether the baseline measured them often enough."""
 
     present: tuple[str, ...]
@@ -30,7 +30,7 @@ def columns(window: Window, signals: tuple[str, ...]) -> Floats:
     return table
 
 
-def measured(baseline: Window, signals: tuple[str, ...]) -> Measured:
+def measured(baseline: Window, signals: tuple[str, ...]) -> MeasuredSignals:
     """Split signals into those that the baseline covers and the others.
 
     Raises
@@ -51,4 +51,4 @@ def measured(baseline: Window, signals: tuple[str, ...]) -> Measured:
         if not counts[most]:
             raise SignalAbsent(signals=signals)
         raise ReferenceTooSmall(signal=most, needed=SMALLEST_REFERENCE, got=counts[most])
-    return Measured(present=present, absent=tuple(s for s in signals if s not in present))
+    return MeasuredSignals(present=present, absent=tuple(s for s in signals if s not in present))

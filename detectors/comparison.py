@@ -10,7 +10,7 @@ import scipy
 
 from detectors.null import Null
 from detectors.ranks import Placed, cliffs_delta, ks_distance, ks_p_value
-from detectors.scores import Side, as_units, location_column
+from detectors.scores import DriftSide, as_units, location_column
 from detectors.types import Effect, Floats
 
 _QUANTILES = (0.05, 0.5, 0.95)
@@ -34,7 +34,7 @@ class Comparison:
     """
 
     signal: str
-    side: Side
+    side: DriftSide
     n: int
     distance: float
     p_value: float
@@ -47,8 +47,8 @@ class Comparison:
     @property
     def worse(self) -> Effect:
         """The effect, oriented so that positive is worse; for two-sided signals, its size."""
-        fell = self.side in {Side.BOTH, Side.EITHER} and self.effect.value < 0.0
-        if not (fell or self.side is Side.DOWN):
+        fell = self.side in {DriftSide.BOTH, DriftSide.EITHER} and self.effect.value < 0.0
+        if not (fell or self.side is DriftSide.DOWN):
             return self.effect
         return Effect(
             value=-self.effect.value, lo=-self.effect.hi, hi=-self.effect.lo, n=self.effect.n
@@ -62,7 +62,7 @@ class Comparison:
 
 def compare_signal(
     signal: str,
-    side: Side,
+    side: DriftSide,
     *,
     ordered: Floats,
     values: Floats,

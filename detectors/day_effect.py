@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy
 
-from detectors.season import Coverage
+from detectors.season import SeasonCoverage
 from detectors.types import SECONDS_PER_DAY, Floats
 
 ASSUMED_SD: Final = 0.2
@@ -136,7 +136,7 @@ class Shown:
 
 
 def unknown_of(
-    shown: Shown, coverage: Coverage, effect: DayEffect, *, parts: Floats, rises: Floats
+    shown: Shown, coverage: SeasonCoverage, effect: DayEffect, *, parts: Floats, rises: Floats
 ) -> Unknown | None:
     """Return what a reference is too short to know; None if nothing is unknown or assumed.
 
@@ -162,7 +162,7 @@ def unknown_of(
 
 
 def _rhythm(
-    coverage: Coverage, hours: float, *, steady: npt.NDArray[np.bool_]
+    coverage: SeasonCoverage, hours: float, *, steady: npt.NDArray[np.bool_]
 ) -> tuple[Floats, Floats]:
     """Return how far seen and unseen hours may be from the reference's mean ``(K,)``."""
     part, amplitude = float(coverage.hours.mean()), np.sqrt(2.0) * hours
@@ -173,12 +173,12 @@ def _rhythm(
     )
 
 
-def covered_share(coverage: Coverage) -> float:
+def covered_share(coverage: SeasonCoverage) -> float:
     """Return the share of a week's hours that were seen."""
     return float(coverage.hours.mean() * coverage.weekdays.mean())
 
 
-def older(coverage: Coverage, *, scores: int) -> Floats:
+def older(coverage: SeasonCoverage, *, scores: int) -> Floats:
     """Return the unknown rhythm ``(4, K)`` of a reference by an older release, by its coverage.
 
     Two rows for seen times, then two for unseen ones. Such a reference did not store its length:

@@ -41,7 +41,7 @@ _FACTORS = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Step:
+class EvidenceStep:
     """The result of absorbing one window: the evidence to report, and the state to keep."""
 
     evidence: Mapping[Process, float]
@@ -52,7 +52,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Onset:
+class OnsetEstimate:
     """The most likely start of a drift: a start of window, and the starts nearly as likely.
 
     ``nats`` is the summed increment since ``at``; below about 3 the onset means nothing.
@@ -137,7 +137,7 @@ def advance(
     units: Mapping[Process, Units],
     *,
     budget: Budget,
-) -> Step:
+) -> EvidenceStep:
     """Absorb one window of new units.
 
     An empty window still adds its share of start weight, up to the alarm line: time alone never
@@ -164,7 +164,7 @@ def absorb(
     *,
     units: Mapping[Process, int],
     budget: Budget,
-) -> Step:
+) -> EvidenceStep:
     """Absorb known increments, as a replay at another budget does.
 
     A budget changes only the start weights: increments depend on units and reference alone.
@@ -178,7 +178,7 @@ def absorb(
     alarms = {p for p in units if evidence[p] >= 0.0}
     kept = {p: np.full_like(m, -np.inf) if p in alarms else m for p, m in grown.items()}
     counted = max(units.values(), default=0)
-    return Step(
+    return EvidenceStep(
         evidence=evidence,
         increments=grown_by,
         winner=_winner(null, grown, evidence),
@@ -192,7 +192,7 @@ def evidence_of(null: Null, log_m: Floats) -> float:
     return float((total - np.log(FRACTIONS.size)) / np.log(10.0))
 
 
-def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
+def onset(starts: Floats, history: Floats, column: int) -> OnsetEstimate | None:
     """Find the start that best explains a score's rise: maximum suffix sum of increments.
 
     Measured on known onsets: median error +.2 to .6 h at a check every 15 min.
@@ -218,7 +218,7 @@ def onset(starts: Floats, history: Floats, column: int) -> Onset | None:
     # the latest of equals, since an empty window before the drift is not part of it
     at = starts.size - 1 - int(np.argmax(best[::-1]))
     near = starts[best >= best[at] - ONSET_NATS]
-    return Onset(
+    return OnsetEstimate(
         at=float(starts[at]),
         earliest=float(near[0]),
         latest=float(near[-1]),
@@ -244,11 +244,11 @@ def _cuts(sizes: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDAr
     return np.repeat(np.cumsum(sizes) - sizes, blocks) + _FACTORS * within, firsts
 
 
-def _standing(null: Null, state: State, *, processes: tuple[Process, ...]) -> Step:
+def _standing(null: Null, state: State, *, processes: tuple[Process, ...]) -> EvidenceStep:
     log_m = {p: _log_m(state, p, null) for p in processes}
     evidence = {p: evidence_of(null, m) for p, m in log_m.items()}
     winner = _winner(null, log_m, evidence)
-    return Step(evidence=evidence, increments={}, winner=winner, state=state, refused=True)
+    return EvidenceStep(evidence=evidence, increments={}, winner=winner, state=state, refused=True)
 
 
 def _grown(null: Null, log_m: Floats, weight: float, *, by: Floats, units: int) -> Floats:

@@ -36,7 +36,7 @@ from detectors.null import FRACTIONS, BetTerms, Null, bet_terms
 from detectors.rank_reference import RankReference
 from detectors.ranks import mid_ranks
 from detectors.rate_detector import RateReference
-from detectors.scores import Kinds, Side, scores_named
+from detectors.scores import DriftSide, Kinds, scores_named
 from detectors.sensitivity import detectable_rise
 from detectors.types import (
     HORIZON_SECONDS,
@@ -218,7 +218,7 @@ def _log_sum(step: Floats, checks: float) -> Floats:
 
 def _rank_growth(reference: RankReference) -> Growth:
     ordered, grid = reference.ordered[0], quantiles(reference.ordered[0])
-    size = (-1.0 if reference.sides[0] is Side.DOWN else 1.0) * signal_sd(ordered)
+    size = (-1.0 if reference.sides[0] is DriftSide.DOWN else 1.0) * signal_sd(ordered)
     kinds = rank_reference.kinds_scored(reference)
     still = np.column_stack([mid_ranks(each, quantiles(each)) for each in reference.ordered])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from detectors.rank_detector import RankDetector, largest_worsening
-from detectors.scores import Side
+from detectors.scores import DriftSide
 
 HIGHER = "higher_is_better."
 LOWER = "lower_is_better."
@@ -36,7 +36,7 @@ class Directions:
 FEEDBACK = RankDetector(
     name="feedback",
     signals=(),
-    families={HIGHER: Side.DOWN, LOWER: Side.UP},
+    families={HIGHER: DriftSide.DOWN, LOWER: DriftSide.UP},
     shown=largest_worsening,
 )
 """Each named number beside the reference's numbers of that name; only worse is drift.

@@ -8,7 +8,7 @@ from typing import Final
 from detectors.axes import COUNT
 from detectors.comparison import Comparison
 from detectors.rank_detector import RankDetector, largest_worsening
-from detectors.scores import Side
+from detectors.scores import DriftSide
 
 SIMILARITY: Final = "similarity"
 TOPICS: Final = tuple(f"topic_{number}" for number in range(1, COUNT + 1))
@@ -32,7 +32,7 @@ def _unlike_training(compared: Sequence[Comparison]) -> dict[str, object]:
 INPUT_SIMILARITY = RankDetector(
     name="input_similarity",
     signals=(SIMILARITY, *TOPICS),
-    sides={SIMILARITY: Side.DOWN} | dict.fromkeys(TOPICS, Side.EITHER),
+    sides={SIMILARITY: DriftSide.DOWN} | dict.fromkeys(TOPICS, DriftSide.EITHER),
     lead=SIMILARITY,
     pages=False,
     shown=largest_worsening,

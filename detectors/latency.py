@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from detectors.rank_detector import RankDetector, largest_worsening
-from detectors.scores import Side
+from detectors.scores import DriftSide
 
 LATENCY = RankDetector(
     name="latency",
     signals=("latency_ms", "ttft_ms"),
-    sides={"latency_ms": Side.UP, "ttft_ms": Side.UP},
+    sides={"latency_ms": DriftSide.UP, "ttft_ms": DriftSide.UP},
     sizes={"latency_ms": ("n_tokens", "prompt_tokens"), "ttft_ms": ("prompt_tokens",)},
     shown=largest_worsening,
 )

@@ -13,7 +13,7 @@ import scipy
 from detectors.day_effect import Unknown, rounded
 from detectors.design_effect import design_effect, with_shifts
 from detectors.scores import Units
-from detectors.season import Coverage, covered, span_days
+from detectors.season import SeasonCoverage, covered, span_days
 from detectors.types import Floats, Process
 
 FRACTIONS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
@@ -102,7 +102,7 @@ def fit_null(
     )
 
 
-def marked(units: Units, null: Null, coverage: Coverage) -> Units:
+def marked(units: Units, null: Null, coverage: SeasonCoverage) -> Units:
     """Mark the units in hours and weekdays that the reference has not seen, if that matters."""
     if null.unknown is None:
         return units

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from detectors.axes import COUNT, Axes, coordinates, distance
 from detectors.rank_detector import RankDetector, largest_worsening
-from detectors.scores import Side
+from detectors.scores import DriftSide
 from detectors.types import Floats
 
 DISTANCE: Final = "answer_distance"
@@ -26,7 +26,7 @@ def place_answers(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
 OUTPUT_SIMILARITY = RankDetector(
     name="output_similarity",
     signals=ANSWERS,
-    sides={DISTANCE: Side.UP} | dict.fromkeys(ANSWERS[1:], Side.EITHER),
+    sides={DISTANCE: DriftSide.UP} | dict.fromkeys(ANSWERS[1:], DriftSide.EITHER),
     lead=DISTANCE,
     pages=False,
     shown=largest_worsening,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from detectors.day_effect import ASSUMED, DayEffect, Origin, Unknown, covered_share, older
 from detectors.errors import ReferenceUnreadable
 from detectors.null import Null, equal_weights
-from detectors.season import Coverage
+from detectors.season import SeasonCoverage
 from detectors.types import Floats
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -104,7 +104,7 @@ def unknown_arrays(null: Null) -> Arrays:
 def with_unknown(
     null: Null,
     arrays: Arrays,
-    coverage: Coverage,
+    coverage: SeasonCoverage,
     *,
     parts: Floats,
     rises: Callable[[], Floats],
@@ -133,14 +133,14 @@ def with_unknown(
     return replace(null, unknown=unknown)
 
 
-def coverage_arrays(coverage: Coverage) -> Arrays:
+def coverage_arrays(coverage: SeasonCoverage) -> Arrays:
     """Name a coverage's arrays for :func:`pack`."""
     return {"hours": coverage.hours, "weekdays": coverage.weekdays}
 
 
-def read_coverage(arrays: Arrays) -> Coverage:
+def read_coverage(arrays: Arrays) -> SeasonCoverage:
     """Build a coverage from what :func:`coverage_arrays` named."""
-    return Coverage(hours=arrays["hours"], weekdays=arrays["weekdays"])
+    return SeasonCoverage(hours=arrays["hours"], weekdays=arrays["weekdays"])
 
 
 def words(array: npt.NDArray[Any]) -> tuple[str, ...]:

@@ -13,9 +13,9 @@ import numpy as np
 from detectors import bins, rank_reference
 from detectors.comparison import Comparison, brief, compare_signal, described, surely_worse
 from detectors.day_effect import ASSUMED, DayEffect
-from detectors.evidence import Step, advance
+from detectors.evidence import EvidenceStep, advance
 from detectors.rank_reference import Placement, RankReference
-from detectors.scores import Side, Units
+from detectors.scores import DriftSide, Units
 from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Process, Score, State, Window
 
@@ -71,8 +71,8 @@ class RankDetector:
 
     name: str
     signals: tuple[str, ...]
-    sides: Mapping[str, Side] = field(default_factory=dict)
-    families: Mapping[str, Side] = field(default_factory=dict)
+    sides: Mapping[str, DriftSide] = field(default_factory=dict)
+    families: Mapping[str, DriftSide] = field(default_factory=dict)
     sizes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lead: str | None = None
     hard: bool = False
@@ -126,7 +126,7 @@ class RankDetector:
 
     def follow(
         self, reference: RankReference, window: Window, state: State, budget: Budget
-    ) -> Step:
+    ) -> EvidenceStep:
         """Absorb a window into the evidence only: :meth:`score` without the numbers for people."""
         placement = rank_reference.place(reference, window)
         units = self._units(reference, window, placement, budget)
@@ -180,7 +180,7 @@ class RankDetector:
         return found or measured
 
     def _describe(
-        self, reference: RankReference, compared: Sequence[Comparison], step: Step
+        self, reference: RankReference, compared: Sequence[Comparison], step: EvidenceStep
     ) -> dict[str, object]:
         return {
             "signals": {

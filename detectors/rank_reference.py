@@ -23,8 +23,8 @@ from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 from detectors.null import Null, fit_null, marked
 from detectors.ranks import mid_ranks
 from detectors.scores import (
+    DriftSide,
     Kinds,
-    Side,
     Units,
     are_indicators,
     as_units,
@@ -35,8 +35,8 @@ from detectors.scores import (
     subject_checks,
 )
 from detectors.season import (
-    Coverage,
     Season,
+    SeasonCoverage,
     fit_coverage,
     fit_season,
     remove_season,
@@ -64,12 +64,12 @@ class RankReference:
     """
 
     signals: tuple[str, ...]
-    sides: tuple[Side, ...]
+    sides: tuple[DriftSide, ...]
     absent: tuple[str, ...]
     lines: Lines
     ordered: tuple[Floats, ...]
     season: Season
-    coverage: Coverage
+    coverage: SeasonCoverage
     null: Null
     cuts: Floats
     counts: bins.Counts
@@ -88,7 +88,7 @@ def fit_ranks(
     baseline: Window,
     *,
     signals: tuple[str, ...],
-    sides: Mapping[str, Side],
+    sides: Mapping[str, DriftSide],
     sizes: Mapping[str, tuple[str, ...]],
     check_seconds: float,
     lead: str | None = None,
@@ -106,7 +106,7 @@ def fit_ranks(
         See :func:`detectors.columns.measured`.
     """
     found = measured(baseline, signals)
-    chosen = tuple(sides.get(signal, Side.BOTH) for signal in found.present)
+    chosen = tuple(sides.get(signal, DriftSide.BOTH) for signal in found.present)
     lines = fit_lines(baseline, {s: sizes[s] for s in found.present if s in sizes})
     raw = _raw(lines, found.present, baseline)
     season = fit_season(baseline.at, raw)
@@ -211,7 +211,7 @@ def _build(arrays: packing.Arrays) -> RankReference:
     parts = _parts(null, led=bool(np.ptp(null.weights) > 0.0))
     return RankReference(
         signals=signals,
-        sides=tuple(Side(word) for word in packing.words(arrays["sides"])),
+        sides=tuple(DriftSide(word) for word in packing.words(arrays["sides"])),
         absent=packing.words(arrays["absent"]),
         lines=load_lines(arrays),
         ordered=ordered,
@@ -227,7 +227,9 @@ def _raw(lines: Lines, signals: tuple[str, ...], window: Window) -> Floats:
     return relative(lines, window, signals, columns(window, signals))
 
 
-def _weights(signals: tuple[str, ...], sides: tuple[Side, ...], lead: str | None) -> Floats | None:
+def _weights(
+    signals: tuple[str, ...], sides: tuple[DriftSide, ...], lead: str | None
+) -> Floats | None:
     """Return the scores' capital: half for the lead, half for the others; None for equal parts."""
     if lead not in signals or len(signals) == 1:
         return None

@@ -16,10 +16,10 @@ from detectors import packing
 from detectors.columns import columns, measured
 from detectors.day_effect import ASSUMED, DayEffect, Shown, rate_rises, unknown_of
 from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
-from detectors.evidence import Step, advance
+from detectors.evidence import EvidenceStep, advance
 from detectors.null import Null, fit_null, marked
 from detectors.scores import Units, as_units, subject_checks
-from detectors.season import Coverage, fit_coverage, spans
+from detectors.season import SeasonCoverage, fit_coverage, spans
 from detectors.sensitivity import detectable_rise
 from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 
@@ -37,7 +37,7 @@ class RateReference:
 
     signals: tuple[str, ...]
     absent: tuple[str, ...]
-    coverage: Coverage
+    coverage: SeasonCoverage
     null: Null
 
 
@@ -260,7 +260,7 @@ def _wilson(rate: float, n: float) -> tuple[float, float]:
     return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
-def _describe(reference: RateReference, window: Window, step: Step) -> dict[str, object]:
+def _describe(reference: RateReference, window: Window, step: EvidenceStep) -> dict[str, object]:
     values = _rates(window, reference.signals)
     return {
         "signals": {

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from detectors.types import Floats
 
 
-class Side(StrEnum):
+class DriftSide(StrEnum):
     """The direction of a signal that counts as drift."""
 
     BOTH = "both"
@@ -48,10 +48,10 @@ RANK_SCORES: Mapping[str, Callable[[Floats], Floats]] = MappingProxyType(
     }
 )
 _SIDES = {
-    Side.BOTH: ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%"),
-    Side.DOWN: ("down", "low", "bottom5%", "bottom1%"),
-    Side.UP: ("up", "high", "top5%", "top1%"),
-    Side.EITHER: ("up", "down", "top5%", "bottom5%"),
+    DriftSide.BOTH: ("up", "down", "spread", "top5%", "bottom5%", "top1%", "bottom1%"),
+    DriftSide.DOWN: ("down", "low", "bottom5%", "bottom1%"),
+    DriftSide.UP: ("up", "high", "top5%", "top1%"),
+    DriftSide.EITHER: ("up", "down", "top5%", "bottom5%"),
 }
 
 
@@ -72,7 +72,7 @@ class Units:
         return int(self.at.size)
 
 
-def score_names(signal: str, side: Side) -> tuple[str, ...]:
+def score_names(signal: str, side: DriftSide) -> tuple[str, ...]:
     """Name a signal's scores, in column order.
 
     >>> score_names("similarity", Side.DOWN)
@@ -91,12 +91,12 @@ def location_column(names: Sequence[str], signal: str) -> int:
     return names.index(falling if falling in names else f"{signal}:up")
 
 
-def are_indicators(side: Side) -> npt.NDArray[np.bool_]:
+def are_indicators(side: DriftSide) -> npt.NDArray[np.bool_]:
     """Return which of a signal's scores are 0/1 indicators."""
     return np.array([kind.endswith("%") for kind in _SIDES[side]])
 
 
-def rank_scores(u: Floats, side: Side) -> Floats:
+def rank_scores(u: Floats, side: DriftSide) -> Floats:
     """Return bounded scores ``(n, K)`` of mid-ranks ``(n,)``: location, spread and tails.
 
     Both sides: a rise, a fall, a change of spread, and 5 % and 1 % tails (strict: with ties
@@ -109,7 +109,7 @@ def rank_scores(u: Floats, side: Side) -> Floats:
     return scores_named(u[:, None], (_SIDES[side],))
 
 
-def kinds_of(sides: Sequence[Side]) -> Kinds:
+def kinds_of(sides: Sequence[DriftSide]) -> Kinds:
     """Return the names of each signal's scores, as :func:`scores_named` takes them."""
     return tuple(_SIDES[side] for side in sides)
 

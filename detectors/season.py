@@ -40,7 +40,7 @@ class Season:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Coverage:
+class SeasonCoverage:
     """Hours of the day ``(24,)`` and weekdays ``(7,)``, Monday first, that were seen.
 
     An hour or weekday is seen once it holds 5 baseline records.
@@ -99,15 +99,15 @@ def remove_season(season: Season, at: Floats, values: Floats) -> Floats:
     return values - _design(at) @ season.coefficients.T
 
 
-def fit_coverage(at: Floats) -> Coverage:
+def fit_coverage(at: Floats) -> SeasonCoverage:
     """Mark the hours of the day and weekdays of the baseline's records ``(n,)``."""
-    return Coverage(
+    return SeasonCoverage(
         hours=np.bincount(_hour(at), minlength=24) >= _SEEN_RECORDS,
         weekdays=np.bincount(_weekday(at), minlength=7) >= _SEEN_RECORDS,
     )
 
 
-def covered(coverage: Coverage, at: Floats) -> npt.NDArray[np.bool_]:
+def covered(coverage: SeasonCoverage, at: Floats) -> npt.NDArray[np.bool_]:
     """Return which times fall in an hour *and* a weekday that the reference has seen.
 
     The effect of others is assumed (:mod:`detectors.day_effect`).

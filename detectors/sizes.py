@@ -22,7 +22,7 @@ _SMALLEST = 1e-3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Line:
+class SizeLine:
     """One signal's usual value: ``base`` plus ``slopes`` times the sizes in ``columns``.
 
     Neither is below 0: more tokens take longer. ``usual`` are the sizes ``(C,)`` used for requests
@@ -41,7 +41,7 @@ class Line:
         return np.maximum(self.base + known @ self.slopes, _SMALLEST)
 
 
-Lines = tuple[Line, ...]
+Lines = tuple[SizeLine, ...]
 
 
 def fit_lines(baseline: Window, columns: Mapping[str, tuple[str, ...]]) -> Lines:
@@ -88,11 +88,11 @@ def load_lines(arrays: Arrays) -> Lines:
     )
 
 
-def _load(arrays: Arrays, signal: str, place: int) -> Line:
+def _load(arrays: Arrays, signal: str, place: int) -> SizeLine:
     columns = words(arrays[f"size_columns_{place}"])
     line = arrays[f"size_line_{place}"]
     slopes, usual = line[1:].reshape(2, len(columns))
-    return Line(signal=signal, columns=columns, base=float(line[0]), slopes=slopes, usual=usual)
+    return SizeLine(signal=signal, columns=columns, base=float(line[0]), slopes=slopes, usual=usual)
 
 
 def _sizes(window: Window, columns: tuple[str, ...]) -> Floats:
@@ -100,7 +100,7 @@ def _sizes(window: Window, columns: tuple[str, ...]) -> Floats:
     return np.column_stack([window.signals.get(column, unknown) for column in columns])
 
 
-def _fit(signal: str, columns: tuple[str, ...], sizes: Floats, value: Floats) -> Line:
+def _fit(signal: str, columns: tuple[str, ...], sizes: Floats, value: Floats) -> SizeLine:
     known = np.isfinite(value)
     x, y = sizes[known], value[known]
     usual = np.array([_median(column[np.isfinite(column)]) for column in x.T])
@@ -111,10 +111,10 @@ def _fit(signal: str, columns: tuple[str, ...], sizes: Floats, value: Floats) ->
             others = np.delete(np.arange(slopes.size), place)
             slopes[place] = _slope(column, y - x[:, others] @ slopes[others])
     base = max(0.0, _median(y - x @ slopes))
-    line = Line(signal=signal, columns=columns, base=base, slopes=slopes, usual=usual)
+    line = SizeLine(signal=signal, columns=columns, base=base, slopes=slopes, usual=usual)
     # if a negative base was cut off, the line is too high by a factor
     factor = _median(y / line.at(x)) if base == 0.0 else 1.0
-    return Line(signal=signal, columns=columns, base=base, slopes=slopes * factor, usual=usual)
+    return SizeLine(signal=signal, columns=columns, base=base, slopes=slopes * factor, usual=usual)
 
 
 def _slope(x: Floats, y: Floats) -> float:

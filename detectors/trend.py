@@ -25,7 +25,7 @@ FEWEST = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Crossing:
+class TrendCrossing:
     """When the week's mean would reach +5 % if its trend continued; POSIX seconds.
 
     ``earliest`` to ``latest`` is a 95 % interval.
@@ -55,7 +55,7 @@ class Trend:
     mean: float
     whole: bool
     slope: float
-    crossing: Crossing | None
+    crossing: TrendCrossing | None
 
     @property
     def degraded(self) -> bool:
@@ -99,7 +99,7 @@ def trend(at: Floats, log_ratio: Floats, *, since: float) -> Trend | None:
         slope=slope,
         crossing=None
         if moment is None
-        else Crossing(
+        else TrendCrossing(
             at=now + moment[0] * DAY,
             earliest=now + moment[1] * DAY,
             latest=now + moment[2] * DAY,

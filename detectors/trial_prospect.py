@@ -95,7 +95,7 @@ class Stage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class StepOutlook:
     """The forecast of a step, in days from its current state; infinite means never.
 
     requests_after
@@ -135,7 +135,7 @@ def reaches(
     pairs: Sequence[Gauge],
     ran: float = 0.0,
     seen: int = 0,
-) -> tuple[Reach, ...]:
+) -> tuple[StepOutlook, ...]:
     """Forecast steps, each from the end of the one before.
 
     ``beside`` are the gauges of steps with a share, ``pairs`` those of copies; ``ran`` and
@@ -173,7 +173,7 @@ def shortest(
 
 def _reach(
     stage: Stage, gauges: Sequence[Gauge], *, per_day: float, ran: float, seen: int
-) -> Reach:
+) -> StepOutlook:
     requests_after = _days(stage.requests - seen, per_day)
     waits = {gauge.name: _inside_after(gauge, stage) for gauge in gauges}
     slowest = max(waits, key=lambda name: waits[name], default=None)
@@ -183,7 +183,7 @@ def _reach(
     chance = min(
         (gauge.chance(until) for gauge, until in zip(gauges, chances, strict=True)), default=1.0
     )
-    return Reach(
+    return StepOutlook(
         weight=stage.weight,
         requests_after=requests_after,
         inside_after=inside_after,

@@ -48,7 +48,7 @@ _MOST_FILES: Final = 65_536
 _AUTHORITY: Final = re.compile(rb"[A-Za-z0-9._\-]+(:\d{1,5})?|\[[0-9A-Fa-f:.]+\](:\d{1,5})?")
 
 
-class Part(Enum):
+class AwaitedPart(Enum):
     """The part of a request that the server waits for."""
 
     HEAD = auto()
@@ -57,7 +57,7 @@ class Part(Enum):
 
 
 def is_late(
-    settings: ConnectionSettings, part: Part, seconds: float, *, size: int, hurried: bool
+    settings: ConnectionSettings, part: AwaitedPart, seconds: float, *, size: int, hurried: bool
 ) -> bool:
     """True if the rest of a head, or of a body of ``size`` bytes so far, takes too long.
 
@@ -67,11 +67,11 @@ def is_late(
     [False, True]
     """
     match part:
-        case Part.HEAD:
+        case AwaitedPart.HEAD:
             return seconds > (HURRY if hurried else settings.head.total_seconds())
-        case Part.BODY:
+        case AwaitedPart.BODY:
             return seconds > settings.body.total_seconds() + size / settings.pace
-        case Part.NOTHING:
+        case AwaitedPart.NOTHING:
             return False
 
 
@@ -206,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
     hurried = False
     """True if it came when all places were taken: it may make one health check."""
     address = network = "local"
-    _part = Part.HEAD
+    _part = AwaitedPart.HEAD
     _since = 0.0
     _size = 0
     """Bytes of the body received so far."""
@@ -236,11 +236,11 @@ class BoundedProtocol(HttpToolsProtocol):
         """Receive bytes; the first ones after a request begin the next one's head."""
         if self.transport.is_closing():
             return
-        if self._part is Part.NOTHING:
-            self._part, self._since = Part.HEAD, self.loop.time()
+        if self._part is AwaitedPart.NOTHING:
+            self._part, self._since = AwaitedPart.HEAD, self.loop.time()
             self._size = self._bytes = 0
         super().data_received(data)
-        if self._part is not Part.NOTHING:
+        if self._part is not AwaitedPart.NOTHING:
             self._bytes += len(data)
             if self._bytes > LARGEST_HEAD + FRAMING * self._size:
                 self.end("large head", b"431 Request Header Fields Too Large")
@@ -248,7 +248,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin the request, unless its target or host is not ours to answer."""
         _check_head(self.url, self.headers, self.parser.get_http_version())
-        self._part, self._since, self._size, self._bytes = Part.BODY, self.loop.time(), 0, 0
+        self._part, self._since, self._size, self._bytes = AwaitedPart.BODY, self.loop.time(), 0, 0
         super().on_headers_complete()
         self.headers = []  # trailers are collected there, and none is trusted
         if self.hurried:
@@ -262,7 +262,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Stop waiting for the client."""
-        self._part = Part.NOTHING
+        self._part = AwaitedPart.NOTHING
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
@@ -292,9 +292,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         cycle: RequestResponseCycle | None = self.cycle  # none before the first request
         answered = cycle is None or cycle.response_complete
-        if self.flow.read_paused or (self._part is Part.HEAD and not answered):
+        if self.flow.read_paused or (self._part is AwaitedPart.HEAD and not answered):
             self._since = now  # it is our turn, not the client's
-        elif self._part is Part.BODY and answered:
+        elif self._part is AwaitedPart.BODY and answered:
             if now - self._since > LEFT_OVER:
                 self.end("body")
         elif is_late(

@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Final, NamedTuple, NewType
 from urllib.parse import urlsplit
 
+from alerts.types import Blame, Sureness, VerdictKind
+
 AdapterId = NewType("AdapterId", int)
 VersionId = NewType("VersionId", int)
 ReferenceId = NewType("ReferenceId", int)
@@ -23,23 +25,11 @@ ActionId = NewType("ActionId", int)
 ChangeId = NewType("ChangeId", int)
 
 
-class VerdictKind(StrEnum):
-    """The state of knowledge about an adapter version."""
-
-    LEARNING = "learning"
-    STABLE = "stable"
-    BLIND = "blind"
-    DRIFTING = "drifting"
-    CRITICAL = "critical"
-    INSUFFICIENT = "insufficient"
-    ERROR = "error"
-
-
 UNMEASURED: Final = "unmeasured"
 """The verdict of a fixed-text score after a suspicion, until it is probed."""
 
 
-class Severity(StrEnum):
+class VerdictSeverity(StrEnum):
     """The urgency of a verdict: a ticket waits for the morning, a page does not."""
 
     NONE = "none"
@@ -52,25 +42,6 @@ class Mark(StrEnum):
 
     FALSE_PAGE = "false_page"
     ACCEPTED = "accepted"
-
-
-class Blame(StrEnum):
-    """Where a change lies."""
-
-    UNKNOWN = "unknown"
-    INPUT = "input"
-    ADAPTER = "adapter"
-    BASE = "base"
-    SERVING = "serving"
-
-
-class Sureness(StrEnum):
-    """The certainty of a blame."""
-
-    CONFIRMED = "confirmed"
-    LIKELY = "likely"
-    """The signals point to it; no probe has confirmed it."""
-    NOT_CONFIRMED = "not confirmed"
 
 
 class Mode(StrEnum):
@@ -287,7 +258,7 @@ class Verdict:
     """The stored judgement of one adapter version, with its reason in numbers."""
 
     kind: VerdictKind
-    severity: Severity = Severity.NONE
+    severity: VerdictSeverity = VerdictSeverity.NONE
     blame: Blame = Blame.UNKNOWN
     sure: Sureness = Sureness.NOT_CONFIRMED
     probe_due: datetime | None = None

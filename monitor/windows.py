@@ -27,7 +27,7 @@ class Cadence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class WindowPlan:
     """The plan for a due task: evaluate ``window`` (None if too early), note ``skipped``."""
 
     window: Interval | None
@@ -56,7 +56,7 @@ def plan(
     offset: timedelta,
     start: datetime | None,
     requested: bool = False,
-) -> Plan:
+) -> WindowPlan:
     """Decide the window of a due task.
 
     ``start`` is the end of the last evaluated window (None for a new task, which begins one
@@ -67,11 +67,11 @@ def plan(
     end = now - cadence.lag if requested else grid
     due = grid + cadence.interval + cadence.lag
     if start is not None and end <= start:
-        return Plan(window=None, skipped=(), next_due=due)
+        return WindowPlan(window=None, skipped=(), next_due=due)
     begin = end - cadence.interval
     if start is None or start >= begin:
-        return Plan(window=Interval(start=start or begin, end=end), skipped=(), next_due=due)
-    return Plan(
+        return WindowPlan(window=Interval(start=start or begin, end=end), skipped=(), next_due=due)
+    return WindowPlan(
         window=Interval(start=begin, end=end),
         skipped=_missed(start, begin, cadence.interval),
         next_due=due,

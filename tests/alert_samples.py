@@ -7,19 +7,19 @@ from typing import Any
 from alerts.message import (
     ActionLine,
     Alert,
-    Change,
     Done,
     Links,
+    NearbyChange,
     NewRequests,
     Onset,
     ScoreLine,
-    Turn,
     Uncompared,
     Unlike,
     Unseen,
     Update,
+    UpdatedFact,
 )
-from alerts.types import Blame, Kind, Reason, Severity, Status, Verdict
+from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -31,7 +31,7 @@ FULL = Alert(
     version="v7",
     status=Status.STARTED,
     severity=Severity.PAGE,
-    verdict=Verdict.CRITICAL,
+    verdict=VerdictKind.CRITICAL,
     blame=Blame.ADAPTER,
     cause="adapter",
     summary="support@v7: answers less certain since 11:10 UTC (± 20 min)",
@@ -60,7 +60,7 @@ FULL = Alert(
     new=NewRequests(count=24, of=412, subjects=9, words=("parcel", "gift card")),
     action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),
     changes=(
-        Change(
+        NearbyChange(
             kind="engine",
             title="vLLM 0.33",
             begun_at=NOON - timedelta(hours=1),
@@ -99,7 +99,7 @@ BLIND = replace(
     number=1,
     kind=Kind.BLIND,
     severity=Severity.TICKET,
-    verdict=Verdict.STABLE,
+    verdict=VerdictKind.STABLE,
     blame=Blame.UNKNOWN,
     summary=f"support@v7: not fully monitored: {CAUSE}",
     reason="8 of the newest 100 requests could be compared with the reference;"
@@ -127,17 +127,19 @@ UPDATED = replace(
             "likely cause was: adapter, now: input; strongest sign was: answers less certain,"
             " now: requests unlike the training examples"
         ),
-        blame=Turn(was="adapter", now="input"),
-        finding=Turn(was="answers less certain", now="requests unlike the training examples"),
+        blame=UpdatedFact(was="adapter", now="input"),
+        finding=UpdatedFact(
+            was="answers less certain", now="requests unlike the training examples"
+        ),
     ),
     notification_reason=Reason.UPDATED,
 )
 """The same incident as ``FULL``, of which something else is known by now."""
 
 
-def a_change(text: str) -> Change:
+def a_change(text: str) -> NearbyChange:
     """A change all of whose texts are ``text``."""
-    return Change(kind=text[:128], title=text, begun_at=NOON, author=text[:128], text=text)
+    return NearbyChange(kind=text[:128], title=text, begun_at=NOON, author=text[:128], text=text)
 
 
 def an_alert(**changes: Any) -> Alert:

@@ -8,24 +8,19 @@ from sqlalchemy import Connection
 from alerts import incident as machine
 from alerts.message import Alert
 from alerts.message import to_json as alert_to_json
-from alerts.types import Kind, Status
+from alerts.types import Blame, Kind, Status, VerdictKind
 from alerts.types import Severity as Urgency
-from alerts.types import Verdict as Word
-from monitor.domain import (
-    Blame,
-    IncidentId,
-    Severity,
-    Transition,
-    Verdict,
-    VerdictKind,
-    Version,
-)
+from alerts.types import VerdictKind as Word
+from monitor.domain import IncidentId, Transition, Verdict, VerdictSeverity, Version
 from monitor.store import adapters, incidents, verdicts, versions
 from monitor.store.incidents import IncidentUpdate
 
 NOW = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
 
-SEVERITIES = {VerdictKind.CRITICAL: Severity.PAGE, VerdictKind.DRIFTING: Severity.TICKET}
+SEVERITIES = {
+    VerdictKind.CRITICAL: VerdictSeverity.PAGE,
+    VerdictKind.DRIFTING: VerdictSeverity.TICKET,
+}
 
 
 def register(
@@ -48,7 +43,7 @@ def register(
 def verdict(kind: VerdictKind, *, since: datetime = NOW, blame: Blame = Blame.ADAPTER) -> Verdict:
     return Verdict(
         kind=kind,
-        severity=SEVERITIES.get(kind, Severity.NONE),
+        severity=SEVERITIES.get(kind, VerdictSeverity.NONE),
         blame=blame,
         reason=f"evidence says {kind.value}",
         since=since,
@@ -94,7 +89,7 @@ def incident(tx: Connection, version: Version, number: int = 1) -> IncidentId:
         number=number,
         phase="ok",
         state=machine.to_json(state),
-        severity=Severity.PAGE,
+        severity=VerdictSeverity.PAGE,
         blame=Blame.ADAPTER,
         summary=f"incident {number}",
         opened_at=NOW,

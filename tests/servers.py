@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psycopg
 
-from monitor.postgres.account import Account, choose_account
+from monitor.postgres.account import ServerAccount, choose_account
 from monitor.postgres.binaries import find_binaries
 from monitor.postgres.process import live_postmaster
 from tests.loopback import unused_port
@@ -30,7 +30,7 @@ class Server:
     """A cluster in a folder of its own; whoever comes over the loopback interface is let in."""
 
     folder: Path
-    account: Account
+    account: ServerAccount
     name: str
     port: int = field(default_factory=unused_port)
     process: subprocess.Popen[bytes] | None = None

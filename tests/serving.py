@@ -19,7 +19,7 @@ from detectors.feedback import Directions
 from monitor.api.app import create_app
 from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
-from monitor.capture.queue import Bounds
+from monitor.capture.queue import QueueBounds
 from monitor.config.sections import Config
 from monitor.connections import Door
 from monitor.domain import Mode, Route, Scope
@@ -69,7 +69,7 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
     intake = Intake(
         database,
         subject_key=b"k" * 32,
-        settings=Settings(target_per_day=1_000_000, bounds=Bounds(linger=0.0)),
+        settings=Settings(target_per_day=1_000_000, bounds=QueueBounds(linger=0.0)),
     )
     watch = RouteWatch(database)
     intake.start()

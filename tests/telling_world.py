@@ -16,9 +16,9 @@ from alerts.incident import (
     Closing,
     Condition,
     IncidentKey,
+    IncidentPhase,
     IncidentState,
     Observed,
-    Phase,
     Rule,
     Tell,
     step,
@@ -26,13 +26,13 @@ from alerts.incident import (
 from alerts.message import Alert
 from alerts.silences import Silence, silencing
 from alerts.telling import Manner, Matter, Told
-from alerts.types import Blame, Kind, Reason, Severity, Status, Verdict
+from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.updating import Fact
 from tests.alert_samples import an_alert
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
-_VERDICTS = {Condition.TICKET: Verdict.DRIFTING, Condition.PAGE: Verdict.CRITICAL}
+_VERDICTS = {Condition.TICKET: VerdictKind.DRIFTING, Condition.PAGE: VerdictKind.CRITICAL}
 
 Key = tuple[str, Kind]
 """An adapter and what its incidents are about."""
@@ -112,7 +112,7 @@ class World:
             owner=self.owners.get(adapter, "search"),
             status=tell.status,
             severity=tell.severity,
-            verdict=_VERDICTS.get(getattr(event, "condition", None), Verdict.STABLE),
+            verdict=_VERDICTS.get(getattr(event, "condition", None), VerdictKind.STABLE),
             blame=self.blames[adapter],
             at=tell.at,
             started_at=tell.since,
@@ -194,5 +194,5 @@ class World:
         return {
             IncidentKey(adapter=key[0], version="v7", kind=key[1]).dedup_key(state.number): told
             for key, state in self.states.items()
-            if state.phase is not Phase.OK and (told := state.told) is not None
+            if state.phase is not IncidentPhase.OK and (told := state.told) is not None
         }

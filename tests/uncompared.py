@@ -4,15 +4,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import (
-    EvaluationId,
-    EvaluationKind,
-    Interval,
-    Transition,
-    Verdict,
-    VerdictKind,
-    Version,
-)
+from alerts.types import VerdictKind
+from monitor.domain import EvaluationId, EvaluationKind, Interval, Transition, Verdict, Version
 from monitor.policy import Memory, PolicySettings
 from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
 from monitor.policy.words import blind_words

@@ -9,19 +9,17 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts import incident as machine
-from alerts.types import Kind
+from alerts.types import Blame, Kind, VerdictKind
 from alerts.types import Severity as Urgency
 from monitor.domain import (
     Adapter,
     ArmKind,
-    Blame,
     EvaluationId,
     EvaluationKind,
     Interval,
-    Severity,
     Transition,
     Verdict,
-    VerdictKind,
+    VerdictSeverity,
     Version,
 )
 from monitor.policy import Memory
@@ -192,10 +190,13 @@ def a_verdict(
     detectors: tuple[str, ...] = (),
     onset: Interval | None = None,
 ) -> Verdict:
-    severities = {VerdictKind.CRITICAL: Severity.PAGE, VerdictKind.DRIFTING: Severity.TICKET}
+    severities = {
+        VerdictKind.CRITICAL: VerdictSeverity.PAGE,
+        VerdictKind.DRIFTING: VerdictSeverity.TICKET,
+    }
     return Verdict(
         kind=kind,
-        severity=severities.get(kind, Severity.NONE),
+        severity=severities.get(kind, VerdictSeverity.NONE),
         blame=blame,
         reason=reason,
         detectors=detectors,
@@ -223,7 +224,7 @@ def put_incident(tx: Connection, version: Version, verdict: Verdict) -> int:
         phase="firing",
         state=machine.to_json(
             machine.IncidentState(
-                phase=machine.Phase.FIRING,
+                phase=machine.IncidentPhase.FIRING,
                 number=1,
                 told=Urgency(verdict.severity.value),
                 since=verdict.since,

@@ -12,14 +12,14 @@ from typing import Any
 import msgspec
 
 from alerts.channels.alertmanager import Alertmanager, AlertmanagerSettings
-from alerts.channels.log import Log, LogSettings
+from alerts.channels.log import LogChannel, LogSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerts.channels.slack import PACE as SLACK_PACE
 from alerts.channels.slack import Slack, SlackSettings
 from alerts.channels.webhook import Webhook, WebhookSettings
 from alerts.delivery import Channel
 from alerts.outgoing import OutgoingClient, OutgoingError
-from alerts.pacing import Pace
+from alerts.pacing import MessageRate
 
 
 class Groups(StrEnum):
@@ -44,7 +44,7 @@ class ChannelKind:
 
     settings: type
     open: Callable[[Any, OutgoingClient], Channel]
-    pace: Pace | None = None
+    pace: MessageRate | None = None
     groups: Groups = Groups.TOGETHER
     acknowledges: bool = False
 
@@ -54,7 +54,7 @@ CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
         "alertmanager": ChannelKind(
             settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
         ),
-        "log": ChannelKind(settings=LogSettings, open=Log, groups=Groups.THEIRS),
+        "log": ChannelKind(settings=LogSettings, open=LogChannel, groups=Groups.THEIRS),
         "pagerduty": ChannelKind(
             settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH, acknowledges=True
         ),

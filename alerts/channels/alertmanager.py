@@ -17,7 +17,7 @@ from typing import Final
 
 import msgspec
 
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.formats import annotations_of, end_of, fitting, labels_of
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
@@ -81,7 +81,7 @@ class Alertmanager:
         """Seconds between two calls of :meth:`refresh`."""
         return self._settings.resolve_timeout / 3
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         return self._post([postable(alert, message_id)])
 
     def refresh(self, messages: Sequence[tuple[Alert, str]]) -> None:
@@ -89,7 +89,7 @@ class Alertmanager:
         for begin in range(0, len(messages), AT_ONCE):
             self._post([postable(*message) for message in messages[begin : begin + AT_ONCE]])
 
-    def _post(self, alerts: Sequence[bytes]) -> Receipt:
+    def _post(self, alerts: Sequence[bytes]) -> Delivered:
         token = self._settings.token
         return post_json(
             self._client,

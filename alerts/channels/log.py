@@ -9,13 +9,13 @@ from enum import StrEnum
 import msgspec
 import structlog
 
-from alerts.delivery import DeliveryFailed, Receipt
+from alerts.delivery import Delivered, DeliveryFailed
 from alerts.formats import driftline_body
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
 
 
-class Stream(StrEnum):
+class TextSink(StrEnum):
     """The stream that the line is written to."""
 
     STDOUT = "stdout"
@@ -26,10 +26,10 @@ class Stream(StrEnum):
 class LogSettings:
     """Keys of a ``[[channels]]`` entry of kind ``log``."""
 
-    stream: Stream = Stream.STDERR
+    stream: TextSink = TextSink.STDERR
 
 
-class Log:
+class LogChannel:
     """Writes each alert as one line that holds Driftline's body.
 
     The JSON is plain ASCII, and all characters that could break or forge a line are escaped.
@@ -39,8 +39,8 @@ class Log:
         del client  # all channels are opened with a client; this one sends nothing
         self._settings = settings
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
-        stream = sys.stdout if self._settings.stream is Stream.STDOUT else sys.stderr
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
+        stream = sys.stdout if self._settings.stream is TextSink.STDOUT else sys.stderr
         logger = structlog.wrap_logger(
             structlog.WriteLogger(stream),
             processors=[structlog.processors.JSONRenderer(sort_keys=True)],
@@ -50,4 +50,4 @@ class Log:
             logger.info("alert", message_id=message_id, alert=body)
         except (OSError, ValueError) as error:
             raise DeliveryFailed(f"{self._settings.stream}: cannot be written") from error
-        return Receipt()
+        return Delivered()

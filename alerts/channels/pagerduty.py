@@ -18,7 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from alerts.brief import Brief, brief, written
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.formats import fitting
 from alerts.incident import LONGEST_DEDUP_KEY
 from alerts.message import Alert, to_json
@@ -113,7 +113,7 @@ class PagerDuty:
         self._clock = clock
         client.check(settings.endpoint)
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         """Send one event, or two.
 
         When a ticket has become a page, the page's trigger goes first. When an acknowledgement has
@@ -132,7 +132,7 @@ class PagerDuty:
             return self._send(follow_up("resolve", alert.id, Severity.TICKET, routing_key=key))
         return taken
 
-    def _send(self, event: bytes) -> Receipt:
+    def _send(self, event: bytes) -> Delivered:
         return post_json(
             self._client,
             self._settings.endpoint,

@@ -22,17 +22,17 @@ from urllib.parse import quote
 import msgspec
 
 from alerts.brief import Brief, brief, numbered
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.formats import LARGEST_BODY, fitting
-from alerts.grouped import Line, counted, listed
+from alerts.grouped import IncidentLine, counted, listed
 from alerts.message import Alert, Unseen
 from alerts.outgoing import OutgoingClient
-from alerts.pacing import Pace
+from alerts.pacing import MessageRate
 from alerts.posting import check_timeout, post_json
 from alerts.types import Reason, Status
 from alerts.words import uncompared_words
 
-PACE: Final = Pace(per_second=1.0, burst=5)
+PACE: Final = MessageRate(per_second=1.0, burst=5)
 """Slack accepts about one message a second per webhook, and short bursts."""
 LONGEST_NAME: Final = 90
 """Fits, with the words before it, into the 150 characters of a header."""
@@ -84,7 +84,7 @@ class Slack:
         self._clock = clock
         client.check(settings.url)
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         return post_json(
             self._client,
             self._settings.url,
@@ -93,7 +93,7 @@ class Slack:
             now=self._clock(),
         )
 
-    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
         return post_json(
             self._client,
             self._settings.url,
@@ -118,7 +118,7 @@ def slack_list(alerts: Sequence[Alert], message_id: str) -> bytes:
     raise ValueError(f"the name alone of alert {alerts[0].id[:40]!r} is too large")
 
 
-def _list(alerts: Sequence[Alert], lines: Sequence[Line], message_id: str) -> bytes:
+def _list(alerts: Sequence[Alert], lines: Sequence[IncidentLine], message_id: str) -> bytes:
     lead, more = alerts[0], len(alerts) - len(lines)
     word = "Still open" if lead.notification_reason is Reason.REPEAT else "Incidents"
     title = f"{word}: {counted(alerts)}"
@@ -141,14 +141,14 @@ def _list(alerts: Sequence[Alert], lines: Sequence[Line], message_id: str) -> by
     )
 
 
-def _mark(line: Line) -> str:
+def _mark(line: IncidentLine) -> str:
     if not line.firing:
         return "*Recovered*"
     goes_on = ", updated" if line.status is Status.UPDATED else ""
     return f"*{line.severity.value.capitalize()}{goes_on}*"
 
 
-def _linked(line: Line) -> str:
+def _linked(line: IncidentLine) -> str:
     said = escaped(line.summary, longest=LONGEST_TEXT)
     if line.update is not None:
         said += f" ({escaped(line.update, longest=LONGEST_FIELD)})"

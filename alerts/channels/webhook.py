@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from alerts.delivery import Receipt
-from alerts.formats import Body
+from alerts.delivery import Delivered
+from alerts.formats import WebhookBody
 from alerts.grouped import group_body_of
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
@@ -27,7 +27,7 @@ class WebhookSettings:
 
     url: str = field(repr=False)
     secret: str = field(repr=False)
-    body: Body = Body.DRIFTLINE
+    body: WebhookBody = WebhookBody.DRIFTLINE
     timeout: float = 15.0
 
     def __post_init__(self) -> None:
@@ -51,10 +51,10 @@ class Webhook:
         self._clock = clock
         client.check(settings.url)
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         return self.deliver_together([alert], message_id)
 
-    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
         body = group_body_of(alerts, self._settings.body)
         now = self._clock()
         return post_json(

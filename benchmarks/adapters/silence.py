@@ -36,7 +36,7 @@ from monitor.domain import AdapterId, Version, VersionId
 from monitor.evaluate.findings import find
 from monitor.probes.embedding import Embedder
 from monitor.reference.baseline import Baseline
-from monitor.replay.reading import Reading, read_log
+from monitor.replay.reading import LogReading, read_log
 from monitor.replay.reference import Frozen, freeze
 from monitor.replay.running import Replayed, run
 from monitor.replay.training import read_training
@@ -143,7 +143,7 @@ def _measured(into: Path, name: str, embed: Embedder) -> tuple[Frozen, Baseline]
         [{"role": "training", "text": one.prompt} for one in task(name).training[:INDEXED]],
     )
     write_lines(pool, healthy_pool(into, name))
-    watch, reading = Unwatched(), Reading(answers=True)
+    watch, reading = Unwatched(), LogReading(answers=True)
     index = read_training(training, embed, key=key, watch=watch)
     known = read_log(into / "baseline" / f"{name}.jsonl", reading, embed=embed, watch=watch)
     live = read_log(pool, reading, embed=embed, watch=watch)

@@ -17,9 +17,9 @@ from monitor.traffic.trial.measure import Carried, GuardFound, Rules, Sides, mea
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
-    Checked,
     Looked,
     Phase,
+    PrechecksLooked,
     Promote,
     ReadBack,
     SetWeight,
@@ -92,7 +92,7 @@ def run_one(
     plan = settings.plan(shadow=shadow)
     names = Directions(higher_is_better=("solved",))
     guards = held_to(guards_of(settings.signals, names, settings.critical), shadow=shadow)
-    state, _ = step(CanaryState(), Checked(passed=True, reason=""), plan=plan, now=NOW)
+    state, _ = step(CanaryState(), PrechecksLooked(passed=True, reason=""), plan=plan, now=NOW)
     state, _ = step(state, ReadBack(problem=None), plan=plan, now=NOW)
     now, carried = NOW, dict[str, Carried]()
     trial, control = Arm(), Arm()

@@ -58,7 +58,7 @@ class _Seen:
     until: float
 
 
-class Gate:
+class KeyGate:
     """Verifies keys for this process; one per application.
 
     Thread-safe. ``told`` gives the time by which keys expire; ``clock`` is monotonic seconds.
@@ -163,7 +163,7 @@ async def identify(request: Request, credentials: HTTPAuthorizationCredentials |
 async def _found(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Key:
     if credentials is None:
         raise _unauthorized("This needs a key: send `Authorization: Bearer dl_…`.")
-    gate: Gate = request.app.state.gate
+    gate: KeyGate = request.app.state.gate
     text = credentials.credentials
     key = gate.recall(text)
     if key is None:

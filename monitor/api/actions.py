@@ -20,7 +20,7 @@ from monitor.store import flags
 from monitor.store.actions import ActionState
 from monitor.store.errors import NotFound
 from monitor.traffic.fallback.breaker import ActionNotOpen
-from monitor.traffic.moves import NEWEST, Before, Move, moves
+from monitor.traffic.moves import NEWEST, Before, MoveRecord, moves
 from monitor.traffic.trial.states import Phase
 from monitor.views.action import ActionBody
 from monitor.views.reading.action import action as action_view
@@ -44,7 +44,7 @@ def get_actions(
     """List actions and what became of canaries, newest first."""
     before = _before(cursor)
 
-    def read(tx: Connection) -> list[Move]:
+    def read(tx: Connection) -> list[MoveRecord]:
         return moves(
             tx,
             adapter_id=lookup.adapter(tx, adapter).id if adapter else None,

@@ -42,9 +42,9 @@ from monitor.api import (
     silences,
     upkeep,
 )
-from monitor.api.access import Gate, Reader
+from monitor.api.access import KeyGate, Reader
 from monitor.api.deadline import Deadline
-from monitor.api.exchange import Exchange
+from monitor.api.exchange import ExchangeMiddleware
 from monitor.api.limits import LimitBody
 from monitor.api.parts import ApiParts, Dashboard
 from monitor.api.paths import KeepSlashes
@@ -108,7 +108,7 @@ def create_app(
         lifespan=_lifespan,
     )
     app.state.parts = parts
-    app.state.gate = Gate(parts.database, told=parts.clock, settings=parts.access)
+    app.state.gate = KeyGate(parts.database, told=parts.clock, settings=parts.access)
     _add_routes(app, parts, registry)
     if pages is not None:
         dashboard = pages(app.state.gate.admit)
@@ -120,7 +120,7 @@ def create_app(
     app.add_middleware(KeepSlashes)
     app.add_middleware(LimitBody, limits=parts.limits)
     app.add_middleware(Deadline, limit=parts.deadline, longest_wait=parts.longest_wait)
-    app.add_middleware(Exchange, registry=registry)
+    app.add_middleware(ExchangeMiddleware, registry=registry)
     return app
 
 

@@ -12,7 +12,7 @@ from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.traffic.fallback.standing import Standing
+from monitor.traffic.fallback.standing import BreakerStanding
 from monitor.views.route import BreakerBody
 
 router: Final = APIRouter(prefix="/adapters", tags=["routing"])
@@ -22,7 +22,7 @@ router: Final = APIRouter(prefix="/adapters", tags=["routing"])
 def get_breaker(_key: Reader, parts: Parts, adapter: AdapterName) -> BreakerBody:
     """Say where an adapter's breaker stands and what it waits for."""
 
-    def read(tx: Connection) -> Standing | None:
+    def read(tx: Connection) -> BreakerStanding | None:
         lookup.adapter(tx, adapter)
         return parts.approver.standing(tx, adapter, now=parts.clock())
 

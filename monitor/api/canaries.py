@@ -21,11 +21,11 @@ from monitor.store import canaries
 from monitor.store.canaries import CanaryId, CanaryRow
 from monitor.store.errors import NotFound
 from monitor.traffic.trial.orders import Wish
-from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.states import (
+    CanaryStep,
     NotPossible,
     OrderKind,
-    Step,
 )
 from monitor.views.canary import (
     CanaryBegun,
@@ -61,8 +61,8 @@ class CanaryRequest(_Request):
     steps: list[StepRequest] = Field(default_factory=list, max_length=MOST_STEPS)
     shadow: bool = Field(False, description="It only answers copies until it is promoted.")
     mode: Mode | None = Field(None, description="What may be done by itself; null: the adapter's.")
-    unchecked: list[Check] = Field(
-        default_factory=list, max_length=len(Check), description="Pre-checks that are left out."
+    unchecked: list[Precheck] = Field(
+        default_factory=list, max_length=len(Precheck), description="Pre-checks that are left out."
     )
 
 
@@ -116,7 +116,7 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun
     wish = Wish(
         version=version,
         steps=tuple(
-            Step(
+            CanaryStep(
                 weight=step.weight,
                 lasts=timedelta(hours=step.hours),
                 requests=least if step.requests is None else step.requests,

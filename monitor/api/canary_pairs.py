@@ -13,7 +13,7 @@ from monitor.api.bodies import Name
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
-from monitor.store.shadow_answers import Place, answered_twice
+from monitor.store.shadow_answers import CopyPosition, answered_twice
 from monitor.views.canary import PairBody
 from monitor.views.reading.canary import pair
 from monitor.views.shape import Page
@@ -52,6 +52,6 @@ def get_pairs(
     return parts.database.run(read)
 
 
-def _place(cursor: str) -> Place:
+def _place(cursor: str) -> CopyPosition:
     at, name = paging.decode(cursor, kinds=(str, str))
-    return Place(at=paging.moment(at), id=str(name))
+    return CopyPosition(at=paging.moment(at), id=str(name))

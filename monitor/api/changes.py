@@ -24,7 +24,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import ChangeId, Scope
 from monitor.store import adapters, audit, changes, keys, rebaselines
-from monitor.store.changes import Change, Declaration
+from monitor.store.changes import Declaration, StoredChange
 from monitor.store.keys import Key
 from monitor.views.change import ChangeBody, DeclaredChange, Rebaselined
 from monitor.views.reading.change import change as change_view
@@ -91,7 +91,7 @@ def get_changes(
     """List changes, the last begun first."""
     before = _place(cursor)
 
-    def read(tx: Connection) -> list[Change]:
+    def read(tx: Connection) -> list[StoredChange]:
         return changes.change_list(
             tx,
             adapter=lookup.adapter(tx, adapter).name if adapter else None,
@@ -183,7 +183,7 @@ def _declare(
 
 
 def _end(
-    tx: Connection, found: Change, asked: ChangeEndRequest, *, actor: str, now: datetime
+    tx: Connection, found: StoredChange, asked: ChangeEndRequest, *, actor: str, now: datetime
 ) -> DeclaredChange:
     ended_at = asked.ended_at or max(now, found.begun_at)
     _check_end(ended_at, begun_at=found.begun_at, now=now)
@@ -195,13 +195,15 @@ def _end(
     return _answer(over, _rebaselined(tx, over, actor=actor, now=now))
 
 
-def _rebaselined(tx: Connection, over: Change, *, actor: str, now: datetime) -> Rebaselined | None:
+def _rebaselined(
+    tx: Connection, over: StoredChange, *, actor: str, now: datetime
+) -> Rebaselined | None:
     if over.kind not in changes.UNDER_THE_MODEL:
         return None
     return Rebaselined(versions=rebaselines.rebaseline(tx, over, actor=actor, at=now))
 
 
-def _same(known: Change, body: ChangeRequest) -> Change:
+def _same(known: StoredChange, body: ChangeRequest) -> StoredChange:
     """The change that was declared under the same id, if it is the same."""
     wanted = None if body.adapters is None else tuple(sorted(set(body.adapters)))
     if (known.kind, known.title, known.adapters) != (body.kind, body.title, wanted):
@@ -213,18 +215,18 @@ def _same(known: Change, body: ChangeRequest) -> Change:
     return known
 
 
-def _found(tx: Connection, change: int, *, lock: bool = False) -> Change:
+def _found(tx: Connection, change: int, *, lock: bool = False) -> StoredChange:
     found = changes.fetch(tx, ChangeId(change), lock=lock)
     if found is None:
         raise Problem(404, f"There is no change {change}.", kind="unknown-change")
     return found
 
 
-def _subject(change: Change) -> str:
+def _subject(change: StoredChange) -> str:
     return f"change {change.id}"
 
 
-def _answer(found: Change, rebaselined: Rebaselined | None = None) -> DeclaredChange:
+def _answer(found: StoredChange, rebaselined: Rebaselined | None = None) -> DeclaredChange:
     return DeclaredChange.of(change_view(found), rebaselined=rebaselined)
 
 

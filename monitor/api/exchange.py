@@ -45,7 +45,7 @@ HEADERS: Final = {
 }
 
 
-class Exchange:
+class ExchangeMiddleware:
     """ASGI middleware, outermost."""
 
     def __init__(self, app: ASGIApp, *, registry: CollectorRegistry) -> None:

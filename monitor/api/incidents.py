@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
 from alerts.silences import Silence
+from alerts.types import Blame
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import AcknowledgeRequest, MarkRequest, Name
@@ -16,16 +17,16 @@ from monitor.api.lookup import IncidentNumber
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.domain import Blame, IncidentId, Mark, Severity
+from monitor.domain import IncidentId, Mark, VerdictSeverity
 from monitor.incident import read_chart
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import accept
 from monitor.store.inbox import (
     Inbox,
+    InboxState,
     IncidentFilter,
     IncidentOrder,
-    IncidentState,
     place,
     read_inbox,
 )
@@ -46,8 +47,8 @@ def get_incidents(
     open_only: Annotated[
         bool, Query(alias="open", description="Those that are not resolved; as two `state`s.")
     ] = False,
-    state: Annotated[list[IncidentState], Query()] = [],  # noqa: B006 (FastAPI copies it)
-    severity: Severity | None = None,
+    state: Annotated[list[InboxState], Query()] = [],  # noqa: B006 (FastAPI copies it)
+    severity: VerdictSeverity | None = None,
     blame: Blame | None = None,
     adapter: Annotated[Name | None, Query()] = None,
     owner: Annotated[Name | None, Query()] = None,
@@ -57,9 +58,9 @@ def get_incidents(
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[IncidentBody]:
     """List incidents; all that is given must match."""
-    unresolved = (IncidentState.OPEN, IncidentState.ACKNOWLEDGED)
+    unresolved = (InboxState.OPEN, InboxState.ACKNOWLEDGED)
     wanted = IncidentFilter(
-        states=state or (unresolved if open_only else tuple(IncidentState)),
+        states=state or (unresolved if open_only else tuple(InboxState)),
         severity=severity,
         blame=blame,
         adapter=adapter,

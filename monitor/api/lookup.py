@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from monitor.api.parts import ApiParts
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, IncidentId, Version
-from monitor.incident import Story, read_story
+from monitor.incident import IncidentStory, read_story
 from monitor.store import adapters, canaries, fleet, incidents, versions
 from monitor.store.canaries import CanaryId, CanaryRow
 from monitor.store.errors import NotFound
@@ -79,7 +79,7 @@ def incident(tx: Connection, number: int) -> IncidentRow:
     return found
 
 
-def story(tx: Connection, number: int, parts: ApiParts, *, now: datetime) -> Story:
+def story(tx: Connection, number: int, parts: ApiParts, *, now: datetime) -> IncidentStory:
     """Give the same incident with everything that bears on it."""
     margin = parts.outlook.live_interval
     found = read_story(tx, IncidentId(number), margin=margin, now=now)

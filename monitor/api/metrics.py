@@ -21,7 +21,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, Route, VerdictKind, WeightsState
+from alerts.types import VerdictKind
+from monitor.domain import AdapterId, Route, WeightsState
 from monitor.store import (
     adapters,
     canaries,
@@ -60,7 +61,7 @@ MOST_CANARIES: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class MetricsReading:
     """What one look at the database gave."""
 
     scores: list[ScoreRow]
@@ -95,7 +96,7 @@ class StoredMetrics:
         self._now = now
         self._totals = RecordTotals(now=now)
         self._lock = threading.Lock()
-        self._kept: tuple[float, Reading] | None = None
+        self._kept: tuple[float, MetricsReading] | None = None
 
     def collect(self) -> Iterator[Metric]:
         """Give all families; called by the registry at each scrape."""
@@ -148,16 +149,16 @@ class StoredMetrics:
         """Nothing: registering must not need the database."""
         return iter(())
 
-    def _reading(self) -> Reading:
+    def _reading(self) -> MetricsReading:
         with self._lock:
             now = self._clock()
             if self._kept is None or now - self._kept[0] >= KEPT:
                 self._kept = (now, self._database.run(self._read, attempts=1))
             return self._kept[1]
 
-    def _read(self, tx: Connection) -> Reading:
+    def _read(self, tx: Connection) -> MetricsReading:
         rows = routes.rows(tx)
-        return Reading(
+        return MetricsReading(
             scores=evaluations.latest_scores_of(tx),
             verdicts=verdicts.fleet(tx),
             routes=[row.route for row in rows],
@@ -304,7 +305,7 @@ def _canary_families(rows: Sequence[CanaryRow]) -> Iterator[Metric]:
     yield phase
 
 
-def _breaker_family(reading: Reading, *, now: datetime) -> Metric:
+def _breaker_family(reading: MetricsReading, *, now: datetime) -> Metric:
     family = GaugeMetricFamily(
         "driftline_breaker_state",
         "1 for where the adapter's fallback breaker stands, else 0",

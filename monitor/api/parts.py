@@ -14,19 +14,19 @@ from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
 from monitor.api.limits import BodyLimits
 from monitor.api.problems import ProblemPage
-from monitor.capture.intake import Outcome
+from monitor.capture.intake import IntakeOutcome
 from monitor.capture.sender import Sender
 from monitor.domain import ActionId, AdapterId, Arm, Route, Version
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import ChannelFacts, Hearers, Pages
+from monitor.outbox import ChannelFacts, Hearers, PageLinks
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.actions import ActionRow
 from monitor.store.database import Database
 from monitor.traffic.fallback.report import Report
-from monitor.traffic.fallback.standing import Standing
+from monitor.traffic.fallback.standing import BreakerStanding
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.trial.orders import Orders
 from monitor.traffic.watch import RouteWatch
@@ -44,18 +44,18 @@ class Dashboard:
     problem: ProblemPage
 
 
-class Intake(Protocol):
+class IntakePort(Protocol):
     """Takes records in; :class:`monitor.capture.intake.Intake` is the one there is."""
 
     def records(
         self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
-    ) -> Outcome:
+    ) -> IntakeOutcome:
         """Return when the accepted records are durable; raise ``CaptureError`` otherwise."""
         ...
 
     def feedback(
         self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
-    ) -> Outcome:
+    ) -> IntakeOutcome:
         """The same for feedback that comes after its record."""
         ...
 
@@ -85,13 +85,13 @@ class Approver(Protocol):
         """Account for what was done, and would have been, of one adapter or of all."""
         ...
 
-    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
+    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
         """Give None where the adapter has no route."""
         ...
 
 
-class Proof(Protocol):
-    """Proves that versions are served; :class:`monitor.traffic.proof.Proof` asks the engines."""
+class ServedProof(Protocol):
+    """Proves that versions are served, as :class:`monitor.traffic.proof.Proof` does."""
 
     def problems(
         self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
@@ -118,10 +118,10 @@ class ApiParts:
     """
 
     database: Database
-    intake: Intake
+    intake: IntakePort
     watch: RouteWatch
     approver: Approver
-    proof: Proof
+    proof: ServedProof
     orders: Orders
     kill_switch: KillSwitch
     outlook: Outlook
@@ -145,7 +145,7 @@ class ApiParts:
     """A change cannot be declared to have begun before the oldest records."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     """How references come about by themselves."""
-    pages: Pages = field(default_factory=Pages)
+    pages: PageLinks = field(default_factory=PageLinks)
     """Where people reach this service, for links in messages."""
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """What is put to an adapter's models when somebody asks about an incident."""

@@ -17,7 +17,7 @@ from monitor.api.bodies import Body
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem, problem_response
 from monitor.capture import errors
-from monitor.capture.intake import Outcome
+from monitor.capture.intake import IntakeOutcome
 from monitor.capture.sender import Sender
 from monitor.store.keys import Key
 from monitor.views.service import OutcomeBody, SharesBody
@@ -83,7 +83,9 @@ def _sender(key: Key) -> Sender:
     return Sender(name=key.id, match=key.match)
 
 
-def _taken_in(take: Callable[..., Outcome], key: Key, body: bytes, request: Request) -> Response:
+def _taken_in(
+    take: Callable[..., IntakeOutcome], key: Key, body: bytes, request: Request
+) -> Response:
     outcome = take(
         body,
         content_type=request.headers.get("content-type", ""),
@@ -115,7 +117,7 @@ def _refusal(error: errors.CaptureError) -> Problem:
         case errors.Overloaded():
             wait = {"Retry-After": str(error.retry_after)}
             return Problem(429, str(error), kind="overloaded", headers=wait)
-        case errors.NoRoom():
+        case errors.DiskFull():
             wait = {"Retry-After": str(error.retry_after)}
             return Problem(507, str(error), kind="disk-full", headers=wait)
         case errors.Unavailable():

@@ -40,7 +40,7 @@ class Admitted(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class KeptFields:
     """The settings for what is stored beside the aggregates, and for refusals."""
 
     subject_key: bytes
@@ -104,7 +104,7 @@ def assemble(
     admitted: Sequence[Admitted],
     context_ids: Sequence[int],
     *,
-    keeping: Keeping,
+    keeping: KeptFields,
     now: datetime,
 ) -> RecordBatch:
     """Measure the signals of admitted records and lay everything out in columns."""
@@ -226,7 +226,7 @@ def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenR
     return [TokenRow(place, *arrays) for (place, _), arrays in zip(chosen, kept, strict=True)]
 
 
-def _text_rows(admitted: Sequence[Admitted], keeping: Keeping) -> list[TextRow]:
+def _text_rows(admitted: Sequence[Admitted], keeping: KeptFields) -> list[TextRow]:
     rows = []
     for place, (record, _, _, _, embedding) in enumerate(admitted):
         prompt = record.prompt if keeping.prompts else None

@@ -48,7 +48,7 @@ _NAMES_OF: Final = attrgetter(*_RECORD_NAMES)
 Floats32 = npt.NDArray[np.float32]
 
 
-class Refused(Exception):  # noqa: N818 (a refusal of one record, not an error of ours)
+class RecordRefused(Exception):  # noqa: N818 (a refusal of one record, not an error of ours)
     """The record cannot be used; the text names the field and says why."""
 
 
@@ -62,9 +62,11 @@ class Horizon:
     def check(self, at: datetime) -> None:
         """Raise ``Refused`` for a time outside the horizon."""
         if at - self.now > AHEAD:
-            raise Refused(f"at: {at.isoformat()} is more than 10 minutes in the future")
+            raise RecordRefused(f"at: {at.isoformat()} is more than 10 minutes in the future")
         if self.now - at > self.retention:
-            raise Refused(f"at: {at.isoformat()} is older than the {self.retention.days} days kept")
+            raise RecordRefused(
+                f"at: {at.isoformat()} is older than the {self.retention.days} days kept"
+            )
 
     def is_backfill(self, at: datetime) -> bool:
         """True if a record of this time says nothing about the current traffic."""
@@ -98,7 +100,7 @@ def _name_the_unprintable(record: Record) -> None:
     for field in _RECORD_NAMES:
         value = getattr(record, field)
         if value is not None and not value.isprintable():
-            raise Refused(f"{field}: has characters that cannot be printed")
+            raise RecordRefused(f"{field}: has characters that cannot be printed")
 
 
 def check_feedback(item: Feedback, horizon: Horizon) -> None:
@@ -106,7 +108,7 @@ def check_feedback(item: Feedback, horizon: Horizon) -> None:
     horizon.check(item.at)
     for field in ("adapter", "id"):
         if not getattr(item, field).isprintable():
-            raise Refused(f"{field}: has characters that cannot be printed")
+            raise RecordRefused(f"{field}: has characters that cannot be printed")
     _check_named(item.name, item.value, "value")
 
 
@@ -145,29 +147,31 @@ def unit_vector(record: Record) -> bytes | None:
     if record.embedding is None:
         return None
     if record.encoder is None:
-        raise Refused("encoder: required beside embedding, to know what it can be compared with")
+        raise RecordRefused(
+            "encoder: required beside embedding, to know what it can be compared with"
+        )
     vector = np.array(record.embedding, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         length = float(np.sqrt(np.square(vector).sum()))
     if not math.isfinite(length):
-        raise Refused("embedding: has values that are not finite")
+        raise RecordRefused("embedding: has values that are not finite")
     if length == 0.0:
-        raise Refused("embedding: all its values are 0")
+        raise RecordRefused("embedding: all its values are 0")
     return (vector / length).astype("<f2").tobytes()
 
 
 def _check_named(name: str, value: float, place: str) -> None:
     if not name.isprintable():
-        raise Refused("feedback: a name has characters that cannot be printed")
+        raise RecordRefused("feedback: a name has characters that cannot be printed")
     if not math.isfinite(value):
-        raise Refused(f"{place}: {value} is not a finite number")
+        raise RecordRefused(f"{place}: {value} is not a finite number")
 
 
 def _logprobs(record: Record) -> Floats32 | None:
     if record.token_logprobs is None:
         return _unpack(record.token_logprobs_f16, "token_logprobs_f16")
     if record.token_logprobs_f16 is not None:
-        raise Refused("token_logprobs_f16: give token_logprobs or this, not both")
+        raise RecordRefused("token_logprobs_f16: give token_logprobs or this, not both")
     return as_packed(record.token_logprobs)
 
 
@@ -176,7 +180,9 @@ def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Flo
     margin = _unpack(record.token_margin_f16, "token_margin_f16")
     if record.top_logprobs is not None:
         if entropy is not None or margin is not None:
-            raise Refused("top_logprobs: give this or the packed entropy and margin, not both")
+            raise RecordRefused(
+                "top_logprobs: give this or the packed entropy and margin, not both"
+            )
         _same_length("top_logprobs", len(record.top_logprobs), size)
         best, second = top_statistics(record.top_logprobs)
         return as_packed(best), as_packed(second)
@@ -185,7 +191,7 @@ def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Flo
             continue
         _same_length(field, values.size, size)
         if np.fmin.reduce(values, initial=0.0) < -_ABOVE_ZERO:
-            raise Refused(f"{field}[{int(np.argmax(values < -_ABOVE_ZERO))}]: is below 0")
+            raise RecordRefused(f"{field}[{int(np.argmax(values < -_ABOVE_ZERO))}]: is below 0")
     return entropy, margin
 
 
@@ -201,7 +207,7 @@ def top_statistics(
     with np.errstate(invalid="ignore", over="ignore"):
         if (best > _ABOVE_ZERO).any():
             token = int(np.argmax((best > _ABOVE_ZERO).any(axis=1)))
-            raise Refused(f"top_logprobs[{token}]: a log-probability is above 0")
+            raise RecordRefused(f"top_logprobs[{token}]: a log-probability is above 0")
         share = np.exp(np.minimum(best, 0.0))
         rest = np.clip(1.0 - np.nansum(share, axis=1), 0.0, 1.0)
         terms = np.where(share > 0, share * np.minimum(best, 0.0), 0.0)
@@ -231,12 +237,12 @@ def _unpack(body: bytes | None, field: str) -> Floats32 | None:
     try:
         return unpack_f16(body)
     except ValueError as error:
-        raise Refused(f"{field}: {error}") from error
+        raise RecordRefused(f"{field}: {error}") from error
 
 
 def _same_length(field: str, given: int, expected: int) -> None:
     if given != expected:
-        raise Refused(f"{field}: has {given} values for {expected} tokens")
+        raise RecordRefused(f"{field}: has {given} values for {expected} tokens")
 
 
 def _refuse_above_zero(logprob: Floats32, record: Record) -> None:
@@ -247,10 +253,10 @@ def _refuse_above_zero(logprob: Floats32, record: Record) -> None:
         field = "token_logprobs_f16" if record.token_logprobs is None else "token_logprobs"
         place = int(np.argmax(above))
         given = (record.token_logprobs or logprob)[place]
-        raise Refused(f"{field}[{place}]: {given:.4g} is above 0, no log-probability")
+        raise RecordRefused(f"{field}[{place}]: {given:.4g} is above 0, no log-probability")
 
 
 def _refuse_orphans(record: Record) -> None:
     for field in ("top_logprobs", "token_entropy_f16", "token_margin_f16"):
         if getattr(record, field) is not None:
-            raise Refused(f"{field}: needs token_logprobs or token_logprobs_f16 beside it")
+            raise RecordRefused(f"{field}: needs token_logprobs or token_logprobs_f16 beside it")

@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from monitor.capture.checks import Refused
+from monitor.capture.checks import RecordRefused
 from monitor.domain import AdapterId, ArmKind, VersionId
 from monitor.store import directory
 from monitor.store.database import Database
-from monitor.store.directory import Listing
+from monitor.store.directory import ArmVersions
 
 _FRESH_FOR: Final = 5.0
 _AGAIN_AFTER: Final = 0.5
@@ -35,7 +35,7 @@ Resolve = Callable[[str, str | None, str | None], Resolved]
 
 
 def resolve_in(
-    listings: Mapping[str, Listing], adapter: str, version: str | None, arm: str | None
+    listings: Mapping[str, ArmVersions], adapter: str, version: str | None, arm: str | None
 ) -> Resolved:
     """Find adapter and version by name.
 
@@ -45,7 +45,7 @@ def resolve_in(
     """
     listing = listings.get(adapter)
     if listing is None:
-        raise Refused(
+        raise RecordRefused(
             f"adapter: unknown adapter {adapter!r}; register it with PUT /v1/adapters/{adapter}"
         )
     wanted = ArmKind(arm) if arm else None
@@ -54,7 +54,7 @@ def resolve_in(
         return Resolved(listing.adapter_id, None, wanted, listing.facts)
     version_id = listing.versions.get(name)
     if version_id is None:
-        raise Refused(
+        raise RecordRefused(
             f"version: unknown version {name!r} of adapter {adapter!r};"
             f" register it with PUT /v1/adapters/{adapter}/versions/{name}"
         )
@@ -71,17 +71,17 @@ class Directory:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._listings: Mapping[str, Listing] = {}
+        self._listings: Mapping[str, ArmVersions] = {}
         self._read_at = float("-inf")
 
     def resolve(self, adapter: str, version: str | None, arm: str | None) -> Resolved:
         """Find adapter and version by name; see :func:`resolve_in`."""
         try:
             return resolve_in(self._current(_FRESH_FOR), adapter, version, arm)
-        except Refused:
+        except RecordRefused:
             return resolve_in(self._current(_AGAIN_AFTER), adapter, version, arm)
 
-    def _current(self, fresh_for: float) -> Mapping[str, Listing]:
+    def _current(self, fresh_for: float) -> Mapping[str, ArmVersions]:
         with self._lock:
             if time.monotonic() - self._read_at > fresh_for:
                 self._listings = self._database.run(directory.read)
@@ -89,9 +89,9 @@ class Directory:
             return self._listings
 
 
-def _only(listing: Listing) -> str | None:
+def _only(listing: ArmVersions) -> str | None:
     return next(iter(listing.versions)) if len(listing.versions) == 1 else None
 
 
-def _arm_of(listing: Listing, version: str) -> ArmKind | None:
+def _arm_of(listing: ArmVersions, version: str) -> ArmKind | None:
     return next((arm for arm, name in listing.arms.items() if name == version), None)

@@ -48,7 +48,7 @@ class Overloaded(CaptureError):  # noqa: N818 - named as what it is
         self.retry_after = retry_after
 
 
-class NoRoom(CaptureError):  # noqa: N818 - named as what it is
+class DiskFull(CaptureError):  # noqa: N818 - named as what it is
     """The database's disk is full or nearly so: nothing of the request was stored."""
 
     status = 507

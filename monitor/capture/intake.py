@@ -13,20 +13,20 @@ from typing import Any, Final
 import numpy as np
 
 from monitor.capture import decoding, parse
-from monitor.capture.assemble import SETTINGS, Admitted, Keeping, assemble, context_of
+from monitor.capture.assemble import SETTINGS, Admitted, KeptFields, assemble, context_of
 from monitor.capture.checks import (
     Horizon,
-    Refused,
+    RecordRefused,
     check_feedback,
     check_record,
     tokens_of,
     unit_vector,
 )
 from monitor.capture.directory import Directory, Resolve, Resolved
-from monitor.capture.errors import CaptureError, NoRoom
+from monitor.capture.errors import CaptureError, DiskFull
 from monitor.capture.keeping import ALWAYS_KEPT, keep
 from monitor.capture.parse import Rejected
-from monitor.capture.queue import Bounds, Submission, WriteQueue, jittered
+from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import Rates
@@ -58,7 +58,7 @@ class Settings:
     retention: timedelta = DEFAULT_RETENTION["records"]
     tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
     max_body: int = decoding.MAX_BODY
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: QueueBounds = field(default_factory=QueueBounds)
 
     @property
     def kept(self) -> Mapping[str, timedelta]:
@@ -72,7 +72,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class IntakeOutcome:
     """The counts of a request's items by result; they add up to the items sent.
 
     ``accepted`` items are stored now, ``duplicates`` were stored before, ``sampled_out`` were not
@@ -119,7 +119,7 @@ class Intake:
         self._clock = clock
         self._rates = Rates(database, target_per_day=self._settings.target_per_day, clock=clock)
         self._quota = Quota(self._settings.trial_per_subject)
-        self._keeping = Keeping(
+        self._keeping = KeptFields(
             subject_key=subject_key,
             prompts=self._settings.embed_prompts or self._settings.store_text,
             outputs=answers or self._settings.store_text,
@@ -155,7 +155,7 @@ class Intake:
         content_type: str,
         content_encoding: str | None = None,
         sender: Sender = _ANYBODY,
-    ) -> Outcome:
+    ) -> IntakeOutcome:
         """Take a body of ``POST /v1/records``; return once every accepted record is durable.
 
         Raises a ``CaptureError`` if the request as a whole is refused.
@@ -172,7 +172,7 @@ class Intake:
         content_type: str,
         content_encoding: str | None = None,
         sender: Sender = _ANYBODY,
-    ) -> Outcome:
+    ) -> IntakeOutcome:
         """Take a body of ``POST /v1/feedback``, under the same rules as ``records``."""
         return self._taking(
             sender,
@@ -199,7 +199,7 @@ class Intake:
         for adapter, count in sampled_out.items():
             try:
                 known[adapter] = self._adapter(adapter, sender)
-            except Refused:
+            except RecordRefused:
                 continue
             if count:
                 counts[known[adapter], now, "sampled_out"] = count
@@ -211,10 +211,10 @@ class Intake:
         sender.check(adapter, found)
         return found.adapter_id
 
-    def _taking(self, sender: Sender, take: Callable[[], Outcome]) -> Outcome:
+    def _taking(self, sender: Sender, take: Callable[[], IntakeOutcome]) -> IntakeOutcome:
         try:
             if self._room.full():
-                raise NoRoom(retry_after=jittered())
+                raise DiskFull(retry_after=jittered())
             self._queue.admit(sender.name)
             outcome = take()
         except CaptureError as error:
@@ -236,7 +236,7 @@ class Intake:
 
     def _take_records(
         self, body: bytes, now: datetime, content_type: str, sender: Sender
-    ) -> Outcome:
+    ) -> IntakeOutcome:
         parsed = parse.parse(body, parse.RECORDS, content_type=content_type)
         horizon = Horizon(now=now, retention=self._kept)
         sieve = _Sieve(self._resolve, self._rates, horizon, sender, self._quota)
@@ -253,7 +253,7 @@ class Intake:
         )
         submission = self._submit(batch, sieve.counts, len(body), sender)
         accepted = sum(submission.fresh_records)
-        return Outcome(
+        return IntakeOutcome(
             accepted=accepted,
             duplicates=len(batch) - accepted,
             sampled_out=sieve.sampled_out,
@@ -262,7 +262,7 @@ class Intake:
 
     def _take_feedback(
         self, body: bytes, now: datetime, content_type: str, sender: Sender
-    ) -> Outcome:
+    ) -> IntakeOutcome:
         parsed = parse.parse(body, parse.FEEDBACK, content_type=content_type)
         horizon = Horizon(now=now, retention=self._kept)
         rows: list[FeedbackRow] = []
@@ -270,11 +270,11 @@ class Intake:
         for index, item in parsed.items:
             try:
                 rows.append(self._feedback_row(item, horizon, sender))
-            except Refused as error:
+            except RecordRefused as error:
                 rejected.append(Rejected(index=index, error=f"feedback[{index}].{error}"))
         submission = self._submit(_only_feedback(rows), Counter(), len(body), sender)
         accepted = sum(submission.fresh_feedback)
-        return Outcome(
+        return IntakeOutcome(
             accepted=accepted,
             duplicates=len(rows) - accepted,
             sampled_out=0,
@@ -334,7 +334,7 @@ class _Sieve:
             adapter_id = resolved.adapter_id
             check_record(record, self._horizon)
             tokens, embedding = tokens_of(record), unit_vector(record)
-        except Refused as error:
+        except RecordRefused as error:
             self.rejected.append(Rejected(index=index, error=f"records[{index}].{error}"))
             if adapter_id is not None:
                 self._count(adapter_id, "rejected")

@@ -18,7 +18,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
-from monitor.capture.errors import NoRoom, Overloaded, Unavailable
+from monitor.capture.errors import DiskFull, Overloaded, Unavailable
 from monitor.store.capture_counts import CountKey
 from monitor.store.database import retryable
 from monitor.store.ingest import RecordBatch
@@ -53,7 +53,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bounds:
+class QueueBounds:
     """The limits on waiting and on one write; durations are in seconds.
 
     No sender may have more waiting than the room that is left, so one alone fills half.
@@ -73,7 +73,7 @@ Write = Callable[[Sequence[Submission]], None]
 class WriteQueue:
     """A bounded queue of submissions, written by one thread."""
 
-    def __init__(self, write: Write, bounds: Bounds) -> None:
+    def __init__(self, write: Write, bounds: QueueBounds) -> None:
         self._write = write
         self._bounds = bounds
         self._waiting: deque[Submission] = deque()
@@ -118,7 +118,7 @@ class WriteQueue:
         if not submission.done.wait(self._bounds.patience):
             raise Unavailable(retry_after=jittered())
         if submission.error is not None and is_disk_full(submission.error):
-            raise NoRoom(retry_after=jittered()) from submission.error
+            raise DiskFull(retry_after=jittered()) from submission.error
         if submission.error is not None:
             raise Unavailable(retry_after=jittered()) from submission.error
 

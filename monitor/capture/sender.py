@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.capture.checks import Refused
+from monitor.capture.checks import RecordRefused
 from monitor.capture.directory import Resolved
 from monitor.store.keys import may_send_for
 
@@ -20,4 +20,4 @@ class Sender:
     def check(self, adapter: str, found: Resolved) -> None:
         """Raise ``Refused`` if the sender may not send for this adapter."""
         if not may_send_for(self.match, found.facts):
-            raise Refused(f"adapter: this key may not send for {adapter!r}")
+            raise RecordRefused(f"adapter: this key may not send for {adapter!r}")

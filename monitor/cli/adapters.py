@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from alerts.types import VerdictKind
 from monitor.cli import changes, options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import ExitCode
 from monitor.cli.retention import say_withheld
-from monitor.domain import ChangeKind, VerdictKind
+from monitor.domain import ChangeKind
 from monitor.views.adapter import AdapterDetail, AdapterSummary, ProbeBody
 from monitor.views.change import ChangeBody
 from monitor.views.coverage import CoverageBody

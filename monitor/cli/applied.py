@@ -21,7 +21,7 @@ Tick = Callable[[str, int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asked:
+class ModelReading:
     """What one model makes of the texts."""
 
     read: TopLogprobs
@@ -29,7 +29,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class AdapterCheck:
     """One adapter's answer; ``identity`` None where the engine was not asked to the end."""
 
     card: ModelCard
@@ -42,14 +42,14 @@ class Checked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Check:
+class EngineCheck:
     """All adapters; ``stopped`` says why the engine was left alone, if it was.
 
     ``floor`` is the largest move of a text between two readings of one base, nats per
     token.
     """
 
-    adapters: tuple[Checked, ...]
+    adapters: tuple[AdapterCheck, ...]
     floor: float
     stopped: str | None = None
 
@@ -58,7 +58,7 @@ class Check:
 class _Readings:
     """What was read so far, and why nothing more was."""
 
-    models: dict[str, Asked] = field(default_factory=dict)
+    models: dict[str, ModelReading] = field(default_factory=dict)
     repeats: list[tuple[DocumentScores, DocumentScores]] = field(default_factory=list)
     stopped: str | None = None
 
@@ -71,7 +71,7 @@ def asked_for(adapters: Sequence[ModelCard]) -> list[str]:
 
 def check(
     probe: Reads, adapters: Sequence[ModelCard], texts: Sequence[str], *, tick: Tick
-) -> Check:
+) -> EngineCheck:
     """Let the base and every adapter read the same texts, and compare them.
 
     One request at a time; the first failure of the engine ends the asking, and what is
@@ -80,7 +80,7 @@ def check(
     readings = _read(probe, asked_for(adapters), texts, tick=tick)
     floor = max((_floor(*pair) for pair in readings.repeats), default=noise_floor([]))
     found = tuple(_checked(card, adapters, readings.models, floor=floor) for card in adapters)
-    return Check(adapters=found, floor=floor, stopped=readings.stopped)
+    return EngineCheck(adapters=found, floor=floor, stopped=readings.stopped)
 
 
 def _floor(one: DocumentScores, other: DocumentScores) -> float:
@@ -108,7 +108,7 @@ def _read(probe: Reads, models: Sequence[str], texts: Sequence[str], *, tick: Ti
         except ProbeError as error:
             readings.stopped = f"while {model} was asked: {error}"
             return readings
-        asked = Asked(read=read, scores=document_scores(read, texts))
+        asked = ModelReading(read=read, scores=document_scores(read, texts))
         if model in readings.models:
             readings.repeats.append((readings.models[model].scores, asked.scores))
         readings.models[model] = asked
@@ -116,11 +116,15 @@ def _read(probe: Reads, models: Sequence[str], texts: Sequence[str], *, tick: Ti
 
 
 def _checked(
-    card: ModelCard, adapters: Sequence[ModelCard], models: Mapping[str, Asked], *, floor: float
-) -> Checked:
+    card: ModelCard,
+    adapters: Sequence[ModelCard],
+    models: Mapping[str, ModelReading],
+    *,
+    floor: float,
+) -> AdapterCheck:
     own, base = models.get(card.id), models.get(card.parent or "")
     if own is None:
-        return Checked(card=card, identity=None)
+        return AdapterCheck(card=card, identity=None)
     siblings = {
         other.id: models[other.id]
         for other in adapters
@@ -136,11 +140,15 @@ def _checked(
         parity=parity,
     )
     top1 = parity[BASE].top1 if BASE in parity else None
-    return Checked(card=card, identity=identity, top1=top1)
+    return AdapterCheck(card=card, identity=identity, top1=top1)
 
 
 def _parities(
-    own: Asked, base: Asked | None, siblings: Mapping[str, Asked], *, floor: float
+    own: ModelReading,
+    base: ModelReading | None,
+    siblings: Mapping[str, ModelReading],
+    *,
+    floor: float,
 ) -> Iterator[tuple[str, Parity]]:
     if base is not None and (found := _parity(own, base)):
         yield BASE, found
@@ -151,7 +159,7 @@ def _parities(
             yield name, found
 
 
-def _parity(one: Asked, other: Asked) -> Parity | None:
+def _parity(one: ModelReading, other: ModelReading) -> Parity | None:
     try:
         return compare(one.read, other.read)
     except ValueError:  # other token counts, which `identify` sees in the scores

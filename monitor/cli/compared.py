@@ -23,7 +23,7 @@ REAL, FIXED = "real prompts", "fixed texts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class ComparedModels:
     """Two models on some inputs.
 
     ``parts`` tells real prompts and fixed texts apart, because a prompt has a tenth of a
@@ -57,7 +57,7 @@ class Compared:
         return sorted(differ, key=lambda item: -item[1].kl)[:SHOWN_INPUTS]
 
 
-def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
+def compared(a: Side, b: Side, inputs: Sequence[Input]) -> ComparedModels:
     """Let both read the inputs; raises CommandFailed where one does not."""
     from detectors.parity import pooled
 
@@ -79,7 +79,7 @@ def compared(a: Side, b: Side, inputs: Sequence[Input]) -> Compared:
                 f"none of the {len(wanted)} {part} could be compared: each is too long for a"
                 " model, or has a single token"
             )
-    return Compared(
+    return ComparedModels(
         labels=(a.label, b.label),
         taken=(a.taken, b.taken),
         inputs=inputs,
@@ -135,7 +135,7 @@ def _read(side: Side, texts: Sequence[str], tick: Tick) -> TopLogprobs:
         raise CommandFailed(f"{side.label}: {error}") from None
 
 
-def show(found: Compared, said: Sequence[str], *, show_text: bool) -> None:
+def show(found: ComparedModels, said: Sequence[str], *, show_text: bool) -> None:
     """Print the numbers, the worst inputs and the answer."""
     parts, (a, b) = found.parts.values(), found.labels
     for label, taken in zip(found.labels, found.taken, strict=True):
@@ -170,7 +170,7 @@ def _kl(one: Parity) -> str:
     return f"{one.kl:.4g}" if one.exact or one.kl == 0.0 else f">= {one.kl:.4g}"
 
 
-def _row(found: Compared, index: int, one: Parity, *, show_text: bool) -> list[str]:
+def _row(found: ComparedModels, index: int, one: Parity, *, show_text: bool) -> list[str]:
     given = found.inputs[index]
     row = [str(index), given.label, f"{one.kl:.4g}", f"{one.top1:.1%}"]
     return [*row, _shown(given.text)] if show_text else row
@@ -181,7 +181,7 @@ def _shown(text: str) -> str:
     return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]} …"
 
 
-def as_json(found: Compared, *, show_text: bool) -> dict[str, Any]:
+def as_json(found: ComparedModels, *, show_text: bool) -> dict[str, Any]:
     """Write the same down; an input's text only where it is asked for."""
     a, b = found.labels
     worst = [

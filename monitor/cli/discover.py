@@ -13,7 +13,7 @@ from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.cli.registering import Named
 
 if TYPE_CHECKING:
-    from monitor.cli.applied import Check
+    from monitor.cli.applied import EngineCheck
     from monitor.config.sections import Config
     from monitor.probes.cards import ModelCard
 
@@ -82,7 +82,9 @@ def _register(config: Path | None, found: Sequence[Named], *, as_json: bool) -> 
     return done
 
 
-def _check(engine: engines.Engine, found: Sequence[Named], prompts: Path | None) -> Check:
+def _check(
+    engine: engines.AskedEngine, found: Sequence[Named], prompts: Path | None
+) -> EngineCheck:
     from monitor.cli import applied
 
     texts = _texts(prompts)
@@ -118,7 +120,7 @@ def _hint(url: str, settings: Config) -> str | None:
     return f"engines = [{listed}]"
 
 
-def _exit_code(done: Check, registered: dict[str, str]) -> ExitCode:
+def _exit_code(done: EngineCheck, registered: dict[str, str]) -> ExitCode:
     from detectors.identity import IdentityState
 
     states = [checked.identity.state if checked.identity else None for checked in done.adapters]

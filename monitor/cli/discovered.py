@@ -11,7 +11,7 @@ from rich.text import Text
 from monitor.cli import screen
 
 if TYPE_CHECKING:
-    from monitor.cli.applied import Check, Checked
+    from monitor.cli.applied import AdapterCheck, EngineCheck
     from monitor.cli.registering import Named
 
 SHOWN_STATES = {
@@ -47,7 +47,7 @@ def show_plan(found: Sequence[Named], *, as_json: bool) -> None:
 def show(
     url: str,
     found: Sequence[Named],
-    done: Check,
+    done: EngineCheck,
     *,
     registered: Mapping[str, str],
     hint: str | None,
@@ -76,7 +76,7 @@ def show(
         screen.say(f"the config at hand does not list this engine; under [serving] put: {hint}")
 
 
-def _row(checked: Checked) -> list[Any]:
+def _row(checked: AdapterCheck) -> list[Any]:
     identity = checked.identity
     state = identity.state.value if identity else "unknown"
     words, style = SHOWN_STATES[state]
@@ -101,7 +101,7 @@ def _named(named: Named) -> dict[str, Any]:
     }
 
 
-def _checked(checked: Checked) -> dict[str, Any]:
+def _checked(checked: AdapterCheck) -> dict[str, Any]:
     if checked.identity is None:
         return {"state": "unknown", "reason": "the engine was not asked to the end", "top1": None}
     return asdict(checked.identity) | {"top1": checked.top1}

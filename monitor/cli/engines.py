@@ -24,7 +24,7 @@ PATIENCE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Engine:
+class AskedEngine:
     """An engine's address, and what asks it."""
 
     url: str
@@ -43,7 +43,7 @@ class Engine:
             raise CommandFailed(f"{self.url}: {error}") from None
 
 
-def engine(url: str, config: Config, *, send_key: bool) -> Engine:
+def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
     """Open an engine with the config's timeout and way of asking.
 
     The config's key goes to hosts of its own engines, and to others where ``send_key`` says so:
@@ -74,7 +74,7 @@ def engine(url: str, config: Config, *, send_key: bool) -> Engine:
         http=http,
         settings=replace(_settings(config), headers=headers, patience=PATIENCE),
     )
-    return Engine(url=root, http=http, headers=headers, probe=probe)
+    return AskedEngine(url=root, http=http, headers=headers, probe=probe)
 
 
 def _place(url: str) -> tuple[str, str | None]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from monitor.capture.formats import Form
     from monitor.config.sections import Config
     from monitor.probes.embedding import Embedder
-    from monitor.replay.replaying import Outcome, Request, Tools
+    from monitor.replay.replaying import ReplayOutcome, ReplayParts, Request
 
 _AUTO: Final = "auto"
 _COUNT: Final = re.compile(r"[1-9]\d{0,8}")
@@ -94,7 +94,7 @@ def replay(
 ) -> None:
     """Run a log through the detectors, without a server. Exit codes as for status."""
     from monitor.capture.refusal import refusing
-    from monitor.replay.reading import Reading
+    from monitor.replay.reading import LogReading
     from monitor.replay.replaying import Request
 
     settings = options.settings(config)
@@ -105,7 +105,7 @@ def replay(
         baseline=baseline,
         first=_first(baseline_first, baseline),
         training=training,
-        reading=Reading(
+        reading=LogReading(
             form=_form(form),
             adapter=adapter,
             apart=by_model,
@@ -164,10 +164,10 @@ def _readable(training: Path | None) -> None:
 @contextmanager
 def _tools(
     settings: Config, *, budget: float | None, fleet: int | None, embed: bool
-) -> Iterator[Tools]:
+) -> Iterator[ReplayParts]:
     from monitor.daemon import logs
     from monitor.daemon.parts import embedder_of
-    from monitor.replay.replaying import Tools
+    from monitor.replay.replaying import ReplayParts
 
     logs.configure("error")
     evaluation = settings.evaluation
@@ -178,7 +178,7 @@ def _tools(
         embedder: Embedder | None = (
             stack.enter_context(closing(embedder_of(settings))) if embed else None
         )
-        yield Tools(
+        yield ReplayParts(
             settings=evaluation,
             cadences=settings.schedule.cadences,
             embed=embedder,
@@ -186,7 +186,7 @@ def _tools(
         )
 
 
-def _replayed(request: Request, tools: Tools) -> Outcome:
+def _replayed(request: Request, tools: ReplayParts) -> ReplayOutcome:
     from monitor.probes.errors import ProbeError
     from monitor.replay import replaying
     from monitor.replay.errors import ReplayFailed
@@ -233,7 +233,7 @@ class _Bar:
             self._progress.update(self._task, completed=total)
 
 
-def _tell(outcome: Outcome, *, html: Path | None, as_json: bool) -> None:
+def _tell(outcome: ReplayOutcome, *, html: Path | None, as_json: bool) -> None:
     from monitor.cli import replay_story
     from monitor.replay.body import body_of
 
@@ -247,7 +247,7 @@ def _tell(outcome: Outcome, *, html: Path | None, as_json: bool) -> None:
         screen.note(f"charts: {html}")
 
 
-def _write_page(outcome: Outcome, html: Path) -> None:
+def _write_page(outcome: ReplayOutcome, html: Path) -> None:
     from monitor.replay.page import page_of
     from monitor.web.assets import plotly_script
 
@@ -258,7 +258,7 @@ def _write_page(outcome: Outcome, html: Path) -> None:
         raise CommandFailed(f"{html}: {error.strerror}") from None
 
 
-def _exit_code(outcome: Outcome) -> int:
+def _exit_code(outcome: ReplayOutcome) -> int:
     words = {story.worst.value for story in outcome.stories}
     if "critical" in words:
         return ExitCode.CRITICAL

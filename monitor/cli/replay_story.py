@@ -12,7 +12,7 @@ from monitor.cli import screen
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from monitor.replay.replaying import Outcome
+    from monitor.replay.replaying import ReplayOutcome
     from monitor.replay.running import Crossed
     from monitor.replay.story import Basis, BudgetLine, Lines, Source, Story
 
@@ -23,7 +23,7 @@ NO_PROBE = (
 )
 
 
-def tell(outcome: Outcome) -> None:
+def tell(outcome: ReplayOutcome) -> None:
     """Print everything, the versions one after the other, a summary first where there are many."""
     _lines(outcome.lines)
     if outcome.baseline is not None:

@@ -31,12 +31,12 @@ def report(
     It reads the database; the service need not run. The tests in it are Evidently's own:
     they do not follow Driftline's budget of false pages.
     """
-    from monitor.report import ReportError, Span, build_report
+    from monitor.report import ReportError, ReportSpan, build_report
 
     if not os.access(out.absolute().parent, os.W_OK):
         raise CommandFailed(f"{out.absolute().parent}: there is no such folder that can be written")
     now = datetime.now(tz=UTC)
-    span = Span(start=now - timedelta(hours=hours), end=now)
+    span = ReportSpan(start=now - timedelta(hours=hours), end=now)
     try:
         with screen.ERR.status("Evidently draws the report"), options.database(config) as database:
             built = build_report(database, adapter, version=version, span=span, out=out.absolute())

@@ -8,10 +8,11 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from alerts.types import VerdictKind
 from monitor import outbox
 from monitor.config.sections import Config
 from monitor.daemon.parts import kill_switch_of
-from monitor.domain import Severity, Verdict, VerdictKind, Version
+from monitor.domain import Verdict, VerdictSeverity, Version
 from monitor.reference.promotion import freeze_promoted
 from monitor.store import adapters, verdicts
 from monitor.store.database import Database
@@ -63,7 +64,7 @@ class CanaryMessages:
         tx: Connection,
         version: Version,
         *,
-        severity: Severity,
+        severity: VerdictSeverity,
         reason: str,
         now: datetime,
     ) -> None:

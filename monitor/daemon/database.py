@@ -21,7 +21,7 @@ from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import audit, keys, roles, schema
 from monitor.store.database import Database
-from monitor.store.room import Room
+from monitor.store.room import DiskRoom
 
 _LOG = structlog.get_logger(__name__)
 
@@ -53,34 +53,34 @@ def found_database(settings: Config) -> Iterator[Database]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class ServiceDatabase:
     """One database: its addresses for the service's role and the tables' owner, and its room."""
 
     service: str
     owner: str
-    room: Room
+    room: DiskRoom
 
 
 @contextmanager
-def _reached(settings: Config) -> Iterator[Place]:
+def _reached(settings: Config) -> Iterator[ServiceDatabase]:
     """Find the config's database, starting the embedded server if configured."""
     service, owner = settings.database.url, settings.database.owner_url
     if service:
-        yield Place(
-            service=_with_driver(service), owner=_with_driver(owner or service), room=Room()
+        yield ServiceDatabase(
+            service=_with_driver(service), owner=_with_driver(owner or service), room=DiskRoom()
         )
         return
     prepare_folder(settings.service.data_dir)
     with EmbeddedPostgres(
         settings.service.data_dir, settings=settings.database.embedded
     ) as embedded:
-        yield Place(
-            service=embedded.service_url, owner=embedded.url, room=Room(embedded.reserve.short)
+        yield ServiceDatabase(
+            service=embedded.service_url, owner=embedded.url, room=DiskRoom(embedded.reserve.short)
         )
 
 
 @contextmanager
-def _connected(settings: Config, place: Place, url: str) -> Iterator[Database]:
+def _connected(settings: Config, place: ServiceDatabase, url: str) -> Iterator[Database]:
     database = Database(
         url,
         pool_size=settings.database.pool_size,
@@ -95,7 +95,7 @@ def _connected(settings: Config, place: Place, url: str) -> Iterator[Database]:
         database.close()
 
 
-def _migrate(database: Database, place: Place) -> None:
+def _migrate(database: Database, place: ServiceDatabase) -> None:
     """Migrate as the owner, who grants the service's role its rights if the two differ."""
     if place.owner == place.service:
         schema.migrate(database)

@@ -13,7 +13,7 @@ import structlog
 
 from alerts.delivery import DeliveryFailed
 from alerts.message import Alert
-from alerts.types import Kind, Severity, Status, Verdict
+from alerts.types import Kind, Severity, Status, VerdictKind
 from monitor.outbox import ConfiguredChannel
 from monitor.store.room import DISK_FULL
 
@@ -109,7 +109,7 @@ def _alert(at: datetime, *, of: str | None = None, over: datetime | None = None)
         version="service",
         status=Status.STARTED if over is None else Status.RECOVERED,
         severity=Severity.PAGE,
-        verdict=Verdict.ERROR if over is None else Verdict.STABLE,
+        verdict=VerdictKind.ERROR if over is None else VerdictKind.STABLE,
         summary="The database's disk is full" if over is None else "The disk has room again",
         reason=DISK_FULL if over is None else "records are taken in again",
         at=over or at,

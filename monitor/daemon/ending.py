@@ -22,7 +22,7 @@ LATE: Final = 1
 """The exit status of a process that left work unfinished."""
 
 
-class Ending:
+class Shutdown:
     """Begins with the first stop signal and has a limit, whatever children and servers do.
 
     A stopped database, or a disk that does not answer, must not keep a broken process from being

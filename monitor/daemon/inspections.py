@@ -9,7 +9,7 @@ import structlog
 
 from monitor.domain import Version, WeightsState
 from monitor.probes.asking import local_folder
-from monitor.probes.weights.errors import Refusal, WeightsRefused
+from monitor.probes.weights.errors import Remedy, WeightsRefused
 from monitor.probes.weights.process import inspect_apart
 from monitor.store import inspections
 from monitor.store.database import Database
@@ -69,9 +69,9 @@ def _kept(version: Version, report: Mapping[str, Any]) -> dict[str, Any]:
 
 def _refused(error: WeightsRefused) -> dict[str, Any]:
     match error.refusal:
-        case Refusal.MISSING:
+        case Remedy.MISSING:
             return {"state": WeightsState.UNREADABLE, "reason": NOT_READABLE}
-        case Refusal.UNSUPPORTED:
+        case Remedy.UNSUPPORTED:
             return {"state": WeightsState.UNREADABLE, "reason": error.reason}
-        case Refusal.DAMAGED:
+        case Remedy.DAMAGED:
             return {"state": WeightsState.BROKEN, "reason": error.reason}

@@ -22,7 +22,7 @@ from monitor.store import (
     perplexity,
     terms,
 )
-from monitor.store.clock import Clock, Held, Watcher
+from monitor.store.clock import Clock, DeletionsHeld, Watcher
 from monitor.store.database import Database
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -115,7 +115,7 @@ class Housekeeping:
         if any(standing) and (due or standing != self._standing):
             self._tell(known, *stops)
         elif not any(standing) and (due or any(self._standing)):
-            self.database.run(lambda tx: clock.hold(tx, Held()))
+            self.database.run(lambda tx: clock.hold(tx, DeletionsHeld()))
         self._standing = standing
         if not due:
             return False
@@ -132,7 +132,7 @@ class Housekeeping:
             )
         )
         reason = "; ".join(filter(None, (withheld, unconfirmed)))
-        self.database.run(lambda tx: clock.hold(tx, Held(reason=reason, would_drop=would)))
+        self.database.run(lambda tx: clock.hold(tx, DeletionsHeld(reason=reason, would_drop=would)))
         event = "deletions_wait_for_a_person" if withheld is None else "nothing_is_deleted"
         _LOG.warning(event, reason=reason, would_drop=would)
 

@@ -24,15 +24,15 @@ from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
 from monitor.domain import AdapterId, EvaluationKind
-from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel, Departing, Teller, refreshers
+from monitor.outbox import ConfiguredChannel, Departing, OutboxLoop, refreshers
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
-from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
@@ -91,7 +91,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     evaluator = Evaluator(_tools(parts, embedding))
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
-    teller = Teller(database, parts.channels, change_margin=config.schedule.live_interval)
+    teller = OutboxLoop(database, parts.channels, change_margin=config.schedule.live_interval)
     telling = Loop("telling", teller.turn, pulse=pulse, every=config.alerting.delivery.poll)
     loops = [
         Loop(f"evaluate-{number}", _worker(parts, evaluator, owner, live), pulse=pulse, every=tick)
@@ -214,9 +214,9 @@ def _worker(
     ).work
 
 
-def _tools(parts: WorkerParts, embedding: _Embedding) -> Tools:
+def _tools(parts: WorkerParts, embedding: _Embedding) -> EvaluatorParts:
     config = parts.config
-    return Tools(
+    return EvaluatorParts(
         database=parts.database,
         settings=config.evaluation,
         cadences=config.schedule.cadences,
@@ -275,10 +275,10 @@ class _Embedding:
         return self._parts.database.run(clock.now)
 
 
-def _keeping(config: Config) -> Keeping:
+def _keeping(config: Config) -> TextFate:
     """What stays of a text: nothing, its terms, or all of it redacted."""
     capture = config.capture
-    keeping = Keeping(store_text=capture.store_text, answers=config.embeds_answers)
+    keeping = TextFate(store_text=capture.store_text, answers=config.embeds_answers)
     if not capture.terms:
         return keeping
     key = load_key(config.service.data_dir / "subject.key")

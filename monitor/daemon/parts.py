@@ -17,8 +17,8 @@ from monitor.config.routing import engine_headers, inside_of, own_settings, reac
 from monitor.config.sections import Config
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import ConfiguredChannel, Pages, chart_key
-from monitor.policy.budget import Standing, shares
+from monitor.outbox import ConfiguredChannel, PageLinks, chart_key
+from monitor.policy.budget import ShareStanding, shares
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid, Document
 from monitor.probes.embedding import EmbeddingClient
@@ -162,17 +162,17 @@ def kill_switch_of(config: Config) -> KillSwitch:
     return KillSwitch(config.service.data_dir, os.environ)
 
 
-def pages_of(config: Config) -> Pages:
+def pages_of(config: Config) -> PageLinks:
     """Where messages lead; links to images are signed alike by every process."""
     shared = load_key(config.service.data_dir / "subject.key")
-    return Pages(base_url=config.server.url, key=chart_key(shared))
+    return PageLinks(base_url=config.server.url, key=chart_key(shared))
 
 
 def milestones_of(config: Config) -> MilestoneRules:
     """How references come about by themselves; the pages' share is no part of a forecast."""
     evaluation = config.evaluation
     divided = shares(
-        evaluation.budget, Standing.among("", of=1), detectors=evaluation.detectors
+        evaluation.budget, ShareStanding.among("", of=1), detectors=evaluation.detectors
     ).values()
     return MilestoneRules(
         days=config.day_effect,

@@ -29,7 +29,7 @@ from monitor.daemon.database import (
     warn_of_rights,
     write_first_key,
 )
-from monitor.daemon.ending import Ending
+from monitor.daemon.ending import Shutdown
 from monitor.daemon.loops import CANARY_ROUTES, DECIDE, WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
     breaker_of,
@@ -74,7 +74,7 @@ JOIN = timedelta(seconds=8)
 def run(config: Config, *, api: bool, worker: bool) -> None:
     """Run until SIGTERM or SIGINT, and end within 25 s then. A second signal stops at once."""
     logs.configure(config.service.log_level)
-    ending = Ending()
+    ending = Shutdown()
     signals = _Signals(ending)
     prepare_folder(config.service.data_dir)
     with ExitStack() as stack, ExitStack() as early:
@@ -187,7 +187,7 @@ def _start_worker(
     deliverer: Deliverer,
     *,
     pulse: Pulse,
-    ending: Ending,
+    ending: Shutdown,
 ) -> dict[str, Beat]:
     def stop() -> None:
         pulse.stop()
@@ -223,7 +223,7 @@ def _server(
     smoke: SmokeTest,
     watch: RouteWatch,
     beats: dict[str, Beat],
-    ending: Ending,
+    ending: Shutdown,
 ) -> uvicorn.Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
@@ -314,7 +314,7 @@ def _server(
 class _Server(uvicorn.Server):
     """Lets long-polls go at the stop signal, so that they do not hold up the end."""
 
-    def __init__(self, watch: RouteWatch, ending: Ending, config: uvicorn.Config) -> None:
+    def __init__(self, watch: RouteWatch, ending: Shutdown, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._watch = watch
         self._ending = ending
@@ -332,7 +332,7 @@ class _Signals:
     would end the process before the other parts are stopped: this catches that.
     """
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Shutdown) -> None:
         self._asked = threading.Event()
         self._ending = ending
         for number in (signal.SIGTERM, signal.SIGINT):

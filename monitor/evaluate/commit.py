@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 from sqlalchemy import Connection
 
+from alerts.types import VerdictKind
 from detectors.feedback import FEEDBACK
 from detectors.types import Score
-from monitor.domain import EvaluationId, EvaluationKind, Severity, Unread, VerdictKind
+from monitor.domain import EvaluationId, EvaluationKind, Unread, VerdictSeverity
 from monitor.evaluate.company import others_on_the_base
 from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained, explain
@@ -34,7 +35,7 @@ from monitor.store import (
 from monitor.store.evaluations import NewEvaluation, ScoreRow
 from monitor.store.tasks import Claim
 from monitor.store.verdicts import VerdictRow
-from monitor.windows import Plan
+from monitor.windows import WindowPlan
 
 PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
 """The detector of the evaluation of this kind."""
@@ -69,7 +70,7 @@ def commit(
     tx: Connection,
     *,
     claim: Claim,
-    planned: Plan,
+    planned: WindowPlan,
     evaluated: Evaluated,
     explained: Explained,
     how: How,
@@ -140,7 +141,7 @@ def commit(
     how.tell.tell(tx, evaluated, found, news, explained, transition_id=transition_id)
     if judgement.wants_probe and found.facts.probe_available:
         tasks.request(tx, version_id=claim.version_id, kinds=[EvaluationKind.PERPLEXITY])
-    returns = reading.returns_by_probes or judgement.verdict.severity is Severity.PAGE
+    returns = reading.returns_by_probes or judgement.verdict.severity is VerdictSeverity.PAGE
     tasks.finish(
         tx,
         claim,
@@ -171,7 +172,7 @@ def _judged(
     return found if fleet is None else taken(replace(facts, fleet=fleet))
 
 
-def _put_skipped(tx: Connection, claim: Claim, planned: Plan) -> None:
+def _put_skipped(tx: Connection, claim: Claim, planned: WindowPlan) -> None:
     """One statement for all: after a day of downtime a hard signal has a thousand of them."""
     skipped = [
         NewEvaluation(

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, Blame, EvaluationKind, Severity, Version
+from alerts.types import Blame
+from monitor.domain import AdapterId, EvaluationKind, VerdictSeverity, Version
 from monitor.policy import Judgement, Memory
 from monitor.policy.common_cause import FleetFact, Moved, moves
 from monitor.store import fleet_incidents, verdicts
@@ -23,7 +24,7 @@ def others_on_the_base(
     the same time, the second must see what the first one found. Without ``hold`` it is only
     a look, for what does not have to be right.
     """
-    if judgement.verdict.severity is Severity.NONE or not moves(judgement.memory):
+    if judgement.verdict.severity is VerdictSeverity.NONE or not moves(judgement.memory):
         return None
     base = fleet_incidents.base_of(version)
     if hold:
@@ -53,7 +54,7 @@ def _moved(rows: Iterable[VerdictRow], version: Version) -> tuple[Moved, ...]:
         if row.adapter_id == version.adapter_id or row.verdict.blame is Blame.INPUT:
             continue
         memory = Memory.from_json(row.memory) if row.memory else Memory()
-        paging = row.verdict.severity is Severity.PAGE
+        paging = row.verdict.severity is VerdictSeverity.PAGE
         known = found.get(row.adapter_id)
         if not moves(memory) or (known is not None and not (paging and not known.paging)):
             continue

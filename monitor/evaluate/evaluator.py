@@ -33,7 +33,7 @@ from monitor.store import changes, evaluations, probing, tasks, versions, words
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole
 from monitor.store.tasks import Claim
-from monitor.windows import Cadence, Plan, offset_of, plan
+from monitor.windows import Cadence, WindowPlan, offset_of, plan
 
 _LOG = structlog.get_logger(__name__)
 
@@ -57,7 +57,7 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class EvaluatorParts:
     """What the evaluator is composed of; the daemon hands these in.
 
     react
@@ -81,7 +81,7 @@ class Tools:
 class Evaluator:
     """Evaluates claimed tasks. Safe to use from several threads: it keeps only a cache."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: EvaluatorParts) -> None:
         self._tools = tools
         self._calibrations = Calibrations()
 
@@ -157,7 +157,7 @@ class Evaluator:
             # a broken index or a dead probe must not stop the detectors that need neither
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
-    def _settle(self, claim: Claim, planned: Plan, evaluated: Evaluated) -> Ending:
+    def _settle(self, claim: Claim, planned: WindowPlan, evaluated: Evaluated) -> Ending:
         """Judge, write, act; what is dear of a message is worked out before the verdict is held."""
         tools, reading = self._tools, evaluated.reading
         how = How(
@@ -204,7 +204,7 @@ class Evaluator:
             )
         return Ending.DONE
 
-    def _probe(self, claim: Claim, reading: Reading, planned: Plan) -> Ending:
+    def _probe(self, claim: Claim, reading: Reading, planned: WindowPlan) -> Ending:
         """Probe and settle, or hand the task back for later where the probe was stopped."""
         settings, via = self._tools.settings, self._tools.via
         found = self._probed(claim, reading)

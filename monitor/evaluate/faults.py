@@ -12,7 +12,7 @@ from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
 from detectors.logit_ks import LOGIT_KS
 from detectors.output_similarity import DISTANCE, OUTPUT_SIMILARITY
 from detectors.rate_detector import RateReference
-from detectors.scores import Side
+from detectors.scores import DriftSide
 from detectors.smallest_seen import Fault
 
 
@@ -130,6 +130,6 @@ def families_of(detector: str, reference: Any) -> Sequence[Family]:
     signal = reference.signals[0]
     if isinstance(reference, RateReference):
         return (_share(_FAILURES.get(detector, detector), signal),)
-    falls = reference.sides[0] is Side.DOWN
+    falls = reference.sides[0] is DriftSide.DOWN
     fault = Fault(signal=signal, falls=falls)
     return (Family(words=f"worse {signal}", fault=fault, unit=Unit.SD, told=_as_it_is),)

@@ -19,7 +19,7 @@ from detectors.rank_detector import RankDetector
 from detectors.types import Budget, Detector, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import DetectorFact, Effect, Memory
+from monitor.policy import DetectorFact, Memory, OnsetEffect
 from monitor.policy.classic import THRESHOLDS
 from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.policy.facts import Increment
@@ -65,7 +65,7 @@ class Lookback(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
+class BesideReference:
     """A reference beside the one in force, and what of the window is compared with it.
 
     ``number`` is its place among the references beside.
@@ -78,7 +78,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
+class DetectorQuestion:
     """Everything one detector is asked with.
 
     ``lookback`` is asked only where it matters: hard signals are looked at every minute, and
@@ -92,7 +92,7 @@ class Question:
     budget: Budget
     memory: Memory
     lookback: Lookback
-    beside: Sequence[Part] = ()
+    beside: Sequence[BesideReference] = ()
 
     def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
         """Give the newest records with what each is compared with."""
@@ -107,7 +107,7 @@ class Question:
         return [(reference, _from(window, since)) for reference, window in found]
 
 
-def find(question: Question, settings: EvaluateSettings) -> Finding:
+def find(question: DetectorQuestion, settings: EvaluateSettings) -> Finding:
     """Score the window and gather what the rules need to know of it."""
     score, state = score_mixed(
         question.detector,
@@ -122,7 +122,7 @@ def find(question: Question, settings: EvaluateSettings) -> Finding:
 
 
 def gather(
-    question: Question,
+    question: DetectorQuestion,
     score: Score,
     state: State,
     *,
@@ -153,7 +153,9 @@ def gather(
     return Finding(detector=detector.name, score=score, state=state, fact=fact)
 
 
-def beside_answers(findings: Sequence[Finding], questions: Sequence[Question]) -> list[Finding]:
+def beside_answers(
+    findings: Sequence[Finding], questions: Sequence[DetectorQuestion]
+) -> list[Finding]:
     """Look how far requests have moved since answers did, before they cross a line themselves.
 
     Blame needs no budget: whether other requests came with other answers is seen by their effect.
@@ -174,7 +176,7 @@ def beside_answers(findings: Sequence[Finding], questions: Sequence[Question]) -
     ]
 
 
-def _since(finding: Finding, question: Question, since: float) -> Finding:
+def _since(finding: Finding, question: DetectorQuestion, since: float) -> Finding:
     if finding.fact.error is not None:
         return finding
     try:
@@ -215,7 +217,7 @@ def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings
     )
 
 
-def _textbook(question: Question, score: Score) -> float | None:
+def _textbook(question: DetectorQuestion, score: Score) -> float | None:
     """What the preset `classic` looks at in this window; None where it holds nothing of it."""
     if question.detector.name == INPUT_SIMILARITY.name:
         similarity = question.window.signals.get(SIMILARITY, np.empty(0))
@@ -233,7 +235,7 @@ def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:
 
 
 def _looked_into(
-    question: Question, score: Score, fact: DetectorFact, settings: EvaluateSettings
+    question: DetectorQuestion, score: Score, fact: DetectorFact, settings: EvaluateSettings
 ) -> DetectorFact:
     # what came before the recovery began must not hold it up
     begin = _time(question.window.end) - settings.policy.recovery_window
@@ -253,7 +255,7 @@ def _looked_into(
     )
 
 
-def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Interval:
+def _onset(question: DetectorQuestion, score: Score, past: Sequence[Increment]) -> Interval:
     """Latest and earliest start that the winner's increments allow."""
     process = Process.PAGE if score.evidence_page >= 0 else Process.NOTICE
     starts = [i.window_start.timestamp() for i in past if process in i.by_process]
@@ -269,10 +271,10 @@ def _onset(question: Question, score: Score, past: Sequence[Increment]) -> Inter
     return Interval(start=_time(found.earliest), end=_time(max(found.at, found.earliest)))
 
 
-def _as_fact(found: maths.Effect) -> Effect | None:
+def _as_fact(found: maths.Effect) -> OnsetEffect | None:
     if not np.isfinite(found.value):
         return None
-    return Effect(
+    return OnsetEffect(
         value=found.value,
         low=found.lo,
         high=found.hi,
@@ -296,7 +298,7 @@ def _from(window: Window, start: float) -> Window:
 
 
 def _fell(
-    question: Question,
+    question: DetectorQuestion,
     score: Score,
     process: Process,
     past: Sequence[Increment],
@@ -319,7 +321,7 @@ def _fell(
 
 
 def _recovery_parts(
-    question: Question,
+    question: DetectorQuestion,
     score: Score,
     process: Process,
     past: Sequence[Increment],
@@ -341,7 +343,7 @@ def _recovery_parts(
     return parts if parts and enough and reaches else None
 
 
-def _over_a_day(question: Question, score: Score) -> Score:
+def _over_a_day(question: DetectorQuestion, score: Score) -> Score:
     """Scores are shown over the newest 24 h: one window of 40 records is mostly noise."""
     found = effect_mixed(question.detector, question.newest()).worst
     if not np.isfinite(found.value):

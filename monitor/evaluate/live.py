@@ -15,10 +15,10 @@ from monitor.domain import EvaluationKind
 from monitor.evaluate.coverage import coverage
 from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
 from monitor.evaluate.findings import (
+    BesideReference,
+    DetectorQuestion,
     Finding,
     Lookback,
-    Part,
-    Question,
     beside_answers,
     failed,
     find,
@@ -30,7 +30,7 @@ from monitor.policy.crossings import QUARANTINE_AFTER
 
 _LOG = structlog.get_logger(__name__)
 
-Ask = Callable[[Question, EvaluateSettings], Finding]
+Ask = Callable[[DetectorQuestion, EvaluateSettings], Finding]
 """How a detector is asked; a replay may know its answer already."""
 
 
@@ -92,10 +92,10 @@ def score(
 
 def _question(
     detector: Detector[Any], reading: Reading, lookback: Lookback, settings: EvaluateSettings
-) -> Question:
+) -> DetectorQuestion:
     calibrated, name = reading.calibrated, detector.name
     assert calibrated is not None  # noqa: S101 (only detectors that a reference carries are asked)
-    return Question(
+    return DetectorQuestion(
         detector=detector,
         reference=calibrated.by_detector[name],
         window=reading.window_of(name),
@@ -104,7 +104,9 @@ def _question(
         memory=reading.memory,
         lookback=lookback,
         beside=[
-            Part(number=number, reference=one.by_detector[name], window=window, young=one.young)
+            BesideReference(
+                number=number, reference=one.by_detector[name], window=window, young=one.young
+            )
             for number, (one, window) in enumerate(
                 zip(calibrated.beside, reading.beside, strict=True)
             )

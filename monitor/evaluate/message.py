@@ -9,17 +9,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts.incident import Rule
-from alerts.message import ActionLine, Change, ScoreLine
+from alerts.message import ActionLine, NearbyChange, ScoreLine
+from alerts.types import VerdictKind
 from detectors.types import Score
 from monitor import outbox, strata
-from monitor.domain import (
-    Interval,
-    Severity,
-    TransitionId,
-    Verdict,
-    VerdictKind,
-    Version,
-)
+from monitor.domain import Interval, TransitionId, Verdict, VerdictSeverity, Version
 from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained
 from monitor.evaluate.turn import Turn
@@ -87,7 +81,7 @@ class Messages:
         version, judgement = evaluated.reading.version, found.judgement
         verdict, standing = judgement.verdict, judgement.standing
         bad = (
-            verdict.severity is not Severity.NONE
+            verdict.severity is not VerdictSeverity.NONE
             or judgement.blindness is not None
             or _broken(judgement) is not None
         )
@@ -95,7 +89,7 @@ class Messages:
         # a page that waited for others to be looked at is about to go out
         waited = (
             not departed
-            and verdict.severity is Severity.PAGE
+            and verdict.severity is VerdictSeverity.PAGE
             and not (standing.shared or standing.waits)
             and not incidents.any_open(tx, version)
         )
@@ -152,7 +146,7 @@ class Messages:
                     judgement.memory.seen.coverage(),
                     version,
                     now=now,
-                    well=verdict.severity is Severity.NONE,
+                    well=verdict.severity is VerdictSeverity.NONE,
                 ),
                 coverage_known=found.facts.covered is not None,
                 own_references=tuple(strata.words(one.strata[0]) for one in beside),
@@ -174,7 +168,7 @@ class Messages:
             tx,
             version,
             verdict=Verdict(
-                kind=VerdictKind.ERROR, severity=Severity.TICKET, reason=reason, since=now
+                kind=VerdictKind.ERROR, severity=VerdictSeverity.TICKET, reason=reason, since=now
             ),
             inputs=outbox.AlertInputs(
                 adapter=adapters.fetch_by_id(tx, version.adapter_id),
@@ -200,7 +194,9 @@ class Messages:
         after = self.out_of_service_after
         return bool(departures.departed(tx, [version.id], now=clock.now(tx), after=after))
 
-    def _changes(self, tx: Connection, evaluated: Evaluated, found: Turn) -> tuple[Change, ...]:
+    def _changes(
+        self, tx: Connection, evaluated: Evaluated, found: Turn
+    ) -> tuple[NearbyChange, ...]:
         """Declared changes about the onset; of silence and failures, about the window.
 
         That begins with the last record where that is longer ago.

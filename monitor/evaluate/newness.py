@@ -33,7 +33,7 @@ from monitor.store import (
     references,
     samples,
 )
-from monitor.store.samples import Compared, Sampled
+from monitor.store.samples import ComparedWith, Sampled
 from monitor.store.verdicts import current
 
 DETECTOR: Final = "input_similarity"
@@ -171,7 +171,7 @@ def what_is_new(
         Of `input_similarity`; its baseline measured similarities.
     """
     below = unlike_below(calibration, share=UNLIKE)
-    now = Compared(version=version, reference_id=reference.id, start=since, end=until)
+    now = ComparedWith(version=version, reference_id=reference.id, start=since, end=until)
     before = replace(now, start=since - (until - since), end=since)
     both = replace(now, start=before.start)
     rows = samples.unlike(tx, both, below=below, limit=MOST_ROWS)
@@ -289,7 +289,7 @@ class _Looking:
         )
 
 
-def _groups(tx: Connection, looking: _Looking, now: Compared, below: float) -> Iterable[Group]:
+def _groups(tx: Connection, looking: _Looking, now: ComparedWith, below: float) -> Iterable[Group]:
     """Describe the first groups, with their words and what is kept of their texts."""
     chosen = looking.chosen()[:MOST_GROUPS]
     members = [looking.members(each) for each in chosen]
@@ -328,7 +328,7 @@ def _nearness(tx: Connection, reference: Reference, dimension: int) -> Nearness:
     return nearness(float(centre @ centre))
 
 
-def _counted(tx: Connection, of: Compared, below: float) -> _Counted:
+def _counted(tx: Connection, of: ComparedWith, below: float) -> _Counted:
     unlike, compared = embeddings.count_below(
         tx,
         version_id=of.version.id,

@@ -29,7 +29,7 @@ from monitor.policy.budget import (
     FEWEST_WEEKDAYS,
     NO_PAGE_BUDGET,
     Share,
-    Standing,
+    ShareStanding,
     saw_too_few_days,
     shares,
 )
@@ -61,7 +61,7 @@ MOST_REFERENCES: Final = 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class OutlookLine:
     """One detector of one version, or all of them where it has no reference.
 
     share
@@ -153,7 +153,7 @@ class _Seen:
             return 1.0
         return min(1.0, one.ratio / one.usual)
 
-    def said(self, line: Line) -> Line:
+    def said(self, line: OutlookLine) -> OutlookLine:
         """Say what of the requests the line promises nothing for, and whether it is too much."""
         one = self.coverage.get(line.detector)
         why = None if one is None else blind_share_words(one)
@@ -206,7 +206,9 @@ class Outlook:
         known = self._known(tx, reference)
         return {name: one.growth for name, one in known.items() if one.growth is not None}
 
-    def read(self, tx: Connection, *, now: datetime, adapter: str | None = None) -> list[Line]:
+    def read(
+        self, tx: Connection, *, now: datetime, adapter: str | None = None
+    ) -> list[OutlookLine]:
         """Give every detector of every watched version, the blind ones first.
 
         Some 60 ms for a reference that is seen for the first time, 1 ms for others.
@@ -238,18 +240,18 @@ class Outlook:
     def _unlearned(
         self,
         tx: Connection,
-        standings: Mapping[VersionId, Standing],
+        standings: Mapping[VersionId, ShareStanding],
         *,
         now: datetime,
         adapter: str | None,
-    ) -> Iterable[Line]:
+    ) -> Iterable[OutlookLine]:
         """Versions in charge that have no reference: one line each, blind as a whole."""
         one = None if adapter is None else fleet.adapter(tx, adapter, now=now)
         for row in fleet.fleet(tx, now=now) if adapter is None else filter(None, [one]):
             version = row.version
             if version is None or version.id in standings:
                 continue
-            yield Line(
+            yield OutlookLine(
                 adapter=version.adapter,
                 version=version.name,
                 tier=row.adapter.tier,
@@ -261,11 +263,11 @@ class Outlook:
         self,
         tx: Connection,
         version: Version,
-        standing: Standing,
+        standing: ShareStanding,
         *,
         per_day: float,
         seen: _Seen,
-    ) -> Iterable[Line]:
+    ) -> Iterable[OutlookLine]:
         reference = references.current(tx, version.id)
         known = self._known(tx, reference) if reference else {}
         carried = {
@@ -281,7 +283,7 @@ class Outlook:
         )
         for name in self.settings.detectors:
             found = known.get(name, _OLDER)
-            line = Line(
+            line = OutlookLine(
                 adapter=version.adapter,
                 version=version.name,
                 tier=standing.tier,
@@ -300,7 +302,7 @@ class Outlook:
                 )
                 yield seen.said(self._seeing(line, found.growth))
 
-    def _seeing(self, line: Line, growth: Growth) -> Line:
+    def _seeing(self, line: OutlookLine, growth: Growth) -> OutlookLine:
         seconds = self.check_seconds(line.detector)
         least = minimum_detectable(
             growth.null,
@@ -364,7 +366,7 @@ def _read(name: str, stored: calibrations.Calibration, *, records: int, span_day
     )
 
 
-def _blind(line: Line) -> str | None:
+def _blind(line: OutlookLine) -> str | None:
     if line.per_day <= 0.0:
         return "no records in the last 24 hours"
     if line.share.notice <= 0.0 and line.share.page <= 0.0:
@@ -392,7 +394,7 @@ def _rounded(per_day: float) -> float:
     return float(f"{per_day:.2g}")
 
 
-def _blind_first(line: Line) -> tuple[bool, bool, float, str, str, str]:
+def _blind_first(line: OutlookLine) -> tuple[bool, bool, float, str, str, str]:
     return (
         line.blind is None,
         line.only_tickets is None,

@@ -22,7 +22,7 @@ from detectors.smallest_seen import Movable, movable, smallest_seen
 from detectors.types import Process
 from monitor.domain import EvaluationKind, Reference, ReferenceId, Version
 from monitor.evaluate.faults import Family, Unit, families_of
-from monitor.evaluate.outlook import BLIND_AFTER, Line, Outlook
+from monitor.evaluate.outlook import BLIND_AFTER, Outlook, OutlookLine
 from monitor.store import calibrations, evaluations, references, versions
 from monitor.store.evaluations import ScoreRow
 
@@ -95,7 +95,7 @@ class Plans:
             for line in self.outlook.read(tx, now=now, adapter=adapter)
             if version in {None, line.version}
         ]
-        by_version: dict[str, list[Line]] = {}
+        by_version: dict[str, list[OutlookLine]] = {}
         for line in lines:
             by_version.setdefault(line.version, []).append(line)
         found: list[Planned] = []
@@ -106,7 +106,7 @@ class Plans:
         return found
 
     def _of_version(
-        self, tx: Connection, version: Version, lines: Sequence[Line], *, now: datetime
+        self, tx: Connection, version: Version, lines: Sequence[OutlookLine], *, now: datetime
     ) -> Iterator[Planned]:
         reference = references.current(tx, version.id)
         growths = self.outlook.growths(tx, reference) if reference else {}
@@ -127,7 +127,12 @@ class Plans:
         yield self._probed(tx, version, now=now)
 
     def _answers(
-        self, tx: Connection, version: Version, reference: Reference, line: Line, growth: Growth
+        self,
+        tx: Connection,
+        version: Version,
+        reference: Reference,
+        line: OutlookLine,
+        growth: Growth,
     ) -> tuple[Planned, ...]:
         asked = _Asked(
             reference.id, line.detector, line.share.page, line.share.notice, line.per_day
@@ -144,7 +149,12 @@ class Plans:
         return kept
 
     def _worked_out(
-        self, tx: Connection, reference: Reference, line: Line, growth: Growth, blank: Planned
+        self,
+        tx: Connection,
+        reference: Reference,
+        line: OutlookLine,
+        growth: Growth,
+        blank: Planned,
     ) -> Iterator[Planned]:
         body = calibrations.read(tx, reference.id)[line.detector].body
         if body is None:
@@ -161,7 +171,7 @@ class Plans:
                     page=self._sizes(line, family, moved, Process.PAGE),
                 )
 
-    def _sizes(self, line: Line, family: Family, moved: Movable, process: Process) -> Sizes:
+    def _sizes(self, line: OutlookLine, family: Family, moved: Movable, process: Process) -> Sizes:
         found = smallest_seen(
             moved,
             process,
@@ -202,7 +212,7 @@ def _blank(version: Version, detector: str) -> Planned:
     )
 
 
-def _promises_nothing(line: Line) -> bool:
+def _promises_nothing(line: OutlookLine) -> bool:
     """Whether it is blind for another reason than that small faults take it long."""
     takes_long = line.soonest > BLIND_AFTER / HOUR
     return line.blind is not None and not (takes_long and line.per_day > 0.0)

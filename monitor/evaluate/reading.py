@@ -9,12 +9,12 @@ from typing import Final
 
 from detectors.feedback import FEEDBACK
 from detectors.types import Budget, State, Window
-from monitor.domain import ArmKind, Interval, Route, Severity, Traffic, Unread, Version
+from monitor.domain import ArmKind, Interval, Route, Traffic, Unread, VerdictSeverity, Version
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Memory
-from monitor.policy.budget import Standing, shares
+from monitor.policy.budget import ShareStanding, shares
 
 INCREMENTS_KEPT: Final = timedelta(days=7)
 DAY: Final = timedelta(hours=24)
@@ -39,7 +39,7 @@ class Reading:
     """All that arrived in the window, whether it can be compared or not."""
     traffic: Traffic
     """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
-    standing: Standing
+    standing: ShareStanding
     """Where the version stands among those that share the budget."""
     unread: Unread = field(default_factory=Unread)
     """Feedback that has come since the last window; the commit marks it as read."""
@@ -78,7 +78,7 @@ class Reading:
     def returns_by_probes(self) -> bool:
         """Whether probes alone bring the version back: it is critical, or lost its traffic."""
         verdict = self.memory.verdict
-        if verdict is not None and verdict.severity is Severity.PAGE:
+        if verdict is not None and verdict.severity is VerdictSeverity.PAGE:
             return True
         arms = self.route.arms if self.route is not None else ()
         return any(

@@ -18,10 +18,10 @@ from sqlalchemy import Connection
 
 from alerts.message import Alert, Links, NewGroup, Retraining
 from alerts.message import to_json as alert_to_json
+from alerts.types import Blame, Kind, Severity, Status, VerdictKind
 from alerts.types import Blame as BlameWord
-from alerts.types import Kind, Severity, Status
-from alerts.types import Verdict as VerdictWord
-from monitor.domain import Adapter, Blame, Interval, Verdict, VerdictKind, Version
+from alerts.types import VerdictKind as VerdictWord
+from monitor.domain import Adapter, Interval, Verdict, Version
 from monitor.evaluate.newness import LONGEST, Newness, NotCompared, new_since, read_newness
 from monitor.store import adapters, audit, fleet, outbox, retrainings
 from monitor.store.database import Database

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alerts.types import VerdictKind
 from detectors.types import Score, State
-from monitor.domain import Interval, Transition, VerdictKind
+from monitor.domain import Interval, Transition
 from monitor.evaluate.findings import Finding
 from monitor.evaluate.reading import Reading
 from monitor.policy import Crossing, Facts, Judgement, Memory, PolicySettings, judge

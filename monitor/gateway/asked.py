@@ -23,7 +23,7 @@ class _Message(msgspec.Struct):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class RequestBody:
     """A request's body; ``fields`` are its members as raw JSON, None if it is not an object.
 
     Of duplicate member names the last one counts, here and for the engine, because only the parsed
@@ -73,20 +73,20 @@ class Asked:
         return b"\0".join(map(bytes, messages[: first + 1])).decode("utf-8", "replace")
 
 
-def read(body: bytes) -> Asked:
+def read(body: bytes) -> RequestBody:
     """Read a body; one that is not a JSON object has no fields.
 
     Engines read with Python, which accepts NaN, a byte order mark and UTF-16. A body that only
     Python can read is rewritten without them.
     """
     try:
-        return Asked(body=body, fields=_FIELDS.decode(body))
+        return RequestBody(body=body, fields=_FIELDS.decode(body))
     except (ValueError, RecursionError):
         found = _as_python_reads_it(body)
     if not isinstance(found, dict):
-        return Asked(body=body)
+        return RequestBody(body=body)
     fields = {name: msgspec.Raw(json.dumps(value).encode()) for name, value in found.items()}
-    return Asked(body=body, fields=fields)
+    return RequestBody(body=body, fields=fields)
 
 
 def _as_python_reads_it(text: bytes) -> Any:

@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from monitor.domain import Route
-from monitor.gateway.asked import Asked
+from monitor.gateway.asked import RequestBody
 from monitor.gateway.engines import TooSlow, Unreachable, read_most
 from monitor.gateway.exchange import answer
 from monitor.gateway.inquiry import GatewayParts, Inquiry
@@ -93,7 +93,7 @@ async def _served(parts: GatewayParts, scope: Scope) -> Sequence[Card] | None:
     """Ask one replica for its models, or another if it fails; None if it refuses the client."""
     plain = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
     whole = {**scope, "path": MODELS, "raw_path": MODELS.encode(), "headers": plain}
-    inquiry = Inquiry(parts, whole, Asked(body=b""), None)
+    inquiry = Inquiry(parts, whole, RequestBody(body=b""), None)
     try:
         attempt = await inquiry.first_that_answers(None)
     except (Unreachable, TooSlow):

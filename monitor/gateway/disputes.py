@@ -11,7 +11,7 @@ import structlog
 
 from monitor.domain import Edition, Route
 from monitor.gateway.routebook import RouteBook
-from monitor.gateway.service import Service
+from monitor.gateway.service import ServiceClient
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -25,7 +25,7 @@ _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 class Disputes:
     """Reports why the gateway follows other routes than the service's."""
 
-    def __init__(self, service: Service, *, book: RouteBook, name: str) -> None:
+    def __init__(self, service: ServiceClient, *, book: RouteBook, name: str) -> None:
         self._service = service
         self._book = book
         self._name = name

@@ -48,7 +48,7 @@ async def read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Engine:
+class EngineReplica:
     """One replica; ``busy`` counts the requests it is answering for this gateway.
 
     ``url`` ends without a slash; ``name`` is its host and port. ``software`` is its name and
@@ -69,11 +69,11 @@ class Engine:
         self.url, self.name = str(url).rstrip("/"), f"{url.host}:{url.port}"
 
 
-class Engines:
+class ReplicaGroup:
     """Replicas that serve the same adapters; the least busy one is asked."""
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.all: Sequence[Engine] = [Engine(url=url) for url in settings.upstreams]
+        self.all: Sequence[EngineReplica] = [EngineReplica(url=url) for url in settings.upstreams]
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
         self._asked = 0
@@ -98,7 +98,7 @@ class Engines:
         if self._session is not None:
             await self._session.close()
 
-    def pick(self, avoid: Engine | None = None) -> Engine:
+    def pick(self, avoid: EngineReplica | None = None) -> EngineReplica:
         """Choose the least busy replica; ``avoid`` only if there is no other."""
         now = time.monotonic()
         chosen = min(
@@ -111,7 +111,7 @@ class Engines:
 
     async def ask(
         self,
-        engine: Engine,
+        engine: EngineReplica,
         method: str,
         target: str,
         *,

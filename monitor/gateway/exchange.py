@@ -15,14 +15,21 @@ from starlette.types import Receive, Scope, Send
 
 from monitor.domain import Arm, Route
 from monitor.gateway import headers, refusals
-from monitor.gateway.asked import Asked, read
+from monitor.gateway.asked import RequestBody, read
 from monitor.gateway.choice import choose, point_of
 from monitor.gateway.engines import TooSlow, Unreachable
-from monitor.gateway.hangup import BodyTooLarge, ClientGone, Hangup, Held, NoRoom, read_body
+from monitor.gateway.hangup import (
+    BodiesFull,
+    BodyMemory,
+    BodyTooLarge,
+    ClientGone,
+    Hangup,
+    read_body,
+)
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
 from monitor.gateway.loading import Loaded
 from monitor.gateway.passing import ASKED
-from monitor.gateway.refusals import Refusal
+from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.sampling import Sample
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -33,7 +40,7 @@ _OK: Final = 200
 class Answered:
     """A request answered completely with status 200, which becomes a record."""
 
-    asked: Asked
+    asked: RequestBody
     route: Route
     arm: Arm
     sample: Sample
@@ -43,7 +50,7 @@ async def answer(
     parts: GatewayParts, scope: Scope, receive: Receive, send: Send
 ) -> Answered | None:
     """Read, route and answer a request; None if a shadow may not get a copy."""
-    with Held(parts.room, holder=scope["client"][0] if scope["client"] else "") as held:
+    with BodyMemory(parts.room, holder=scope["client"][0] if scope["client"] else "") as held:
         try:
             body = await read_body(receive, limit=parts.settings.max_body, held=held)
         except ClientGone:
@@ -51,13 +58,13 @@ async def answer(
         except BodyTooLarge:
             await refuse(parts, refusals.too_large(parts.settings.max_body), send)
             return None
-        except NoRoom:
+        except BodiesFull:
             await refuse(parts, refusals.NO_ROOM, send)
             return None
         return await _answer(parts, scope, body, receive, send)
 
 
-async def refuse(parts: GatewayParts, refusal: Refusal, send: Send) -> None:
+async def refuse(parts: GatewayParts, refusal: GatewayRefusal, send: Send) -> None:
     """Answer without an engine, and count it."""
     await refusal.send(send)
     parts.meters.turned_away(refusal.status)
@@ -73,7 +80,7 @@ async def _answer(
         await refuse(parts, refusal, send)
         return None
     inquiry = Inquiry(parts, scope, asked, route)
-    exchange = Exchange(parts, inquiry, send, complete_at=complete_at)
+    exchange = ForwardedAnswer(parts, inquiry, send, complete_at=complete_at)
     arm = None if route is None else _chosen(route, inquiry, asked)
     whole: Attempt | None = None
     async with Hangup(receive) as hangup:
@@ -85,17 +92,17 @@ async def _answer(
     return Answered(asked=asked, route=route, arm=whole.arm, sample=whole.sample)
 
 
-def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[Asked, Route | None]:
+def _resolved(parts: GatewayParts, scope: Scope, body: bytes) -> tuple[RequestBody, Route | None]:
     """Find the route for the body's model name; without one the body is sent on unchanged."""
     if scope["method"] != "POST" or not body:
-        return Asked(body=body), None
+        return RequestBody(body=body), None
     asked = read(body)
     model = asked.model
     route = None if model is None else parts.book.find(model)
     return asked, route
 
 
-def _refusal(scope: Scope, asked: Asked) -> Refusal | None:
+def _refusal(scope: Scope, asked: RequestBody) -> GatewayRefusal | None:
     """Refuse bodies that no engine would read: they would pass unrouted and uncounted."""
     if scope["method"] != "POST" or scope["path"] not in ASKED:
         return None
@@ -105,7 +112,7 @@ def _refusal(scope: Scope, asked: Asked) -> Refusal | None:
     return refusals.NO_JSON if asked.fields is None else None
 
 
-def _chosen(route: Route, inquiry: Inquiry, asked: Asked) -> Arm | None:
+def _chosen(route: Route, inquiry: Inquiry, asked: RequestBody) -> Arm | None:
     serving = [arm for arm in route.arms if arm.weight > 0]
     if len(serving) == 1:
         return serving[0]
@@ -114,7 +121,7 @@ def _chosen(route: Route, inquiry: Inquiry, asked: Asked) -> Arm | None:
     return choose(route, point)
 
 
-class Exchange:
+class ForwardedAnswer:
     """An answer on its way to the client; ``complete_at`` is when its request was complete."""
 
     def __init__(
@@ -209,7 +216,7 @@ class Exchange:
             )
         self._inquiry.record(attempt, status)
 
-    async def _refuse(self, refusal: Refusal, hangup: Hangup) -> None:
+    async def _refuse(self, refusal: GatewayRefusal, hangup: Hangup) -> None:
         adapter = self._inquiry.adapter
         self._parts.meters.requests.labels(adapter, "", "", str(refusal.status)).inc()
         hangup.over()

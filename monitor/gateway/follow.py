@@ -16,7 +16,7 @@ import structlog
 from monitor.gateway.disputes import Disputes
 from monitor.gateway.meters import Meters
 from monitor.gateway.routebook import RouteBook, read_routes
-from monitor.gateway.service import Service
+from monitor.gateway.service import ServiceClient
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -43,7 +43,7 @@ class RouteFollower:
 
     def __init__(
         self,
-        service: Service,
+        service: ServiceClient,
         *,
         book: RouteBook,
         meters: Meters,

@@ -22,11 +22,11 @@ class BodyTooLarge(Exception):  # noqa: N818 (named as what happened)
     """The body has more bytes than permitted."""
 
 
-class NoRoom(Exception):  # noqa: N818 (named as what happened)
+class BodiesFull(Exception):  # noqa: N818 (named as what happened)
     """Other requests' bodies use all the memory for bodies."""
 
 
-class Held:
+class BodyMemory:
     """The share of a request's body in the common memory, until the request is over."""
 
     def __init__(self, room: Room, *, holder: str) -> None:
@@ -42,13 +42,13 @@ class Held:
             self._room.give(self._size, holder=self._holder)
 
     def take(self, size: int) -> None:
-        """Count more bytes; raises :class:`NoRoom` if there is no room for them."""
+        """Count more bytes; raises :class:`BodiesFull` if there is no room for them."""
         if not self._room.take(size, holder=self._holder):
-            raise NoRoom
+            raise BodiesFull
         self._size += size
 
 
-async def read_body(receive: Receive, *, limit: int, held: Held) -> bytes:
+async def read_body(receive: Receive, *, limit: int, held: BodyMemory) -> bytes:
     """Read a request's body.
 
     Raises

@@ -13,12 +13,12 @@ from starlette.types import Scope
 from monitor.domain import Arm, Route
 from monitor.gateway import headers
 from monitor.gateway.afterwards import Afterwards
-from monitor.gateway.asked import Asked
+from monitor.gateway.asked import RequestBody
 from monitor.gateway.choice import rescuer
-from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable
+from monitor.gateway.engines import EngineReplica, ReplicaGroup, TooSlow, Unreachable
 from monitor.gateway.loading import Loading
 from monitor.gateway.meters import NO_ADAPTER, Meters
-from monitor.gateway.records import Measured
+from monitor.gateway.records import SeenAnswer
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.sampling import COMPLETIONS, Sample, Sampler
 from monitor.gateway.settings import GatewaySettings
@@ -41,7 +41,7 @@ class GatewayParts:
 
     settings: GatewaySettings
     book: RouteBook
-    engines: Engines
+    engines: ReplicaGroup
     meters: Meters
     sampler: Sampler
     loading: Loading
@@ -57,7 +57,7 @@ class Attempt:
     another version.
     """
 
-    engine: Engine
+    engine: EngineReplica
     arm: Arm | None
     sample: Sample | None = None
     response: aiohttp.ClientResponse | None = None
@@ -84,7 +84,7 @@ class Inquiry:
     """Asks engines for one request; ``last`` is the latest attempt, for its record."""
 
     def __init__(
-        self, parts: GatewayParts, scope: Scope, asked: Asked, route: Route | None
+        self, parts: GatewayParts, scope: Scope, asked: RequestBody, route: Route | None
     ) -> None:
         self._parts = parts
         self._scope = scope
@@ -238,7 +238,7 @@ class Inquiry:
         first = attempt.first_byte_at
         streamed = bool(self._asked.value("stream"))
         ended = attempt.ended_at or time.perf_counter()
-        measured = Measured(
+        measured = SeenAnswer(
             status=status,
             latency_ms=1e3 * (ended - attempt.sent_at),
             ttft_ms=1e3 * (first - attempt.sent_at) if first and streamed else None,

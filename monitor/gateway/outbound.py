@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from monitor.gateway.meters import Meters
-from monitor.gateway.service import Service
+from monitor.gateway.service import ServiceClient
 from monitor.gateway.settings import GatewaySettings
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ class Outbound:
 
     def __init__(
         self,
-        service: Service,
+        service: ServiceClient,
         *,
         settings: GatewaySettings,
         meters: Meters,

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.capture.checks import PREFIX, Refused, legible, top_statistics
+from monitor.capture.checks import PREFIX, RecordRefused, legible, top_statistics
 from monitor.capture.formats.answers import answer_fields, present, request_fields
 from monitor.capture.packing import pack_f16
 from monitor.domain import Arm
@@ -18,7 +18,7 @@ SOURCE: Final = "gateway"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class SeenAnswer:
     """The gateway's own measurements of an answer; times in milliseconds.
 
     ``engine`` is its name and version; None if unknown.
@@ -39,7 +39,7 @@ def line(
     at: datetime,
     request: Mapping[str, Any],
     answer: Mapping[str, Any],
-    measured: Measured,
+    measured: SeenAnswer,
     subject: str | None,
     with_text: bool,
 ) -> bytes:
@@ -74,7 +74,7 @@ def _packed(fields: dict[str, Any]) -> dict[str, Any]:
         if top is not None:
             entropy, margin = top_statistics(top)
             packed |= {"token_entropy_f16": pack_f16(entropy), "token_margin_f16": pack_f16(margin)}
-    except (Refused, TypeError, ValueError):
+    except (RecordRefused, TypeError, ValueError):
         return fields
     if tokens is not None and None in tokens:
         return fields

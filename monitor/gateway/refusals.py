@@ -9,7 +9,7 @@ from starlette.types import Send
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class GatewayRefusal:
     """An answer given without an engine."""
 
     status: int
@@ -29,37 +29,37 @@ class Refusal:
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-UNREACHABLE = Refusal(
+UNREACHABLE = GatewayRefusal(
     status=502,
     message="No engine could be reached.",
     kind="server_error",
     code="engine_unreachable",
 )
-TOO_SLOW = Refusal(
+TOO_SLOW = GatewayRefusal(
     status=504,
     message="The engine did not answer in time.",
     kind="server_error",
     code="engine_timeout",
 )
-NOT_PASSED_ON = Refusal(
+NOT_PASSED_ON = GatewayRefusal(
     status=403,
     message="The gateway does not pass this path on: it is not one that clients ask.",
     kind="permission_error",
     code="path_not_passed",
 )
-NO_ROOM = Refusal(
+NO_ROOM = GatewayRefusal(
     status=429,
     message="Too many bodies are under way; send this one again.",
     kind="rate_limit_error",
     code="too_many_bodies",
 )
-NO_JSON = Refusal(
+NO_JSON = GatewayRefusal(
     status=400,
     message="The body is not a JSON object.",
     kind="invalid_request_error",
     code="body_not_json",
 )
-ENCODED = Refusal(
+ENCODED = GatewayRefusal(
     status=415,
     message="The body is read without Content-Encoding.",
     kind="invalid_request_error",
@@ -67,9 +67,9 @@ ENCODED = Refusal(
 )
 
 
-def too_large(limit: int) -> Refusal:
+def too_large(limit: int) -> GatewayRefusal:
     """Refuse a body; the message names the largest permitted size in bytes."""
-    return Refusal(
+    return GatewayRefusal(
         status=413,
         message=f"The body is over {limit:,} bytes.",
         kind="invalid_request_error",

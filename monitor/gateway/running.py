@@ -18,7 +18,7 @@ from monitor.gateway.advice import Adviser
 from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
 from monitor.gateway.disputes import Disputes, sentences
-from monitor.gateway.engines import Engines
+from monitor.gateway.engines import ReplicaGroup
 from monitor.gateway.follow import RouteFollower
 from monitor.gateway.inquiry import GatewayParts
 from monitor.gateway.loading import Loading
@@ -26,8 +26,8 @@ from monitor.gateway.meters import Meters
 from monitor.gateway.outbound import Outbound
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.sampling import Sampler
-from monitor.gateway.server import IDLE, Leaving, Server, listeners
-from monitor.gateway.service import Service
+from monitor.gateway.server import IDLE, GatewayServer, Leaving, listeners
+from monitor.gateway.service import ServiceClient
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import ShareKeeper, Shares
 from monitor.gateway.software import SoftwareKeeper
@@ -68,7 +68,7 @@ def assemble(
     book = RouteBook(cache)
     book.load()
     shares = Shares()
-    engines = Engines(settings)
+    engines = ReplicaGroup(settings)
     leaving = leaving or Leaving()
     loading = Loading(settings.resident_adapters)
     beside = _Beside(
@@ -126,7 +126,7 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=int(settings.drain.total_seconds()),
     )
-    Server(config, leaving=leaving, lame_duck=settings.lame_duck).run(sockets=sockets)
+    GatewayServer(config, leaving=leaving, lame_duck=settings.lame_duck).run(sockets=sockets)
 
 
 class _Beside:
@@ -137,7 +137,7 @@ class _Beside:
         settings: GatewaySettings,
         *,
         book: RouteBook,
-        engines: Engines,
+        engines: ReplicaGroup,
         meters: Meters,
         shares: Shares,
         loading: Loading,
@@ -166,7 +166,7 @@ class _Beside:
     async def start(self) -> Callable[[], Awaitable[None]]:
         """Start the tasks; the returned function ends them."""
         settings, meters = self._settings, self._meters
-        service = Service(settings, key_file=self._key_file)
+        service = ServiceClient(settings, key_file=self._key_file)
         outbound = Outbound(service, settings=settings, meters=meters)
         keeper = ShareKeeper(service, shares=self._shares)
         # two processes may share the port during a handover

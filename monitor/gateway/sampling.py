@@ -14,10 +14,10 @@ import structlog
 
 from monitor.domain import SHADOWED, Arm
 from monitor.gateway import records
-from monitor.gateway.asked import Asked
+from monitor.gateway.asked import RequestBody
 from monitor.gateway.meters import Meters
 from monitor.gateway.passing import CHAT, PLAIN, RESPONSES
-from monitor.gateway.records import Measured
+from monitor.gateway.records import SeenAnswer
 from monitor.gateway.responses import (
     OUTPUT_LOGPROBS,
     cleaned_response,
@@ -50,14 +50,14 @@ class Sample:
     at: datetime
     adapter: str
     arm: Arm
-    asked: Asked
+    asked: RequestBody
     injected: Mapping[str, object]
     tap: Tap | None = None
 
 
 class _Finished(NamedTuple):
     sample: Sample
-    measured: Measured
+    measured: SeenAnswer
     subject: str | None
 
 
@@ -82,7 +82,7 @@ class Sampler:
         self._finished: list[_Finished] = []
         self._writing: asyncio.Task[None] | None = None
 
-    def begin(self, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample | None:
+    def begin(self, path: str, asked: RequestBody, *, adapter: str, arm: Arm) -> Sample | None:
         """Decide whether an attempt becomes a record; None if not."""
         if path not in COMPLETIONS:
             return None
@@ -96,7 +96,9 @@ class Sampler:
         name = f"{original.id}{SHADOWED}"
         return self._sample(name, path, original.asked, adapter=original.adapter, arm=arm)
 
-    def _sample(self, record_id: str, path: str, asked: Asked, *, adapter: str, arm: Arm) -> Sample:
+    def _sample(
+        self, record_id: str, path: str, asked: RequestBody, *, adapter: str, arm: Arm
+    ) -> Sample:
         refusing = self._refusing.get(arm.model, 0.0) > time.monotonic()
         return Sample(
             id=record_id,
@@ -107,7 +109,7 @@ class Sampler:
             injected={} if refusing else self._wish(path, asked) | _counted(path, asked),
         )
 
-    def _wish(self, path: str, asked: Asked) -> dict[str, object]:
+    def _wish(self, path: str, asked: RequestBody) -> dict[str, object]:
         """Return the members to add to a body that does not ask for log-probabilities."""
         k = self._settings.top_logprobs
         if path == CHAT:
@@ -143,7 +145,7 @@ class Sampler:
             sample.tap = WholeTap(strip=strip, clean=whole)
         return sample.tap
 
-    def finish(self, sample: Sample, measured: Measured, *, subject: str | None) -> None:
+    def finish(self, sample: Sample, measured: SeenAnswer, *, subject: str | None) -> None:
         """Have the record written and queued soon; nothing waits for it."""
         if len(self._finished) >= MOST_UNWRITTEN:
             self._meters.records.labels(sample.adapter, "dropped").inc()
@@ -190,7 +192,7 @@ class Sampler:
             return None
 
 
-def _counted(path: str, asked: Asked) -> dict[str, object]:
+def _counted(path: str, asked: RequestBody) -> dict[str, object]:
     if path == RESPONSES:
         return {}  # the last event of a response has its token count
     if not asked.value("stream") or asked.value(COUNTED) is not None:

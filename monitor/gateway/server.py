@@ -58,7 +58,7 @@ def _closing(send: Send) -> Send:
     return closing
 
 
-class Server(uvicorn.Server):
+class GatewayServer(uvicorn.Server):
     """On SIGTERM announces its end for ``lame_duck``, then ends; SIGINT ends at once."""
 
     def __init__(self, config: uvicorn.Config, *, leaving: Leaving, lame_duck: timedelta) -> None:

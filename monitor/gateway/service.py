@@ -11,7 +11,7 @@ from monitor.gateway.dialing import connector
 from monitor.gateway.settings import GatewaySettings
 
 
-class Service:
+class ServiceClient:
     """``driftline serve`` over HTTP.
 
     If the settings name no key, ``key_file`` is read at each request: the service's first start

@@ -13,7 +13,7 @@ import structlog
 
 from monitor.capture.keeping import ALWAYS_KEPT, keep
 from monitor.domain import Arm
-from monitor.gateway.service import Service
+from monitor.gateway.service import ServiceClient
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -86,7 +86,7 @@ class Shares:
 class ShareKeeper:
     """Exchanges counts for shares with the service: each minute, for new adapters, in a flood."""
 
-    def __init__(self, service: Service, *, shares: Shares) -> None:
+    def __init__(self, service: ServiceClient, *, shares: Shares) -> None:
         self._service = service
         self._shares = shares
         self._adapters: Sequence[str] = ()

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from monitor.gateway.engines import Engine, Engines, TooSlow, Unreachable, read_most
+from monitor.gateway.engines import EngineReplica, ReplicaGroup, TooSlow, Unreachable, read_most
 from monitor.gateway.settings import GatewaySettings
 from monitor.probes import software
 
@@ -32,7 +32,7 @@ class SoftwareKeeper:
     tell nothing, and their records have no ``engine``.
     """
 
-    def __init__(self, engines: Engines, *, settings: GatewaySettings) -> None:
+    def __init__(self, engines: ReplicaGroup, *, settings: GatewaySettings) -> None:
         self._engines = engines
         key = settings.engine_key
         self._headers = [("authorization", f"Bearer {key}")] if key else []
@@ -55,7 +55,7 @@ class SoftwareKeeper:
             )
         )
 
-    async def _ask(self, engine: Engine) -> None:
+    async def _ask(self, engine: EngineReplica) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
                 named = software.vllm(await self._told(engine, "/version") or {})
@@ -67,7 +67,7 @@ class SoftwareKeeper:
         engine.software = named
         self._due[engine.name] = time.monotonic() + FRESH_FOR
 
-    async def _told(self, engine: Engine, path: str) -> Mapping[str, Any] | None:
+    async def _told(self, engine: EngineReplica, path: str) -> Mapping[str, Any] | None:
         """Fetch a JSON object; None if the engine has no such page."""
         response = await self._engines.ask(engine, "GET", path, headers=self._headers, body=b"")
         async with response:

@@ -5,8 +5,8 @@ links to show the same.
 """
 
 from monitor.incident.chart import draw
-from monitor.incident.reading import Member, Story, read_story
+from monitor.incident.reading import IncidentStory, Member, read_story
 from monitor.incident.signals import Chart, read_chart
 from monitor.incident.timeline import Moment
 
-__all__ = ["Chart", "Member", "Moment", "Story", "draw", "read_chart", "read_story"]
+__all__ = ["Chart", "IncidentStory", "Member", "Moment", "draw", "read_chart", "read_story"]

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-from monitor.incident.signals import Chart, Mark, Signal
+from monitor.incident.signals import Chart, ChartMark, Signal
 from monitor.incident.visible import visible
 
 ROW: Final = 74
@@ -183,7 +183,7 @@ def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:
 
 
 def _label(
-    mark: Mark, x: float, lanes: Sequence[list[tuple[float, float]]], *, width: int, kind: str
+    mark: ChartMark, x: float, lanes: Sequence[list[tuple[float, float]]], *, width: int, kind: str
 ) -> Iterator[str]:
     """Write a mark's words above it, in the first lane where they fit; else leave them out."""
     words = _short(visible(mark.text), LONGEST_LABEL)

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from sqlalchemy import Connection
 
 from monitor.domain import Arm, ArmKind, Edition, Route, Version
-from monitor.incident.reading import Story
+from monitor.incident.reading import IncidentStory
 from monitor.store import versions
 from monitor.store.actions import OPEN, ActionRow
 from monitor.traffic import table
@@ -21,7 +21,7 @@ from monitor.traffic.fallback.survey import targets_of
 HELD_FOR: Final = timedelta(hours=24)
 
 
-class Move(StrEnum):
+class TrafficMove(StrEnum):
     """A change of the route that a person can ask for."""
 
     AWAY = "away"
@@ -59,7 +59,7 @@ class Choices:
     edition: Edition | None = None
 
 
-def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
+def read_choices(tx: Connection, story: IncidentStory, *, now: datetime) -> Choices:
     """Read the possible moves of an incident's traffic; none for a fleet incident."""
     if story.version is None or story.route is None:
         return Choices()
@@ -77,7 +77,7 @@ def read_choices(tx: Connection, story: Story, *, now: datetime) -> Choices:
 
 
 def unproven(
-    tx: Connection, story: Story, choices: Choices, wanted: Move, *, proof: Asking
+    tx: Connection, story: IncidentStory, choices: Choices, wanted: TrafficMove, *, proof: Asking
 ) -> Callable[[], list[str]]:
     """Prepare the check that the new arms are served; call the result outside ``tx``."""
     if story.route is None or story.version is None:
@@ -91,9 +91,9 @@ def unproven(
 
 def move(
     tx: Connection,
-    story: Story,
+    story: IncidentStory,
     choices: Choices,
-    wanted: Move,
+    wanted: TrafficMove,
     *,
     edition: Edition,
     by: str,
@@ -117,7 +117,7 @@ def move(
     if story.route is None or story.version is None:
         raise LookupError("There is no route to change.")
     arms = _arms(story.route.route, choices, wanted)
-    hold = now + HELD_FOR if wanted is Move.HOLD else story.route.hold_until
+    hold = now + HELD_FOR if wanted is TrafficMove.HOLD else story.route.hold_until
     return table.put(
         tx,
         story.version.adapter,
@@ -127,22 +127,22 @@ def move(
         reason=f"{because} (incident {story.row.id})",
         actor=by,
         now=now,
-        valid_until=story.route.route.valid_until if wanted is Move.HOLD else None,
+        valid_until=story.route.route.valid_until if wanted is TrafficMove.HOLD else None,
         on_expiry=story.route.route.on_expiry,
         hold_until=hold,
     )
 
 
-def _arms(route: Route, choices: Choices, wanted: Move) -> Sequence[ArmRequest]:
+def _arms(route: Route, choices: Choices, wanted: TrafficMove) -> Sequence[ArmRequest]:
     stable = stable_arm(route).version
     match wanted:
-        case Move.HOLD:
+        case TrafficMove.HOLD:
             return [ArmRequest(arm=a.arm, version=a.version, weight=a.weight) for a in route.arms]
-        case Move.BACK:
+        case TrafficMove.BACK:
             if choices.back is None:
                 raise LookupError("The stable version has its traffic.")
             return [ArmRequest(arm=ArmKind.STABLE, version=stable, weight=1.0)]
-        case Move.AWAY:
+        case TrafficMove.AWAY:
             if choices.away is None:
                 raise LookupError("No previous version may take the traffic.")
             return [

@@ -9,11 +9,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.message import ActionLine, Change, Unseen
+from alerts.message import ActionLine, NearbyChange, Unseen
 from alerts.message import from_json as alert_from_json
 from alerts.silences import Silence
-from alerts.types import Kind
-from monitor.domain import Blame, IncidentId, Interval, Version
+from alerts.types import Blame, Kind
+from monitor.domain import IncidentId, Interval, Version
 from monitor.incident.timeline import Moment, timeline
 from monitor.outbox.changes import changes_about
 from monitor.outbox.present import blame_now
@@ -39,7 +39,7 @@ from monitor.store.incidents import IncidentRow
 from monitor.store.routes import RouteRow
 from monitor.store.verdicts import VerdictRow
 
-__all__ = ["Member", "Story", "read_story"]
+__all__ = ["IncidentStory", "Member", "read_story"]
 
 SILENT_FOR: Final = timedelta(hours=24)
 """Without an onset, its cause lies at most this far back, since silence is judged over a day."""
@@ -48,7 +48,7 @@ MOST_MOVES: Final = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class IncidentStory:
     """An incident and everything related to it.
 
     version
@@ -80,7 +80,7 @@ class Story:
     onset: Interval | None
     judged: VerdictRow | None
     scores: Sequence[ScoreRow]
-    changes: Sequence[Change]
+    changes: Sequence[NearbyChange]
     route: RouteRow | None
     actions: Sequence[ActionRow]
     deliveries: Sequence[DeliveryRow]
@@ -105,7 +105,7 @@ class Story:
 
 def read_story(
     tx: Connection, incident_id: IncidentId, *, margin: timedelta, now: datetime
-) -> Story | None:
+) -> IncidentStory | None:
     """Read a story; None if there is no such incident.
 
     ``margin`` is how far from the onset a declared change is still listed.
@@ -118,7 +118,7 @@ def read_story(
     members = fleet_incidents.members(tx, row.id)
     done = _actions(tx, row, members)
     sent = deliveries.newest(tx, incident_id=row.id, limit=MOST_MESSAGES)
-    return Story(
+    return IncidentStory(
         row=row,
         version=version,
         versions=versions.of_adapter(tx, version.adapter_id) if version else (),
@@ -177,7 +177,7 @@ def _changes(
     *,
     margin: timedelta,
     now: datetime,
-) -> tuple[Change, ...]:
+) -> tuple[NearbyChange, ...]:
     """List the changes known by now; a message lists only those declared before it."""
     return changes_about(
         tx,

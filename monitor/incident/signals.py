@@ -15,7 +15,7 @@ from detectors import DETECTORS
 from detectors.rank_detector import RankDetector
 from monitor.domain import Interval, VersionId
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.incident.reading import Story
+from monitor.incident.reading import IncidentStory
 from monitor.store import series
 
 PERPLEXITY: Final = "perplexity"
@@ -62,7 +62,7 @@ class Signal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class ChartMark:
     """An event on the time axis."""
 
     at: datetime
@@ -80,10 +80,12 @@ class Chart:
     until: datetime
     onset: Interval | None
     signals: Sequence[Signal]
-    marks: Sequence[Mark]
+    marks: Sequence[ChartMark]
 
 
-def read_chart(tx: Connection, story: Story, *, settings: EvaluateSettings, now: datetime) -> Chart:
+def read_chart(
+    tx: Connection, story: IncidentStory, *, settings: EvaluateSettings, now: datetime
+) -> Chart:
     """Read an incident's signals, from some time before it began until its end or now.
 
     For a fleet incident, reads the first signal of each member. If there are more than fit, the
@@ -118,7 +120,7 @@ def read_chart(tx: Connection, story: Story, *, settings: EvaluateSettings, now:
     )
 
 
-def shown_interval(story: Story, *, now: datetime) -> Interval:
+def shown_interval(story: IncidentStory, *, now: datetime) -> Interval:
     """Return the chart's interval: half the incident's length before it, and some time after."""
     row = story.row
     began = min(row.opened_at, story.onset.start) if story.onset else row.opened_at
@@ -168,14 +170,14 @@ def _place(name: str) -> int:
     return FIRST.index(name) if name in FIRST else len(FIRST)
 
 
-def _marks(story: Story, shown: Interval) -> list[Mark]:
+def _marks(story: IncidentStory, shown: Interval) -> list[ChartMark]:
     moments = [
-        Mark(at=one.at, kind=one.label.split()[0], text=one.label)
+        ChartMark(at=one.at, kind=one.label.split()[0], text=one.label)
         for one in story.timeline
         if one.label
     ]
     declared = [
-        Mark(at=one.begun_at, kind="declared", text=f"{one.kind}: {one.title}")
+        ChartMark(at=one.begun_at, kind="declared", text=f"{one.kind}: {one.title}")
         for one in story.changes
     ]
     return [mark for mark in (*moments, *declared) if shown.start <= mark.at <= shown.end]

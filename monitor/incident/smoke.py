@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import Final
 
 from monitor.domain import Version
-from monitor.incident.reading import Story
+from monitor.incident.reading import IncidentStory
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import MOST_PROMPTS, Questioner, SmokeAnswer
 
@@ -21,7 +21,7 @@ PATIENCE: Final = timedelta(seconds=60)
 """For all prompts and models together, because a person waits."""
 
 
-class Role(StrEnum):
+class ModelRole(StrEnum):
     """The model that answers."""
 
     CURRENT = "current"
@@ -34,20 +34,20 @@ class NotAskable(LookupError):  # noqa: N818 - it is a fact about the incident, 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ComparedModel:
     """A model to ask: ``name`` is for people, ``model`` for engines."""
 
-    role: Role
+    role: ModelRole
     name: str
     model: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
+class ComparedAnswers:
     """One prompt and each model's answer, in the order of the models."""
 
     prompt: Document
-    answers: Sequence[tuple[Asked, SmokeAnswer]]
+    answers: Sequence[tuple[ComparedModel, SmokeAnswer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class SmokeTest:
         """Return an adapter's prompts; empty if none are configured."""
         return self.prompts.get(adapter, self.default)[:MOST_PROMPTS]
 
-    def ask(self, story: Story) -> Sequence[Exchange]:
+    def ask(self, story: IncidentStory) -> Sequence[ComparedAnswers]:
         """Ask the incident's version, the one before it and their base; takes up to a minute.
 
         No transaction may be open meanwhile. Nothing is stored or logged.
@@ -103,28 +103,30 @@ class SmokeTest:
 
 
 def _exchanges(
-    questioner: Questioner, whom: Sequence[Asked], prompts: Sequence[Document]
-) -> list[Exchange]:
+    questioner: Questioner, whom: Sequence[ComparedModel], prompts: Sequence[Document]
+) -> list[ComparedAnswers]:
     until = time.monotonic() + PATIENCE.total_seconds()
     with ThreadPoolExecutor(max_workers=len(whom), thread_name_prefix="smoke") as pool:
         said = list(pool.map(lambda one: questioner.answers(one.model, prompts, until=until), whom))
     return [
-        Exchange(prompt=prompt, answers=list(zip(whom, answers, strict=True)))
+        ComparedAnswers(prompt=prompt, answers=list(zip(whom, answers, strict=True)))
         for prompt, answers in zip(prompts, zip(*said, strict=True), strict=True)
     ]
 
 
-def _whom(questioner: Questioner, story: Story) -> list[Asked]:
+def _whom(questioner: Questioner, story: IncidentStory) -> list[ComparedModel]:
     version = story.version
     if version is None:
         return []
-    found = [Asked(role=Role.CURRENT, name=version.label, model=version.model)]
+    found = [ComparedModel(role=ModelRole.CURRENT, name=version.label, model=version.model)]
     previous = previous_of(version, story.versions)
     if previous is not None:
-        found.append(Asked(role=Role.PREVIOUS, name=previous.label, model=previous.model))
+        found.append(
+            ComparedModel(role=ModelRole.PREVIOUS, name=previous.label, model=previous.model)
+        )
     base = questioner.engines.base_of(version.model) or version.base_model
     if base:
-        found.append(Asked(role=Role.BASE, name=base, model=base))
+        found.append(ComparedModel(role=ModelRole.BASE, name=base, model=base))
     return found
 
 

@@ -19,7 +19,7 @@ from monitor.store.routes import RouteRow
 from monitor.store.verdicts import TransitionRow
 
 
-class Kind(StrEnum):
+class MomentKind(StrEnum):
     """The kind of an event."""
 
     VERDICT = "verdict"
@@ -40,7 +40,7 @@ class Moment:
     """
 
     at: datetime
-    kind: Kind
+    kind: MomentKind
     text: str
     label: str = ""
     bad: bool = False
@@ -73,13 +73,13 @@ def timeline(
     if row.closed_at is not None:
         why = row.closing_beside_mark
         over = "the incident is over" + (f": {CLOSINGS[Closing(why)]}" if why else "")
-        found.append(Moment(at=row.closed_at, kind=Kind.VERDICT, text=over))
+        found.append(Moment(at=row.closed_at, kind=MomentKind.VERDICT, text=over))
     return tuple(sorted(found, key=lambda one: one.at))
 
 
 def _verdict(moved: TransitionRow) -> Moment:
     text = f"{moved.version}: {moved.before} to {moved.after}: {moved.reason}"
-    return Moment(at=moved.at, kind=Kind.VERDICT, text=text, label=moved.after.value)
+    return Moment(at=moved.at, kind=MomentKind.VERDICT, text=text, label=moved.after.value)
 
 
 def _told(sent: DeliveryRow) -> Moment:
@@ -91,28 +91,32 @@ def _told(sent: DeliveryRow) -> Moment:
     match sent.state:
         case DeliveryState.DELIVERED:
             text = f"{sent.channel} was told: {what}{tries}"
-            return Moment(at=sent.delivered_at or sent.created_at, kind=Kind.TOLD, text=text)
+            return Moment(at=sent.delivered_at or sent.created_at, kind=MomentKind.TOLD, text=text)
         case DeliveryState.DEAD:
             text = f"{sent.channel} could not be told{tries}: {sent.last_error or 'given up'}"
-            return Moment(at=sent.created_at, kind=Kind.TOLD, text=text, bad=True)
+            return Moment(at=sent.created_at, kind=MomentKind.TOLD, text=text, bad=True)
         case DeliveryState.QUEUED:
             why = f": {sent.last_error}" if sent.last_error else ""
             text = f"{sent.channel} is still to be told: {what}{tries}{why}"
             return Moment(
-                at=sent.created_at, kind=Kind.TOLD, text=text, bad=sent.last_error is not None
+                at=sent.created_at, kind=MomentKind.TOLD, text=text, bad=sent.last_error is not None
             )
 
 
 def _action(action: ActionRow) -> Moment:
-    return Moment(at=action.created_at, kind=Kind.ACTION, text=action_words(action))
+    return Moment(at=action.created_at, kind=MomentKind.ACTION, text=action_words(action))
 
 
 def _route(changed: RouteRow) -> Moment:
     label = f"route g{changed.route.generation}"
-    return Moment(at=changed.route.since, kind=Kind.ROUTE, text=route_words(changed), label=label)
+    return Moment(
+        at=changed.route.since, kind=MomentKind.ROUTE, text=route_words(changed), label=label
+    )
 
 
 def _person(entry: Entry) -> Moment:
     reason = entry.details.get("reason")
     because = f": {reason}" if reason else ""
-    return Moment(at=entry.at, kind=Kind.PERSON, text=f"{entry.actor} {_SAID[entry.act]}{because}")
+    return Moment(
+        at=entry.at, kind=MomentKind.PERSON, text=f"{entry.actor} {_SAID[entry.act]}{because}"
+    )

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from alerts.message import Change
+from alerts.message import NearbyChange
 from alerts.words import change_words
 from monitor.domain import Interval
 from monitor.store import changes
@@ -21,7 +21,7 @@ def changes_about(
     margin: timedelta,
     now: datetime,
     is_onset: bool = True,
-) -> tuple[Change, ...]:
+) -> tuple[NearbyChange, ...]:
     """List the changes declared for an adapter, or for the adapters on a base, near an interval.
 
     Changes declared for the whole fleet are always included.
@@ -37,7 +37,7 @@ def changes_about(
     """
     onset = interval.start + (interval.end - interval.start) / 2 if is_onset else None
     return tuple(
-        Change(
+        NearbyChange(
             kind=found.kind.value,
             title=found.title,
             begun_at=found.begun_at,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from alerts.delivery import Channel
 from alerts.matching import Matcher
-from alerts.pacing import Pace
+from alerts.pacing import MessageRate
 from alerts.telling import AT_ONCE, Manner
 
 
@@ -27,7 +27,7 @@ class ConfiguredChannel:
     channel: Channel
     matcher: Matcher = field(default_factory=Matcher)
     fallback: str | None = None
-    pace: Pace | None = None
+    pace: MessageRate | None = None
     manner: Manner = AT_ONCE
 
 

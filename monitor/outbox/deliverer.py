@@ -15,13 +15,13 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from alerts.delivery import Channel, DeliveryFailed, Together
+from alerts.delivery import Channel, DeliveryFailed, GroupedChannel
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.retry import RetrySchedule, next_attempt
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
-from monitor.outbox.linking import Pages
+from monitor.outbox.linking import PageLinks
 from monitor.outbox.stranded import MOST_AT_ONCE, rescue
 from monitor.outbox.taken import Taken
 from monitor.store import audit, escalation, outbox
@@ -36,7 +36,7 @@ POISON_ATTEMPTS: Final = 24
 """After a day of failed attempts the message becomes a dead letter."""
 
 
-class Outcome(StrEnum):
+class DeliveryOutcome(StrEnum):
     """One delivery attempt's result, as metrics count it."""
 
     DELIVERED = "delivered"
@@ -46,7 +46,7 @@ class Outcome(StrEnum):
     ESCALATED = "escalated"
 
 
-Observe = Callable[[str, Outcome], None]
+Observe = Callable[[str, DeliveryOutcome], None]
 """Called with the channel's name after the result is stored."""
 
 
@@ -74,10 +74,10 @@ class DelivererSettings:
     escalate_after_failures: int = 3
     escalate_after: timedelta = timedelta(minutes=2)
     retries: RetrySchedule = field(default_factory=RetrySchedule)
-    pages: Pages = field(default_factory=Pages)
+    pages: PageLinks = field(default_factory=PageLinks)
 
 
-def _unobserved(channel: str, outcome: Outcome) -> None:
+def _unobserved(channel: str, outcome: DeliveryOutcome) -> None:
     del channel, outcome
 
 
@@ -204,7 +204,7 @@ class Deliverer:
         else:
             self._taken.note(claimed.id)
             self._claims.finished()
-            self._observe(claimed.channel, Outcome.DELIVERED)
+            self._observe(claimed.channel, DeliveryOutcome.DELIVERED)
 
     def _failed(self, claimed: Claimed, failure: DeliveryFailed) -> None:
         if failure.permanent and claimed.beside:
@@ -245,7 +245,7 @@ class Deliverer:
             error=f"{type(error).__name__} in the channel",
             escalate=True,
         )
-        self._observe(claimed.channel, Outcome.POISONED)
+        self._observe(claimed.channel, DeliveryOutcome.POISONED)
         _LOG.error(
             "delivery_poisoned",
             id=str(claimed.id),
@@ -257,7 +257,7 @@ class Deliverer:
     def _split(self, claimed: Claimed, error: str) -> None:
         """Retry a refused batch one by one: one bad message must not hold back a page."""
         self._database.run(lambda tx: outbox.split(tx, claimed, error=error))
-        self._observe(claimed.channel, Outcome.RETRIED)
+        self._observe(claimed.channel, DeliveryOutcome.RETRIED)
         _LOG.error(
             "delivery_split",
             id=str(claimed.id),
@@ -283,9 +283,11 @@ class Deliverer:
 
         mine, escalated = self._database.run(work)
         if mine:
-            self._observe(claimed.channel, Outcome.DEAD if delay is None else Outcome.RETRIED)
+            self._observe(
+                claimed.channel, DeliveryOutcome.DEAD if delay is None else DeliveryOutcome.RETRIED
+            )
         if escalated:
-            self._observe(claimed.channel, Outcome.ESCALATED)
+            self._observe(claimed.channel, DeliveryOutcome.ESCALATED)
 
     def _sweep(self) -> None:
         """Escalate overdue messages to fallbacks, and rescue those whose channel is gone."""
@@ -295,11 +297,11 @@ class Deliverer:
         self._swept = time.monotonic()
         for channel in self._channels.values():
             for _ in range(self._escalate_overdue(channel)):
-                self._observe(channel.name, Outcome.ESCALATED)
+                self._observe(channel.name, DeliveryOutcome.ESCALATED)
         known = list(self._channels.values())
         rescued = rescue(self._database, known, after=self._settings.escalate_after)
         for name in rescued:
-            self._observe(name, Outcome.DEAD)
+            self._observe(name, DeliveryOutcome.DEAD)
         if len(rescued) == MOST_AT_ONCE:  # go on at once, but claim what is due in between
             self._swept = float("-inf")
             self._due.set()
@@ -318,7 +320,7 @@ class Deliverer:
 def _send(channel: Channel, alert: Alert, claimed: Claimed) -> None:
     """Send the claimed messages, as one message where the channel supports it."""
     beside = [alert_from_json(one) for one in claimed.beside]
-    if beside and isinstance(channel, Together):
+    if beside and isinstance(channel, GroupedChannel):
         channel.deliver_together([alert, *beside], str(claimed.id))
         return
     for one in (alert, *beside):

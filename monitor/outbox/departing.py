@@ -16,8 +16,9 @@ import structlog
 from sqlalchemy import Connection
 
 from alerts.incident import Closing
+from alerts.types import VerdictKind
 from alerts.words import clock_time
-from monitor.domain import IncidentId, Verdict, VerdictKind, Version, VersionId
+from monitor.domain import IncidentId, Verdict, Version, VersionId
 from monitor.outbox.fleet import leave_shared
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.record import OF_ITS_ANSWERS, record_closing

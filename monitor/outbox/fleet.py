@@ -29,8 +29,9 @@ from alerts.incident import (
     Tell,
 )
 from alerts.message import Alert, Together, leading
+from alerts.types import Blame
 from alerts.words import summarise_fleet
-from monitor.domain import Adapter, Blame, IncidentId, Severity, Verdict, Version
+from monitor.domain import Adapter, IncidentId, Verdict, VerdictSeverity, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.inputs import AlertInputs, links_to, onset_of
 from monitor.outbox.speaking import finding_of, lead_of
@@ -264,7 +265,7 @@ class _Looked:
             version="",
             status=tell.status,
             severity=tell.severity,
-            verdict=words.Verdict(self.verdict.kind.value),
+            verdict=words.VerdictKind(self.verdict.kind.value),
             blame=words.Blame.BASE,
             summary=summarise_fleet(
                 together,
@@ -339,7 +340,7 @@ class _Looked:
                 number=tell.number,
                 phase=state.phase.value,
                 state=machine.to_json(state),
-                severity=Severity(tell.severity.value),
+                severity=VerdictSeverity(tell.severity.value),
                 blame=Blame.BASE,
                 summary=summary,
                 opened_at=tell.since,

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from alerts.message import (
     ActionLine,
-    Change,
     Links,
+    NearbyChange,
     NewRequests,
     Onset,
     ScoreLine,
@@ -16,7 +16,7 @@ from alerts.message import (
     Unseen,
 )
 from monitor.domain import Adapter, IncidentId, TransitionId, Verdict
-from monitor.policy.common_cause import Standing
+from monitor.policy.common_cause import BaseStanding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class AlertInputs:
     unlike: Unlike | None = None
     new: NewRequests | None = None
     action: ActionLine | None = None
-    changes: tuple[Change, ...] = ()
+    changes: tuple[NearbyChange, ...] = ()
     examples: tuple[str, ...] = ()
     broken: str | None = None
     misrouted: str | None = None
@@ -52,7 +52,7 @@ class AlertInputs:
     coverage_known: bool = False
     own_references: tuple[str, ...] = ()
     base_url: str | None = None
-    standing: Standing = field(default_factory=Standing)
+    standing: BaseStanding = field(default_factory=BaseStanding)
     rules_changed: bool = False
     departed: bool = False
 

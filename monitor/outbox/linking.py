@@ -24,7 +24,7 @@ _PURPOSE: Final = b"driftline chart link 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pages:
+class PageLinks:
     """The service's public address, and the key that signs links to images.
 
     ``base_url`` is None if the service has no public address: then there are no links. ``key`` is

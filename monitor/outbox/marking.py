@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 import alerts.types as words
 from alerts import incident as machine
 from alerts.incident import Closed, Closing
-from monitor.domain import IncidentId, Mark, Transition, Verdict, VerdictKind, Version, VersionId
+from alerts.types import VerdictKind
+from monitor.domain import IncidentId, Mark, Transition, Verdict, Version, VersionId
 from monitor.outbox.fleet import close_shared, leave_shared
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.record import record_closing
@@ -125,7 +126,7 @@ def mark(tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class LockedIncident:
     """A locked incident and its versions: no evaluation of them is written meanwhile.
 
     ``judged`` holds the verdicts in force. The versions of a fleet incident are its members, and
@@ -137,7 +138,7 @@ class Held:
     judged: Mapping[VersionId, VerdictRow | None]
 
 
-def hold(tx: Connection, incident_id: IncidentId) -> Held:
+def hold(tx: Connection, incident_id: IncidentId) -> LockedIncident:
     """Lock in the order that evaluations use: verdicts, then the base, then incidents.
 
     Raises LookupError if there is no such incident.
@@ -147,7 +148,7 @@ def hold(tx: Connection, incident_id: IncidentId) -> Held:
     judged = {one: verdicts.current(tx, version_id=one, lock=True) for one in ids}
     if row.base_model is not None:
         fleet_incidents.lock(tx, row.base_model)
-    return Held(
+    return LockedIncident(
         row=_row(tx, incident_id),
         versions=[versions.fetch_by_id(tx, one) for one in ids],
         judged=judged,
@@ -178,7 +179,7 @@ def _check(row: IncidentRow) -> None:
         raise NotMarkable(f"Incident {row.id} cannot be judged yet: {_ENDS[row.kind]}.")
 
 
-def _never_reopened(tx: Connection, held: Held, word: Word) -> None:
+def _never_reopened(tx: Connection, held: LockedIncident, word: Word) -> None:
     state = _newest_state(tx, held)
     if state is None:
         return
@@ -186,7 +187,7 @@ def _never_reopened(tx: Connection, held: Held, word: Word) -> None:
     incidents.put_state_of(tx, held.row.id, phase=after.phase.value, state=machine.to_json(after))
 
 
-def _newest_state(tx: Connection, held: Held) -> machine.IncidentState | None:
+def _newest_state(tx: Connection, held: LockedIncident) -> machine.IncidentState | None:
     """Return the machine's state if the incident is its key's newest one."""
     row = held.row
     if row.base_model is not None:
@@ -202,7 +203,7 @@ def _newest_state(tx: Connection, held: Held) -> machine.IncidentState | None:
 # --- ending an open incident ---------------------------------------------------------------
 
 
-def _end(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
+def _end(tx: Connection, held: LockedIncident, word: Word, hearers: Hearers) -> None:
     tasks.take_back(tx, version_ids=[version.id for version in held.versions])
     for version in held.versions:
         _overrule(tx, version, held.judged[version.id], word)
@@ -238,7 +239,7 @@ def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word:
 def _end_of_version(
     tx: Connection,
     version: Version,
-    held: Held,
+    held: LockedIncident,
     word: Word,
     hearers: Hearers,
     *,
@@ -268,7 +269,7 @@ def _end_of_version(
     )
 
 
-def _end_of_fleet(tx: Connection, held: Held, word: Word, hearers: Hearers) -> None:
+def _end_of_fleet(tx: Connection, held: LockedIncident, word: Word, hearers: Hearers) -> None:
     """End the fleet incident, and its members' own pages sent before it was known."""
     for version in held.versions:
         own = _end_of_version(tx, version, held, word, hearers, leaves=False)
@@ -287,7 +288,7 @@ def _end_of_fleet(tx: Connection, held: Held, word: Word, hearers: Hearers) -> N
     )
 
 
-def _stood(version: Version, held: Held, word: Word) -> Verdict:
+def _stood(version: Version, held: LockedIncident, word: Word) -> Verdict:
     """Return the verdict that is reset, with the person's reason in place of its own."""
     judged = held.judged[version.id]
     if judged is None:

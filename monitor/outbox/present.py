@@ -16,8 +16,9 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts.message import ActionLine, Alert, Done, ScoreLine, leading
+from alerts.types import Blame
 from alerts.words import summarise, summarise_fleet
-from monitor.domain import Blame, IncidentId, Severity, Verdict, Version, VersionId
+from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version, VersionId
 from monitor.outbox.changes import changes_about
 from monitor.outbox.inputs import onset_of
 from monitor.outbox.lines import score_lines
@@ -143,14 +144,14 @@ def _own(
     version = versions.fetch_by_id(tx, version_id)
     alert = replace(told, action=done(tx, version, since=row.opened_at) or told.action)
     judged = verdicts.current(tx, version_id=version_id)
-    if judged is None or judged.verdict.severity is Severity.NONE:
+    if judged is None or judged.verdict.severity is VerdictSeverity.NONE:
         return alert  # unknown is not healthy
     verdict = judged.verdict
     blame = words.Blame(blame_now(row, verdict).value)
     cause = said_of_the_cause(replace(verdict, blame=Blame(blame.value)), now=now)
     alert = replace(
         alert,
-        verdict=words.Verdict(verdict.kind.value),
+        verdict=words.VerdictKind(verdict.kind.value),
         blame=blame,
         cause=cause,
         reason=verdict.reason,

@@ -25,7 +25,7 @@ PERIOD: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class ReceiptLine:
     """The pages promised and sent for a tier, for fleet incidents, or in total.
 
     promised
@@ -94,9 +94,9 @@ class Receipt:
     month: str | None
     start: datetime
     end: datetime
-    total: Account
-    by_tier: Mapping[str, Account]
-    fleet: Account
+    total: ReceiptLine
+    by_tier: Mapping[str, ReceiptLine]
+    fleet: ReceiptLine
     pages: Sequence[SentPage]
     notes: Sequence[str]
 
@@ -177,8 +177,8 @@ def _period(month: str | None, now: datetime) -> tuple[datetime, datetime]:
     return start, min(now, start + timedelta(days=days))
 
 
-def _account(found: Sequence[SentPage], *, promised: float) -> Account:
-    return Account(
+def _account(found: Sequence[SentPage], *, promised: float) -> ReceiptLine:
+    return ReceiptLine(
         promised=promised,
         sent=len(found),
         false=sum(page.marked is Mark.FALSE_PAGE for page in found),
@@ -187,7 +187,7 @@ def _account(found: Sequence[SentPage], *, promised: float) -> Account:
     )
 
 
-def _notes(total: Account, *, start: datetime, since: datetime | None) -> list[str]:
+def _notes(total: ReceiptLine, *, start: datetime, since: datetime | None) -> list[str]:
     notes = ["promised by the budget, tiers and watched adapters of now; earlier ones are not kept"]
     if since is not None and since > start:
         notes.append(f"counted from the first version on, registered {since:%Y-%m-%d %H:%M} UTC")

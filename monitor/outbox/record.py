@@ -16,7 +16,7 @@ from alerts.differing import gist
 from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
 from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
-from monitor.domain import IncidentId, Severity, Verdict, Version
+from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.fleet import Shared, record_shared
 from monitor.outbox.inputs import AlertInputs, links_to
@@ -46,7 +46,7 @@ def record_observation(
     (:mod:`alerts.updating`); otherwise it changes nothing, so it may be called after every
     evaluation. Returns the incidents that people are told about.
     """
-    judged = words.Verdict(verdict.kind.value)
+    judged = words.VerdictKind(verdict.kind.value)
     conditions = dict(machine.conditions(judged, silence=silence))
     conditions[words.Kind.BLIND] = machine.blindness(
         judged, known=inputs.coverage_known, blind=inputs.unseen is not None
@@ -95,7 +95,7 @@ def record_canary(
     tx: Connection,
     version: Version,
     *,
-    severity: Severity,
+    severity: VerdictSeverity,
     verdict: Verdict,
     inputs: AlertInputs,
     channels: Sequence[ConfiguredChannel],
@@ -126,9 +126,9 @@ def record_canary(
 
 _CONDITIONS: Final = MappingProxyType(
     {
-        Severity.NONE: machine.Condition.CLEAR,
-        Severity.TICKET: machine.Condition.TICKET,
-        Severity.PAGE: machine.Condition.PAGE,
+        VerdictSeverity.NONE: machine.Condition.CLEAR,
+        VerdictSeverity.TICKET: machine.Condition.TICKET,
+        VerdictSeverity.PAGE: machine.Condition.PAGE,
     }
 )
 
@@ -166,7 +166,7 @@ def _drift(
         condition=condition,
         detectors=tuple(verdict.detectors),
         gist=gist(
-            verdict=words.Verdict(verdict.kind.value),
+            verdict=words.VerdictKind(verdict.kind.value),
             blame=words.Blame(verdict.blame.value),
             scores=scores,
             action=action,
@@ -194,7 +194,7 @@ def update_due(
 
     For callers that gather more to say in that case. Decides as :func:`record_observation` will.
     """
-    if verdict.severity is Severity.NONE:
+    if verdict.severity is VerdictSeverity.NONE:
         return False
     state = _state(incidents.states(tx, version).get(words.Kind.DRIFT))
     found = _drift(_CONDITIONS[verdict.severity], verdict, scores, _done(tx, version, state))

@@ -17,10 +17,10 @@ from alerts.delivery import DeliveryFailed, Refreshing
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.outbox.linking import Pages
+from monitor.outbox.linking import PageLinks
 from monitor.store import outbox
 from monitor.store.database import Database
-from monitor.store.outbox import Standing
+from monitor.store.outbox import LastTold
 
 _LOG = structlog.get_logger(__name__)
 
@@ -32,12 +32,12 @@ class Refresher:
     """The refresher of one channel; a loop calls :meth:`turn`."""
 
     def __init__(
-        self, database: Database, name: str, channel: Refreshing, *, pages: Pages | None = None
+        self, database: Database, name: str, channel: Refreshing, *, pages: PageLinks | None = None
     ) -> None:
         self._database = database
         self._name = name
         self._channel = channel
-        self._pages = pages or Pages()
+        self._pages = pages or PageLinks()
 
     @property
     def every(self) -> timedelta:
@@ -67,7 +67,7 @@ class Refresher:
             (alert, str(one.id)) for one, alert in found if alert and alert.firing == one.is_open
         ]
 
-    def _readable(self, one: Standing) -> Alert | None:
+    def _readable(self, one: LastTold) -> Alert | None:
         try:
             return self._pages.linked(alert_from_json(one.alert))
         except ValueError:
@@ -76,7 +76,7 @@ class Refresher:
 
 
 def refreshers(
-    database: Database, channels: Sequence[ConfiguredChannel], *, pages: Pages
+    database: Database, channels: Sequence[ConfiguredChannel], *, pages: PageLinks
 ) -> list[Refresher]:
     """Create a refresher for each channel that needs one; ``pages`` builds the links."""
     return [

@@ -41,5 +41,5 @@ def finding_of(lead: Lead | None, member: str, scores: Sequence[ScoreLine]) -> G
     """Return the member's finding if it leads; None if another member leads."""
     if lead is None or lead.member != member:
         return None
-    known = gist(verdict=words.Verdict.DRIFTING, blame=words.Blame.BASE, scores=scores)
+    known = gist(verdict=words.VerdictKind.DRIFTING, blame=words.Blame.BASE, scores=scores)
     return {Fact.FINDING: known[Fact.FINDING]}

@@ -1,7 +1,7 @@
 """Move messages from waiting to queued, by the rules of :mod:`alerts.telling`.
 
 Every message is first held, once per channel. If it need not wait, it moves on in the same
-transaction; :class:`Teller` checks the rest again and again. Each check reads silences and
+transaction; :class:`OutboxLoop` checks the rest again and again. Each check reads silences and
 inhibitions, so the messages they hold back are told once they end.
 """
 
@@ -112,7 +112,7 @@ def tell_each(
     return queued, failed
 
 
-class Teller:
+class OutboxLoop:
     """The job that queues held messages; a loop calls :meth:`turn`."""
 
     def __init__(

@@ -70,7 +70,7 @@ def _alert(
         version="test",
         status=words.Status.RECOVERED if over else words.Status.STARTED,
         severity=severity,
-        verdict=words.Verdict.STABLE if over else words.Verdict.DRIFTING,
+        verdict=words.VerdictKind.STABLE if over else words.VerdictKind.DRIFTING,
         summary=f"Test of channel {channel}{', its end' if over else ''}: nothing happened",
         reason=f"{by} asked for it",
         at=at,

@@ -11,7 +11,7 @@ from alerts import incident as machine
 from alerts.incident import IncidentKey, IncidentState, Tell
 from alerts.message import Alert, leading
 from alerts.words import cause_words, not_monitored, summarise, unseen_words
-from monitor.domain import Severity, Verdict, Version
+from monitor.domain import Verdict, VerdictSeverity, Version
 from monitor.outbox.inputs import AlertInputs, onset_of
 from monitor.store.incidents import IncidentUpdate
 
@@ -43,7 +43,7 @@ def update_of(writing: Writing, summary: str) -> IncidentUpdate:
         number=tell.number,
         phase=writing.after.phase.value,
         state=machine.to_json(writing.after),
-        severity=Severity(tell.severity.value),
+        severity=VerdictSeverity(tell.severity.value),
         blame=writing.verdict.blame,
         summary=summary,
         opened_at=tell.since,
@@ -71,7 +71,7 @@ def alert_of(writing: Writing) -> Alert:
         version=version.name,
         status=tell.status,
         severity=tell.severity,
-        verdict=words.Verdict(verdict.kind.value),
+        verdict=words.VerdictKind(verdict.kind.value),
         blame=blame,
         cause=cause,
         summary=summarise(

@@ -7,9 +7,9 @@ same verdicts.
 
 from monitor.policy.facts import (
     DetectorFact,
-    Effect,
     Facts,
     IdentityFact,
+    OnsetEffect,
     PerplexityFact,
     ReferenceStage,
 )
@@ -23,12 +23,12 @@ __all__ = [
     "ActionEvidence",
     "Crossing",
     "DetectorFact",
-    "Effect",
     "Facts",
     "IdentityFact",
     "IdentityMemory",
     "Judgement",
     "Memory",
+    "OnsetEffect",
     "PerplexityFact",
     "PerplexityMemory",
     "PolicySettings",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 
+from alerts.types import Blame, Sureness
 from detectors.identity import IdentityState
-from monitor.domain import Blame, Sureness
-from monitor.policy.common_cause import INPUT_DETECTORS, Standing
+from monitor.policy.common_cause import INPUT_DETECTORS, BaseStanding
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
@@ -32,7 +32,9 @@ class Blamed:
 UNKNOWN = Blamed()
 
 
-def blame_for(memory: Memory, standing: Standing, *, at: datetime, page_wait: timedelta) -> Blamed:
+def blame_for(
+    memory: Memory, standing: BaseStanding, *, at: datetime, page_wait: timedelta
+) -> Blamed:
     """Blame what moved while the rest stood still, by all that is known ``at`` this time.
 
     The base model's own probe moved, or several siblings moved with this version: ``base``,

@@ -73,7 +73,7 @@ class BudgetSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class ShareStanding:
     """Where one version stands in the fleet when its share is settled.
 
     adapters
@@ -89,7 +89,7 @@ class Standing:
     watched: bool = True
 
     @classmethod
-    def among(cls, adapter: str, *, of: int) -> Standing:
+    def among(cls, adapter: str, *, of: int) -> ShareStanding:
         """One of so many adapters that are alike, as a replay takes it to be."""
         return cls(adapter=adapter, tier=_ANY, adapters={_ANY: of})
 
@@ -121,7 +121,7 @@ def saw_too_few_days(fitted: Mapping[str, Any], *, span_days: float) -> frozense
 
 def shares(
     settings: BudgetSettings,
-    standing: Standing,
+    standing: ShareStanding,
     *,
     detectors: Collection[str],
     only_tickets: Collection[str] = frozenset(),

@@ -74,7 +74,7 @@ class FleetFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BaseStanding:
     """How a version stands to the others on its base.
 
     common
@@ -118,7 +118,7 @@ def standing(
     at: datetime,
     page_wait: timedelta,
     by_inputs: bool,
-) -> Standing:
+) -> BaseStanding:
     """Say how a version stands to the others on its base.
 
     A probe that saw the base move tells of a common cause alone. Without one it takes
@@ -127,11 +127,11 @@ def standing(
     its own way are two. ``by_inputs``: new inputs explain what moved.
     """
     if by_inputs or not moves(memory):
-        return Standing()
+        return BaseStanding()
     probe = memory.perplexity
     base = probe is not None and probe.moved and probe.base_moved is True
     if fleet is None:
-        return Standing(common="the base model moved" if base else None)
+        return BaseStanding(common="the base model moved" if base else None)
     near = _near(memory, fleet, at)
     apart = _apart(memory, [m.memory for m in near], fleet.limit)
     together = [
@@ -141,7 +141,7 @@ def standing(
     ]
     known = base or fleet.member or len(together) + 1 >= fleet.limit
     common = _words(fleet, together, base=base) if known else None
-    return Standing(
+    return BaseStanding(
         common=common,
         apart=apart if known else None,
         company=tuple(m.version_id for m in together),

@@ -25,7 +25,7 @@ class ReferenceStage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class OnsetEffect:
     """An effect since the estimated onset with its 95 % interval; positive is worse.
 
     ``n`` counts units, ``records`` the records behind them: a subject's are one unit.
@@ -71,8 +71,8 @@ class DetectorFact:
     evidence_page: float
     winner: str | None = None
     onset: Interval | None = None
-    effect: Effect | None = None
-    recent: Effect | None = None
+    effect: OnsetEffect | None = None
+    recent: OnsetEffect | None = None
     textbook: float | None = None
     acts: bool = True
     fell_notice: bool = False

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from alerts.types import Blame, Sureness, VerdictKind
 from detectors.types import Process
-from monitor.domain import Blame, Interval, Severity, Sureness, Verdict, VerdictKind
+from monitor.domain import Interval, Verdict, VerdictSeverity
 from monitor.policy.blame import UNKNOWN, Blamed, blame_for, explained_by_inputs, in_doubt
-from monitor.policy.common_cause import Standing, standing
+from monitor.policy.common_cause import BaseStanding, standing
 from monitor.policy.coverage import Blindness
 from monitor.policy.crossings import remember, ruled
 from monitor.policy.facts import Facts, ReferenceStage
@@ -58,7 +59,7 @@ class Judgement:
     action: ActionEvidence
     wants_probe: bool
     """A first suspicion: the perplexity probe should run at once."""
-    standing: Standing
+    standing: BaseStanding
     """How the version stands to the others on its base."""
     blindness: Blindness | None = None
     """Too little of the requests can be compared, whatever else was found."""
@@ -87,7 +88,7 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
         by_inputs=explained_by_inputs(memory),
     )
     verdict = _verdict(memory, facts, settings, paging=paging, stands=stands)
-    if verdict.severity is Severity.NONE and _was_open(before):
+    if verdict.severity is VerdictSeverity.NONE and _was_open(before):
         verdict = _back(before, memory, facts)
     return Judgement(
         verdict=verdict,
@@ -96,7 +97,8 @@ def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
         wants_probe=_wants_probe(before, memory, facts),
         standing=stands,
         blindness=_blindness(memory, facts, settings),
-        rules_changed=verdict.severity is Severity.NONE and _other_rules(before, facts) is not None,
+        rules_changed=verdict.severity is VerdictSeverity.NONE
+        and _other_rules(before, facts) is not None,
     )
 
 
@@ -151,24 +153,24 @@ def _verdict(
     settings: PolicySettings,
     *,
     paging: tuple[Crossing, ...],
-    stands: Standing,
+    stands: BaseStanding,
 ) -> Verdict:
     degraded = memory.perplexity is not None and memory.perplexity.degraded
     probed = memory.probes_found
     blamed = blame_for(memory, stands, at=facts.at, page_wait=settings.page_wait)
     if paging or degraded or memory.replaced:
-        kind, severity = VerdictKind.CRITICAL, Severity.PAGE
+        kind, severity = VerdictKind.CRITICAL, VerdictSeverity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
         reason += unmeasured_words(memory, facts) + standing_words(stands)
     elif memory.crossings or probed or memory.classic.opened:
-        kind, severity = VerdictKind.DRIFTING, Severity.TICKET
+        kind, severity = VerdictKind.DRIFTING, VerdictSeverity.TICKET
         found = [*map(crossing_words, memory.crossings), *probe_words(memory)]
         reason = join([*found, *memory.classic.words])
         reason += why_not_page(memory, facts) + unmeasured_words(memory, facts)
         reason += standing_words(stands)
     else:
         kind, reason = _quiet(memory, facts, settings)
-        severity, blamed = Severity.NONE, UNKNOWN
+        severity, blamed = VerdictSeverity.NONE, UNKNOWN
     return Verdict(
         kind=kind,
         severity=severity,
@@ -196,7 +198,7 @@ def _probe_due(
 
 def _was_open(memory: Memory) -> bool:
     """Whether something was found, or had been when its registration was retired."""
-    told = memory.verdict is not None and memory.verdict.severity is not Severity.NONE
+    told = memory.verdict is not None and memory.verdict.severity is not VerdictSeverity.NONE
     return bool(memory.crossings or memory.classic.opened) or memory.probes_found or told
 
 

@@ -7,16 +7,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
+from alerts.types import Blame, Sureness, VerdictKind
 from detectors.types import Process
-from monitor.domain import (
-    Blame,
-    Interval,
-    ReferenceId,
-    Severity,
-    Sureness,
-    Verdict,
-    VerdictKind,
-)
+from monitor.domain import Interval, ReferenceId, Verdict, VerdictSeverity
 from monitor.policy.classic import Streaks
 from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
@@ -305,7 +298,7 @@ def _verdict_from_json(body: Mapping[str, Any] | None) -> Verdict | None:
         return None
     return Verdict(
         kind=VerdictKind(body["kind"]),
-        severity=Severity(body["severity"]),
+        severity=VerdictSeverity(body["severity"]),
         blame=Blame(body["blame"]),
         **sureness_from_json(body),
         reason=body["reason"],

@@ -21,7 +21,7 @@ LONGEST: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class ProbeCost:
     """What one version's newest probe cost the engine that answered it."""
 
     version_id: VersionId
@@ -69,10 +69,10 @@ class Round:
 
 
 def plan_rounds(
-    measured: Iterable[Measured], *, share: float, wanted: timedelta
+    measured: Iterable[ProbeCost], *, share: float, wanted: timedelta
 ) -> tuple[Round, ...]:
     """Plan a round of each engine, those that are stretched most first."""
-    by_engine: dict[str, list[Measured]] = {}
+    by_engine: dict[str, list[ProbeCost]] = {}
     for one in measured:
         by_engine.setdefault(one.engine, []).append(one)
     rounds = (
@@ -95,7 +95,7 @@ def period_of(version: VersionId, rounds: Iterable[Round], *, wanted: timedelta)
     return next((one.period for one in rounds if version in one.versions), wanted)
 
 
-def _round(engine: str, found: list[Measured], *, share: float, wanted: timedelta) -> Round:
+def _round(engine: str, found: list[ProbeCost], *, share: float, wanted: timedelta) -> Round:
     seconds = sum(one.seconds for one in found)
     needed = timedelta(seconds=min(LONGEST.total_seconds(), seconds / (PLANNED * share)))
     return Round(

@@ -8,7 +8,7 @@ from typing import Final
 
 from detectors.types import Process
 from monitor.policy.blame import explained_by_inputs
-from monitor.policy.common_cause import Standing
+from monitor.policy.common_cause import BaseStanding
 from monitor.policy.coverage import Blindness, Cause, Why
 from monitor.policy.facts import Facts, ReferenceStage
 from monitor.policy.memory import Crossing, Memory
@@ -131,7 +131,7 @@ _WHY: Final[Mapping[Cause, str]] = {
 }
 
 
-def standing_words(standing: Standing) -> str:
+def standing_words(standing: BaseStanding) -> str:
     """Say how a version stands to the others on its base, after a semicolon."""
     if standing.apart is not None:
         return f"; {standing.apart}"

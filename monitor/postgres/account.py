@@ -28,7 +28,7 @@ ENVIRONMENT = MappingProxyType({"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "U
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class ServerAccount:
     """The way to start a server program.
 
     ``prefix`` goes before its command line; ``uid`` and ``gid`` own its files, as seen from here;
@@ -70,7 +70,7 @@ class Account:
         )
 
 
-def choose_account(binaries: Binaries) -> Account:
+def choose_account(binaries: Binaries) -> ServerAccount:
     """Pick the account for this process.
 
     Raises
@@ -80,11 +80,13 @@ def choose_account(binaries: Binaries) -> Account:
     """
     uid = os.geteuid()
     if uid != 0 and _has_name(uid):
-        return Account(bin=binaries.bin, prefix=(), uid=uid, gid=os.getegid(), switch=False)
+        return ServerAccount(bin=binaries.bin, prefix=(), uid=uid, gid=os.getegid(), switch=False)
     # initdb needs a user with a name, which `docker run --user 4242` lacks.
     prefix = _namespace_prefix()
     if prefix is not None:
-        return Account(bin=binaries.bin, prefix=prefix, uid=uid, gid=os.getegid(), switch=False)
+        return ServerAccount(
+            bin=binaries.bin, prefix=prefix, uid=uid, gid=os.getegid(), switch=False
+        )
     if uid != 0:
         raise NamespaceRefused(
             f"user id {uid} has no name in /etc/passwd and this kernel refuses user namespaces: "
@@ -114,7 +116,7 @@ def _namespace_prefix() -> tuple[str, ...] | None:
     return prefix if tried.returncode == 0 else None
 
 
-def _system_account(binaries: Binaries) -> Account:
+def _system_account(binaries: Binaries) -> ServerAccount:
     try:
         entry = _system_user()
         copy = _copy_programs(binaries)
@@ -123,7 +125,7 @@ def _system_account(binaries: Binaries) -> Account:
             f"running as root, user namespaces are refused, and the system user {SYSTEM_USER!r} "
             f"could not be set up ({error}): run as an ordinary user, {OTHER_SERVER}"
         ) from error
-    return Account(bin=copy, prefix=(), uid=entry.pw_uid, gid=entry.pw_gid, switch=True)
+    return ServerAccount(bin=copy, prefix=(), uid=entry.pw_uid, gid=entry.pw_gid, switch=True)
 
 
 def _system_user() -> pwd.struct_passwd:

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from monitor.postgres import guardian
-from monitor.postgres.account import ENVIRONMENT, Account
+from monitor.postgres.account import ENVIRONMENT, ServerAccount
 from monitor.postgres.binaries import MAJOR
 from monitor.postgres.errors import OTHER_SERVER, DataFolderBusy, StartFailed, VersionMismatch
 from monitor.postgres.folder import PORT, Folder
@@ -36,7 +36,9 @@ _TAIL_LINES = 20
 log = structlog.get_logger()
 
 
-def ensure_cluster(folder: Folder, account: Account, *, password: str, server_lock: int) -> None:
+def ensure_cluster(
+    folder: Folder, account: ServerAccount, *, password: str, server_lock: int
+) -> None:
     """Create the cluster unless it exists; check that we can run an existing one.
 
     The caller holds ``control.lock``, and ``server.lock`` by the descriptor ``server_lock``. An
@@ -76,7 +78,7 @@ def _check_version(folder: Folder) -> None:
         )
 
 
-def _check_owner(folder: Folder, account: Account) -> None:
+def _check_owner(folder: Folder, account: ServerAccount) -> None:
     """Change the cluster's owner if root switched between its two ways to run the server."""
     owner = folder.cluster.stat().st_uid
     if owner == account.uid:
@@ -90,7 +92,7 @@ def _check_owner(folder: Folder, account: Account) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def _initdb(draft: Path, account: Account, *, password: str, server_lock: int) -> None:
+def _initdb(draft: Path, account: ServerAccount, *, password: str, server_lock: int) -> None:
     with _reachable(draft, account) as (name, reach), tempfile.TemporaryFile() as secret:
         secret.write(password.encode())
         secret.flush()
@@ -121,7 +123,7 @@ def _finish(child: subprocess.Popen[bytes]) -> str:
 
 
 @contextmanager
-def _reachable(path: Path, account: Account) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _reachable(path: Path, account: ServerAccount) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield a name for ``path`` that the server's account can reach, and descriptors to inherit.
 
     A system user cannot pass through our closed folders, but can enter one by a descriptor.
@@ -158,7 +160,7 @@ def clear_stale(folder: Folder, socket_dir: Path) -> None:
             log.info("postgres_stale_lock_removed", file=str(path), pid=pid)
 
 
-def launch(folder: Folder, account: Account, server_lock: int) -> subprocess.Popen[bytes]:
+def launch(folder: Folder, account: ServerAccount, server_lock: int) -> subprocess.Popen[bytes]:
     """Start the server as our child, with its guardian beside it.
 
     Parameters

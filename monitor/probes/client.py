@@ -45,7 +45,7 @@ class Answering(Protocol):
     def ask(self, request: msgspec.Struct, *, timeout: float) -> msgspec.Struct: ...
 
 
-class Worker(Generic[Opened]):
+class WorkerProcess(Generic[Opened]):
     """One worker process and its model.
 
     ``ask`` is thread-safe and answers one request at a time. If the process dies during a request,

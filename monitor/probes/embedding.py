@@ -17,7 +17,7 @@ import structlog
 
 from detectors.nearest import Nearest, nearest
 from monitor.probes import protocol
-from monitor.probes.client import Worker
+from monitor.probes.client import WorkerProcess
 from monitor.probes.errors import ProbeError, ProbeFailed
 
 TEXTS_PER_REQUEST: Final = 512
@@ -94,7 +94,7 @@ class EmbeddingClient:
 
     def __init__(self, settings: EmbeddingSettings) -> None:
         self._settings = settings
-        self._worker = Worker(
+        self._worker = WorkerProcess(
             protocol.Open(
                 model=settings.model,
                 dtype=settings.dtype.value,
@@ -168,7 +168,7 @@ class EmbeddingClient:
         )
         timeout = self._settings.request_timeout.total_seconds()
         reply = self._worker.ask(request, timeout=timeout)
-        if not isinstance(reply, protocol.Found):
+        if not isinstance(reply, protocol.NearestRows):
             raise ProbeFailed("the worker answered out of turn", permanent=False)
         return Nearest(
             similarity=np.frombuffer(reply.similarity, dtype=np.float32),

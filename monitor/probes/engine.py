@@ -27,10 +27,10 @@ from monitor.probes.perplexity import Http, PerplexitySettings
 from monitor.probes.prompt_logprobs import (
     NoPromptLogprobs,
     PerplexitySource,
+    ProbeRequest,
     PromptTokens,
-    Question,
 )
-from monitor.probes.restraint import Turn
+from monitor.probes.restraint import EngineTurn
 
 _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -52,18 +52,24 @@ class NoNumbers(Stop):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class About:
+class EngineAbout:
     """An engine's description of itself."""
 
     name: str | None = None
     dtype: str | None = None
 
 
-class Engine:
+class ProbedEngine:
     """One served model, and the way of asking that its engine understands."""
 
     def __init__(
-        self, replica: Replica, *, model: str, http: Http, settings: PerplexitySettings, turn: Turn
+        self,
+        replica: Replica,
+        *,
+        model: str,
+        http: Http,
+        settings: PerplexitySettings,
+        turn: EngineTurn,
     ) -> None:
         self._replica = replica
         self._model = model
@@ -84,14 +90,14 @@ class Engine:
         """Seconds of the engine's time used by the turn."""
         return self._turn.spent
 
-    def about(self) -> About:
+    def about(self) -> EngineAbout:
         """Return name and version, if the engine tells them."""
         if self._replica.kind is not EngineKind.SGLANG:
-            return About(name=software.vllm(self._told("/version")))
+            return EngineAbout(name=software.vllm(self._told("/version")))
         # its answer holds the server's settings, keys among them: only two fields are read
         found = self._told("/get_server_info") or self._told("/server_info")
         dtype = found.get("dtype")
-        return About(
+        return EngineAbout(
             name=software.sglang(found),
             dtype=dtype[:32] if isinstance(dtype, str) else None,
         )
@@ -239,7 +245,7 @@ class Engine:
             self._judge(way, reply)
         return reply
 
-    def _sent(self, question: Question) -> Reply:
+    def _sent(self, question: ProbeRequest) -> Reply:
         return self._http.post(
             self._replica.url + question.path,
             body=json.dumps(question.body).encode(),

@@ -51,7 +51,7 @@ class _Answered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class ReplicaListing:
     """Replicas by their answer about a model; addresses without credentials and paths."""
 
     holding: tuple[str, ...] = ()
@@ -111,14 +111,14 @@ class Engines:
         """True if the model is served everywhere; see :attr:`Listing.everywhere`."""
         return self.listing(model).everywhere
 
-    def listing(self, model: str) -> Listing:
+    def listing(self, model: str) -> ReplicaListing:
         """Group replicas by whether they list the model; asks again those that lacked it."""
         found: dict[str, list[str]] = {"holding": [], "lacking": [], "silent": []}
         for url in self._urls:
             cards = self._cards(url, having=model)
             kind = "silent" if cards is None else "holding" if model in cards else "lacking"
             found[kind].append(redacted(url))
-        return Listing(**{kind: tuple(urls) for kind, urls in found.items()})
+        return ReplicaListing(**{kind: tuple(urls) for kind, urls in found.items()})
 
     def base_of(self, model: str) -> str | None:
         """Return the served model that an engine names as this adapter's parent."""

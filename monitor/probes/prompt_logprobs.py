@@ -42,7 +42,7 @@ class NoPromptLogprobs(ValueError):  # noqa: N818 - it is a fact about the engin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class ProbeRequest:
     """A request body and its path."""
 
     path: str
@@ -83,7 +83,7 @@ class TextScore:
 
 def asking(
     way: PerplexitySource, *, model: str, text: str, top: int = 0, adapter: bool = True
-) -> Question:
+) -> ProbeRequest:
     """Build the request.
 
     Parameters
@@ -101,23 +101,27 @@ def asking(
         case PerplexitySource.ECHO:
             asked = {"max_tokens": 0, "echo": True, "logprobs": max(top, 1)}
         case PerplexitySource.SGLANG:
-            return Question(path="/generate", body=_generate(model, text, top=top, named=adapter))
+            return ProbeRequest(
+                path="/generate", body=_generate(model, text, top=top, named=adapter)
+            )
         case PerplexitySource.AUTO | PerplexitySource.LOCAL:
             raise ValueError(f"{way.value} is no way to ask an engine")
     body = {"model": model, "prompt": text, "temperature": 0, **asked}
-    return Question(path="/v1/completions", body=body)
+    return ProbeRequest(path="/v1/completions", body=body)
 
 
 def generating(
     way: PerplexitySource, *, model: str, text: str, tokens: int, adapter: bool = True
-) -> Question:
+) -> ProbeRequest:
     """Build an ordinary request, as clients make it."""
     if way is PerplexitySource.SGLANG:
         named = {"lora_path": model} if adapter else {}
         sampling = {"max_new_tokens": tokens, "temperature": 0}
-        return Question(path="/generate", body={"text": text, "sampling_params": sampling, **named})
+        return ProbeRequest(
+            path="/generate", body={"text": text, "sampling_params": sampling, **named}
+        )
     body = {"model": model, "prompt": text, "temperature": 0, "max_tokens": tokens}
-    return Question(path="/v1/completions", body=body)
+    return ProbeRequest(path="/v1/completions", body=body)
 
 
 def read(way: PerplexitySource, answer: Any, *, text: str, top: int = 0) -> PromptTokens:

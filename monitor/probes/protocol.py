@@ -52,7 +52,7 @@ class Vectors(msgspec.Struct, tag="vectors", frozen=True, kw_only=True):
     body: bytes
 
 
-class Found(msgspec.Struct, tag="found", frozen=True, kw_only=True):
+class NearestRows(msgspec.Struct, tag="found", frozen=True, kw_only=True):
     """Cosine (float32) and row (int64) of each query's nearest example."""
 
     similarity: bytes
@@ -60,7 +60,7 @@ class Found(msgspec.Struct, tag="found", frozen=True, kw_only=True):
 
 
 Request = Open | Embed | Search
-Reply = Opened | Vectors | Found | Failure
+Reply = Opened | Vectors | NearestRows | Failure
 
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 

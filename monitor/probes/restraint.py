@@ -17,7 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from monitor.probes.errors import ProbeFailed
-from monitor.probes.share import SHARE, Allowance, Pace, Purpose
+from monitor.probes.share import SHARE, EngineAllowance, EnginePace, Purpose
 
 FIRST_PAUSE: Final = 300.0
 LONGEST_PAUSE: Final = 3600.0
@@ -28,7 +28,7 @@ _PATIENCE: Final = 600.0
 
 
 @dataclass(slots=True, kw_only=True)
-class Pause:
+class EnginePause:
     """How long an engine is left alone, and why. Times are on the monotonic clock."""
 
     failures: int = 0
@@ -52,7 +52,7 @@ class Pause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class ProbeHold:
     """Why an engine must not be asked now, and for how many seconds."""
 
     words: str
@@ -97,7 +97,7 @@ class Restraint:
         self._clocks = clocks or Clocks()
         self._lock = threading.Lock()
         self._keepers: dict[str, Keeper] = {}
-        self._everyone = Pause()
+        self._everyone = EnginePause()
 
     def of(self, url: str) -> Keeper:
         """Return an engine's keeper, always the same one."""
@@ -116,18 +116,18 @@ class Keeper:
     """Decides when one engine may be asked, and remembers the results."""
 
     def __init__(
-        self, *, share: float, everyone: Pause, lock: threading.Lock, clocks: Clocks
+        self, *, share: float, everyone: EnginePause, lock: threading.Lock, clocks: Clocks
     ) -> None:
         self._everyone = everyone
         self._lock = lock
         self._clocks = clocks
-        self._pause = Pause()
-        self._allowance = Allowance(share=share, at=clocks.monotonic())
-        self._pace = Pace()
+        self._pause = EnginePause()
+        self._allowance = EngineAllowance(share=share, at=clocks.monotonic())
+        self._pace = EnginePace()
         self._turn = threading.Lock()
 
     @contextmanager
-    def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[Turn]:
+    def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[EngineTurn]:
         """Run the engine's only probe; a successful turn ends its pauses.
 
         Raises
@@ -140,14 +140,14 @@ class Keeper:
         try:
             if (refusal := self.refusal(purpose)) is not None:
                 raise refusal.error
-            turn = Turn(self, purpose)
+            turn = EngineTurn(self, purpose)
             yield turn
             if turn.went_well:
                 self._went_well()
         finally:
             self._turn.release()
 
-    def refusal(self, purpose: Purpose = Purpose.ROUTINE) -> Refusal | None:
+    def refusal(self, purpose: Purpose = Purpose.ROUTINE) -> ProbeHold | None:
         """Say why the engine must not be asked now; None if it may be."""
         at = self._clocks.monotonic()
         with self._lock:
@@ -160,15 +160,15 @@ class Keeper:
         share = f"{self._allowance.share:.0%}"
         return self._refused(f"probes have had their share of the engine's time ({share})", wait)
 
-    def _refused(self, why: str, seconds: float) -> Refusal:
+    def _refused(self, why: str, seconds: float) -> ProbeHold:
         until = self._clocks.time(seconds)
-        return Refusal(words=f"{why}; not asked again until {until}", seconds=seconds)
+        return ProbeHold(words=f"{why}; not asked again until {until}", seconds=seconds)
 
     @contextmanager
-    def request(self, turn: Turn, size: int) -> Iterator[Request]:
+    def request(self, turn: EngineTurn, size: int) -> Iterator[TimedRequest]:
         """Charge the engine's cost of one request with a text of ``size`` bytes."""
         began = self._clocks.monotonic()
-        request = Request()
+        request = TimedRequest()
         try:
             yield request
         finally:
@@ -206,13 +206,13 @@ class Keeper:
 
 
 @dataclass(slots=True, kw_only=True)
-class Request:
+class TimedRequest:
     """One request; ``answered`` is true if it succeeded, so that it shows the engine's pace."""
 
     answered: bool = False
 
 
-class Turn:
+class EngineTurn:
     """One probe's turn with an engine; ``spent`` is its cost to the engine, in seconds."""
 
     def __init__(self, keeper: Keeper, purpose: Purpose) -> None:
@@ -227,7 +227,7 @@ class Turn:
         """True if the engine answered, and never failed or refused the probe."""
         return self._answered and not self._trouble
 
-    def request(self, size: int) -> AbstractContextManager[Request]:
+    def request(self, size: int) -> AbstractContextManager[TimedRequest]:
         """Charge the engine's cost of one request with a text of ``size`` bytes."""
         return self._keeper.request(self, size)
 

@@ -15,7 +15,7 @@ from typing import Final
 from detectors.parity import TopLogprobs
 from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, Document
-from monitor.probes.engine import Engine, NoNumbers, Stop
+from monitor.probes.engine import NoNumbers, ProbedEngine, Stop
 from monitor.probes.engines import Engines, Replica
 from monitor.probes.errors import FolderRefused, ProbeFailed
 from monitor.probes.expectations import TOP, as_top_logprobs
@@ -206,7 +206,7 @@ class ServedProbe:
                 return TOLD + self.fingerprints.of(target.folder)
         return TOLD + hashlib.sha256(f"root\0{root}".encode()).hexdigest()
 
-    def _look(self, engine: Engine, number: int) -> None:
+    def _look(self, engine: ProbedEngine, number: int) -> None:
         """Stop if something more urgent waits, or the engine has others to serve."""
         if (why := self.gives_way()) is not None:
             raise Stop(why)
@@ -214,7 +214,7 @@ class ServedProbe:
         if number % _TEXTS_PER_LOOK == 0 and not own:
             engine.require_idle()
 
-    def _asking(self, chosen: Replica, engine: Engine, *, top: int = 0) -> _Ask:
+    def _asking(self, chosen: Replica, engine: ProbedEngine, *, top: int = 0) -> _Ask:
         """Ask an adapter at any time, but a base model alone if possible."""
         if chosen.parent is not None:
             return partial(engine.ask, top=top)
@@ -222,12 +222,12 @@ class ServedProbe:
         return partial(engine.ask_alone, top=top, until=until)
 
     @contextmanager
-    def _turn(self, target: Target, replica: str | None) -> Iterator[tuple[Replica, Engine]]:
+    def _turn(self, target: Target, replica: str | None) -> Iterator[tuple[Replica, ProbedEngine]]:
         chosen = self.engines.choose(target.model, replica=replica, purpose=self.purpose)
         with self.engines.restraint.of(chosen.url).turn(self.purpose) as turn:
             yield (
                 chosen,
-                Engine(
+                ProbedEngine(
                     chosen,
                     model=target.model,
                     http=self.http,

@@ -55,7 +55,7 @@ PAYS: Final[Mapping[Purpose, Purse]] = MappingProxyType(
 
 
 @dataclass(slots=True, kw_only=True)
-class Allowance:
+class EngineAllowance:
     """Seconds of an engine's time that probes may still take, by purse.
 
     A running probe may finish, so a purse may fall below 0; its next probes wait longer.
@@ -109,7 +109,7 @@ def _until_some(left: float, share: float) -> float:
 
 
 @dataclass(slots=True, kw_only=True)
-class Pace:
+class EnginePace:
     """An engine's recent speed: what its answers cost when it has time.
 
     A request is charged its duration, but at most :data:`SLACK` times the quickest time for a text

@@ -64,14 +64,14 @@ class _Answerer:
         return protocol.Vectors(count=count, dimension=dimension, body=vectors.tobytes())
 
 
-def _search(request: protocol.Search) -> protocol.Found:
+def _search(request: protocol.Search) -> protocol.NearestRows:
     from monitor.probes.search import nearest  # noqa: PLC0415 - loads torch
 
     shape = (request.rows, request.dimension)
     index = np.memmap(request.path, dtype="<f2", mode="r", offset=request.offset, shape=shape)
     queries = np.frombuffer(request.queries, dtype="<f4").reshape(-1, request.dimension)
     found = nearest(index, queries)
-    return protocol.Found(similarity=found.similarity.tobytes(), row=found.row.tobytes())
+    return protocol.NearestRows(similarity=found.similarity.tobytes(), row=found.row.tobytes())
 
 
 if __name__ == "__main__":

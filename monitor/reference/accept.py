@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from detectors.feedback import FEEDBACK
 from monitor.domain import IncidentId, Interval, Mark, Reference, Version
-from monitor.outbox.marking import Hearers, Held, NotMarkable, Word, hold, mark
+from monitor.outbox.marking import Hearers, LockedIncident, NotMarkable, Word, hold, mark
 from monitor.policy import Memory
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.freeze import open_generation, usable
@@ -105,7 +105,7 @@ class _Plan:
         return self.left is None or self.perplexity
 
 
-def _plan(tx: Connection, version: Version, held: Held, now: datetime) -> _Plan:
+def _plan(tx: Connection, version: Version, held: LockedIncident, now: datetime) -> _Plan:
     judged = held.judged[version.id]
     memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
     if memory.identity is not None and memory.misidentified:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from detectors.feedback import Directions
 from detectors.types import Floats, Window
-from monitor.capture.assemble import Admitted, Keeping, assemble, stratum_of
+from monitor.capture.assemble import Admitted, KeptFields, assemble, stratum_of
 from monitor.capture.checks import Horizon, clean, legible, tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.refusal import Refuses, refuses
@@ -231,7 +231,7 @@ def common_encoder(encoders: Sequence[str | None]) -> str | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-_NOTHING: Final = Keeping(subject_key=b"", prompts=False, outputs=False, tokens_for=timedelta())
+_NOTHING: Final = KeptFields(subject_key=b"", prompts=False, outputs=False, tokens_for=timedelta())
 
 
 def _line(item: Item, version: Version) -> BaselineLine:

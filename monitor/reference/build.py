@@ -27,12 +27,12 @@ from monitor.reference import fitting, fleet_days, older_feedback, training
 from monitor.reference.baseline import ANY_TIME, Baseline
 from monitor.reference.calibrate import (
     SMALLEST_BASELINE,
-    Calibrated,
+    CalibrationSet,
     calibrate,
     measured_shares,
     span_of,
 )
-from monitor.reference.comparing import Compared, Comparing
+from monitor.reference.comparing import ComparableRecords, Comparing
 from monitor.reference.coverage import NOTE, seen_in
 from monitor.reference.errors import Unbuildable
 from monitor.reference.fitting import KnownAnswers
@@ -54,9 +54,9 @@ from monitor.store.references import (
     FEEDBACK_FROM,
     MAX_CLAIMS,
     MEASURED,
-    Claim,
+    BuiltReference,
     LeaseLost,
-    Outcome,
+    ReferenceClaim,
     ReferenceSource,
 )
 
@@ -127,7 +127,7 @@ def build_next(
 
 def _build(
     database: Database,
-    claim: Claim,
+    claim: ReferenceClaim,
     *,
     embed: Embedder,
     indexes: Indexes,
@@ -164,7 +164,7 @@ class _Building:
     def __init__(
         self,
         database: Database,
-        claim: Claim,
+        claim: ReferenceClaim,
         *,
         version: Version,
         embed: Embedder,
@@ -217,7 +217,7 @@ class _Building:
         made = self._with_feedback(self._calibrated(window))
         self._finish(made, compared, strata=strata, span=span_of(window))
 
-    def _calibrated(self, window: Window) -> Calibrated:
+    def _calibrated(self, window: Window) -> CalibrationSet:
         adapter, assumed = self._version.adapter_id, self._days
         days = self._database.run(lambda tx: fleet_days.read(tx, besides=adapter, assumed=assumed))
         made = calibrate(window, days=days)
@@ -240,7 +240,7 @@ class _Building:
             report=self._report,
         )
 
-    def _compared(self, baseline: Baseline) -> Compared:
+    def _compared(self, baseline: Baseline) -> ComparableRecords:
         comparing = Comparing(
             database=self._database,
             claim=self._claim,
@@ -312,7 +312,7 @@ class _Building:
             self._notes["no_answers"] = str(error)
             return fitting.without_texts(part)
 
-    def _with_feedback(self, made: Calibrated) -> Calibrated:
+    def _with_feedback(self, made: CalibrationSet) -> CalibrationSet:
         """If the baseline has no feedback, reuse an older one, or explain what was dropped."""
         if made.calibrations[FEEDBACK.name].body is not None:
             return made
@@ -325,7 +325,7 @@ class _Building:
         bins = {**made.bins, **older.bins}
         return replace(made, calibrations=made.calibrations | told, bins=bins)
 
-    def _explained(self, made: Calibrated) -> Calibrated:
+    def _explained(self, made: CalibrationSet) -> CalibrationSet:
         """Explain missing feedback that was dropped as incomplete."""
         unsettled = self._notes.get(UNSETTLED, 0)
         if not unsettled:
@@ -339,14 +339,19 @@ class _Building:
         return replace(made, calibrations=made.calibrations | told)
 
     def _finish(
-        self, made: Calibrated, compared: Compared, *, strata: tuple[str, ...], span: Any
+        self,
+        made: CalibrationSet,
+        compared: ComparableRecords,
+        *,
+        strata: tuple[str, ...],
+        span: Any,
     ) -> None:
         claim = self._claim
         rows = 0
         if compared.encoder is not None:
             rows = len(self._indexes.open(self._database, claim.reference_id))
             self._notes["index_sha256"] = self._indexes.checksum(claim.reference_id)
-        outcome = Outcome(
+        outcome = BuiltReference(
             n_training=rows,
             n_baseline=span.records,
             span_days=span.days,
@@ -385,14 +390,14 @@ def _share(given: Sequence[bytes | None]) -> float:
     return sum(one is not None for one in given) / len(given)
 
 
-def _fail(database: Database, claim: Claim, error: str) -> None:
+def _fail(database: Database, claim: ReferenceClaim, error: str) -> None:
     try:
         database.run(lambda tx: references.failed(tx, claim, error=error))
     except LeaseLost:
         _LOG.warning("reference_lease_lost", reference=claim.reference_id)
 
 
-def _postpone(database: Database, claim: Claim, *, error: str, count: bool) -> None:
+def _postpone(database: Database, claim: ReferenceClaim, *, error: str, count: bool) -> None:
     try:
         database.run(
             lambda tx: references.postpone(tx, claim, error=error, wait=PROBE_WAIT, count=count)

@@ -30,7 +30,7 @@ _SECONDS_PER_DAY: Final = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Calibrated:
+class CalibrationSet:
     """Every detector's calibration and every ranked signal's bins.
 
     ``shown_days`` is the largest difference between days of each detector's signals, in sd, if
@@ -43,7 +43,7 @@ class Calibrated:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class SeenSpan:
     """How much of the adapter's life a baseline has seen."""
 
     records: int
@@ -61,14 +61,16 @@ class Span:
         return self.records / (self.days * 24.0) if self.days >= 1.0 else 0.0
 
 
-def span_of(window: Window) -> Span:
+def span_of(window: Window) -> SeenSpan:
     """Measure from the first record to the last."""
-    return Span(records=len(window), days=float(window.at[-1] - window.at[0]) / _SECONDS_PER_DAY)
+    return SeenSpan(
+        records=len(window), days=float(window.at[-1] - window.at[0]) / _SECONDS_PER_DAY
+    )
 
 
 def calibrate(
     window: Window, *, days: Mapping[str, DayEffect] | None = None, otherwise: DayEffect = ASSUMED
-) -> Calibrated:
+) -> CalibrationSet:
     """Fit every detector; one that the baseline cannot calibrate says why.
 
     ``days`` is, by detector, the assumed difference between days while the baseline has seen too
@@ -96,7 +98,7 @@ def calibrate(
     if all(one.body is None for one in calibrations.values()):
         reasons = "; ".join(f"{name}: {one.absent_reason}" for name, one in calibrations.items())
         raise Unbuildable(f"no detector can use this baseline: {reasons}")
-    return Calibrated(calibrations=calibrations, bins=bins, shown_days=shown)
+    return CalibrationSet(calibrations=calibrations, bins=bins, shown_days=shown)
 
 
 def measured_shares(window: Window, *, embedded: float, answered: float) -> dict[str, float]:

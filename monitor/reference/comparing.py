@@ -16,11 +16,11 @@ from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.fitting import Rows
 from monitor.reference.index import Indexes
 from monitor.store.database import Database
-from monitor.store.references import Claim, ReferenceSource
+from monitor.store.references import ReferenceClaim, ReferenceSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Compared:
+class ComparableRecords:
     """The signals of all records, the index's encoder and axes, and notes.
 
     Without an encoder there is no index; without axes nothing was measured.
@@ -37,12 +37,12 @@ class Comparing:
     """The comparison of one claimed reference's baseline; ``beat`` reports progress."""
 
     database: Database
-    claim: Claim
+    claim: ReferenceClaim
     embed: Embedder
     indexes: Indexes
     beat: Callable[[], None]
 
-    def with_index(self, baseline: Baseline, encoder: str) -> Compared:
+    def with_index(self, baseline: Baseline, encoder: str) -> ComparableRecords:
         """Compare with an existing index, or with one extended by the early half.
 
         Raises
@@ -55,27 +55,31 @@ class Comparing:
             return self._with_grown_index(baseline, usable, encoder)
         return self._with_other_index(baseline, usable, encoder)
 
-    def with_early_half(self, baseline: Baseline) -> Compared:
+    def with_early_half(self, baseline: Baseline) -> ComparableRecords:
         """Make the index of the baseline's early half, and compare the later half with it."""
         encoder, halves = fitting.early_half(baseline)
         unmeasured = fitting.unmeasured(baseline)
         if encoder is None:
             reason = "no record of the baseline has a text or an embedding"
-            return Compared(signals=unmeasured, encoder=None, notes={"no_index": reason})
+            return ComparableRecords(signals=unmeasured, encoder=None, notes={"no_index": reason})
         if halves.early.size == 0:
-            return Compared(signals=unmeasured, encoder=None)
+            return ComparableRecords(signals=unmeasured, encoder=None)
         rows = similarity.stack(baseline.vectors, halves.early)
         training.from_rows(self.database, self.claim, rows)
         return self._measured(baseline, halves.held_out, encoder, drop=True)
 
-    def _with_other_index(self, baseline: Baseline, usable: Rows, encoder: str) -> Compared:
+    def _with_other_index(
+        self, baseline: Baseline, usable: Rows, encoder: str
+    ) -> ComparableRecords:
         if usable.size == 0:
             fitting.refuse_other_encoders(baseline, encoder, self.embed)
         # an upload's texts were compared line by line; live texts are gone, vectors remain
         drop = self.claim.source is not ReferenceSource.UPLOAD
         return self._measured(baseline, usable, encoder, drop=drop)
 
-    def _with_grown_index(self, baseline: Baseline, usable: Rows, encoder: str) -> Compared:
+    def _with_grown_index(
+        self, baseline: Baseline, usable: Rows, encoder: str
+    ) -> ComparableRecords:
         """Append the baseline's early half to the copied index, and compare the rest with it.
 
         So the new normal is near the index, and no record is compared with itself. If too few
@@ -90,9 +94,11 @@ class Comparing:
         measured = self._measured(baseline, halves.held_out, encoder, drop=True)
         return replace(measured, notes={**measured.notes, "appended": len(rows)})
 
-    def _measured(self, baseline: Baseline, rows: Rows, encoder: str, *, drop: bool) -> Compared:
+    def _measured(
+        self, baseline: Baseline, rows: Rows, encoder: str, *, drop: bool
+    ) -> ComparableRecords:
         if rows.size == 0:
-            return Compared(signals=fitting.unmeasured(baseline), encoder=encoder)
+            return ComparableRecords(signals=fitting.unmeasured(baseline), encoder=encoder)
         index = self.indexes.open(self.database, self.claim.reference_id)
         axes = fit_axes(index)
         signals, same = fitting.measure(
@@ -104,4 +110,6 @@ class Comparing:
             drop_same_texts=drop,
             beat=self.beat,
         )
-        return Compared(signals=signals, encoder=encoder, axes=axes, notes={"same_texts": same})
+        return ComparableRecords(
+            signals=signals, encoder=encoder, axes=axes, notes={"same_texts": same}
+        )

@@ -27,7 +27,7 @@ NOTE: Final = "seen"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class CoveredHours:
     """The hours of the day (24) and weekdays (7, Monday first), UTC, with at least 5 records.
 
     Other hours and weekdays are assumed to differ (:mod:`detectors.day_effect`), so that small
@@ -58,12 +58,12 @@ def seen_in(at: Floats) -> dict[str, list[bool]]:
     return {"hours": found.hours.tolist(), "weekdays": found.weekdays.tolist()}
 
 
-def read_seen(tx: Connection, reference_id: ReferenceId) -> Seen | None:
+def read_seen(tx: Connection, reference_id: ReferenceId) -> CoveredHours | None:
     """Read a ready reference's note; None if an earlier release built it without one."""
     note: Mapping[str, Any] | None = references.details(tx, reference_id).request.get(NOTE)
     if note is None:
         return None
-    return Seen(hours=tuple(note["hours"]), weekdays=tuple(note["weekdays"]))
+    return CoveredHours(hours=tuple(note["hours"]), weekdays=tuple(note["weekdays"]))
 
 
 def _ranges(hours: Sequence[bool]) -> list[str]:

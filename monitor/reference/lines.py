@@ -12,7 +12,14 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
-from monitor.capture.checks import Horizon, Refused, check_record, legible, tokens_of, unit_vector
+from monitor.capture.checks import (
+    Horizon,
+    RecordRefused,
+    check_record,
+    legible,
+    tokens_of,
+    unit_vector,
+)
 from monitor.capture.parse import explain
 from monitor.capture.surrogates import whole
 from monitor.capture.wire import Name, Record
@@ -22,7 +29,7 @@ T = TypeVar("T", bound=Struct)
 _OWN: Final = ("adapter", "version")
 
 
-class Training(Struct, forbid_unknown_fields=True, kw_only=True):
+class TrainingText(Struct, forbid_unknown_fields=True, kw_only=True):
     """A text the adapter was trained on, or its embedding.
 
     An ``embedding`` needs its ``encoder``; a ``text`` beside it only serves to find overlaps.
@@ -74,9 +81,9 @@ def read_line(line: bytes, *, adapter: str, version: str, horizon: Horizon) -> L
             own = {"adapter": adapter, "version": version}
             return _baseline(fields, own=own, horizon=horizon)
         case None:
-            raise Refused('role: required, "training" or "baseline"')
+            raise RecordRefused('role: required, "training" or "baseline"')
         case _:
-            raise Refused('role: must be "training" or "baseline"')
+            raise RecordRefused('role: must be "training" or "baseline"')
 
 
 def text_hash(text: str, *, key: bytes) -> bytes:
@@ -92,7 +99,7 @@ def read_object(line: bytes, *, such_as: str) -> dict[str, Any]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         value = _as_python_writes_it(line)
     if not isinstance(value, dict):
-        raise Refused(f"expected an object, such as {such_as}")
+        raise RecordRefused(f"expected an object, such as {such_as}")
     return value
 
 
@@ -102,24 +109,24 @@ def _as_python_writes_it(line: bytes) -> object:
         return whole(json.loads(line.decode("utf-8-sig")))
     except json.JSONDecodeError as error:
         # its message quotes nothing
-        raise Refused(f"not JSON: {error.msg} (character {error.pos + 1})") from error
+        raise RecordRefused(f"not JSON: {error.msg} (character {error.pos + 1})") from error
     except UnicodeDecodeError as error:
-        raise Refused("not JSON: it is not text in UTF-8") from error
+        raise RecordRefused("not JSON: it is not text in UTF-8") from error
     except RecursionError as error:
-        raise Refused("not JSON: it is nested too deeply") from error
+        raise RecordRefused("not JSON: it is nested too deeply") from error
     except ValueError as error:
-        raise Refused("not JSON: it has a number of too many digits") from error
+        raise RecordRefused("not JSON: it has a number of too many digits") from error
 
 
 def _training(fields: dict[str, Any]) -> TrainingLine:
-    line = _convert(fields, Training, "training")
+    line = _convert(fields, TrainingText, "training")
     if line.text is None and line.embedding is None:
-        raise Refused("training: give text or embedding")
+        raise RecordRefused("training: give text or embedding")
     if line.embedding is None:
         if line.encoder is not None:
-            raise Refused("encoder: only beside embedding; texts are embedded here")
+            raise RecordRefused("encoder: only beside embedding; texts are embedded here")
         if line.text is not None and not line.text.strip():
-            raise Refused("text: is blank")
+            raise RecordRefused("text: is blank")
         vector = None
     else:
         vector = _unit(line)
@@ -131,21 +138,25 @@ def _training(fields: dict[str, Any]) -> TrainingLine:
     )
 
 
-def _unit(line: Training) -> bytes:
+def _unit(line: TrainingText) -> bytes:
     if line.encoder is None:
-        raise Refused("encoder: required beside embedding, to know what it can be compared with")
+        raise RecordRefused(
+            "encoder: required beside embedding, to know what it can be compared with"
+        )
     values = np.array(line.embedding, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         length = float(np.sqrt(np.square(values).sum()))
     if not np.isfinite(length) or length == 0.0:
-        raise Refused("embedding: its length must be finite and above 0")
+        raise RecordRefused("embedding: its length must be finite and above 0")
     return (values / length).astype("<f2").tobytes()
 
 
 def _baseline(fields: dict[str, Any], *, own: dict[str, str], horizon: Horizon) -> BaselineLine:
     for name in _OWN:
         if fields.get(name, own[name]) != own[name]:
-            raise Refused(f"{name}: this reference belongs to {own[name]!r}; leave the field out")
+            raise RecordRefused(
+                f"{name}: this reference belongs to {own[name]!r}; leave the field out"
+            )
     record_fields = {name: value for name, value in fields.items() if name != "role"} | own
     record = _convert(record_fields, Record, "baseline")
     check_record(record, horizon)
@@ -154,11 +165,11 @@ def _baseline(fields: dict[str, Any], *, own: dict[str, str], horizon: Horizon) 
 
 
 # met here once: alerts/message.py says why
-msgspec.json.Decoder(Training)
+msgspec.json.Decoder(TrainingText)
 
 
 def _convert(fields: dict[str, Any], kind: type[T], place: str) -> T:
     try:
         return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
-        raise Refused(explain(str(error), place, kind)) from error
+        raise RecordRefused(explain(str(error), place, kind)) from error

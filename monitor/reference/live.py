@@ -36,7 +36,7 @@ REFUSED: Final = "encoder_refused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Keeping:
+class TextFate:
     """How texts are kept after embedding: deleted, or redacted.
 
     ``terms`` hashes a text's terms first; None skips that. ``answers`` is true if answers are
@@ -57,7 +57,7 @@ def drain_embeddings(
     adapter_id: AdapterId | None = None,
     until: datetime | None = None,
     limit: int = 512,
-    keeping: Keeping | None = None,
+    keeping: TextFate | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> int:
     """Embed up to ``limit`` waiting texts, oldest first, and compare them with training.
@@ -91,7 +91,7 @@ def drain_embeddings(
     suspects = [row for row in rows if row.failures]
     batches = [[row] for row in suspects] + [[row for row in rows if not row.failures]]
     waiting = [batch for batch in batches if batch]
-    draining = _Draining(database, embed, indexes, keeping or Keeping(), now)
+    draining = _Draining(database, embed, indexes, keeping or TextFate(), now)
     while waiting:
         try:
             draining.settle(waiting[-1])
@@ -110,7 +110,7 @@ class _Draining:
         database: Database,
         embed: Embedder,
         indexes: Indexes,
-        keeping: Keeping,
+        keeping: TextFate,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database

@@ -14,7 +14,7 @@ from detectors import DETECTORS
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.types import Window
-from monitor.domain import Interval, Reference, Severity, Version, VersionId
+from monitor.domain import Interval, Reference, VerdictSeverity, Version, VersionId
 from monitor.policy.coverage import LEAST_SHARE, Cause
 from monitor.reference import fleet_days
 from monitor.reference.calibrate import COVERED_DAYS, SMALLEST_BASELINE, span_of
@@ -210,7 +210,7 @@ def wanted(
 
 def _is_well(row: VerdictRow) -> bool:
     """True if nothing is wrong: a finding must not become the reference."""
-    return row.verdict.severity is Severity.NONE and not row.verdict.detectors
+    return row.verdict.severity is VerdictSeverity.NONE and not row.verdict.detectors
 
 
 def _sets_aside(row: VerdictRow) -> bool:

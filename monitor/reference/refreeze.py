@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import Adapter, Interval, ReferenceState, Severity, Version
+from monitor.domain import Adapter, Interval, ReferenceState, VerdictSeverity, Version
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.freeze import Usable, open_generation, usable
 from monitor.store import adapters, audit, fleet, references, verdicts
@@ -119,7 +119,7 @@ def freeze_version(
 
 def _why_not(tx: Connection, version: Version, found: Usable) -> str | None:
     judged = verdicts.current(tx, version_id=version.id, lock=True)
-    if judged is not None and judged.verdict.severity is not Severity.NONE:
+    if judged is not None and judged.verdict.severity is not VerdictSeverity.NONE:
         return f"it is {judged.verdict.kind.value}: accept its incident, or mark it as false"
     newest = next(iter(references.of_version(tx, version.id)), None)
     if newest is not None and newest.state is ReferenceState.BUILDING:

@@ -18,7 +18,7 @@ from monitor.store import reference_items, reference_vectors, references
 from monitor.store.database import Database
 from monitor.store.reference_items import Item, ItemRole
 from monitor.store.reference_vectors import VectorChunk
-from monitor.store.references import Claim
+from monitor.store.references import ReferenceClaim
 
 TEXTS_PER_CHUNK: Final = 512
 ROWS_PER_CHUNK: Final = 4096
@@ -29,7 +29,7 @@ Report = Callable[[int], None]
 
 def from_items(
     database: Database,
-    claim: Claim,
+    claim: ReferenceClaim,
     *,
     version: Version,
     embed: Embedder,
@@ -59,7 +59,7 @@ def from_items(
     return encoder
 
 
-def _standing(tx: Connection, claim: Claim, encoder: str) -> tuple[int, int]:
+def _standing(tx: Connection, claim: ReferenceClaim, encoder: str) -> tuple[int, int]:
     """Return the rows and chunks that an earlier builder made with the same encoder."""
     held = references.get(tx, claim.reference_id)
     if held is None or held.encoder != encoder:
@@ -68,7 +68,7 @@ def _standing(tx: Connection, claim: Claim, encoder: str) -> tuple[int, int]:
     return reference_vectors.count(tx, claim.reference_id)
 
 
-def copied(database: Database, claim: Claim, *, source: ReferenceId) -> str:
+def copied(database: Database, claim: ReferenceClaim, *, source: ReferenceId) -> str:
     """Copy another reference's index; return its encoder."""
     held = database.run(lambda tx: references.get(tx, source))
     if held is None or held.encoder is None:
@@ -82,7 +82,7 @@ def copied(database: Database, claim: Claim, *, source: ReferenceId) -> str:
     return held.encoder
 
 
-def append_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
+def append_rows(database: Database, claim: ReferenceClaim, rows: npt.NDArray[np.float16]) -> None:
     """Append the vectors ``(n, d)``, float16, to the index.
 
     Raises
@@ -105,7 +105,7 @@ def append_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16])
     database.run(append)
 
 
-def from_rows(database: Database, claim: Claim, rows: npt.NDArray[np.float16]) -> None:
+def from_rows(database: Database, claim: ReferenceClaim, rows: npt.NDArray[np.float16]) -> None:
     """Make an index of the vectors ``(n, d)``, float16, replacing any other."""
 
     def replace(tx: Connection) -> None:
@@ -129,7 +129,7 @@ def _chunks(rows: npt.NDArray[np.float16], *, first: int) -> list[VectorChunk]:
     ]
 
 
-def _next(database: Database, claim: Claim, *, after: int, limit: int) -> list[Item]:
+def _next(database: Database, claim: ReferenceClaim, *, after: int, limit: int) -> list[Item]:
     return database.run(
         lambda tx: reference_items.read(tx, claim, role=ItemRole.TRAINING, after=after, limit=limit)
     )

@@ -11,14 +11,14 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.capture import subjects
-from monitor.capture.checks import Horizon, Refused
+from monitor.capture.checks import Horizon, RecordRefused
 from monitor.domain import Reference, Version
 from monitor.reference.lines import BaselineLine, Line, TrainingLine, read_line, text_hash
 from monitor.reference.splitting import LineSplitter
 from monitor.store import reference_items, references
 from monitor.store.database import Database
 from monitor.store.reference_items import Item, ItemRole
-from monitor.store.references import Claim, LeaseLost, ReferenceSource
+from monitor.store.references import LeaseLost, ReferenceClaim, ReferenceSource
 
 MOST_PROBLEMS: Final = 20
 """Problems reported in full; more are counted."""
@@ -39,7 +39,7 @@ class UploadLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
+class UploadProblem:
     """A wrong line, counted from 1; 0 means the upload as a whole."""
 
     line: int
@@ -49,7 +49,7 @@ class Problem:
 class UploadRefused(Exception):  # noqa: N818 - the sender's fault, not ours
     """Nothing was stored; ``problems`` are the first of ``total``."""
 
-    def __init__(self, problems: tuple[Problem, ...], *, total: int) -> None:
+    def __init__(self, problems: tuple[UploadProblem, ...], *, total: int) -> None:
         first = problems[0]
         super().__init__(f"line {first.line}: {first.error} ({total} problems; nothing was kept)")
         self.problems = problems
@@ -93,7 +93,7 @@ class Upload:
     def __init__(
         self,
         database: Database,
-        claim: Claim,
+        claim: ReferenceClaim,
         *,
         version: Version,
         limits: UploadLimits,
@@ -113,7 +113,7 @@ class Upload:
         self._counts = dict.fromkeys(ItemRole, 0)
         self._seen: dict[bytes, int] = {}
         self._index_kind: tuple[str | None, int] | None = None
-        self._problems: list[Problem] = []
+        self._problems: list[UploadProblem] = []
         self._total = 0
 
     def feed(self, chunk: bytes) -> None:
@@ -169,7 +169,7 @@ class Upload:
                 horizon=self._horizon,
             )
             self._keep(self._checked(read), line)
-        except Refused as refused:
+        except RecordRefused as refused:
             self._problem(self._line, str(refused))
 
     def _checked(self, line: Line) -> Item:
@@ -191,14 +191,14 @@ class Upload:
     def _count(self, role: ItemRole, most: int) -> None:
         self._counts[role] += 1
         if self._counts[role] > most:
-            raise Refused(f"role: more than {most} {role.value} lines")
+            raise RecordRefused(f"role: more than {most} {role.value} lines")
 
     def _check_index(self, line: TrainingLine) -> None:
         """Require that all training lines fit into one index."""
         kind = (line.encoder, 0 if line.vector is None else len(line.vector) // 2)
         self._index_kind = self._index_kind or kind
         if kind != self._index_kind:
-            raise Refused(
+            raise RecordRefused(
                 f"training: {_kind(kind)} after {_kind(self._index_kind)};"
                 " send one kind, by one encoder"
             )
@@ -207,7 +207,7 @@ class Upload:
         key = text_hash(name, key=self._key)[:8]
         first = self._seen.setdefault(key, self._line)
         if first != self._line:
-            raise Refused(f"id: this id and time stand in line {first} already")
+            raise RecordRefused(f"id: this id and time stand in line {first} already")
 
     def _item(
         self,
@@ -241,7 +241,7 @@ class Upload:
         try:
             self._database.run(lambda tx: reference_items.stage(tx, self._claim, batch))
         except LeaseLost as lost:
-            paused = Problem(
+            paused = UploadProblem(
                 line=self._line, error="the upload paused for over 2 minutes and was given up"
             )
             raise UploadRefused((paused,), total=1) from lost
@@ -273,7 +273,7 @@ class Upload:
         self._total += 1
         self._batch = []
         if len(self._problems) < MOST_PROBLEMS:
-            self._problems.append(Problem(line=line, error=error))
+            self._problems.append(UploadProblem(line=line, error=error))
 
 
 def _with_body(item: Item, line: bytes) -> Item:

@@ -7,14 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from monitor.domain import Interval
-from monitor.replay.replaying import Outcome
-from monitor.replay.running import Change, Crossed
+from monitor.replay.replaying import ReplayOutcome
+from monitor.replay.running import Crossed, VerdictChange
 from monitor.replay.story import BudgetLine, DetectorStory, Lines, Point, Story
 
 Body = dict[str, Any]
 
 
-def body_of(outcome: Outcome, *, points: bool = False) -> Body:
+def body_of(outcome: ReplayOutcome, *, points: bool = False) -> Body:
     """Write an outcome with plain JSON types; ``points`` adds every detector's series."""
     return {
         "file": _lines(outcome.lines),
@@ -99,7 +99,7 @@ def crossed_of(one: Crossed) -> Body:
     }
 
 
-def _change(one: Change) -> Body:
+def _change(one: VerdictChange) -> Body:
     return {
         "at": _time(one.at),
         "before": one.before.value,

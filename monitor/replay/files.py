@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-from monitor.capture.checks import Refused
+from monitor.capture.checks import RecordRefused
 from monitor.capture.formats import Unreadable
 from monitor.reference.lines import read_object
 from monitor.reference.splitting import LineSplitter
@@ -44,7 +44,7 @@ def object_of(line: bytes | None) -> dict[str, Any]:
         raise Unreadable(f"longer than {LONGEST_LINE >> 20} MiB")
     try:
         return read_object(line, such_as='{"adapter": ..., "id": ...}')
-    except Refused as refused:
+    except RecordRefused as refused:
         raise Unreadable(str(refused)) from refused
 
 

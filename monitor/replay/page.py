@@ -9,12 +9,12 @@ from typing import Any, Final
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from monitor.replay.body import body_of, words_of
-from monitor.replay.replaying import Outcome
+from monitor.replay.replaying import ReplayOutcome
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
-def page_of(outcome: Outcome, *, script: str) -> str:
+def page_of(outcome: ReplayOutcome, *, script: str) -> str:
     """Draw a page.
 
     Parameters

@@ -15,7 +15,7 @@ import numpy as np
 
 from monitor.capture import subjects
 from monitor.capture.assemble import Admitted
-from monitor.capture.checks import Refused, check_record, tokens_of, unit_vector
+from monitor.capture.checks import RecordRefused, check_record, tokens_of, unit_vector
 from monitor.capture.directory import Resolved
 from monitor.capture.formats import Form, Mapped, Unreadable, read
 from monitor.capture.parse import explain
@@ -53,7 +53,7 @@ class Bad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class LogReading:
     """How a log is to be read.
 
     adapter
@@ -87,7 +87,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Read:
+class ReadLog:
     """What a file held.
 
     ``records`` are in order of time, by label (``support@v7``). ``bad`` are the first of
@@ -106,13 +106,13 @@ class Read:
 
 def read_log(
     path: Path,
-    given: Reading,
+    given: LogReading,
     *,
     embed: Embedder | None,
     watch: Watch,
     not_measured: frozenset[bytes] = frozenset(),
     key: bytes | None = None,
-) -> Read:
+) -> ReadLog:
     """Read and measure a log.
 
     Parameters
@@ -149,7 +149,12 @@ class _Pending:
 
 class _Reader:
     def __init__(
-        self, given: Reading, *, embed: Embedder | None, not_measured: frozenset[bytes], key: bytes
+        self,
+        given: LogReading,
+        *,
+        embed: Embedder | None,
+        not_measured: frozenset[bytes],
+        key: bytes,
     ) -> None:
         self._given = given
         self._embed = embed
@@ -171,10 +176,10 @@ class _Reader:
             if fields.get("role") == "training":
                 return
             self._keep(number, read(fields, self._given.form))
-        except (Unreadable, Refused) as refused:
+        except (Unreadable, RecordRefused) as refused:
             self._refuse(number, str(refused))
 
-    def finish(self, path: Path) -> Read:
+    def finish(self, path: Path) -> ReadLog:
         self._explain_nothing(path)
         self._adopt_unnamed()
         self._explain_several(path)
@@ -183,7 +188,7 @@ class _Reader:
             self._measure(pending)
             records[label] = concatenate(pending.parts)
             _refuse_burst(path, records[label], self._given)
-        return Read(
+        return ReadLog(
             path=path,
             n_lines=self._lines,
             records=records,
@@ -330,10 +335,10 @@ def _record(mapped: Mapped, number: int, *, at: datetime) -> Record:
     try:
         return msgspec.convert(mapped.fields | own, Record)
     except msgspec.ValidationError as error:
-        raise Refused(explain(str(error), "record", Record)) from error
+        raise RecordRefused(explain(str(error), "record", Record)) from error
 
 
-def _refuse_burst(path: Path, records: Baseline, given: Reading) -> None:
+def _refuse_burst(path: Path, records: Baseline, given: LogReading) -> None:
     """Records of a batch have the time of the batch: nothing of their rhythm is known."""
     if given.per_day is not None or len(records) < _BURST_RECORDS:
         return

@@ -19,7 +19,7 @@ from monitor.probes.embedding import Embedder
 from monitor.reference.baseline import Baseline
 from monitor.replay import story
 from monitor.replay.errors import ReplayFailed
-from monitor.replay.reading import UNNAMED, Read, Reading, read_log, split
+from monitor.replay.reading import UNNAMED, LogReading, ReadLog, read_log, split
 from monitor.replay.reference import Frozen, freeze
 from monitor.replay.running import Replayed, Run, run
 from monitor.replay.story import Lines, Story
@@ -55,13 +55,13 @@ class Request:
     baseline: Path | None = None
     first: int | timedelta | None = None
     training: Path | None = None
-    reading: Reading = field(default_factory=Reading)
+    reading: LogReading = field(default_factory=LogReading)
     approve: bool = False
     examples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tools:
+class ReplayParts:
     """What a replay is composed of; ``embed`` None leaves prompts alone.
 
     ``fleet`` is how many versions share the budget of pages; None: those of the log.
@@ -74,7 +74,7 @@ class Tools:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class ReplayOutcome:
     """Stories by label, and the versions that could not be replayed with the reason.
 
     ``baseline`` is None where the log's first records are it.
@@ -86,7 +86,7 @@ class Outcome:
     failed: Mapping[str, str]
 
 
-def replay(request: Request, tools: Tools, *, watch: Watch) -> Outcome:
+def replay(request: Request, tools: ReplayParts, *, watch: Watch) -> ReplayOutcome:
     """Replay a log.
 
     Raises
@@ -106,7 +106,7 @@ def replay(request: Request, tools: Tools, *, watch: Watch) -> Outcome:
             failed[label] = str(error)
     if not stories:
         raise ReplayFailed("; ".join(f"{label}: {why}" for label, why in failed.items()))
-    return Outcome(
+    return ReplayOutcome(
         lines=_lines(files.log),
         baseline=None if files.baseline is None else _lines(files.baseline),
         stories=stories,
@@ -119,11 +119,11 @@ class _Files:
     """What the files held. ``baseline`` is None where the log's first records are it."""
 
     training: Training | None
-    baseline: Read | None
-    log: Read
+    baseline: ReadLog | None
+    log: ReadLog
 
     @classmethod
-    def read(cls, request: Request, tools: Tools, watch: Watch) -> _Files:
+    def read(cls, request: Request, tools: ReplayParts, watch: Watch) -> _Files:
         if request.baseline is None and request.first is None:
             raise ReplayFailed(
                 "nothing to compare with: give --baseline FILE, or --baseline-first to take"
@@ -167,7 +167,7 @@ def _training(request: Request, embed: Embedder, *, key: bytes, watch: Watch) ->
     return read_training(request.baseline, embed, key=key, watch=watch, only_role=True)
 
 
-def _after(baseline: Read, reading: Reading) -> datetime:
+def _after(baseline: ReadLog, reading: LogReading) -> datetime:
     """When evenly spread records of the log begin: where those of the baseline end."""
     if reading.per_day is None:
         return reading.begin
@@ -175,7 +175,7 @@ def _after(baseline: Read, reading: Reading) -> datetime:
     return datetime.fromtimestamp(last, tz=UTC) + timedelta(days=1.0 / reading.per_day)
 
 
-def _own(baseline: Read, label: str) -> Baseline:
+def _own(baseline: ReadLog, label: str) -> Baseline:
     """The version's own lines of a baseline file; all of it where it names one version only."""
     if len(baseline.records) == 1:
         return next(iter(baseline.records.values()))
@@ -192,7 +192,7 @@ def _story(
     files: _Files,
     *,
     request: Request,
-    tools: Tools,
+    tools: ReplayParts,
     watch: Watch,
 ) -> Story:
     first, rest = files.parts(label, records, request)
@@ -290,7 +290,9 @@ def _may_differ(first: Run, settings: EvaluateSettings, budget: float) -> bool:
     )
 
 
-def _examples(found: Run, frozen: Frozen, records: Baseline, read: Read, *, most: int) -> list[str]:
+def _examples(
+    found: Run, frozen: Frozen, records: Baseline, read: ReadLog, *, most: int
+) -> list[str]:
     """Beginnings of the prompts least like training since the first onset of all."""
     if not most or not read.excerpts:
         return []
@@ -305,7 +307,7 @@ def _examples(found: Run, frozen: Frozen, records: Baseline, read: Read, *, most
     return [text for text in texts if text]
 
 
-def _lines(read: Read) -> Lines:
+def _lines(read: ReadLog) -> Lines:
     return Lines(
         path=str(read.path),
         lines=read.n_lines,

@@ -14,20 +14,21 @@ import numpy as np
 import alerts.types as words
 from alerts import incident
 from alerts.incident import IncidentState, Observed, Tell
+from alerts.types import VerdictKind
 from detectors.types import Process, State, Window
-from monitor.domain import EvaluationKind, Interval, Verdict, VerdictKind, Version
+from monitor.domain import EvaluationKind, Interval, Verdict, Version
 from monitor.evaluate.findings import Finding
 from monitor.evaluate.live import Ask, score
 from monitor.evaluate.reading import DAY, INCREMENTS_KEPT, Reading
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.evaluate.turn import Turn, turn
 from monitor.policy import Crossing, Memory
-from monitor.policy.budget import Standing
+from monitor.policy.budget import ShareStanding
 from monitor.policy.facts import Increment
 from monitor.replay.log import Log
 from monitor.replay.reference import Frozen
 from monitor.replay.watch import Watch
-from monitor.windows import Cadence, Plan, offset_of, plan
+from monitor.windows import Cadence, WindowPlan, offset_of, plan
 
 KINDS: Final = (EvaluationKind.HARD, EvaluationKind.LIVE)
 _STEPS: Final = 100
@@ -60,7 +61,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class VerdictChange:
     """A change of verdict; ``n`` records had come when its window ended."""
 
     at: datetime
@@ -97,7 +98,7 @@ class Run:
     evidence of each process, whoever's.
     """
 
-    changes: Sequence[Change]
+    changes: Sequence[VerdictChange]
     crossed: Sequence[Crossed]
     tells: Sequence[Tell]
     highest: Mapping[Process, float]
@@ -135,7 +136,7 @@ def run(
     return running.result()
 
 
-def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, Plan]]:
+def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, WindowPlan]]:
     """Let the windows of both kinds fall due in their order, as one daemon would see them."""
     log = replayed.log
     starts: dict[EvaluationKind, datetime | None] = dict.fromkeys(KINDS)
@@ -170,7 +171,7 @@ class _Running:
     states: dict[str, State] = field(default_factory=dict)
     past: dict[str, list[Increment]] = field(default_factory=dict)
     incident: IncidentState = field(default_factory=IncidentState)
-    changes: list[Change] = field(default_factory=list)
+    changes: list[VerdictChange] = field(default_factory=list)
     crossed: list[Crossed] = field(default_factory=list)
     tells: list[Tell] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -240,7 +241,7 @@ class _Running:
             window=records,
             requests=requests,
             traffic=replayed.log.traffic(now - DAY, now),
-            standing=Standing.among(replayed.version.adapter, of=replayed.fleet),
+            standing=ShareStanding.among(replayed.version.adapter, of=replayed.fleet),
         )
 
     def _note(self, found: Turn, findings: Sequence[Finding], window: Interval) -> None:
@@ -251,7 +252,9 @@ class _Running:
         n = self.replayed.log.count(self.replayed.log.first_at, window.end)
         change = found.transition
         if change is not None:
-            self.changes.append(Change(at=change.at, before=change.before, after=change.after, n=n))
+            self.changes.append(
+                VerdictChange(at=change.at, before=change.before, after=change.after, n=n)
+            )
         self.crossed += [
             self._crossed(crossing, findings, window, n=n) for crossing in found.crossed
         ]
@@ -273,7 +276,7 @@ class _Running:
 
     def _tell(self, verdict: Verdict, *, now: datetime) -> None:
         """Open, worsen and close the drift incident as the outbox would."""
-        conditions = incident.conditions(words.Verdict(verdict.kind.value))
+        conditions = incident.conditions(words.VerdictKind(verdict.kind.value))
         observed = Observed(condition=conditions[words.Kind.DRIFT])
         self.incident, tells = incident.step(self.incident, observed, now)
         self.tells += [tell for tell in tells if tell.status is not words.Status.RECOVERED]

@@ -10,14 +10,15 @@ from typing import Final
 import numpy as np
 
 import alerts.types as words
+from alerts.types import VerdictKind
 from detectors import DETECTORS
 from detectors.types import Process
-from monitor.domain import Verdict, VerdictKind
+from monitor.domain import Verdict
 from monitor.evaluate.findings import Finding
 from monitor.replay.log import Log
 from monitor.replay.reading import Bad
 from monitor.replay.reference import Frozen
-from monitor.replay.running import Change, Crossed, Evaluation, Run
+from monitor.replay.running import Crossed, Evaluation, Run, VerdictChange
 
 HORIZON_DAYS: Final = 30.0
 SHORTEST_SCALED: Final = 1.0
@@ -56,7 +57,7 @@ class Lines:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Traffic:
+class ReplayedTraffic:
     """The replayed records of one version."""
 
     records: int
@@ -143,11 +144,11 @@ class Story:
     """One version's replay. ``budget`` is what the verdicts were reached at."""
 
     label: str
-    traffic: Traffic
+    traffic: ReplayedTraffic
     basis: Basis
     sources: Sequence[Source]
     detectors: Sequence[DetectorStory]
-    changes: Sequence[Change]
+    changes: Sequence[VerdictChange]
     budget: BudgetLine
     budgets: Sequence[BudgetLine]
     verdict: Verdict | None
@@ -164,9 +165,9 @@ class Story:
         return VerdictKind.LEARNING if self.verdict is None else self.verdict.kind
 
 
-def traffic_of(log: Log) -> Traffic:
+def traffic_of(log: Log) -> ReplayedTraffic:
     """Sum up the records."""
-    return Traffic(
+    return ReplayedTraffic(
         records=len(log),
         first_at=log.first_at,
         last_at=log.last_at,

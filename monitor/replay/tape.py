@@ -8,7 +8,7 @@ import numpy as np
 
 from detectors.evidence import absorb
 from detectors.types import Process, Score
-from monitor.evaluate.findings import Finding, Question, find, gather
+from monitor.evaluate.findings import DetectorQuestion, Finding, find, gather
 from monitor.evaluate.settings import EvaluateSettings
 
 
@@ -23,14 +23,14 @@ class Tape:
     def __init__(self) -> None:
         self._scores: dict[tuple[str, float, float], Score] = {}
 
-    def record(self, question: Question, settings: EvaluateSettings) -> Finding:
+    def record(self, question: DetectorQuestion, settings: EvaluateSettings) -> Finding:
         """Ask the detector, and keep its score."""
         finding = find(question, settings)
         if finding.score is not None:
             self._scores[_key(question)] = finding.score
         return finding
 
-    def play(self, question: Question, settings: EvaluateSettings) -> Finding:
+    def play(self, question: DetectorQuestion, settings: EvaluateSettings) -> Finding:
         """Absorb the increments of a recorded window at the question's own budget.
 
         Raises
@@ -58,7 +58,7 @@ class Tape:
         return gather(question, scored, step.state, settings=settings, shown=False)
 
 
-def _key(question: Question) -> tuple[str, float, float]:
+def _key(question: DetectorQuestion) -> tuple[str, float, float]:
     return question.detector.name, question.window.start, question.window.end
 
 

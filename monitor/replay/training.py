@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from monitor.capture.checks import Refused, legible
+from monitor.capture.checks import RecordRefused, legible
 from monitor.capture.formats.answers import first, last_request
 from monitor.probes.embedding import Embedder
 from monitor.reference.baseline import ANY_TIME
@@ -73,7 +73,7 @@ def _texts(path: Path, watch: Watch, *, only_role: bool) -> Iterator[TrainingLin
     for number, line in lines(path, watch, stage=f"embedding {path.name}"):
         try:
             read = _line(line, only_role=only_role)
-        except Refused as refused:
+        except RecordRefused as refused:
             raise ReplayFailed(f"{path.name}, line {number}: {refused}") from None
         if read is not None:
             yield read
@@ -83,7 +83,7 @@ def _line(line: bytes | None, *, only_role: bool) -> TrainingLine | None:
     if only_role:
         return _of_role(line)
     if line is None:
-        raise Refused("the line is too long")
+        raise RecordRefused("the line is too long")
     if not line.lstrip().startswith(b"{"):
         return _of_text(line.decode("utf-8", "replace").strip())
     fields = read_object(line, such_as=_SUCH_AS)
@@ -98,7 +98,7 @@ def _of_role(line: bytes | None) -> TrainingLine | None:
     """Read a training line among others; those that cannot be read are the log's to count."""
     try:
         role = read_object(line or b"", such_as=_SUCH_AS).get("role")
-    except Refused:
+    except RecordRefused:
         return None
     return _line(line, only_role=False) if role == "training" else None
 
@@ -107,7 +107,7 @@ def _text_of(fields: dict[str, Any]) -> str:
     text = first(fields, "text", "prompt", "instruction", "question")
     text = text if isinstance(text, str) else last_request(fields.get("messages"))
     if not text or not text.strip():
-        raise Refused("no text, prompt or messages in it")
+        raise RecordRefused("no text, prompt or messages in it")
     return text
 
 

@@ -6,7 +6,7 @@ Nothing in the service waits for it and no verdict follows from it. Evidently co
 
 from __future__ import annotations
 
-from monitor.report.building import Built, Span, build_report
+from monitor.report.building import Built, ReportSpan, build_report
 from monitor.report.errors import ReportError
 
-__all__ = ["Built", "ReportError", "Span", "build_report"]
+__all__ = ["Built", "ReportError", "ReportSpan", "build_report"]

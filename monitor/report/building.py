@@ -31,7 +31,7 @@ PATIENCE: Final = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Span:
+class ReportSpan:
     """The half-open ``[start, end)`` whose records are compared, in aware UTC."""
 
     start: datetime
@@ -55,7 +55,7 @@ class Built:
 
 
 def build_report(
-    database: Database, adapter: str, *, version: str | None, span: Span, out: Path
+    database: Database, adapter: str, *, version: str | None, span: ReportSpan, out: Path
 ) -> Built:
     """Write Evidently's data-drift preset of one adapter version as one HTML file.
 
@@ -121,7 +121,7 @@ class _Found:
 
 
 def _read(
-    tx: Connection, adapter: str, name: str | None, span: Span
+    tx: Connection, adapter: str, name: str | None, span: ReportSpan
 ) -> tuple[Version, Reference, _Found]:
     version = _version(tx, adapter, name)
     calibrated = Calibrations().current(tx, version.id)
@@ -153,7 +153,7 @@ def _version(tx: Connection, adapter: str, name: str | None) -> Version:
     return found
 
 
-def _window(columns: records.RecordColumns, span: Span) -> Window:
+def _window(columns: records.RecordColumns, span: ReportSpan) -> Window:
     inside = columns.at < span.end.timestamp()
     return Window(
         start=span.start.timestamp(),
@@ -174,7 +174,7 @@ def _found(by_detector: Mapping[str, Any], window: Window) -> _Found:
     return _Found(reference=before, window=after)
 
 
-def _notice(version: Version, reference: Reference, span: Span) -> tuple[str, ...]:
+def _notice(version: Version, reference: Reference, span: ReportSpan) -> tuple[str, ...]:
     state = "provisional" if reference.provisional else "approved"
     return (
         (

@@ -14,8 +14,8 @@ from detectors.types import Budget
 from monitor.reference.index import map_file
 from monitor.reference.kept import unpack
 from monitor.selftest.injections import Signals, unseen_topics
-from monitor.selftest.process import Asked, Said
-from monitor.selftest.testing import Question, TooShort, run
+from monitor.selftest.process import Said, SelfTestJob
+from monitor.selftest.testing import SelfTestSubject, TooShort, run
 
 _NICER = 10
 """A tenth of other processes' time on a busy machine; the lowest priority would get none."""
@@ -25,8 +25,8 @@ def main() -> None:
     """Answer one question, at a lower priority than the rest of the machine."""
     os.nice(_NICER)
     parent = os.getppid()
-    asked = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Asked)
-    question = Question(
+    asked = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=SelfTestJob)
+    question = SelfTestSubject(
         baseline=unpack(asked.baseline),
         shares={name: Budget(notice=n, page=p) for name, (n, p) in asked.shares.items()},
         per_day=asked.per_day,
@@ -47,7 +47,7 @@ def main() -> None:
         _say(Said(refused=str(reason)))
 
 
-def _topics(asked: Asked) -> Signals | None:
+def _topics(asked: SelfTestJob) -> Signals | None:
     if asked.index is None:
         return None
     index = map_file(Path(asked.index), rows=asked.rows, wanted=None)

@@ -17,7 +17,7 @@ from monitor.domain import Reference, ReferenceId, Version
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.budget import saw_too_few_days, shares
 from monitor.reference.index import Indexes, IndexMissing
-from monitor.selftest.process import Asked, Failed, Stopped, run_apart
+from monitor.selftest.process import Failed, SelfTestJob, Stopped, run_apart
 from monitor.selftest.testing import STREAMS
 from monitor.store import (
     calibrations,
@@ -31,7 +31,7 @@ from monitor.store import (
     watching,
 )
 from monitor.store.database import Database
-from monitor.store.selftests import Claim
+from monitor.store.selftests import SelfTestClaim
 
 _LOG = structlog.get_logger(__name__)
 
@@ -79,14 +79,14 @@ class SelfTests:
             _LOG.info("selftest_done", version_id=held.version_id)
         return True
 
-    def _claim(self, tx: Connection) -> Claim | None:
+    def _claim(self, tx: Connection) -> SelfTestClaim | None:
         scheduled = []
         if self.every > timedelta():
             standings = watching.fleet(tx, now=clock.now(tx))
             scheduled = [version for version, one in standings.items() if one.watched]
         return selftests.claim(tx, scheduled=scheduled, every=self.every)
 
-    def _going(self, held: Claim) -> Callable[[float], bool]:
+    def _going(self, held: SelfTestClaim) -> Callable[[float], bool]:
         """Keep the claim while the process works, and stop it with the service."""
 
         def go_on(share: float) -> bool:
@@ -96,7 +96,7 @@ class SelfTests:
 
         return go_on
 
-    def _asked(self, tx: Connection, held: Claim) -> tuple[Reference, Asked]:
+    def _asked(self, tx: Connection, held: SelfTestClaim) -> tuple[Reference, SelfTestJob]:
         version = versions.fetch_by_id(tx, held.version_id)
         reference = references.current(tx, version.id)
         if reference is None:
@@ -106,7 +106,7 @@ class SelfTests:
             raise Failed(
                 "its reference was built before baselines were kept: freeze or upload it anew"
             )
-        return reference, Asked(
+        return reference, SelfTestJob(
             baseline=body,
             shares=self._shares(tx, version, reference, held),
             per_day=self._per_day(tx, version, reference, held),
@@ -117,7 +117,7 @@ class SelfTests:
         )
 
     def _shares(
-        self, tx: Connection, version: Version, reference: Reference, held: Claim
+        self, tx: Connection, version: Version, reference: Reference, held: SelfTestClaim
     ) -> dict[str, tuple[float, float]]:
         stored = calibrations.read(tx, reference.id)
         carried = {
@@ -137,13 +137,13 @@ class SelfTests:
         return {name: (share.notice, share.page) for name, share in divided.items()}
 
     def _per_day(
-        self, tx: Connection, version: Version, reference: Reference, held: Claim
+        self, tx: Connection, version: Version, reference: Reference, held: SelfTestClaim
     ) -> float:
         rates = evaluations.daily_records(tx, [version.id], since=held.now - _DAY)
         usual = 24.0 * references.details(tx, reference.id).hourly_rate
         return min(MOST_PER_DAY, rates.get(version.id, 0.0) or usual or UNKNOWN_PER_DAY)
 
-    def _with_index(self, asked: Asked, reference_id: ReferenceId) -> Asked:
+    def _with_index(self, asked: SelfTestJob, reference_id: ReferenceId) -> SelfTestJob:
         """Add the training index's file, from which new topics are taken."""
         try:
             rows = len(self.indexes.open(self.database, reference_id))

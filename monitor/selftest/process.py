@@ -22,7 +22,7 @@ GoOn = Callable[[float], bool]
 """Called with the share done, in [0, 1]; False ends the process."""
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
+class SelfTestJob(msgspec.Struct, frozen=True, kw_only=True):
     """The input of the process.
 
     ``shares`` are (notice, page) by detector; ``index`` is the file of the training index with
@@ -56,7 +56,7 @@ class Stopped(Exception):  # noqa: N818 - a service that ends stops its self-tes
     """The progress callback asked the process to stop."""
 
 
-def run_apart(asked: Asked, *, go_on: GoOn) -> dict[str, Any]:
+def run_apart(asked: SelfTestJob, *, go_on: GoOn) -> dict[str, Any]:
     """Test in another process and return its report; raises Failed or Stopped."""
     with tempfile.TemporaryFile() as question, tempfile.TemporaryFile() as answer:
         question.write(msgspec.msgpack.encode(asked))

@@ -46,7 +46,7 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Check:
+class ReplayedCheck:
     """The rows of one evaluation of a replayed stretch, and its time."""
 
     stretch: int
@@ -73,7 +73,7 @@ def cut(baseline: Window, *, per_day: float, check_seconds: float) -> Cut:
     )
 
 
-def replay(baseline: Window, cut: Cut, *, half: int) -> Iterator[Check]:
+def replay(baseline: Window, cut: Cut, *, half: int) -> Iterator[ReplayedCheck]:
     """Yield the evaluations of one half's stretches, at the requested traffic.
 
     For more traffic than the baseline had, neighbouring records are added; for less, some are left
@@ -84,7 +84,7 @@ def replay(baseline: Window, cut: Cut, *, half: int) -> Iterator[Check]:
         places = _places(baseline, cut, rows, start)
         for check, (first, count) in enumerate(places):
             taken = rows[(first + np.arange(count)) % rows.size] if count else rows[:0]
-            yield Check(
+            yield ReplayedCheck(
                 stretch=number,
                 check=check,
                 start=start + check * cut.check_seconds,

@@ -42,7 +42,7 @@ class TooShort(Exception):  # noqa: N818 - it says what is wrong with the baseli
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Question:
+class SelfTestSubject:
     """The input of a self-test.
 
     shares
@@ -80,7 +80,7 @@ class _Count:
     streams: int = 0
 
 
-def run(question: Question, *, told: Told = lambda _done, _of: None) -> dict[str, Any]:
+def run(question: SelfTestSubject, *, told: Told = lambda _done, _of: None) -> dict[str, Any]:
     """Test, and report as JSON values; the same question gives the same report.
 
     The product's detectors are fitted on each half of the baseline, and the other half is replayed
@@ -103,7 +103,7 @@ def run(question: Question, *, told: Told = lambda _done, _of: None) -> dict[str
 class _Test:
     """A running self-test."""
 
-    def __init__(self, question: Question, told: Told) -> None:
+    def __init__(self, question: SelfTestSubject, told: Told) -> None:
         self._question = question
         self._told = told
         self._per_day = _replayed_per_day(question)
@@ -318,14 +318,14 @@ def _growths(grown: Floats, reference: Any, *, per_stretch: int) -> Growths:
     return Growths(by=by, units=np.asarray(by.any(axis=(2, 3))), weights=reference.null.weights)
 
 
-def _replayed_per_day(question: Question) -> float:
+def _replayed_per_day(question: SelfTestSubject) -> float:
     """Return today's traffic, at most the baseline's: repeated records are no news."""
     days = span_days(question.baseline.at)
     own = len(question.baseline) / days if days else question.per_day
     return min(question.per_day, own)
 
 
-def _cut(question: Question, *, per_day: float) -> Cut:
+def _cut(question: SelfTestSubject, *, per_day: float) -> Cut:
     if not len(question.baseline):
         raise TooShort("the baseline has no records")
     return replayed.cut(question.baseline, per_day=per_day, check_seconds=question.check_seconds)

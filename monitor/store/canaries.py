@@ -65,7 +65,7 @@ class CanaryRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class CanaryProgress:
     """The fields of a row that a step of the machine changes.
 
     ``ended`` closes the canary; ``next_look_at`` is None once nobody needs to be told any more.
@@ -231,7 +231,7 @@ def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime | None)
     )
 
 
-def save(tx: Connection, canary: CanaryRow, progress: Progress, *, now: datetime) -> None:
+def save(tx: Connection, canary: CanaryRow, progress: CanaryProgress, *, now: datetime) -> None:
     """Write a step's changes; others who looked at the row meanwhile find another epoch.
 
     The caller holds the row (:func:`fetch` with ``lock``, or :func:`held`).

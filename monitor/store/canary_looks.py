@@ -15,7 +15,7 @@ from monitor.store.tables import canary_looks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class CanaryEvent:
     """One event of a canary; measurements are None if none were made."""
 
     at: datetime
@@ -33,26 +33,26 @@ class Look:
     failures: Mapping[str, Sequence[int]] | None = None
 
 
-def append(tx: Connection, canary_id: CanaryId, look: Look) -> None:
+def append(tx: Connection, canary_id: CanaryId, look: CanaryEvent) -> None:
     """Append a look."""
-    fields = {name: getattr(look, name) for name in Look.__slots__}
+    fields = {name: getattr(look, name) for name in CanaryEvent.__slots__}
     fields["guards"] = sa.null() if look.guards is None else [dict(g) for g in look.guards]
     fields["failures"] = sa.null() if look.failures is None else dict(look.failures)
     tx.execute(canary_looks.insert().values(canary_id=canary_id, **fields))
 
 
-def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[Look]:
+def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[CanaryEvent]:
     """Return a canary's newest ``limit`` looks, oldest first."""
     query = (
-        sa.select(*(canary_looks.c[name] for name in Look.__slots__))
+        sa.select(*(canary_looks.c[name] for name in CanaryEvent.__slots__))
         .where(canary_looks.c.canary_id == canary_id)
         .order_by(canary_looks.c.id.desc())
         .limit(limit)
     )
-    return [Look(**row) for row in tx.execute(query).mappings()][::-1]
+    return [CanaryEvent(**row) for row in tx.execute(query).mappings()][::-1]
 
 
-def last_measured(looks: Sequence[Look]) -> Look | None:
+def last_measured(looks: Sequence[CanaryEvent]) -> CanaryEvent | None:
     """Return the last look that measured something; None if none did."""
     return next((look for look in reversed(looks) if look.guards is not None), None)
 

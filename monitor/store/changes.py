@@ -50,7 +50,7 @@ class Declaration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class StoredChange:
     """A stored change."""
 
     id: ChangeId
@@ -64,7 +64,7 @@ class Change:
     created_at: datetime
 
 
-def add(tx: Connection, declared: Declaration) -> Change:
+def add(tx: Connection, declared: Declaration) -> StoredChange:
     """Store a change."""
     details = dict(declared.details)
     if declared.given_id is not None:
@@ -85,7 +85,7 @@ def add(tx: Connection, declared: Declaration) -> Change:
     return _change(tx.execute(statement).mappings().one())
 
 
-def claim_id(tx: Connection, given_id: str) -> Change | None:
+def claim_id(tx: Connection, given_id: str) -> StoredChange | None:
     """Return the change declared under this id; if None, the caller adds it.
 
     Senders that give an id wait for each other until the caller's transaction ends, so two of them
@@ -97,14 +97,14 @@ def claim_id(tx: Connection, given_id: str) -> Change | None:
     return _change(row) if row else None
 
 
-def fetch(tx: Connection, change_id: ChangeId, *, lock: bool = False) -> Change | None:
+def fetch(tx: Connection, change_id: ChangeId, *, lock: bool = False) -> StoredChange | None:
     """Return one change; ``lock`` makes a concurrent end wait."""
     query = sa.select(changes).where(changes.c.id == change_id)
     row = tx.execute(query.with_for_update() if lock else query).mappings().one_or_none()
     return _change(row) if row else None
 
 
-def end(tx: Connection, change_id: ChangeId, *, at: datetime) -> Change:
+def end(tx: Connection, change_id: ChangeId, *, at: datetime) -> StoredChange:
     """Store when a change ended."""
     statement = (
         changes.update().where(changes.c.id == change_id).values(ended_at=at).returning(changes)
@@ -122,7 +122,7 @@ def change_list(
     open_only: bool = False,
     before: tuple[datetime, int] | None = None,
     limit: int = 100,
-) -> list[Change]:
+) -> list[StoredChange]:
     """List changes that overlap ``[since, until]``, the latest beginning first.
 
     ``adapter`` selects those that concern it, including the fleet's; ``base`` those that concern
@@ -153,7 +153,7 @@ def overlapping(
     base: str | None = None,
     interval: Interval,
     margin: timedelta,
-) -> list[Change]:
+) -> list[StoredChange]:
     """List changes of an adapter, or of those on a base, near an interval, earliest first.
 
     Changes of the whole fleet are included. ``margin`` widens the interval on both sides. If there
@@ -170,7 +170,7 @@ def overlapping(
     return found[::-1]
 
 
-def open_change(tx: Connection, adapter: str, *, at: datetime | None) -> Change | None:
+def open_change(tx: Connection, adapter: str, *, at: datetime | None) -> StoredChange | None:
     """Return the open change of engine or base that concerns an adapter, if any.
 
     ``at`` None means now, by the database's clock. Probes wait for such a change to end: otherwise
@@ -207,8 +207,8 @@ def _concerns_base(base: str) -> sa.ColumnElement[bool]:
     return changes.c.adapters.is_(None) | on_it
 
 
-def _change(row: RowMapping) -> Change:
+def _change(row: RowMapping) -> StoredChange:
     fields: dict[str, Any] = dict(row)
     fields["kind"] = ChangeKind(fields["kind"])
     fields["adapters"] = None if fields["adapters"] is None else tuple(fields["adapters"])
-    return Change(**fields)
+    return StoredChange(**fields)

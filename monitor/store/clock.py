@@ -269,22 +269,22 @@ def write(tx: Connection, clock: Clock) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
+class DeletionsHeld:
     """Why old data is not deleted, None if it is, and how many days would go, by table."""
 
     reason: str | None = None
     would_drop: Mapping[str, int] = field(default_factory=dict)
 
 
-def hold(tx: Connection, held: Held) -> None:
+def hold(tx: Connection, held: DeletionsHeld) -> None:
     """Store whether deletions are held up, for people to read."""
     _add(tx, {"withheld": held.reason, "would_drop": dict(held.would_drop)})
 
 
-def held(tx: Connection) -> Held:
+def held(tx: Connection) -> DeletionsHeld:
     """Read whether deletions are held up; empty for a database that was never looked at."""
     value = tx.execute(_VALUE).scalar_one_or_none() or {}
-    return Held(reason=value.get("withheld"), would_drop=value.get("would_drop", {}))
+    return DeletionsHeld(reason=value.get("withheld"), would_drop=value.get("would_drop", {}))
 
 
 def _add(tx: Connection, value: Mapping[str, Any]) -> None:

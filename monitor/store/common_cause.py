@@ -13,7 +13,7 @@ from monitor.domain import AdapterId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Company:
+class BaseFleet:
     """The adapters around one that turned critical.
 
     critical
@@ -57,11 +57,11 @@ _COUNT: Final = sa.text(
 
 def company(
     tx: Connection, adapter_id: AdapterId, *, turned: datetime, cycle: timedelta
-) -> Company:
+) -> BaseFleet:
     """Count the adapters that turned critical together with this one, at ``turned``.
 
     The span is fixed to that moment, not to now, so that waiting does not make a common cause look
     like a single one.
     """
     bound = {"adapter_id": adapter_id, "turned": turned, "cycle": cycle}
-    return Company(**tx.execute(_COUNT, bound).mappings().one())
+    return BaseFleet(**tx.execute(_COUNT, bound).mappings().one())

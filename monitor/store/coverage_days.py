@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.domain import VerdictKind, VersionId
+from alerts.types import VerdictKind
+from monitor.domain import VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
 from monitor.store.tables import adapters, coverage_days, versions
 

@@ -24,7 +24,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
 
-from monitor.store.room import Room
+from monitor.store.room import DiskRoom
 
 T = TypeVar("T")
 
@@ -81,9 +81,9 @@ class Database:
         pool_size: int = 10,
         application: str = "driftline",
         longest_pause: timedelta = LONGEST_PAUSE,
-        room: Room | None = None,
+        room: DiskRoom | None = None,
     ) -> None:
-        self.room = room or Room()
+        self.room = room or DiskRoom()
         self.engine: Engine = sa.create_engine(
             url,
             pool_size=pool_size,

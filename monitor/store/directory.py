@@ -12,7 +12,7 @@ from monitor.domain import AdapterId, ArmKind, VersionId, facts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
+class ArmVersions:
     """An adapter's versions by name, and the version name of each arm of its route."""
 
     adapter_id: AdapterId
@@ -29,10 +29,10 @@ _QUERY = sa.text(
 )
 
 
-def read(connection: Connection) -> dict[str, Listing]:
+def read(connection: Connection) -> dict[str, ArmVersions]:
     """Return every registered adapter by name."""
     return {
-        row.name: Listing(
+        row.name: ArmVersions(
             adapter_id=AdapterId(row.id),
             facts=facts_of(row.name, owner=row.owner, tier=row.tier, labels=row.labels),
             versions={name: VersionId(number) for name, number in row.versions.items()},

@@ -12,15 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import Insert, insert
 
-from monitor.domain import (
-    UNMEASURED,
-    AdapterId,
-    EvaluationId,
-    EvaluationKind,
-    Interval,
-    VerdictKind,
-    VersionId,
-)
+from alerts.types import VerdictKind
+from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
 from monitor.store.tables import adapters, evaluations, latest_scores, scores, versions
 

@@ -15,16 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import distinct_on
 
-from monitor.domain import (
-    Adapter,
-    AdapterId,
-    ArmKind,
-    ReferenceState,
-    Route,
-    VerdictKind,
-    Version,
-    VersionId,
-)
+from alerts.types import VerdictKind
+from monitor.domain import Adapter, AdapterId, ArmKind, ReferenceState, Route, Version, VersionId
 from monitor.store import adapters, routes, verdicts, versions
 from monitor.store.tables import capture_counts, references
 from monitor.store.verdicts import VerdictRow

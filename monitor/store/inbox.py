@@ -11,12 +11,13 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
-from monitor.domain import Blame, Severity
+from alerts.types import Blame
+from monitor.domain import VerdictSeverity
 from monitor.store.incidents import SELECT, IncidentRow, from_row
 from monitor.store.tables import adapters, incidents, versions
 
 
-class IncidentState(StrEnum):
+class InboxState(StrEnum):
     """Whether an incident needs attention."""
 
     OPEN = "open"
@@ -37,8 +38,8 @@ class IncidentOrder(StrEnum):
 class IncidentFilter:
     """The criteria of a list; None matches any. ``base`` is a base model's name."""
 
-    states: Sequence[IncidentState] = tuple(IncidentState)
-    severity: Severity | None = None
+    states: Sequence[InboxState] = tuple(InboxState)
+    severity: VerdictSeverity | None = None
     blame: Blame | None = None
     adapter: str | None = None
     owner: str | None = None
@@ -56,11 +57,11 @@ class Inbox:
     """
 
     rows: Sequence[IncidentRow]
-    counts: Mapping[IncidentState, int]
+    counts: Mapping[InboxState, int]
     more: bool
 
 
-_SEVERITIES: Final = (Severity.PAGE, Severity.TICKET, Severity.NONE)
+_SEVERITIES: Final = (VerdictSeverity.PAGE, VerdictSeverity.TICKET, VerdictSeverity.NONE)
 _RANK: Final = sa.case(
     {one.value: rank for rank, one in enumerate(_SEVERITIES)},
     value=incidents.c.severity,
@@ -73,12 +74,12 @@ def place(row: IncidentRow) -> tuple[int, int]:
     return _SEVERITIES.index(row.severity), row.id
 
 
-def state_of(row: IncidentRow, *, now: datetime) -> IncidentState:
+def state_of(row: IncidentRow, *, now: datetime) -> InboxState:
     """Return the state of an incident."""
     if row.closed_at is not None:
-        return IncidentState.RESOLVED
+        return InboxState.RESOLVED
     until = row.acknowledged_until
-    return IncidentState.OPEN if until is None or until <= now else IncidentState.ACKNOWLEDGED
+    return InboxState.OPEN if until is None or until <= now else InboxState.ACKNOWLEDGED
 
 
 def read_inbox(
@@ -121,11 +122,11 @@ def _beyond(order: IncidentOrder, seen_rank: int, seen_id: int) -> ColumnElement
     return place_of > sa.tuple_(sa.literal(seen_rank), sa.literal(-seen_id))
 
 
-def _counts(tx: Connection, wanted: IncidentFilter, *, now: datetime) -> dict[IncidentState, int]:
+def _counts(tx: Connection, wanted: IncidentFilter, *, now: datetime) -> dict[InboxState, int]:
     """Count incidents in every state, shown or not."""
-    of_any_state = replace(wanted, states=tuple(IncidentState))
+    of_any_state = replace(wanted, states=tuple(InboxState))
     counted: list[Any] = [
-        sa.func.count().filter(_in_state(state, now=now)).label(state) for state in IncidentState
+        sa.func.count().filter(_in_state(state, now=now)).label(state) for state in InboxState
     ]
     found = tx.execute(
         sa.select(*counted)
@@ -134,18 +135,18 @@ def _counts(tx: Connection, wanted: IncidentFilter, *, now: datetime) -> dict[In
         .outerjoin(versions, versions.c.id == incidents.c.version_id)
         .where(*_conditions(of_any_state, now=now))
     ).one()
-    return dict(zip(IncidentState, found, strict=True))
+    return dict(zip(InboxState, found, strict=True))
 
 
-def _in_state(state: IncidentState, *, now: datetime) -> ColumnElement[bool]:
+def _in_state(state: InboxState, *, now: datetime) -> ColumnElement[bool]:
     is_over = incidents.c.closed_at.is_not(None)
     in_hand = sa.func.coalesce(incidents.c.acknowledged_until > now, sa.false())
     match state:
-        case IncidentState.RESOLVED:
+        case InboxState.RESOLVED:
             return is_over
-        case IncidentState.ACKNOWLEDGED:
+        case InboxState.ACKNOWLEDGED:
             return ~is_over & in_hand
-        case IncidentState.OPEN:
+        case InboxState.OPEN:
             return ~is_over & ~in_hand
 
 

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.domain import AdapterId, Blame, IncidentId, Mark, Severity, Version, VersionId
+from alerts.types import Blame
+from monitor.domain import AdapterId, IncidentId, Mark, VerdictSeverity, Version, VersionId
 from monitor.store.tables import adapters, incidents, versions
 
 
@@ -44,7 +45,7 @@ class IncidentRow:
     kind: str
     number: int
     phase: str
-    severity: Severity
+    severity: VerdictSeverity
     blame: Blame
     summary: str
     opened_at: datetime
@@ -76,7 +77,7 @@ class IncidentUpdate:
     number: int
     phase: str
     state: Mapping[str, object]
-    severity: Severity
+    severity: VerdictSeverity
     blame: Blame
     summary: str
     opened_at: datetime
@@ -281,7 +282,7 @@ def _in_hand(state: Mapping[str, Any]) -> dict[str, object]:
 def from_row(row: RowMapping) -> IncidentRow:
     """Read a row of :data:`SELECT`."""
     fields: dict[str, Any] = dict(row)
-    fields["severity"] = Severity(fields["severity"])
+    fields["severity"] = VerdictSeverity(fields["severity"])
     fields["blame"] = Blame(fields["blame"])
     fields["marked"] = fields["marked"] and Mark(fields["marked"])
     return IncidentRow(**fields)

@@ -52,7 +52,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class LastTold:
     """The last message about an incident that a channel's receiver took."""
 
     id: UUID
@@ -277,10 +277,10 @@ STANDING: Final = sa.text(
 )
 
 
-def standing(tx: Connection, *, channel: str, ended_within: timedelta) -> list[Standing]:
+def standing(tx: Connection, *, channel: str, ended_within: timedelta) -> list[LastTold]:
     """Return the last delivered message of each open or recently ended incident."""
     bound = {"channel": channel, "ended_within": ended_within}
-    return [Standing(**row) for row in tx.execute(STANDING, bound).mappings()]
+    return [LastTold(**row) for row in tx.execute(STANDING, bound).mappings()]
 
 
 def sent_as(message: UUID) -> sa.ColumnElement[bool]:

@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-class Column(NamedTuple):
+class ArrayColumn(NamedTuple):
     """An array ready to be sent; ``body`` is the wire format."""
 
     body: bytes
@@ -34,7 +34,7 @@ class _ColumnDumper(Dumper):
     format = Format.BINARY
     oid = 0  # the cast beside the placeholder says which type it is
 
-    def dump(self, obj: Column) -> Buffer:
+    def dump(self, obj: ArrayColumn) -> Buffer:
         return obj.body
 
 
@@ -56,7 +56,7 @@ _NULL: Final = struct.pack(">i", -1)
 _LENGTH: Final = struct.Struct(">i")
 
 
-def numbers(values: Floats | Ints, kind: str) -> Column:
+def numbers(values: Floats | Ints, kind: str) -> ArrayColumn:
     """Encode a numeric or boolean array; NaN becomes NULL, so no true NaN can be sent."""
     oid, dtype = _NUMERIC[kind]
     null = np.isnan(values) if values.dtype.kind == "f" else np.zeros(values.size, dtype=bool)
@@ -64,25 +64,25 @@ def numbers(values: Floats | Ints, kind: str) -> Column:
     cells["length"] = np.where(null, -1, np.dtype(dtype).itemsize)
     cells["value"] = np.where(null, 0, values) if null.any() else values
     if not null.any():
-        return Column(_header(values.size, oid) + cells.tobytes())
+        return ArrayColumn(_header(values.size, oid) + cells.tobytes())
     matrix = cells.view(np.uint8).reshape(values.size, -1)
     sent = np.ones(matrix.shape, dtype=bool)
     sent[null, 4:] = False
-    return Column(_header(values.size, oid) + matrix[sent].tobytes())
+    return ArrayColumn(_header(values.size, oid) + matrix[sent].tobytes())
 
 
-def times(microseconds: Ints) -> Column:
+def times(microseconds: Ints) -> ArrayColumn:
     """Encode timestamptz from microseconds since 1970; the wire format counts from 2000."""
     return numbers(microseconds - _YEAR_2000, "timestamptz")
 
 
-def texts(values: Sequence[str | None]) -> Column:
+def texts(values: Sequence[str | None]) -> ArrayColumn:
     """Encode an array of text."""
     encoded = [None if value is None else value.encode() for value in values]
     return _variable(encoded, _TEXT_OID)
 
 
-def blobs(values: Sequence[bytes | None]) -> Column:
+def blobs(values: Sequence[bytes | None]) -> ArrayColumn:
     """Encode an array of bytea."""
     return _variable(values, _BYTEA_OID)
 
@@ -93,18 +93,18 @@ def execute(
     """Run a statement with ``%s`` placeholders, some of them columns, in the transaction."""
     driver: Any = connection.connection.dbapi_connection
     cursor: Cursor[tuple[Any, ...]] = driver.cursor(binary=True)
-    cursor.adapters.register_dumper(Column, _ColumnDumper)
+    cursor.adapters.register_dumper(ArrayColumn, _ColumnDumper)
     return cursor.execute(statement.encode(), columns)
 
 
-def _variable(values: Sequence[bytes | None], oid: int) -> Column:
+def _variable(values: Sequence[bytes | None], oid: int) -> ArrayColumn:
     parts = [_header(len(values), oid)]
     for value in values:
         if value is None:
             parts.append(_NULL)
         else:
             parts += (_LENGTH.pack(len(value)), value)
-    return Column(b"".join(parts))
+    return ArrayColumn(b"".join(parts))
 
 
 def _header(size: int, oid: int) -> bytes:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import distinct_on
 
 from monitor.domain import EvaluationKind, VersionId
-from monitor.policy.rounds import Measured
+from monitor.policy.rounds import ProbeCost
 from monitor.store.perplexity import RunRole
 from monitor.store.tables import (
     adapters,
@@ -72,7 +72,7 @@ def probe_rows(tx: Connection, *, version_id: VersionId | None = None) -> Sequen
     return [ProbeRow(**row) for row in tx.execute(query).mappings()]
 
 
-def measured(tx: Connection, *, since: datetime) -> list[Measured]:
+def measured(tx: Connection, *, since: datetime) -> list[ProbeCost]:
     """Return the cost of each version's newest probe to its engine; none if it asked none."""
     whole = [RunRole.REGISTRATION.value, RunRole.SCHEDULED.value, RunRole.SUSPICION.value]
     newest = (
@@ -111,6 +111,6 @@ def measured(tx: Connection, *, since: datetime) -> list[Measured]:
         .group_by(dated.c.version_id)
     )
     return [
-        Measured(version_id=VersionId(row.version_id), engine=row.replica, seconds=row.seconds)
+        ProbeCost(version_id=VersionId(row.version_id), engine=row.replica, seconds=row.seconds)
         for row in rows
     ]

@@ -13,14 +13,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.store import audit, perplexity
-from monitor.store.changes import Change
+from monitor.store.changes import StoredChange
 from monitor.store.perplexity import RunRole
 from monitor.store.tables import adapters, perplexity_runs, versions
 
 ACT: Final = "perplexity.rebaseline"
 
 
-def rebaseline(tx: Connection, because: Change, *, actor: str, at: datetime) -> int:
+def rebaseline(tx: Connection, because: StoredChange, *, actor: str, at: datetime) -> int:
     """Retire the registrations of the change's adapters; return the number of versions.
 
     Their next probe registers them again; until then their perplexity is not judged.
@@ -48,7 +48,7 @@ def rebaseline(tx: Connection, because: Change, *, actor: str, at: datetime) -> 
     return count
 
 
-def _registered(tx: Connection, because: Change) -> int:
+def _registered(tx: Connection, because: StoredChange) -> int:
     """Count the versions whose perplexity is compared with a registration."""
     query = (
         sa.select(sa.func.count(sa.distinct(perplexity_runs.c.version_id)))

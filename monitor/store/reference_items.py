@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.store.references import Claim, hold
+from monitor.store.references import ReferenceClaim, hold
 from monitor.store.tables import reference_items as table
 
 
@@ -58,7 +58,7 @@ _SHARED: Final = (
 )
 
 
-def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
+def stage(connection: Connection, claim: ReferenceClaim, items: Sequence[Item]) -> None:
     """Store lines until the builder has used them; renews the lease."""
     hold(connection, claim)
     rows = [
@@ -78,7 +78,7 @@ def stage(connection: Connection, claim: Claim, items: Sequence[Item]) -> None:
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
-def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overlap:
+def overlap(connection: Connection, claim: ReferenceClaim, *, examples: int = 5) -> Overlap:
     """Find baseline lines that share a text or a subject with the training lines."""
     found = sa.text(f"SELECT b.seq, t.text_hash IS NOT NULL AS by_text {_SHARED} ORDER BY b.seq")
     shared = connection.execute(found, {"id": claim.reference_id}).all()
@@ -90,7 +90,7 @@ def overlap(connection: Connection, claim: Claim, *, examples: int = 5) -> Overl
     )
 
 
-def leave_out(connection: Connection, claim: Claim) -> None:
+def leave_out(connection: Connection, claim: ReferenceClaim) -> None:
     """Delete the baseline lines that :func:`overlap` finds."""
     hold(connection, claim)
     delete = (
@@ -99,7 +99,7 @@ def leave_out(connection: Connection, claim: Claim) -> None:
     connection.execute(sa.text(delete), {"id": claim.reference_id})
 
 
-def count(connection: Connection, claim: Claim) -> dict[ItemRole, int]:
+def count(connection: Connection, claim: ReferenceClaim) -> dict[ItemRole, int]:
     """Count the staged lines of each role."""
     query = (
         sa.select(table.c.role, sa.func.count())
@@ -111,7 +111,7 @@ def count(connection: Connection, claim: Claim) -> dict[ItemRole, int]:
 
 
 def read(
-    connection: Connection, claim: Claim, *, role: ItemRole, after: int, limit: int
+    connection: Connection, claim: ReferenceClaim, *, role: ItemRole, after: int, limit: int
 ) -> list[Item]:
     """Read the next staged lines of a role, in order."""
     c = table.c
@@ -134,7 +134,7 @@ def read(
     ]
 
 
-def last_used(connection: Connection, claim: Claim, *, role: ItemRole, used: int) -> int:
+def last_used(connection: Connection, claim: ReferenceClaim, *, role: ItemRole, used: int) -> int:
     """Return the ``seq`` of the ``used``-th line of a role, from which a new builder resumes."""
     if used == 0:
         return 0

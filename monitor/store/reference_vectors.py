@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import ReferenceId
-from monitor.store.references import Claim, hold
+from monitor.store.references import ReferenceClaim, hold
 from monitor.store.tables import reference_vectors as table
 from monitor.store.tables import references
 
@@ -24,7 +24,7 @@ class VectorChunk:
     vectors: bytes
 
 
-def add(connection: Connection, claim: Claim, chunk: VectorChunk) -> None:
+def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> None:
     """Append rows to the training index."""
     hold(connection, claim)
     values = {
@@ -38,13 +38,13 @@ def add(connection: Connection, claim: Claim, chunk: VectorChunk) -> None:
     connection.execute(insert(table).on_conflict_do_nothing(), values)
 
 
-def clear(connection: Connection, claim: Claim) -> None:
+def clear(connection: Connection, claim: ReferenceClaim) -> None:
     """Remove an earlier builder's rows."""
     hold(connection, claim)
     connection.execute(table.delete().where(table.c.reference_id == claim.reference_id))
 
 
-def copy(connection: Connection, claim: Claim, *, source: ReferenceId) -> int:
+def copy(connection: Connection, claim: ReferenceClaim, *, source: ReferenceId) -> int:
     """Copy the training index of another reference; return its number of rows."""
     hold(connection, claim)
     c = table.c

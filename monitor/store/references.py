@@ -59,7 +59,7 @@ class ReferenceSource(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class ReferenceClaim:
     """The right to work on a building reference while its epoch stands."""
 
     reference_id: ReferenceId
@@ -71,7 +71,7 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class BuiltReference:
     """The results of building a reference, stored when it becomes ready."""
 
     n_training: int
@@ -117,7 +117,7 @@ def create(
     request: Mapping[str, Any],
     held: bool = False,
     after: int | None = None,
-) -> Claim:
+) -> ReferenceClaim:
     """Open the next generation of a version's reference, in state ``building``.
 
     With ``held``, its lines are still to come: no builder takes it before :func:`seal`, unless its
@@ -145,7 +145,7 @@ def create(
         "lease_until": sa.func.now() + LEASE if held else None,
     }
     row = connection.execute(statement.values(values)).one()
-    return Claim(
+    return ReferenceClaim(
         reference_id=ReferenceId(row.id),
         version_id=version_id,
         epoch=row.epoch,
@@ -156,7 +156,7 @@ def create(
 
 def seal(
     connection: Connection,
-    claim: Claim,
+    claim: ReferenceClaim,
     *,
     n_training: int = 0,
     n_baseline: int = 0,
@@ -190,14 +190,14 @@ def seal(
     return made.reference
 
 
-def discard(connection: Connection, claim: Claim) -> None:
+def discard(connection: Connection, claim: ReferenceClaim) -> None:
     """Remove a building reference and its lines, as if it had never been sent."""
     hold(connection, claim)
     _forget(connection, claim)
     connection.execute(references.delete().where(_R.id == claim.reference_id))
 
 
-def claim_building(connection: Connection) -> Claim | None:
+def claim_building(connection: Connection) -> ReferenceClaim | None:
     """Claim the oldest reference that waits for a builder, or whose builder died."""
     waiting = (
         sa.select(_R.id)
@@ -216,7 +216,7 @@ def claim_building(connection: Connection) -> Claim | None:
     row = connection.execute(statement).one_or_none()
     if row is None:
         return None
-    return Claim(
+    return ReferenceClaim(
         reference_id=ReferenceId(row.id),
         version_id=VersionId(row.version_id),
         epoch=row.epoch,
@@ -226,17 +226,17 @@ def claim_building(connection: Connection) -> Claim | None:
     )
 
 
-def progress(connection: Connection, claim: Claim, *, share: float) -> None:
+def progress(connection: Connection, claim: ReferenceClaim, *, share: float) -> None:
     """Store the progress, in [0, 1], and renew the lease."""
     _write(connection, claim, progress=share, lease_until=sa.func.now() + LEASE, error=None)
 
 
-def note_encoder(connection: Connection, claim: Claim, *, encoder: str) -> None:
+def note_encoder(connection: Connection, claim: ReferenceClaim, *, encoder: str) -> None:
     """Store the training index's encoder, for a builder that may take over."""
     _write(connection, claim, encoder=encoder)
 
 
-def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
+def ready(connection: Connection, claim: ReferenceClaim, outcome: BuiltReference) -> None:
     """Put a built reference in force and delete the texts it was built from.
 
     An automatic approval is audited, as a person's is.
@@ -273,14 +273,14 @@ def ready(connection: Connection, claim: Claim, outcome: Outcome) -> None:
         )
 
 
-def failed(connection: Connection, claim: Claim, *, error: str) -> None:
+def failed(connection: Connection, claim: ReferenceClaim, *, error: str) -> None:
     """Mark a reference as failed; its texts are deleted, the error stays."""
     _write(connection, claim, state=ReferenceState.FAILED.value, error=error, lease_until=None)
     _forget(connection, claim)
 
 
 def postpone(
-    connection: Connection, claim: Claim, *, error: str, wait: timedelta, count: bool
+    connection: Connection, claim: ReferenceClaim, *, error: str, wait: timedelta, count: bool
 ) -> None:
     """Release a reference for a while, and store the reason.
 
@@ -382,12 +382,12 @@ def current_index(connection: Connection, version_id: VersionId) -> ReferenceId 
     return reference.id if reference and reference.n_training else None
 
 
-def hold(connection: Connection, claim: Claim) -> None:
+def hold(connection: Connection, claim: ReferenceClaim) -> None:
     """Renew the lease; raises LeaseLost if another worker has it."""
     _write(connection, claim, lease_until=sa.func.now() + LEASE)
 
 
-def _write(connection: Connection, claim: Claim, **values: Any) -> None:
+def _write(connection: Connection, claim: ReferenceClaim, **values: Any) -> None:
     statement = (
         references.update()
         .where(_R.id == claim.reference_id, _R.epoch == claim.epoch)
@@ -398,14 +398,14 @@ def _write(connection: Connection, claim: Claim, **values: Any) -> None:
         raise LeaseLost(f"reference {claim.reference_id}: epoch {claim.epoch} no longer holds")
 
 
-def _forget(connection: Connection, claim: Claim) -> None:
+def _forget(connection: Connection, claim: ReferenceClaim) -> None:
     _delete_items(connection, claim)
     connection.execute(
         reference_vectors.delete().where(reference_vectors.c.reference_id == claim.reference_id)
     )
 
 
-def _delete_items(connection: Connection, claim: Claim) -> None:
+def _delete_items(connection: Connection, claim: ReferenceClaim) -> None:
     connection.execute(
         reference_items.delete().where(reference_items.c.reference_id == claim.reference_id)
     )

@@ -14,7 +14,7 @@ REMEMBERED: Final = 30.0
 DISK_FULL: Final = "disk-full: the database's disk has no room; nothing more is taken in"
 
 
-class Room:
+class DiskRoom:
     """The database's disk space: known by errors, and by looking at a local disk.
 
     Parameters

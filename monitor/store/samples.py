@@ -17,7 +17,7 @@ from monitor.domain import AdapterId, ReferenceId, Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class ComparedWith:
     """The requests of an interval that were compared with one reference."""
 
     version: Version
@@ -52,14 +52,14 @@ _COLUMNS: Final = "SELECT r.id, r.at, r.subject, e.similarity::float8 AS similar
 _EVENLY: Final = " ORDER BY hashtextextended(r.id, 0), r.at LIMIT :limit"
 
 
-def unlike(connection: Connection, of: Compared, *, below: float, limit: int) -> list[Sampled]:
+def unlike(connection: Connection, of: ComparedWith, *, below: float, limit: int) -> list[Sampled]:
     """Sample requests less similar to training than ``below``, with their vectors."""
     query = sa.text(f"{_COLUMNS}, e.embedding AS vector{_FROM} AND e.similarity < :below{_EVENLY}")
     bound = _bound(of) | {"below": below, "limit": limit}
     return [Sampled(**row) for row in connection.execute(query, bound).mappings()]
 
 
-def like(connection: Connection, of: Compared, *, below: float, limit: int) -> list[Sampled]:
+def like(connection: Connection, of: ComparedWith, *, below: float, limit: int) -> list[Sampled]:
     """Sample requests at least as similar as ``below`` that have terms, without vectors."""
     query = sa.text(
         f"{_COLUMNS}, ''::bytea AS vector{_FROM}"
@@ -93,7 +93,7 @@ def prompts(
     return {row.id: row.prompt for row in connection.execute(query, bound)}
 
 
-def _bound(of: Compared) -> dict[str, object]:
+def _bound(of: ComparedWith) -> dict[str, object]:
     return {
         "version": of.version.id,
         "adapter": of.version.adapter_id,

@@ -46,7 +46,7 @@ class SelfTestRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class SelfTestClaim:
     """The right to write a version's self-test while its epoch stands."""
 
     version_id: VersionId
@@ -82,7 +82,9 @@ _CLAIM: Final = sa.text(
 )
 
 
-def claim(tx: Connection, *, scheduled: Collection[VersionId], every: timedelta) -> Claim | None:
+def claim(
+    tx: Connection, *, scheduled: Collection[VersionId], every: timedelta
+) -> SelfTestClaim | None:
     """Claim the next self-test: requested ones first, then due scheduled ones."""
     if scheduled:
         rows = [{"version_id": version_id} for version_id in scheduled]
@@ -96,16 +98,16 @@ def claim(tx: Connection, *, scheduled: Collection[VersionId], every: timedelta)
     row = tx.execute(_CLAIM, bound).one_or_none()
     if row is None:
         return None
-    return Claim(version_id=VersionId(row.version_id), epoch=row.epoch, now=row.now)
+    return SelfTestClaim(version_id=VersionId(row.version_id), epoch=row.epoch, now=row.now)
 
 
-def progress(tx: Connection, held: Claim, *, share: float) -> bool:
+def progress(tx: Connection, held: SelfTestClaim, *, share: float) -> bool:
     """Store the progress, in [0, 1], and renew the lease; False once it is lost."""
     return _write(tx, held, progress=share, lease_until=sa.func.now() + LEASE)
 
 
 def finish(
-    tx: Connection, held: Claim, *, reference_id: ReferenceId, report: Mapping[str, Any]
+    tx: Connection, held: SelfTestClaim, *, reference_id: ReferenceId, report: Mapping[str, Any]
 ) -> bool:
     """Store a report; False if another worker has taken the self-test over."""
     return _write(
@@ -113,12 +115,12 @@ def finish(
     )
 
 
-def fail(tx: Connection, held: Claim, *, error: str) -> bool:
+def fail(tx: Connection, held: SelfTestClaim, *, error: str) -> bool:
     """Store why there is no new report; the last one stays."""
     return _write(tx, held, error=error, **_over(held))
 
 
-def release(tx: Connection, held: Claim) -> bool:
+def release(tx: Connection, held: SelfTestClaim) -> bool:
     """Release an unfinished self-test, as a stopping service does."""
     return _write(tx, held, lease_until=None)
 
@@ -155,7 +157,7 @@ def _state(row: RowMapping) -> SelfTestState:
     return SelfTestState.NEVER if row["finished_at"] is None else SelfTestState.DONE
 
 
-def _over(held: Claim) -> dict[str, Any]:
+def _over(held: SelfTestClaim) -> dict[str, Any]:
     """Return the values that end a claim; a request made meanwhile stays."""
     later = sa.case((_S.requested_at > held.now, _S.requested_at))
     return {
@@ -166,7 +168,7 @@ def _over(held: Claim) -> dict[str, Any]:
     }
 
 
-def _write(tx: Connection, held: Claim, **values: Any) -> bool:
+def _write(tx: Connection, held: SelfTestClaim, **values: Any) -> bool:
     statement = (
         sa.update(selftests)
         .where(_S.version_id == held.version_id, _S.epoch == held.epoch)

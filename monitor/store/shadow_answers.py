@@ -16,7 +16,7 @@ from monitor.store.trials import APART
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class CopyPosition:
     """A position in the order of :func:`answered_twice`: by time, then id."""
 
     at: datetime
@@ -63,9 +63,9 @@ def answered_twice(
     canary: CanaryRow,
     *,
     without: str | None = None,
-    after: Place | None = None,
+    after: CopyPosition | None = None,
     limit: int,
-) -> tuple[list[AnsweredTwice], Place | None]:
+) -> tuple[list[AnsweredTwice], CopyPosition | None]:
     """List prompts that both versions answered since a canary began, oldest first.
 
     Parameters
@@ -115,5 +115,5 @@ def answered_twice(
     return found, _place(rows, limit)
 
 
-def _place(rows: Sequence[Any], limit: int) -> Place | None:
-    return Place(at=rows[limit - 1].at, id=rows[limit - 1].id) if len(rows) > limit else None
+def _place(rows: Sequence[Any], limit: int) -> CopyPosition | None:
+    return CopyPosition(at=rows[limit - 1].at, id=rows[limit - 1].id) if len(rows) > limit else None

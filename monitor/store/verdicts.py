@@ -12,16 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
+from alerts.types import Blame, VerdictKind
 from monitor.domain import (
     AdapterId,
-    Blame,
     EvaluationId,
     Interval,
-    Severity,
     Transition,
     TransitionId,
     Verdict,
-    VerdictKind,
+    VerdictSeverity,
     VersionId,
 )
 from monitor.policy.memory import sureness_from_json
@@ -51,7 +50,7 @@ class TransitionRow:
     at: datetime
     before: VerdictKind
     after: VerdictKind
-    severity: Severity
+    severity: VerdictSeverity
     blame: Blame
     reason: str
     onset: Interval | None
@@ -111,7 +110,7 @@ def fleet(tx: Connection) -> list[VerdictRow]:
 def open_on_base(tx: Connection, base: str) -> list[VerdictRow]:
     """Return the raised verdicts on a base; empty selects versions without a base."""
     on_it = sa.func.coalesce(versions.c.base_model, "") == base
-    query = _SELECT.where(on_it, verdicts.c.severity != Severity.NONE.value)
+    query = _SELECT.where(on_it, verdicts.c.severity != VerdictSeverity.NONE.value)
     return [_verdict_row(row) for row in tx.execute(query)]
 
 
@@ -132,7 +131,7 @@ def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -
             version_id=version_id,
             adapter_id=adapter_id,
             kind=VerdictKind.LEARNING.value,
-            severity=Severity.NONE.value,
+            severity=VerdictSeverity.NONE.value,
             blame=Blame.UNKNOWN.value,
             reason="first evaluation",
             since=sa.func.now(),
@@ -210,7 +209,7 @@ def history(
             at=row.at,
             before=VerdictKind(row.before),
             after=VerdictKind(row.after),
-            severity=Severity(row.severity),
+            severity=VerdictSeverity(row.severity),
             blame=Blame(row.blame),
             reason=row.reason,
             onset=_onset(row.onset_start, row.onset_end),
@@ -251,7 +250,7 @@ def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
         version=row.version,
         verdict=Verdict(
             kind=VerdictKind(row.kind),
-            severity=Severity(row.severity),
+            severity=VerdictSeverity(row.severity),
             blame=Blame(row.blame),
             **sureness_from_json(stored),
             reason=row.reason,

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, ReferenceState, Version, VersionId
-from monitor.policy.budget import Standing
+from monitor.policy.budget import ShareStanding
 from monitor.store.tables import adapters, increments, references, routes, versions
 
 SILENT_AFTER: Final = timedelta(days=7)
@@ -23,11 +23,11 @@ SILENT_AFTER: Final = timedelta(days=7)
 _READY: Final = references.c.state == ReferenceState.READY.value
 
 
-def standing(tx: Connection, version: Version, *, now: datetime) -> Standing:
+def standing(tx: Connection, version: Version, *, now: datetime) -> ShareStanding:
     """Return a version's current place in the fleet."""
     watched = _watched(tx, now=now, adapter_id=version.adapter_id)
     tier = sa.select(adapters.c.tier).where(adapters.c.id == version.adapter_id)
-    return Standing(
+    return ShareStanding(
         adapter=version.adapter,
         tier=tx.execute(tier).scalar_one(),
         adapters=adapters_by_tier(tx),
@@ -36,7 +36,7 @@ def standing(tx: Connection, version: Version, *, now: datetime) -> Standing:
     )
 
 
-def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, Standing]:
+def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, ShareStanding]:
     """Return the places of all versions with a reference in force, in three statements."""
     watched = _watched(tx, now=now)
     by_tier = adapters_by_tier(tx)
@@ -49,7 +49,7 @@ def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, Standing]:
         .where(sa.exists().where(references.c.version_id == versions.c.id, _READY))
     )
     return {
-        VersionId(row.id): Standing(
+        VersionId(row.id): ShareStanding(
             adapter=row.name,
             tier=row.tier,
             adapters=by_tier,

@@ -17,7 +17,7 @@ _OF_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE, ChangeKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class LatestWords:
     """When somebody last set the route, judged an incident, or ended a change; None if never."""
 
     route: datetime | None = None
@@ -45,11 +45,11 @@ class Words:
         return ", ".join(found) or None
 
 
-def read(tx: Connection, version: Version) -> Words:
+def read(tx: Connection, version: Version) -> LatestWords:
     """Read people's latest acts on a version."""
     query = sa.select(_route_set(version), _judged(version), _changed(version))
     route, mark, change = tx.execute(query).one()
-    return Words(route=route, mark=mark, change=change)
+    return LatestWords(route=route, mark=mark, change=change)
 
 
 def by_a_person(actor: str) -> bool:

@@ -6,10 +6,10 @@ from datetime import datetime
 
 from monitor.domain import IncidentId
 from monitor.store.routes import RouteRow
-from monitor.traffic.killswitch import Reading
+from monitor.traffic.killswitch import SwitchReading
 
 
-def killed(switch: Reading) -> str | None:
+def killed(switch: SwitchReading) -> str | None:
     """Say who has set the kill switch, or None."""
     return f"kill switch: {switch.reason}" if switch.on else None
 

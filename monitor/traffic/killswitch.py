@@ -22,7 +22,7 @@ _OFF: Final = frozenset({"", "0", "off", "false", "no"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
+class SwitchReading:
     """Whether the switch is on, and what says so."""
 
     on: bool
@@ -42,27 +42,27 @@ class KillSwitch:
         self._data_dir = data_dir
         self._environ = environ
 
-    def read(self, tx: Connection, *, hold: bool = False) -> Reading:
+    def read(self, tx: Connection, *, hold: bool = False) -> SwitchReading:
         """Read it; ``hold`` keeps the flag in the database as it is until ``tx`` ends."""
         outside = self._outside()
         if outside.on:
             return outside
         flag = flags.hold_kill_switch(tx) if hold else flags.kill_switch(tx)
         if flag is not None and flag.on:
-            return Reading(on=True, reason=f"set by {flag.actor}: {flag.reason}")
-        return Reading(on=False, reason="off")
+            return SwitchReading(on=True, reason=f"set by {flag.actor}: {flag.reason}")
+        return SwitchReading(on=False, reason="off")
 
-    def _outside(self) -> Reading:
+    def _outside(self) -> SwitchReading:
         """Read environment and file: every value not known to mean off is on."""
         word = self._environ.get(VARIABLE, "")
         if word.strip().lower() not in _OFF:
-            return Reading(on=True, reason=f"{VARIABLE} is set in the environment")
+            return SwitchReading(on=True, reason=f"{VARIABLE} is set in the environment")
         try:
             names = {entry.name for entry in self._data_dir.iterdir()}
         except OSError as error:
-            return Reading(
+            return SwitchReading(
                 on=True, reason=f"{self._data_dir} cannot be read ({type(error).__name__})"
             )
         if FILE in names:
-            return Reading(on=True, reason=f"the file {self._data_dir / FILE} exists")
-        return Reading(on=False, reason="off")
+            return SwitchReading(on=True, reason=f"the file {self._data_dir / FILE} exists")
+        return SwitchReading(on=False, reason="off")

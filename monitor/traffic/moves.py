@@ -28,7 +28,7 @@ LARGEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Move:
+class MoveRecord:
     """An action as it stands now, or one thing that became of a canary.
 
     action, canary
@@ -63,7 +63,7 @@ class Before(NamedTuple):
     action: int = LARGEST
     entry: int = LARGEST
 
-    def after(self, page: Sequence[Move]) -> Before:
+    def after(self, page: Sequence[MoveRecord]) -> Before:
         """Give where the page behind ``page`` begins."""
         return Before(
             action=min((one.action for one in page if one.action is not None), default=self.action),
@@ -83,9 +83,9 @@ def moves(
     since: datetime | None = None,
     before: Before = NEWEST,
     limit: int,
-) -> list[Move]:
+) -> list[MoveRecord]:
     """Read them, newest first: of one adapter, of one state, since a time, where given."""
-    found: list[list[Move]] = []
+    found: list[list[MoveRecord]] = []
     if not isinstance(state, Phase):
         rows = actions.action_list(
             tx,
@@ -110,7 +110,7 @@ def moves(
     return list(islice(newest, limit))
 
 
-def of_action(row: ActionRow) -> Move:
+def of_action(row: ActionRow) -> MoveRecord:
     """Give an action as a line of the list."""
     shared = (
         "adapter",
@@ -125,12 +125,12 @@ def of_action(row: ActionRow) -> Move:
         "decided_at",
     )
     fields = {name: getattr(row, name) for name in shared}
-    return Move(action=row.id, kind=row.kind.value, **fields)
+    return MoveRecord(action=row.id, kind=row.kind.value, **fields)
 
 
-def _of_canary(entry: CanaryMove) -> Move:
+def _of_canary(entry: CanaryMove) -> MoveRecord:
     state = CanaryState() if entry.act == MADE else state_from_json(entry.details["state"])
-    return Move(
+    return MoveRecord(
         canary=entry.canary,
         entry=entry.id,
         adapter=entry.adapter,

@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.probes.engines import Listing
+from monitor.probes.engines import ReplicaListing
 from monitor.store import versions
 from monitor.store.database import Database
 from monitor.traffic.routers import Router, RouterFailed
@@ -20,7 +20,7 @@ _LOG = structlog.get_logger(__name__)
 class Listings(Protocol):
     """The part of :class:`monitor.probes.engines.Engines` that is needed here."""
 
-    def listing(self, model: str) -> Listing: ...
+    def listing(self, model: str) -> ReplicaListing: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ class Approach(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RouteChange:
+class UnreadChange:
     """A change of an adapter's route that the router was not seen to do.
 
     owner
@@ -109,12 +109,12 @@ class RouteChange:
 class ChangeLog(Protocol):
     """Keeps the changes of one kind."""
 
-    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]: ...
+    def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]: ...
 
     def settle(
         self,
         tx: Connection,
-        change: RouteChange,
+        change: UnreadChange,
         route: Route | None,
         answer: RouterAnswer,
         *,
@@ -164,17 +164,17 @@ class Confirming:
                 settled += self._settle(change, route, answer, now)
         return settled
 
-    def confirm(self, change: RouteChange, now: datetime) -> None:
+    def confirm(self, change: UnreadChange, now: datetime) -> None:
         """Ask about one change now, for a person who waits."""
         route = self._route(change)
         assert route is not None, "the change wrote one"  # noqa: S101 (invariant)
         answer = REPLACED if _replaced(change, route) else self._ask(change, route)
         self._settle(change, route, answer, now)
 
-    def _route(self, change: RouteChange) -> Route | None:
+    def _route(self, change: UnreadChange) -> Route | None:
         return self.database.run(lambda tx: routes.get(tx, change.adapter))
 
-    def _ask(self, change: RouteChange, route: Route) -> RouterAnswer:
+    def _ask(self, change: UnreadChange, route: Route) -> RouterAnswer:
         if change.approach is Approach.TELL:
             return tell(self.router, route)
         answer = read(self.router, route)
@@ -182,14 +182,14 @@ class Confirming:
         return tell(self.router, route) if lost else answer
 
     def _settle(
-        self, change: RouteChange, route: Route | None, answer: RouterAnswer, now: datetime | None
+        self, change: UnreadChange, route: Route | None, answer: RouterAnswer, now: datetime | None
     ) -> bool:
         return self.database.run(
             lambda tx: self.log.settle(tx, change, route, answer, now=now or clock.now(tx))
         )
 
 
-def _replaced(change: RouteChange, route: Route | None) -> bool:
+def _replaced(change: UnreadChange, route: Route | None) -> bool:
     return change.generation not in {None, route.generation if route else 0}
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from monitor.domain import Blame, Mode, Severity, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import Mode, VerdictSeverity
 from monitor.views.change import ChangeBody
 from monitor.views.coverage import CoverageBody, SamplingBody
 from monitor.views.reference import ReferenceSummary
@@ -24,7 +25,7 @@ class AdapterSummary(View):
     version: str | None
     """The version in charge; null: none is registered."""
     verdict: VerdictKind
-    severity: Severity
+    severity: VerdictSeverity
     drift_score: float
     """0 to 100, sorted as verdicts are: critical from 80, drifting from 60."""
     blame: Blame

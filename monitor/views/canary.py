@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import Mode
-from monitor.traffic.trial.states import Move, Pause, Phase
+from monitor.traffic.trial.states import Pause, Phase, TrialMove
 from monitor.views.shape import View
 from monitor.views.vocabulary import WayWord
 
@@ -60,7 +60,7 @@ class CanaryBody(View):
     control: str
     phase: Phase
     pause: Pause | None
-    proposal: Move | None
+    proposal: TrialMove | None
     """What it would do if it might."""
     step: int
     weight: float

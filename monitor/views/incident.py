@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerts.incident import Closing
-from monitor.domain import Blame, ChangeKind, Mark, Severity
+from alerts.types import Blame
+from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody
 from monitor.views.message import DeliveryBody
 from monitor.views.route import RouteBody
@@ -63,7 +64,7 @@ class IncidentBody(View):
     """`drift`, `no_data`, `blind`, `error`, `routing` or `canary`."""
     number: int
     phase: str
-    severity: Severity
+    severity: VerdictSeverity
     blame: Blame
     summary: str
     opened_at: datetime

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from monitor.domain import Blame, EvaluationKind, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import EvaluationKind
 from monitor.views.coverage import CoverageBody
 from monitor.views.shape import View
 from monitor.views.vocabulary import ScoreVerdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from monitor.domain import VerdictKind
+from alerts.types import VerdictKind
 from monitor.traffic.trial.states import Phase
 from monitor.views.shape import Words
 
@@ -13,12 +13,12 @@ BreakerWord = Annotated[str, Words("monitor.traffic.fallback.machine:BreakerStat
 CauseWord = Annotated[str, Words("monitor.policy.coverage:Cause")]
 DeliveryWord = Annotated[str, Words("monitor.store.outbox:DeliveryState")]
 DriftWord = Annotated[str, Words("detectors.expected_delay:Drift")]
-MomentWord = Annotated[str, Words("monitor.incident.timeline:Kind")]
+MomentWord = Annotated[str, Words("monitor.incident.timeline:MomentKind")]
 MoveState = Annotated[str, Words("monitor.store.actions:ActionState", Phase)]
 MoveWord = Annotated[str, Words("monitor.store.actions:ActionKind", Literal["canary"])]
 OriginWord = Annotated[str, Words("detectors.day_effect:Origin")]
 RetrainWord = Annotated[str, Words("monitor.store.retrainings:RetrainCause")]
-RoleWord = Annotated[str, Words("monitor.incident.smoke:Role")]
+RoleWord = Annotated[str, Words("monitor.incident.smoke:ModelRole")]
 ScoreVerdict = Annotated[str, Words(VerdictKind, Literal["unmeasured"])]
 SelfTestWord = Annotated[str, Words("monitor.store.selftests:SelfTestState")]
 UnitWord = Annotated[str, Words("monitor.evaluate.faults:Unit")]

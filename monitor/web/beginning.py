@@ -18,9 +18,9 @@ from monitor.store.errors import NotFound
 from monitor.traffic.trial.foresight import foresee_ways, step_of, verdict_at
 from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Orders, Wish
-from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.prospect import Way, WayKind, warning
-from monitor.traffic.trial.states import Step
+from monitor.traffic.trial.states import CanaryStep
 
 DAY: Final = timedelta(days=1)
 LARGEST_ID: Final = 2**31 - 1
@@ -29,7 +29,7 @@ _NUMBERS: Final = ("drop", "rate", "margin", "days", "per_day", "weight")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class CanaryForm:
     """What the canary is to find out; shares in percent, as people type them.
 
     of
@@ -50,7 +50,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class ShareLine:
     """One share of the traffic, and what it takes there; falls in points."""
 
     choice: Choice
@@ -65,7 +65,7 @@ class Line:
 class Beginning:
     """What the page shows. ``problem``: why there is no plan."""
 
-    asked: Asked
+    asked: CanaryForm
     candidates: Sequence[Version]
     version: Version | None = None
     control: str | None = None
@@ -74,14 +74,14 @@ class Beginning:
     latched: CanaryId | None = None
     """The canary by which the version was rolled back."""
     per_day: float = 0.0
-    lines: Sequence[Line] = ()
-    chosen: Line | None = None
+    lines: Sequence[ShareLine] = ()
+    chosen: ShareLine | None = None
     ways: Mapping[str, Way] = field(default_factory=dict)
     """What each way to begin comes to, by its kind; none without a route."""
     problem: str | None = None
 
     @property
-    def one(self) -> Step | None:
+    def one(self) -> CanaryStep | None:
         """The one step that is offered: the chosen one, else one that is decided by itself."""
         if self.chosen:
             return step_of(self.chosen.choice)
@@ -96,14 +96,14 @@ class Beginning:
         return warning(way.prospect, version=version.name, control=self.control)
 
 
-def read_asked(fields: Mapping[str, str]) -> Asked:
+def read_asked(fields: Mapping[str, str]) -> CanaryForm:
     """Read the form that plans; raises ValueError that names the field."""
     of = _number(fields, "of")
     if of is not None and not (of.is_integer() and 1 <= of <= LARGEST_ID):
         raise ValueError("of: choose one of the versions")
     given = {name: _number(fields, name) for name in _NUMBERS}
     known = {name: value for name, value in given.items() if value is not None}
-    return Asked(of=None if of is None else int(of), **known)
+    return CanaryForm(of=None if of is None else int(of), **known)
 
 
 def read_wish(tx: Connection, fields: Mapping[str, str]) -> Wish:
@@ -111,7 +111,7 @@ def read_wish(tx: Connection, fields: Mapping[str, str]) -> Wish:
     asked = read_asked(fields)
     if asked.of is None:
         raise ValueError("of: choose one of the versions")
-    steps: tuple[Step, ...] = ()
+    steps: tuple[CanaryStep, ...] = ()
     if fields.get("how") == "one":
         steps = (_step(fields, asked),)
     mode = fields.get("mode", "")
@@ -120,11 +120,11 @@ def read_wish(tx: Connection, fields: Mapping[str, str]) -> Wish:
         steps=steps,
         shadow=fields.get("how") == "shadow",
         mode=Mode(mode) if mode else None,
-        unchecked=[check for check in Check if fields.get(f"skip_{check.value}")],
+        unchecked=[check for check in Precheck if fields.get(f"skip_{check.value}")],
     )
 
 
-def _step(fields: Mapping[str, str], asked: Asked) -> Step:
+def _step(fields: Mapping[str, str], asked: CanaryForm) -> CanaryStep:
     hours, requests = _number(fields, "hours"), _number(fields, "requests")
     if not asked.weight:
         raise ValueError("weight: a share of the traffic above 0 %")
@@ -132,10 +132,14 @@ def _step(fields: Mapping[str, str], asked: Asked) -> Step:
         raise ValueError(f"hours: above 0, and at most {MOST_HOURS:,}")
     if requests is None or not requests.is_integer() or abs(requests) > LARGEST_ID:
         raise ValueError("requests: a whole number")
-    return Step(weight=asked.weight / 100.0, lasts=timedelta(hours=hours), requests=int(requests))
+    return CanaryStep(
+        weight=asked.weight / 100.0, lasts=timedelta(hours=hours), requests=int(requests)
+    )
 
 
-def read_beginning(tx: Connection, asked: Asked, orders: Orders, *, now: datetime) -> Beginning:
+def read_beginning(
+    tx: Connection, asked: CanaryForm, orders: Orders, *, now: datetime
+) -> Beginning:
     """Work out the plan for what was asked, and beside it the other ways to begin."""
     version = _fetched(tx, asked.of)
     plain = Beginning(asked=asked, candidates=_candidates(tx))
@@ -171,7 +175,7 @@ def read_beginning(tx: Connection, asked: Asked, orders: Orders, *, now: datetim
     return replace(known, lines=lines, chosen=chosen, ways={way.kind.value: way for way in ways})
 
 
-def _chosen(lines: Sequence[Line], asked: Asked) -> Line | None:
+def _chosen(lines: Sequence[ShareLine], asked: CanaryForm) -> ShareLine | None:
     if asked.weight is not None:
         return next((line for line in lines if math.isclose(line.weight, asked.weight)), None)
     found = choose([line.choice for line in lines], within_days=asked.days)
@@ -183,7 +187,7 @@ def _in_charge(route: Route | None) -> str | None:
     return next((arm.version for arm in arms if arm.arm is ArmKind.STABLE), None)
 
 
-def _lines(asked: Asked, per_day: float, *, guardrails: int, now: datetime) -> list[Line]:
+def _lines(asked: CanaryForm, per_day: float, *, guardrails: int, now: datetime) -> list[ShareLine]:
     if per_day <= 0.0:
         raise ValueError("no request was counted in the last 24 hours: say how many there will be")
     wanted = Wanted(
@@ -197,9 +201,9 @@ def _lines(asked: Asked, per_day: float, *, guardrails: int, now: datetime) -> l
     return [_line(choice, wanted, asked, now=now) for choice in choices(wanted)]
 
 
-def _line(choice: Choice, wanted: Wanted, asked: Asked, *, now: datetime) -> Line:
+def _line(choice: Choice, wanted: Wanted, asked: CanaryForm, *, now: datetime) -> ShareLine:
     smallest = detectable_drop(wanted, weight=choice.weight, days=1.0)
-    return Line(
+    return ShareLine(
         choice=choice,
         weight=100.0 * choice.weight,
         verdict_at=verdict_at(choice, now=now),

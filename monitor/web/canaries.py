@@ -14,17 +14,17 @@ from sqlalchemy import Connection
 from monitor.domain import Route
 from monitor.store import canaries, canary_looks, routes
 from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.store.canary_looks import Look
+from monitor.store.canary_looks import CanaryEvent
 from monitor.traffic.trial.foresight import Foreseen, foresee
 from monitor.traffic.trial.guards import GuardKind
 from monitor.traffic.trial.measure import GuardFound
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
+    CanaryStep,
     OrderKind,
     Phase,
     Plan,
-    Step,
     plan_from_json,
     state_from_json,
 )
@@ -44,7 +44,7 @@ class CanaryLine:
     plan: Plan
 
     @property
-    def step(self) -> Step:
+    def step(self) -> CanaryStep:
         return self.plan.steps[self.state.step]
 
 
@@ -82,7 +82,7 @@ class Happened:
     """Looks in a row that came to the same; ``last`` speaks for them."""
 
     first_at: datetime
-    last: Look
+    last: CanaryEvent
     times: int
 
 
@@ -105,7 +105,7 @@ class CanaryGlance:
     """
 
     line: CanaryLine
-    measured: Look | None
+    measured: CanaryEvent | None
     guards: Sequence[GuardLine]
     events: Sequence[Happened]
     route: Route | None
@@ -171,7 +171,7 @@ def possible(state: CanaryState) -> list[OrderKind]:
             return []
 
 
-def happened(looks: Sequence[Look]) -> list[Happened]:
+def happened(looks: Sequence[CanaryEvent]) -> list[Happened]:
     """Put looks together that came to the same; the newest first."""
     groups: list[Happened] = []
     for look in looks:
@@ -183,7 +183,7 @@ def happened(looks: Sequence[Look]) -> list[Happened]:
     return groups[::-1]
 
 
-def guard_lines(looks: Sequence[Look]) -> list[GuardLine]:
+def guard_lines(looks: Sequence[CanaryEvent]) -> list[GuardLine]:
     """Draw every guardrail as the last measuring look found it, and how it came to that."""
     looked = [look for look in looks if look.event == "looked"]
     measured = [look for look in looked if look.guards]
@@ -204,7 +204,7 @@ def guard_lines(looks: Sequence[Look]) -> list[GuardLine]:
 
 def _guard_line(
     found: GuardFound,
-    looks: Sequence[intervals.Look],
+    looks: Sequence[intervals.GuardLook],
     *,
     since: datetime,
     until: datetime,
@@ -243,22 +243,22 @@ def _line(row: CanaryRow) -> CanaryLine:
 msgspec.json.Decoder(GuardFound)
 
 
-def _guards(look: Look) -> dict[str, GuardFound]:
+def _guards(look: CanaryEvent) -> dict[str, GuardFound]:
     found = msgspec.convert(list(look.guards or ()), list[GuardFound])
     return {guard.name: guard for guard in found}
 
 
-def _seen(look: Look, found: GuardFound | None) -> intervals.Look:
+def _seen(look: CanaryEvent, found: GuardFound | None) -> intervals.GuardLook:
     if found is None:
-        return intervals.Look(at=look.at, lo=None, value=None, hi=None)
-    return intervals.Look(at=look.at, lo=found.lo, value=found.value, hi=found.hi)
+        return intervals.GuardLook(at=look.at, lo=None, value=None, hi=None)
+    return intervals.GuardLook(at=look.at, lo=found.lo, value=found.value, hi=found.hi)
 
 
-def _alike(one: Look, other: Look) -> bool:
+def _alike(one: CanaryEvent, other: CanaryEvent) -> bool:
     return one.event == other.event == "looked" and _came_to(one) == _came_to(other)
 
 
-def _came_to(look: Look) -> tuple[object, ...]:
+def _came_to(look: CanaryEvent) -> tuple[object, ...]:
     return look.phase, look.pause, look.step, look.weight, look.outcome, look.actor
 
 

@@ -14,11 +14,11 @@ from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.store.canaries import CanaryId, OneAtATime
 from monitor.store.errors import NotFound
 from monitor.store.routes import GenerationConflict
-from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.settings import FEWEST
 from monitor.traffic.trial.states import NotPossible, OrderKind
 from monitor.web import canaries, intervals
-from monitor.web.beginning import Asked, read_asked, read_beginning, read_wish
+from monitor.web.beginning import CanaryForm, read_asked, read_beginning, read_wish
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 
@@ -146,7 +146,7 @@ class CanaryPages:
         try:
             asked = read_asked(fields)
         except ValueError as why:
-            asked = Asked()
+            asked = CanaryForm()
             refused, status = refused or f"No plan: {why}.", HTTPStatus.UNPROCESSABLE_ENTITY
         seen = self._parts.database.run(
             lambda tx: read_beginning(tx, asked, self._parts.orders, now=now)
@@ -159,7 +159,7 @@ class CanaryPages:
             steps=settings.plan().steps,
             shadow=settings.plan(shadow=True).steps[0],
             fewest=FEWEST,
-            checks=list(Check),
+            checks=list(Precheck),
             now=now,
             refused=refused,
             may_act=self._frame.may_operate(request),

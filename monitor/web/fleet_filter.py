@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from monitor.domain import VerdictKind
+from alerts.types import VerdictKind
 from monitor.store.fleet import FleetRow
 
 SHOWN: Final = 50

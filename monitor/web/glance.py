@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from monitor.domain import Interval, Reference, Route, Version
-from monitor.reference.coverage import Seen, read_seen
+from monitor.reference.coverage import CoveredHours, read_seen
 from monitor.reference.milestone import Milestone, next_milestone
 from monitor.store import (
     canaries,
@@ -28,7 +28,7 @@ from monitor.store import (
     versions,
 )
 from monitor.store.canaries import CanaryRow
-from monitor.store.changes import Change
+from monitor.store.changes import StoredChange
 from monitor.store.deliveries import DeliveryRow
 from monitor.store.evaluations import ScoreRow
 from monitor.store.fleet import FleetRow
@@ -38,7 +38,7 @@ from monitor.store.inspections import InspectionRow
 from monitor.store.probing import ProbeRow
 from monitor.store.selftests import SelfTestRow
 from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
-from monitor.traffic.killswitch import KillSwitch, Reading
+from monitor.traffic.killswitch import KillSwitch, SwitchReading
 from monitor.views.coverage import CoverageBody, SamplingBody
 from monitor.views.reading import coverage
 from monitor.web.fleet_filter import FleetChoices, FleetFilter, choices_of
@@ -53,7 +53,7 @@ RECENT_DELIVERIES = 12
 class Notices:
     """What concerns the whole service and stands above every page."""
 
-    kill_switch: Reading
+    kill_switch: SwitchReading
     undelivered_for: timedelta
     dead: int
     degraded: Sequence[str]
@@ -111,14 +111,14 @@ class AdapterGlance:
     selftest: SelfTestRow | None
     reference: Reference | None
     building: Reference | None
-    seen: Seen | None
+    seen: CoveredHours | None
     """Hours and weekdays of the reference in force; None: not known."""
     milestone: Milestone | None
     """What the reference waits for until it is approved."""
     traffic: RouteGlance
     transitions: Sequence[TransitionRow]
-    changes: Sequence[Change]
-    under_way: Change | None
+    changes: Sequence[StoredChange]
+    under_way: StoredChange | None
     """The engine or base change that probing waits for."""
     incidents: Sequence[IncidentRow]
     deliveries: Sequence[DeliveryRow]

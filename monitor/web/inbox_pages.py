@@ -10,12 +10,13 @@ from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from alerts.types import Blame
 from monitor.api import paging
 from monitor.api.paging import Cursor
-from monitor.domain import Blame, Severity
+from monitor.domain import VerdictSeverity
 from monitor.outbox import silenced
 from monitor.store import inbox
-from monitor.store.inbox import IncidentFilter, IncidentOrder, IncidentState, read_inbox
+from monitor.store.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
 from monitor.web.frame import Frame
 
 SHOWN: Final = 50
@@ -45,7 +46,7 @@ class InboxPages:
     def show(
         self,
         *,
-        state: IncidentState = IncidentState.OPEN,
+        state: InboxState = InboxState.OPEN,
         severity: Text = "",
         blame: Text = "",
         adapter: Text = "",
@@ -60,7 +61,7 @@ class InboxPages:
         )
         wanted = IncidentFilter(
             states=(state,),
-            severity=Severity(severity) if severity in set(Severity) else None,
+            severity=VerdictSeverity(severity) if severity in set(VerdictSeverity) else None,
             blame=Blame(blame) if blame in set(Blame) else None,
             adapter=_named(adapter),
             owner=_named(owner),
@@ -89,10 +90,10 @@ class InboxPages:
             order=order,
             chosen=chosen,
             filtered=any(chosen.values()),
-            links={one: _link(asked, state=one) for one in IncidentState},
+            links={one: _link(asked, state=one) for one in InboxState},
             older=_link(asked, state=state, cursor=older) if older else None,
             newest=_link(asked, state=state) if cursor else None,
-            severities=[Severity.PAGE, Severity.TICKET],
+            severities=[VerdictSeverity.PAGE, VerdictSeverity.TICKET],
             blames=list(Blame),
             **seen,
         )

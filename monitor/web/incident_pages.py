@@ -16,9 +16,9 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
-from monitor.incident import Chart, Story, draw, read_chart, read_story
-from monitor.incident.moving import Move, move, read_choices, unproven
-from monitor.incident.smoke import Exchange, NotAskable
+from monitor.incident import Chart, IncidentStory, draw, read_chart, read_story
+from monitor.incident.moving import TrafficMove, move, read_choices, unproven
+from monitor.incident.smoke import ComparedAnswers, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
 from monitor.store.errors import Conflict, NotFound
@@ -45,7 +45,7 @@ def incident_pages(frame: Frame) -> APIRouter:
     return router
 
 
-class Refused(Exception):  # noqa: N818 - what a person asked for is not done, and why
+class FormRefused(Exception):  # noqa: N818 - what a person asked for is not done, and why
     """Shown above the page; ``status`` is that of the answer."""
 
     def __init__(self, why: str, *, status: int) -> None:
@@ -62,7 +62,7 @@ class IncidentPages:
         self._acts: Mapping[str, Callable[[IncidentId, Key, Mapping[str, str]], None]] = {
             "ack": self._acknowledge,
             "approve": self._approve,
-            **dict.fromkeys(Move, self._move),
+            **dict.fromkeys(TrafficMove, self._move),
             **dict.fromkeys(Mark, self._mark),
         }
 
@@ -102,7 +102,7 @@ class IncidentPages:
             act(IncidentId(incident), key, fields)
         except LookupError as missing:
             return self._page(incident, refused=str(missing), status=HTTPStatus.CONFLICT)
-        except Refused as why:
+        except FormRefused as why:
             return self._page(incident, refused=str(why), status=why.status)
         return RedirectResponse(f"/incidents/{incident}", status_code=HTTPStatus.SEE_OTHER)
 
@@ -112,7 +112,7 @@ class IncidentPages:
         *,
         refused: str | None = None,
         status: int = 200,
-        exchanges: Sequence[Exchange] = (),
+        exchanges: Sequence[ComparedAnswers] = (),
     ) -> Response:
         now = self._parts.clock()
 
@@ -147,7 +147,7 @@ class IncidentPages:
             **seen,
         )
 
-    def _story(self, tx: Connection, incident: int) -> Story | None:
+    def _story(self, tx: Connection, incident: int) -> IncidentStory | None:
         return read_story(
             tx,
             IncidentId(incident),
@@ -169,7 +169,7 @@ class IncidentPages:
                 )
             )
         except NotOpen as why:
-            raise Refused(str(why), status=HTTPStatus.CONFLICT) from why
+            raise FormRefused(str(why), status=HTTPStatus.CONFLICT) from why
 
     def _mark(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         word = Word(
@@ -184,13 +184,13 @@ class IncidentPages:
                 lambda tx: act(tx, incident, word, hearers=self._parts.hearers)
             )
         except NotMarkable as why:
-            raise Refused(str(why), status=HTTPStatus.CONFLICT) from why
+            raise FormRefused(str(why), status=HTTPStatus.CONFLICT) from why
 
     def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         epoch = _number(fields, "epoch") if "epoch" in fields else 0  # whichever is in force
         seen = Edition(epoch, _number(fields, "generation"))
         because = _reason(fields)
-        self._prove(incident, Move(fields["do"]))
+        self._prove(incident, TrafficMove(fields["do"]))
 
         def work(tx: Connection) -> None:
             now = self._parts.clock()
@@ -201,7 +201,7 @@ class IncidentPages:
                 tx,
                 story,
                 read_choices(tx, story, now=now),
-                Move(fields["do"]),
+                TrafficMove(fields["do"]),
                 edition=seen,
                 by=key.name,
                 because=because,
@@ -211,9 +211,9 @@ class IncidentPages:
         try:
             self._parts.database.run(work)
         except Conflict as why:
-            raise Refused(f"{why}.", status=HTTPStatus.CONFLICT) from why
+            raise FormRefused(f"{why}.", status=HTTPStatus.CONFLICT) from why
 
-    def _prove(self, incident: IncidentId, wanted: Move) -> None:
+    def _prove(self, incident: IncidentId, wanted: TrafficMove) -> None:
         """Refuse a version that is not served, before the transaction that moves traffic to it."""
 
         def prepare(tx: Connection) -> Callable[[], list[str]]:
@@ -224,7 +224,7 @@ class IncidentPages:
             return unproven(tx, story, choices, wanted, proof=self._parts.proof)
 
         if missing := self._parts.database.run(prepare)():
-            raise Refused(f"{missing[0]}.", status=HTTPStatus.CONFLICT)
+            raise FormRefused(f"{missing[0]}.", status=HTTPStatus.CONFLICT)
 
     def _approve(self, _incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         """Carry out the action that the person saw; its conditions are checked again."""
@@ -232,7 +232,9 @@ class IncidentPages:
         try:
             self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
         except (NotFound, ActionNotOpen) as why:
-            raise Refused(f"It is not open any more: {why}.", status=HTTPStatus.CONFLICT) from why
+            raise FormRefused(
+                f"It is not open any more: {why}.", status=HTTPStatus.CONFLICT
+            ) from why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -265,7 +267,7 @@ def _drawing(chart: Chart) -> Drawing:
 def _reason(fields: Mapping[str, str]) -> str:
     wrong = no_reason(fields)
     if wrong is not None:
-        raise Refused(wrong, status=HTTPStatus.FORBIDDEN)
+        raise FormRefused(wrong, status=HTTPStatus.FORBIDDEN)
     return fields["reason"]
 
 
@@ -273,5 +275,5 @@ def _number(fields: Mapping[str, str], name: str) -> int:
     """Read a number that the page itself wrote into the form."""
     text = fields.get(name, "")
     if not (text.isascii() and text.isdecimal() and len(text) < len(str(LARGEST_NUMBER))):
-        raise Refused(f"The form names no {name}.", status=422)
+        raise FormRefused(f"The form names no {name}.", status=422)
     return int(text)

@@ -71,7 +71,7 @@ def rack_place(*, lo: float, value: float, hi: float, bar: float, margin: float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class GuardLook:
     """What one look found of one guardrail; None: not known then."""
 
     at: datetime
@@ -109,7 +109,7 @@ class Band:
 
 
 def band(
-    looks: Sequence[Look],
+    looks: Sequence[GuardLook],
     *,
     margin: float,
     bar: float,
@@ -175,7 +175,7 @@ def unit(kind: GuardKind | None) -> str:
     return "points" if kind is GuardKind.RATE else "Cliff's delta"
 
 
-def _reach(looks: Sequence[Look], margin: float) -> float:
+def _reach(looks: Sequence[GuardLook], margin: float) -> float:
     later = looks[len(looks) // 2 :]
     bounds = [abs(end) for look in later for end in (look.lo, look.hi) if end is not None]
     widest = 1.1 * max(bounds, default=0.0) / margin

@@ -13,10 +13,11 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from alerts.types import VerdictKind
 from detectors.smallest_seen import POWER
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
-from monitor.domain import Scope, VerdictKind, Version
+from monitor.domain import Scope, Version
 from monitor.evaluate.plan import Planned
 from monitor.store import fleet, keys, versions
 from monitor.web import budget, charts, documentation, glance, wording

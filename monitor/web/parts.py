@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from monitor.api.parts import Approver, Proof
+from monitor.api.parts import Approver, ServedProof
 from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
@@ -46,7 +46,7 @@ class WebParts:
     outlook: Outlook
     plans: Plans
     approver: Approver
-    proof: Proof
+    proof: ServedProof
     orders: Orders
     """What people ask of canaries."""
     kill_switch: KillSwitch

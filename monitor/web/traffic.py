@@ -9,7 +9,8 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain import Adapter, ArmKind, Mode, Route, VerdictKind
+from alerts.types import VerdictKind
+from monitor.domain import Adapter, ArmKind, Mode, Route
 from monitor.store import actions, canaries, flags, fleet, routes
 from monitor.store.actions import OPEN, ActionRow, ActionState
 from monitor.store.canaries import CanaryRow
@@ -18,9 +19,9 @@ from monitor.store.fleet import FleetRow
 from monitor.store.routes import RouteRow
 from monitor.traffic.arms import effective
 from monitor.traffic.fallback.report import Report
-from monitor.traffic.fallback.standing import Standing
-from monitor.traffic.killswitch import KillSwitch, Reading
-from monitor.traffic.moves import Move, moves
+from monitor.traffic.fallback.standing import BreakerStanding
+from monitor.traffic.killswitch import KillSwitch, SwitchReading
+from monitor.traffic.moves import MoveRecord, moves
 from monitor.web.canaries import CanaryLine, asking
 from monitor.web.parts import WebParts
 
@@ -39,7 +40,7 @@ class Switch:
         The one of the database; None until somebody sets it.
     """
 
-    reading: Reading
+    reading: SwitchReading
     flag: Flag | None
 
     @property
@@ -80,7 +81,7 @@ class RoutesGlance:
     waiting: Sequence[ActionRow]
     asking: Sequence[CanaryLine]
     """Canaries that wait for a person."""
-    actions: Sequence[Move]
+    actions: Sequence[MoveRecord]
     report: Report
     """Of the last ``REPORTED``: what only the mode kept from being done."""
     switch: Switch
@@ -103,11 +104,11 @@ class RouteGlance:
     older: int | None
     """Before which generation the next page begins; None: there is no more."""
     waiting: Sequence[ActionRow]
-    actions: Sequence[Move]
+    actions: Sequence[MoveRecord]
     switch: Switch
     canary: CanaryRow | None
     """The one under way."""
-    standing: Standing | None
+    standing: BreakerStanding | None
     """Of the breaker; None: there is no route."""
 
 
@@ -198,5 +199,5 @@ def _waiting(tx: Connection, adapter: Adapter | None) -> list[ActionRow]:
     ]
 
 
-def _decided(found: Sequence[Move]) -> list[Move]:
+def _decided(found: Sequence[MoveRecord]) -> list[MoveRecord]:
     return [move for move in found if move.state not in OPEN]

@@ -1,8 +1,8 @@
 """What one message says of an incident that the last one did not."""
 
 from alerts.differing import update_between, updated
-from alerts.message import ScoreLine, Together, Turn
-from alerts.types import Blame, Severity, Status, Verdict
+from alerts.message import ScoreLine, Together, UpdatedFact
+from alerts.types import Blame, Severity, Status, VerdictKind
 from tests.alert_samples import an_alert
 
 SLOW = (ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2),)
@@ -11,11 +11,11 @@ ASKED = (
     ScoreLine(detector="input_similarity", winner="similarity:low", evidence=7.0),
 )
 TOLD = an_alert(
-    severity=Severity.TICKET, verdict=Verdict.DRIFTING, blame=Blame.SERVING, scores=SLOW
+    severity=Severity.TICKET, verdict=VerdictKind.DRIFTING, blame=Blame.SERVING, scores=SLOW
 )
 KNOWN = an_alert(
     severity=Severity.TICKET,
-    verdict=Verdict.DRIFTING,
+    verdict=VerdictKind.DRIFTING,
     blame=Blame.INPUT,
     scores=ASKED,
     status=Status.UPDATED,
@@ -25,8 +25,10 @@ KNOWN = an_alert(
 def test_each_fact_is_said_as_it_was_and_as_it_is_and_all_of_them_in_one_sentence() -> None:
     update = update_between(TOLD, KNOWN)
     assert update is not None
-    assert update.blame == Turn(was="serving", now="input")
-    assert update.finding == Turn(was="answers slower", now="requests unlike the training examples")
+    assert update.blame == UpdatedFact(was="serving", now="input")
+    assert update.finding == UpdatedFact(
+        was="answers slower", now="requests unlike the training examples"
+    )
     assert update.severity is None
     assert update.text == (
         "likely cause was: serving, now: input; strongest sign was: answers slower,"
@@ -35,8 +37,8 @@ def test_each_fact_is_said_as_it_was_and_as_it_is_and_all_of_them_in_one_sentenc
 
 
 def test_a_page_whose_page_is_over_says_so_and_stays_the_alert_that_it_was() -> None:
-    paged = an_alert(verdict=Verdict.CRITICAL, severity=Severity.PAGE)
-    said = updated(paged, an_alert(verdict=Verdict.DRIFTING, severity=Severity.PAGE))
+    paged = an_alert(verdict=VerdictKind.CRITICAL, severity=Severity.PAGE)
+    said = updated(paged, an_alert(verdict=VerdictKind.DRIFTING, severity=Severity.PAGE))
     assert said is not None
     assert said.update is not None
     assert said.update.text == "severity was: page, now: ticket"
@@ -45,10 +47,10 @@ def test_a_page_whose_page_is_over_says_so_and_stays_the_alert_that_it_was() -> 
 
 def test_what_is_the_same_or_not_known_any_more_is_no_update() -> None:
     assert update_between(TOLD, TOLD) is None
-    assert update_between(TOLD, an_alert(verdict=Verdict.DRIFTING, blame=Blame.UNKNOWN)) == (
-        update_between(TOLD, an_alert(verdict=Verdict.DRIFTING, blame=Blame.SERVING))
+    assert update_between(TOLD, an_alert(verdict=VerdictKind.DRIFTING, blame=Blame.UNKNOWN)) == (
+        update_between(TOLD, an_alert(verdict=VerdictKind.DRIFTING, blame=Blame.SERVING))
     )
-    unknown = an_alert(verdict=Verdict.LEARNING, blame=Blame.UNKNOWN, scores=())
+    unknown = an_alert(verdict=VerdictKind.LEARNING, blame=Blame.UNKNOWN, scores=())
     assert update_between(TOLD, unknown) is None
 
 
@@ -62,14 +64,14 @@ def test_it_is_known_to_receivers_by_what_they_were_told_first() -> None:
     once = updated(TOLD, KNOWN)
     assert once is not None
     assert (once.blame, once.known_as) == (Blame.INPUT, Blame.SERVING)
-    twice = updated(once, an_alert(verdict=Verdict.DRIFTING, blame=Blame.ADAPTER, scores=ASKED))
+    twice = updated(once, an_alert(verdict=VerdictKind.DRIFTING, blame=Blame.ADAPTER, scores=ASKED))
     assert twice is not None
     assert twice.update is not None
     assert (twice.blame, twice.known_as) == (Blame.ADAPTER, Blame.SERVING)
-    assert twice.update.blame == Turn(was="input", now="adapter")
+    assert twice.update.blame == UpdatedFact(was="input", now="adapter")
 
 
 def test_the_members_of_a_fleet_incident_differ_in_severity() -> None:
     fleet = Together(base="llama", members=("support@v7",), of=10)
-    page = an_alert(together=fleet, verdict=Verdict.CRITICAL)
-    assert update_between(page, an_alert(together=fleet, verdict=Verdict.DRIFTING)) is None
+    page = an_alert(together=fleet, verdict=VerdictKind.CRITICAL)
+    assert update_between(page, an_alert(together=fleet, verdict=VerdictKind.DRIFTING)) is None

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.formats import LARGEST_BODY, Body, alertmanager_body, body_of, driftline_body
+from alerts.formats import LARGEST_BODY, WebhookBody, alertmanager_body, body_of, driftline_body
 from alerts.message import Links, ScoreLine
 from alerts.types import Kind, Status
 from tests.alert_samples import FULL, NOON, a_change, an_alert
@@ -58,13 +58,15 @@ def test_examples_go_first_when_the_body_is_too_large() -> None:
     assert body["changes"] != []
 
 
-@pytest.mark.parametrize("form", list(Body))
+@pytest.mark.parametrize("form", list(WebhookBody))
 @given(
     letter=st.sampled_from(["a", '"', "\\", "\n", "\x00", "é", "\u2028", "😀"]),
     many=st.integers(1, 400),
     long=st.integers(1, 5_000),
 )
-def test_no_alert_exceeds_the_largest_body(form: Body, letter: str, many: int, long: int) -> None:
+def test_no_alert_exceeds_the_largest_body(
+    form: WebhookBody, letter: str, many: int, long: int
+) -> None:
     text = letter * long
     name = letter * min(long, 128)
     body = body_of(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.channels.slack import slack_body, slack_list
-from alerts.formats import LARGEST_BODY, Body, body_of
+from alerts.formats import LARGEST_BODY, WebhookBody, body_of
 from alerts.grouped import MOST_LISTED, counted, group_body_of, listed
 from alerts.message import Alert
 from alerts.types import Reason, Severity, Status
@@ -34,15 +34,15 @@ OVER = one(3, status=Status.RECOVERED, recovered_at=NOON + timedelta(hours=1))
 THREE = [PAGE, TICKET, OVER]
 MANY = [one(number) for number in range(300)]
 RENDERED = {
-    "driftline": lambda alerts: group_body_of(alerts, Body.DRIFTLINE),
-    "alertmanager": lambda alerts: group_body_of(alerts, Body.ALERTMANAGER),
+    "driftline": lambda alerts: group_body_of(alerts, WebhookBody.DRIFTLINE),
+    "alertmanager": lambda alerts: group_body_of(alerts, WebhookBody.ALERTMANAGER),
     "slack": lambda alerts: slack_list(alerts, "msg_1"),
 }
 
 
 def test_a_webhook_reads_the_most_urgent_in_full_and_all_as_lines() -> None:
-    body = json.loads(group_body_of(THREE, Body.DRIFTLINE))
-    alone = json.loads(body_of(PAGE, Body.DRIFTLINE))
+    body = json.loads(group_body_of(THREE, WebhookBody.DRIFTLINE))
+    alone = json.loads(body_of(PAGE, WebhookBody.DRIFTLINE))
     assert {key: said for key, said in body.items() if key != "group"} == {
         key: said for key, said in alone.items() if key != "group"
     }
@@ -52,12 +52,12 @@ def test_a_webhook_reads_the_most_urgent_in_full_and_all_as_lines() -> None:
 
 
 def test_a_single_alert_is_no_group() -> None:
-    for form in Body:
+    for form in WebhookBody:
         assert group_body_of([FULL], form) == body_of(FULL, form)
 
 
 def test_alertmanagers_body_has_them_all_and_what_they_share() -> None:
-    body = json.loads(group_body_of(THREE, Body.ALERTMANAGER))
+    body = json.loads(group_body_of(THREE, WebhookBody.ALERTMANAGER))
     assert [entry["status"] for entry in body["alerts"]] == ["firing", "firing", "resolved"]
     assert body["status"] == "firing"
     assert body["truncatedAlerts"] == 0
@@ -66,7 +66,7 @@ def test_alertmanagers_body_has_them_all_and_what_they_share() -> None:
     assert "adapter" not in body["commonLabels"]
     assert "severity" not in body["commonLabels"]
     assert len({entry["fingerprint"] for entry in body["alerts"]}) == 3
-    over = json.loads(group_body_of([OVER, replace(OVER, id="x")], Body.ALERTMANAGER))
+    over = json.loads(group_body_of([OVER, replace(OVER, id="x")], WebhookBody.ALERTMANAGER))
     assert over["status"] == "resolved"
 
 
@@ -111,7 +111,7 @@ def test_a_repeat_says_that_it_is_one() -> None:
     again = replace(PAGE, notification_reason=Reason.REPEAT)
     assert json.loads(slack_list([again, again], "m"))["text"] == "Still open: 2 pages"
     assert json.loads(slack_body(again, "m"))["text"].startswith("[PAGE, still open] adapter-1@v7")
-    assert json.loads(group_body_of([again], Body.ALERTMANAGER))["notificationReason"] == (
+    assert json.loads(group_body_of([again], WebhookBody.ALERTMANAGER))["notificationReason"] == (
         "repeat_interval_elapsed"
     )
 

@@ -10,9 +10,9 @@ from alerts.incident import (
     Effects,
     Event,
     IncidentKey,
+    IncidentPhase,
     IncidentState,
     Observed,
-    Phase,
     Rule,
     blindness,
     conditions,
@@ -20,7 +20,7 @@ from alerts.incident import (
     step,
     to_json,
 )
-from alerts.types import Kind, Severity, Status, Verdict
+from alerts.types import Kind, Severity, Status, VerdictKind
 from alerts.updating import Fact
 
 START = datetime(2026, 3, 4, 14, 0, tzinfo=UTC)
@@ -101,7 +101,7 @@ def test_a_clock_that_jumps_back_tells_nothing() -> None:
 def test_more_clears_pass_through_recovering_without_a_second_message() -> None:
     patient = Rule(clears_to_recover=3)
     state, told = run(TICKET, CLEAR, CLEAR, rule=patient)
-    assert (state.phase, len(told)) == (Phase.RECOVERING, 1)
+    assert (state.phase, len(told)) == (IncidentPhase.RECOVERING, 1)
     assert statuses(TICKET, CLEAR, CLEAR, TICKET, CLEAR, rule=patient) == ["started#1:ticket"]
     assert statuses(TICKET, CLEAR, CLEAR, CLEAR, rule=patient)[-1] == "recovered#1:ticket"
 
@@ -225,43 +225,43 @@ def test_a_state_that_an_earlier_release_wrote_is_read_and_learns_what_was_told(
     assert after.known[-1].told in {("input",), ("ticket",)}
 
 
-@pytest.mark.parametrize("verdict", list(Verdict))
+@pytest.mark.parametrize("verdict", list(VerdictKind))
 @pytest.mark.parametrize("silence", [None, *Severity])
 def test_only_a_stable_verdict_with_data_clears_drift(
-    verdict: Verdict, silence: Severity | None
+    verdict: VerdictKind, silence: Severity | None
 ) -> None:
     clears = conditions(verdict, silence=silence)[Kind.DRIFT] is Condition.CLEAR
-    assert clears == (verdict is Verdict.STABLE and silence is None)
+    assert clears == (verdict is VerdictKind.STABLE and silence is None)
 
 
 @pytest.mark.parametrize("silence", [None, *Severity])
 @pytest.mark.parametrize(
-    "verdict", [v for v in Verdict if v not in {Verdict.DRIFTING, Verdict.CRITICAL}]
+    "verdict", [v for v in VerdictKind if v not in {VerdictKind.DRIFTING, VerdictKind.CRITICAL}]
 )
 def test_missing_data_and_errors_never_fire_drift(
-    verdict: Verdict, silence: Severity | None
+    verdict: VerdictKind, silence: Severity | None
 ) -> None:
     drift = conditions(verdict, silence=silence)[Kind.DRIFT]
     assert drift in {Condition.CLEAR, Condition.UNKNOWN}
 
 
 def test_silence_and_errors_are_incidents_of_their_own() -> None:
-    silent = conditions(Verdict.STABLE, silence=Severity.TICKET)
+    silent = conditions(VerdictKind.STABLE, silence=Severity.TICKET)
     assert silent[Kind.NO_DATA] is Condition.TICKET
-    assert conditions(Verdict.STABLE, silence=Severity.PAGE)[Kind.NO_DATA] is Condition.PAGE
-    assert conditions(Verdict.STABLE)[Kind.NO_DATA] is Condition.CLEAR
-    failing = conditions(Verdict.ERROR)
+    assert conditions(VerdictKind.STABLE, silence=Severity.PAGE)[Kind.NO_DATA] is Condition.PAGE
+    assert conditions(VerdictKind.STABLE)[Kind.NO_DATA] is Condition.CLEAR
+    failing = conditions(VerdictKind.ERROR)
     assert failing[Kind.ERROR] is Condition.TICKET
     assert failing[Kind.NO_DATA] is Condition.UNKNOWN
-    assert conditions(Verdict.DRIFTING)[Kind.ERROR] is Condition.CLEAR
+    assert conditions(VerdictKind.DRIFTING)[Kind.ERROR] is Condition.CLEAR
 
 
 def test_a_version_is_blind_until_an_evaluation_that_has_counted_finds_enough() -> None:
-    assert blindness(Verdict.STABLE, known=True, blind=True) is Condition.TICKET
-    assert blindness(Verdict.CRITICAL, known=True, blind=True) is Condition.TICKET
-    assert blindness(Verdict.STABLE, known=True, blind=False) is Condition.CLEAR
-    assert blindness(Verdict.STABLE, known=False, blind=False) is Condition.UNKNOWN
-    assert blindness(Verdict.ERROR, known=True, blind=False) is Condition.UNKNOWN
+    assert blindness(VerdictKind.STABLE, known=True, blind=True) is Condition.TICKET
+    assert blindness(VerdictKind.CRITICAL, known=True, blind=True) is Condition.TICKET
+    assert blindness(VerdictKind.STABLE, known=True, blind=False) is Condition.CLEAR
+    assert blindness(VerdictKind.STABLE, known=False, blind=False) is Condition.UNKNOWN
+    assert blindness(VerdictKind.ERROR, known=True, blind=False) is Condition.UNKNOWN
 
 
 def test_an_incident_is_named_alike_in_all_its_messages_and_apart_from_others() -> None:

@@ -15,9 +15,9 @@ from alerts.incident import (
     Closing,
     Condition,
     Event,
+    IncidentPhase,
     IncidentState,
     Observed,
-    Phase,
     Rule,
     Tell,
     conditions,
@@ -25,7 +25,7 @@ from alerts.incident import (
     step,
     to_json,
 )
-from alerts.types import Kind, Severity, Status, Verdict
+from alerts.types import Kind, Severity, Status, VerdictKind
 from alerts.updating import Fact
 
 STORY = re.compile(r"S U* W? U* (R (O U* W? U* R)* (O U* W? U*)?)?".replace(" ", ""))
@@ -79,12 +79,12 @@ class OneKeysStory(RuleBasedStateMachine):
             self.advance(Observed(condition=condition, gist=gist))
             self.now += WINDOW / 2
 
-    @rule(verdict=st.sampled_from(Verdict), silence=st.sampled_from([None, *Severity]))
-    def evaluate(self, verdict: Verdict, silence: Severity | None) -> None:
+    @rule(verdict=st.sampled_from(VerdictKind), silence=st.sampled_from([None, *Severity]))
+    def evaluate(self, verdict: VerdictKind, silence: Severity | None) -> None:
         phase = self.state.phase
         drift = conditions(verdict, silence=silence)[Kind.DRIFT]
         self.advance(Observed(condition=drift))
-        if verdict in {Verdict.LEARNING, Verdict.INSUFFICIENT, Verdict.ERROR}:
+        if verdict in {VerdictKind.LEARNING, VerdictKind.INSUFFICIENT, VerdictKind.ERROR}:
             assert self.state.phase is phase
 
     @rule(hours=st.integers(1, 48))
@@ -96,7 +96,7 @@ class OneKeysStory(RuleBasedStateMachine):
     @rule(why=st.sampled_from(Closing))
     def close(self, why: Closing) -> None:
         self.advance(Closed(why=why))
-        assert self.state.phase is Phase.OK
+        assert self.state.phase is IncidentPhase.OK
 
     @rule(hours=st.sampled_from([0, 1, 24, 7 * 24, 8 * 24]))
     def wait(self, hours: int) -> None:
@@ -121,11 +121,11 @@ class OneKeysStory(RuleBasedStateMachine):
             assert self.story(number)[-1].status is Status.RECOVERED
         if self.told:
             opened = self.told[-1].status is not Status.RECOVERED
-            assert opened == (self.state.phase is not Phase.OK)
+            assert opened == (self.state.phase is not IncidentPhase.OK)
 
     @invariant()
     def people_know_what_is_open_and_nothing_else(self) -> None:
-        if self.state.phase is Phase.OK:
+        if self.state.phase is IncidentPhase.OK:
             assert (self.state.told, self.state.ack) == (None, None)
         else:
             assert self.state.told is self.told[-1].severity

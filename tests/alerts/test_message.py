@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import monitor.domain
 from alerts import types
 from alerts.message import Alert, Onset, ScoreLine, finite, from_json, to_json
 from tests.alert_samples import FULL, NOON, an_alert
@@ -90,17 +89,6 @@ def test_whatever_is_made_finite_can_be_written_as_json(value: object) -> None:
 
 def test_finite_keeps_what_is() -> None:
     assert finite({"a": (1.5, math.nan, [math.inf, -math.inf])}) == {"a": [1.5, None, [None, None]]}
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (types.Verdict, monitor.domain.VerdictKind),
-        (types.Blame, monitor.domain.Blame),
-    ],
-)
-def test_messages_and_service_spell_their_shared_words_alike(ours: Any, theirs: Any) -> None:
-    assert {word.value for word in ours} == {word.value for word in theirs}
 
 
 def test_every_alert_field_is_in_the_sample() -> None:

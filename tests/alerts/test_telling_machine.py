@@ -19,7 +19,7 @@ from alerts.incident import Closing, Condition, conditions
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
 from alerts.telling import Manner
-from alerts.types import Blame, Kind, Reason, Severity, Status, Verdict
+from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from tests.telling_world import BEGIN, World
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
@@ -29,7 +29,7 @@ MANNERS = {
     "desk": Manner(wait=MINUTE / 2, interval=5 * MINUTE, together=True, repeat=REPEAT),
 }
 ADAPTERS = st.sampled_from(["support", "billing"])
-UNKNOWN = {Verdict.LEARNING, Verdict.INSUFFICIENT, Verdict.ERROR}
+UNKNOWN = {VerdictKind.LEARNING, VerdictKind.INSUFFICIENT, VerdictKind.ERROR}
 
 Event = Callable[[World], None]
 
@@ -49,10 +49,10 @@ class OnCall(RuleBasedStateMachine):
 
     @rule(
         adapter=ADAPTERS,
-        verdict=st.sampled_from(Verdict),
+        verdict=st.sampled_from(VerdictKind),
         silence=st.sampled_from([None, None, *Severity]),
     )
-    def evaluate(self, adapter: str, verdict: Verdict, silence: Severity | None) -> None:
+    def evaluate(self, adapter: str, verdict: VerdictKind, silence: Severity | None) -> None:
         before = self.world.states[adapter, Kind.DRIFT]
 
         def event(world: World) -> None:
@@ -60,7 +60,7 @@ class OnCall(RuleBasedStateMachine):
                 world.observe(adapter, condition, kind)
 
         self.happens(event)
-        unknown = verdict in UNKNOWN or (verdict is Verdict.STABLE and silence is not None)
+        unknown = verdict in UNKNOWN or (verdict is VerdictKind.STABLE and silence is not None)
         if unknown:
             after = self.world.states[adapter, Kind.DRIFT]
             assert (after.phase, after.number, after.told) == (

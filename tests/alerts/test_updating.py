@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.updating import TELLING, Fact, Known, Why, begun, decide, said, seen
+from alerts.updating import TELLING, Fact, Known, UpdateReason, begun, decide, said, seen
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
 WINDOW = timedelta(minutes=15)
@@ -17,7 +17,7 @@ MINUTE = timedelta(minutes=1)
 
 def follow(
     *blames: str, every: timedelta = WINDOW, fact: Fact = Fact.BLAME
-) -> list[tuple[int, Why, str]]:
+) -> list[tuple[int, UpdateReason, str]]:
     """Find these one after the other; give the turns at which people are told, why, and what."""
     known = begun({fact: blames[0]}, NOON)
     told = []
@@ -34,8 +34,11 @@ def follow(
 @pytest.mark.parametrize(
     ("known", "why"),
     [
-        ((), Why.NOTHING_NEW),
-        ((Known(fact=Fact.BLAME, now="input", since=NOON, told=("input",)),), Why.NOTHING_NEW),
+        ((), UpdateReason.NOTHING_NEW),
+        (
+            (Known(fact=Fact.BLAME, now="input", since=NOON, told=("input",)),),
+            UpdateReason.NOTHING_NEW,
+        ),
         (
             (
                 Known(
@@ -45,33 +48,41 @@ def follow(
                     told=("serving",),
                 ),
             ),
-            Why.NOT_HELD,
+            UpdateReason.NOT_HELD,
         ),
         (
             (Known(fact=Fact.BLAME, now="input", since=NOON - WINDOW, told=("serving",)),),
-            Why.HELD,
+            UpdateReason.HELD,
         ),
-        ((Known(fact=Fact.SEVERITY, now="page", since=NOON, told=("ticket",)),), Why.RISEN),
-        ((Known(fact=Fact.SEVERITY, now="ticket", since=NOON, told=("page",)),), Why.NOT_HELD),
+        (
+            (Known(fact=Fact.SEVERITY, now="page", since=NOON, told=("ticket",)),),
+            UpdateReason.RISEN,
+        ),
+        (
+            (Known(fact=Fact.SEVERITY, now="ticket", since=NOON, told=("page",)),),
+            UpdateReason.NOT_HELD,
+        ),
         (
             (  # one fact that has held is told, whatever another one does
                 Known(fact=Fact.BLAME, now="input", since=NOON - WINDOW, told=("serving",)),
                 Known(fact=Fact.FINDING, now="answers longer", since=NOON, told=("slower",)),
             ),
-            Why.HELD,
+            UpdateReason.HELD,
         ),
     ],
 )
 def test_an_update_is_told_or_not_for_one_of_four_reasons(
-    known: tuple[Known, ...], why: Why
+    known: tuple[Known, ...], why: UpdateReason
 ) -> None:
     assert decide(known, now=NOON, window=WINDOW) is why
 
 
 def test_a_change_is_told_once_at_the_first_look_a_window_after_it_appeared() -> None:
-    assert follow("serving", "input", "input", "input", "input") == [(2, Why.HELD, "input")]
+    assert follow("serving", "input", "input", "input", "input") == [
+        (2, UpdateReason.HELD, "input")
+    ]
     minutes = ["serving", *["input"] * 40]
-    assert follow(*minutes, every=MINUTE) == [(16, Why.HELD, "input")]
+    assert follow(*minutes, every=MINUTE) == [(16, UpdateReason.HELD, "input")]
 
 
 def test_what_does_not_hold_is_not_told() -> None:
@@ -82,25 +93,27 @@ def test_what_does_not_hold_is_not_told() -> None:
 def test_what_is_not_known_any_more_is_no_news_and_breaks_what_held() -> None:
     assert follow("serving", "", "", "") == []
     assert follow("serving", "input", "", "input", "serving") == []
-    assert follow("", "adapter", "adapter") == [(2, Why.HELD, "adapter")]  # it was told as unknown
+    assert follow("", "adapter", "adapter") == [
+        (2, UpdateReason.HELD, "adapter")
+    ]  # it was told as unknown
 
 
 def test_each_new_value_takes_one_window_and_each_return_twice_the_last() -> None:
     back_and_forth = ["a", *["b"] * 2, *["a"] * 2, *["b"] * 3, *["a"] * 5, *["b"] * 9, "c", "c"]
     assert follow(*back_and_forth) == [
-        (2, Why.HELD, "b"),
-        (4, Why.HELD, "a"),
-        (7, Why.HELD, "b"),
-        (12, Why.HELD, "a"),
-        (21, Why.HELD, "b"),
-        (23, Why.HELD, "c"),
+        (2, UpdateReason.HELD, "b"),
+        (4, UpdateReason.HELD, "a"),
+        (7, UpdateReason.HELD, "b"),
+        (12, UpdateReason.HELD, "a"),
+        (21, UpdateReason.HELD, "b"),
+        (23, UpdateReason.HELD, "c"),
     ]
 
 
 def test_a_page_that_became_a_ticket_and_pages_again_is_told_of_at_once() -> None:
     assert follow("page", "ticket", "ticket", "page", "page", fact=Fact.SEVERITY) == [
-        (2, Why.HELD, "ticket"),
-        (3, Why.RISEN, "page"),
+        (2, UpdateReason.HELD, "ticket"),
+        (3, UpdateReason.RISEN, "page"),
     ]
 
 
@@ -108,14 +121,14 @@ def test_a_fact_that_becomes_known_later_begins_as_what_was_told() -> None:
     """An incident that an earlier release opened: nobody knows what people were told."""
     known = seen((), {Fact.BLAME: "input"}, NOON)
     assert known == begun({Fact.BLAME: "input"}, NOON)
-    assert decide(known, now=NOON + WINDOW, window=WINDOW) is Why.NOTHING_NEW
+    assert decide(known, now=NOON + WINDOW, window=WINDOW) is UpdateReason.NOTHING_NEW
 
 
 def test_a_clock_that_is_put_back_holds_nothing_up_for_longer_than_a_window() -> None:
     known = seen(begun({Fact.BLAME: "serving"}, NOON), {Fact.BLAME: "input"}, NOON)
     earlier = NOON - timedelta(hours=5)
     known = seen(known, {Fact.BLAME: "input"}, earlier)
-    assert decide(known, now=earlier + WINDOW, window=WINDOW) is Why.HELD
+    assert decide(known, now=earlier + WINDOW, window=WINDOW) is UpdateReason.HELD
 
 
 BLAMES = ["serving", "input", "adapter"]

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from monitor.api.access import Gate
+from monitor.api.access import KeyGate
 from monitor.api.problems import Problem
 from monitor.domain import Scope
 from monitor.store import keys
@@ -104,7 +104,7 @@ def test_a_flood_of_wrong_keys_is_slowed_down_but_a_known_key_goes_on(service: S
 
 
 def test_addresses_of_one_network_of_ipv6_try_wrong_keys_as_one(database: Database) -> None:
-    gate = Gate(database, told=lambda: datetime.now(UTC), clock=lambda: 0.0)
+    gate = KeyGate(database, told=lambda: datetime.now(UTC), clock=lambda: 0.0)
 
     def tried(address: str) -> int:
         with pytest.raises(Problem) as refused:

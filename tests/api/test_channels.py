@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from alerts.delivery import DeliveryFailed, Receipt
+from alerts.delivery import Delivered, DeliveryFailed
 from alerts.matching import parse_matcher
 from alerts.message import Alert
 from monitor.domain import Scope
@@ -29,12 +29,12 @@ class Told:
         self.failures = list(failures)
         self.alerts: list[Alert] = []
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         del message_id
         if self.failures:
             raise self.failures[0]
         self.alerts.append(alert)
-        return Receipt(status=200)
+        return Delivered(status=200)
 
 
 @pytest.fixture

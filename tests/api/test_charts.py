@@ -10,10 +10,10 @@ import httpx2
 import pytest
 
 from alerts.message import Links
-from alerts.types import Kind
-from monitor.domain import Blame, Scope, VerdictKind
+from alerts.types import Blame, Kind, VerdictKind
+from monitor.domain import Scope
 from monitor.incident.signals import MOST_MEMBERS
-from monitor.outbox import Pages, chart_key
+from monitor.outbox import PageLinks, chart_key
 from monitor.outbox.linking import CHART_LASTS
 from monitor.store import evaluations, incidents
 from monitor.store.database import Database
@@ -31,7 +31,7 @@ HOSTILE = '</text><script xmlns="http://www.w3.org/2000/svg">alert(1)</script>\u
 
 @pytest.fixture
 def site(database: Database, tmp_path: Path) -> Iterator[Serving]:
-    with serving(database, tmp_path, pages=Pages(base_url="http://pages", key=KEY)) as running:
+    with serving(database, tmp_path, pages=PageLinks(base_url="http://pages", key=KEY)) as running:
         with database.begin() as tx:
             worlds.seed(tx, now=datetime.now(UTC), days=0.3)
             tx.execute(adapters.update().where(adapters.c.name == "support").values(name=HOSTILE))
@@ -44,7 +44,7 @@ def parsed(image: str) -> ET.Element:
 
 def link(site: Serving, incident: int, *, at: datetime) -> str:
     """The link that a message of that time has, as far as it is the service's."""
-    pages = Pages(base_url=site.url, key=KEY)
+    pages = PageLinks(base_url=site.url, key=KEY)
     links = Links(incident=f"{site.url}/incidents/{incident}")
     chart = pages.linked(an_alert(at=at, links=links)).links.chart
     assert chart is not None
@@ -93,7 +93,7 @@ def test_it_is_drawn_for_keys_and_for_signed_links_only(site: Serving) -> None:
 
 def test_only_messages_of_drift_have_one_and_only_where_people_reach_the_service() -> None:
     told = an_alert(links=Links(incident="https://driftline.example/incidents/7"))
-    here = Pages(base_url="https://driftline.example/", key=KEY)
+    here = PageLinks(base_url="https://driftline.example/", key=KEY)
     chart = here.linked(told).links.chart
     assert chart is not None
     address = httpx2.URL(chart)
@@ -101,7 +101,7 @@ def test_only_messages_of_drift_have_one_and_only_where_people_reach_the_service
     assert int(address.params["expires"]) == int((told.at + CHART_LASTS).timestamp())
     assert here.linked(told).links.chart == chart  # the same in each attempt
     assert replace(here, key=None).linked(told).links.chart is None
-    assert Pages(key=KEY).linked(told) == told
+    assert PageLinks(key=KEY).linked(told) == told
     for other in (
         replace(told, kind=Kind.NO_DATA),
         replace(told, test=True),

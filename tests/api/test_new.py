@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from monitor.domain import Scope, Severity, Verdict, VerdictKind
+from alerts.types import VerdictKind
+from monitor.domain import Scope, Verdict, VerdictSeverity
 from tests import newcomers, worlds
 from tests.cli.command import Ran, driftline, failed
 from tests.serving import Serving
@@ -36,7 +37,7 @@ def _run(service: Serving, folder: Path, *words: str) -> Ran:
 def _judge(service: Serving, onset: worlds.Interval) -> None:
     verdict = Verdict(
         kind=VerdictKind.DRIFTING,
-        severity=Severity.TICKET,
+        severity=VerdictSeverity.TICKET,
         reason="notice evidence 0.9",
         detectors=("input_similarity",),
         since=onset.end,

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from alerts.channels import open_channel
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from monitor.domain import Blame, Scope, Severity, Verdict, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import Scope, Verdict, VerdictSeverity
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.outbox import ConfiguredChannel, Deliverer
 from monitor.store import adapters, audit
@@ -30,7 +31,7 @@ def drifting(service: Serving) -> Serving:
     onset = worlds.Interval(start=now - timedelta(hours=3), end=now - timedelta(hours=2))
     verdict = Verdict(
         kind=VerdictKind.DRIFTING,
-        severity=Severity.TICKET,
+        severity=VerdictSeverity.TICKET,
         blame=Blame.INPUT,
         reason="notice evidence 0.9",
         detectors=("input_similarity",),

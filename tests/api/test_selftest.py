@@ -6,7 +6,7 @@ import numpy as np
 
 from detectors.types import Budget, Window
 from monitor.domain import ReferenceId, Scope
-from monitor.selftest.testing import Question, run
+from monitor.selftest.testing import SelfTestSubject, run
 from monitor.store import adapters, selftests, versions
 from monitor.store.tables import references
 from tests.serving import Serving
@@ -24,7 +24,7 @@ def _report() -> dict[str, object]:
         "repetition": Budget(notice=0.5, page=1.0),
         "latency": Budget(notice=0.0, page=0.0),
     }
-    question = Question(
+    question = SelfTestSubject(
         baseline=window, shares=shares, per_day=900.0, check_seconds=7_200.0, seed=1, streams=3
     )
     return run(question)

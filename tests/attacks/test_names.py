@@ -14,7 +14,7 @@ from alerts.channels import CHANNELS, open_channel
 from alerts.delivery import DeliveryFailed
 from alerts.outgoing import OutgoingClient, OutgoingError, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route
-from monitor.gateway.engines import Engines, Unreachable
+from monitor.gateway.engines import ReplicaGroup, Unreachable
 from monitor.gateway.settings import GatewaySettings
 from monitor.probes.cards import list_models
 from monitor.probes.errors import ProbeFailed
@@ -97,7 +97,7 @@ def list_engine(world: World) -> None:
 
 async def answered(url: str) -> int | None:
     """Ask an engine as the gateway does; None where nothing was sent."""
-    engines = Engines(GatewaySettings(upstreams=(url,), service=url))
+    engines = ReplicaGroup(GatewaySettings(upstreams=(url,), service=url))
     await engines.open()
     try:
         reply = await engines.ask(engines.all[0], "GET", "/health", headers=[], body=b"")

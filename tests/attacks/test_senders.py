@@ -13,7 +13,7 @@ import pytest
 
 from monitor.capture import decoding
 from monitor.capture.errors import Overloaded, TooLarge
-from monitor.capture.queue import Bounds, WriteQueue
+from monitor.capture.queue import QueueBounds, WriteQueue
 from monitor.domain import Scope
 from monitor.store import adapters, keys, versions
 from monitor.store.database import Database
@@ -84,7 +84,7 @@ def test_a_body_that_breaks_off_is_no_fault_of_ours(
 
 
 def test_records_of_one_sender_leave_room_in_the_queue() -> None:
-    queue = WriteQueue(lambda _: None, Bounds(rows=10, bytes=10**9))
+    queue = WriteQueue(lambda _: None, QueueBounds(rows=10, bytes=10**9))
     for _ in range(5):
         queue._enqueue(_of("one"))  # noqa: SLF001 - past the check that comes before it
     with pytest.raises(Overloaded):

@@ -20,7 +20,7 @@ import pytest
 from alerts.incident import conditions
 from alerts.message import Alert
 from alerts.telling import Manner
-from alerts.types import Kind, Reason, Severity, Status, Verdict
+from alerts.types import Kind, Reason, Severity, Status, VerdictKind
 from benchmarks.statistics.alarms import Asked, check_increments, evidence
 from benchmarks.statistics.streams import (
     CHECK_SECONDS,
@@ -36,7 +36,7 @@ from detectors.logit_ks import LOGIT_KS
 from detectors.rank_reference import Placement
 from detectors.scores import subject_checks
 from detectors.types import Floats, Process
-from monitor.policy import Effect, Facts, Memory, PolicySettings, ReferenceStage, judge
+from monitor.policy import Facts, Memory, OnsetEffect, PolicySettings, ReferenceStage, judge
 from monitor.policy.facts import DetectorFact
 from tests.telling_world import BEGIN, World
 
@@ -55,7 +55,7 @@ DESK = Manner(
     by=("owner", "blame", "adapter"),
     repeat=MappingProxyType({Severity.PAGE: timedelta(hours=4)}),
 )
-OPEN = {Verdict.DRIFTING, Verdict.CRITICAL}
+OPEN = {VerdictKind.DRIFTING, VerdictKind.CRITICAL}
 LOOKS = (timedelta(minutes=1), timedelta(minutes=6))
 """After each check, when those who wait are looked at again."""
 
@@ -138,7 +138,9 @@ def fell(growth: Floats, check: int) -> bool:
 
 def facts_at(month: Followed, check: int) -> Facts:
     delta, wide = float(month.delta[check]), month.half_width
-    recent = Effect(value=delta, low=delta - wide, high=delta + wide, n=CHECKS_PER_DAY * PER_CHECK)
+    recent = OnsetEffect(
+        value=delta, low=delta - wide, high=delta + wide, n=CHECKS_PER_DAY * PER_CHECK
+    )
     return Facts(
         at=BEGIN + timedelta(seconds=CHECK_SECONDS) * (check + 1),
         reference=ReferenceStage.APPROVED,
@@ -161,18 +163,18 @@ def facts_at(month: Followed, check: int) -> Facts:
     )
 
 
-def verdicts(month: Followed) -> Iterator[Verdict]:
+def verdicts(month: Followed) -> Iterator[VerdictKind]:
     """Judge check after check, as the service does; nothing is asked of a calm one."""
     memory = Memory()
     calm = judge(memory, facts_at(month, 0), POLICY).verdict.kind
     for check in range(month.delta.size):
         crosses = max(float(month.evidence[process][check]) for process in Process) >= 0.0
         if not memory.crossings and not crosses:
-            yield Verdict(calm.value)
+            yield VerdictKind(calm.value)
             continue
         judged = judge(memory, facts_at(month, check), POLICY)
         memory = judged.memory
-        yield Verdict(judged.verdict.kind.value)
+        yield VerdictKind(judged.verdict.kind.value)
 
 
 def live(stories: list[Story], *, days: int) -> World:
@@ -182,7 +184,7 @@ def live(stories: list[Story], *, days: int) -> World:
         story.name: verdicts(followed(story, days=days, fleet=len(stories), number=number))
         for number, story in enumerate(stories)
     }
-    last: dict[str, Verdict] = {}
+    last: dict[str, VerdictKind] = {}
     for check in range(days * CHECKS_PER_DAY):
         at = BEGIN + timedelta(seconds=CHECK_SECONDS) * (check + 1)
         world.now = at

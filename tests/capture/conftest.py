@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from monitor.capture.intake import Intake, Outcome, Settings
-from monitor.capture.queue import Bounds
+from monitor.capture.intake import Intake, IntakeOutcome, Settings
+from monitor.capture.queue import QueueBounds
 from monitor.domain import Adapter
 from monitor.store import adapters, versions
 from monitor.store.database import Database
@@ -26,9 +26,9 @@ def support(database: Database) -> Adapter:
 def open_intake(database: Database) -> Iterator[Callable[..., Intake]]:
     opened: list[Intake] = []
 
-    def make(*, bounds: Bounds | None = None, **more: Any) -> Intake:
+    def make(*, bounds: QueueBounds | None = None, **more: Any) -> Intake:
         settings = Settings(
-            **({"target_per_day": 1_000_000} | more), bounds=bounds or Bounds(linger=0.0)
+            **({"target_per_day": 1_000_000} | more), bounds=bounds or QueueBounds(linger=0.0)
         )
         intake = Intake(database, subject_key=KEY, settings=settings)
         intake.start()
@@ -46,8 +46,8 @@ def intake(open_intake: Callable[..., Intake]) -> Intake:
 
 
 @pytest.fixture
-def send(intake: Intake) -> Callable[..., Outcome]:
-    def post(*records: dict[str, Any], by: Intake = intake) -> Outcome:
+def send(intake: Intake) -> Callable[..., IntakeOutcome]:
+    def post(*records: dict[str, Any], by: Intake = intake) -> IntakeOutcome:
         body = json.dumps({"records": records}).encode()
         return by.records(body, content_type="application/json")
 

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from monitor.capture.assemble import Admitted
 from monitor.capture.directory import Resolved
 from monitor.capture.errors import Malformed, Overloaded, TooLarge, Unavailable, Unsupported
-from monitor.capture.intake import Intake, Outcome
+from monitor.capture.intake import Intake, IntakeOutcome
 from monitor.capture.packing import pack_f16
-from monitor.capture.queue import Bounds
+from monitor.capture.queue import QueueBounds
 from monitor.capture.refusal import refusing
 from monitor.capture.wire import Record
 from monitor.domain import Adapter, AdapterId, VersionId
@@ -27,7 +27,7 @@ from monitor.store import adapters, capture_counts, versions
 from monitor.store.database import Database
 
 JSON = "application/json"
-Send = Callable[..., Outcome]
+Send = Callable[..., IntakeOutcome]
 Make = Callable[..., dict[str, Any]]
 
 
@@ -533,7 +533,7 @@ def test_an_empty_request_is_fine(intake: Intake) -> None:
 def test_a_full_queue_refuses_and_every_accepted_record_is_stored(
     open_intake: Callable[..., Intake], record: Make, database: Database
 ) -> None:
-    narrow = open_intake(bounds=Bounds(rows=60, rows_per_commit=20, linger=0.0))
+    narrow = open_intake(bounds=QueueBounds(rows=60, rows_per_commit=20, linger=0.0))
     bodies = [
         json.dumps({"records": [record(id=f"r{n}-{k}") for k in range(20)]}).encode()
         for n in range(60)
@@ -568,7 +568,7 @@ def test_a_full_queue_refuses_and_every_accepted_record_is_stored(
 def test_a_database_that_does_not_confirm_is_said_and_the_resend_stores_once(
     open_intake: Callable[..., Intake], send: Send, record: Make, database: Database
 ) -> None:
-    hasty = open_intake(bounds=Bounds(linger=0.0, patience=0.3))
+    hasty = open_intake(bounds=QueueBounds(linger=0.0, patience=0.3))
     send(record(id="warm"), by=hasty)
     with database.begin() as blocker:
         blocker.execute(sa.text("LOCK TABLE records IN SHARE MODE"))
@@ -599,8 +599,8 @@ def test_many_threads_resending_in_any_order_store_each_record_once(
 def test_closing_writes_what_waits_and_then_refuses(
     open_intake: Callable[..., Intake], send: Send, record: Make, database: Database
 ) -> None:
-    intake = open_intake(bounds=Bounds(linger=0.2))
-    answer: list[Outcome] = []
+    intake = open_intake(bounds=QueueBounds(linger=0.2))
+    answer: list[IntakeOutcome] = []
     sender = threading.Thread(target=lambda: answer.append(send(record(), by=intake)))
     sender.start()
     while intake.depth() == (0, 0) and not answer:

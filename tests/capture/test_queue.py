@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from monitor.capture.errors import Unavailable
-from monitor.capture.queue import Bounds, Submission, WriteQueue
+from monitor.capture.queue import QueueBounds, Submission, WriteQueue
 from monitor.store.ingest import NUMBERS, RecordBatch
 
 TOGETHER = 5
@@ -43,7 +43,7 @@ class Refusing:
 
 def outcomes(database: Refusing) -> list[bool]:
     """Submit five at once; whether each was stored."""
-    queue = WriteQueue(database.write, Bounds(linger=0.2))
+    queue = WriteQueue(database.write, QueueBounds(linger=0.2))
     queue.start()
 
     def submit(size: int) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from monitor.capture.intake import Intake, Outcome
+from monitor.capture.intake import Intake, IntakeOutcome
 from monitor.capture.quota import HOUR, Quota
 from monitor.domain import Adapter
 
@@ -25,7 +25,7 @@ def test_a_quota_of_nothing_holds_nobody_back() -> None:
 def test_a_subject_that_asks_most_does_not_decide_alone(
     support: Adapter,
     open_intake: Callable[..., Intake],
-    send: Callable[..., Outcome],
+    send: Callable[..., IntakeOutcome],
     record: Callable[..., dict[str, Any]],
 ) -> None:
     del support

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from monitor.capture import parse
-from monitor.capture.checks import Horizon, Refused, check_record, tokens_of, unit_vector
+from monitor.capture.checks import Horizon, RecordRefused, check_record, tokens_of, unit_vector
 from monitor.capture.packing import pack_f16
 from monitor.capture.surrogates import is_whole
 from monitor.capture.wire import Record
@@ -31,7 +31,7 @@ def _refusal(raw: str) -> str | None:
         check_record(record, HORIZON)
         tokens_of(record)
         unit_vector(record)
-    except Refused as error:
+    except RecordRefused as error:
         return f"records[1].{error}"
     return None
 

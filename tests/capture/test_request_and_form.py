@@ -9,7 +9,7 @@ import pytest
 
 from detectors.answer_format import FORMATS
 from monitor.capture.answer_format import answer_format
-from monitor.capture.assemble import Admitted, Keeping, assemble
+from monitor.capture.assemble import Admitted, KeptFields, assemble
 from monitor.capture.directory import Resolved
 from monitor.capture.formats import request_fields
 from monitor.capture.subjects import prefix_code
@@ -23,7 +23,7 @@ KEY = b"k" * 32
 def prefix(key: bytes = KEY, **fields: Any) -> float:
     record = Record(id="r", adapter="support", at=AT, **fields)
     one = Admitted(record, Resolved(AdapterId(1), VersionId(1), None), 1.0, None, None)
-    keeping = Keeping(subject_key=key, prompts=True, outputs=True, tokens_for=timedelta(days=14))
+    keeping = KeptFields(subject_key=key, prompts=True, outputs=True, tokens_for=timedelta(days=14))
     batch = assemble([one], [0], keeping=keeping, now=AT)
     assert not any("kind" in str(text) for text in batch.texts), "the system prompt is not kept"
     return float(batch.numbers["prompt_prefix"][0])

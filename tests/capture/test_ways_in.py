@@ -19,17 +19,17 @@ from hypothesis import strategies as st
 from examples import vllm_records
 from examples.litellm.driftline_callback import Driftline, Records, Routes, started
 from monitor.capture import parse
-from monitor.capture.assemble import Admitted, Keeping, assemble, stratum_of
+from monitor.capture.assemble import Admitted, KeptFields, assemble, stratum_of
 from monitor.capture.checks import tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.formats import read
 from monitor.domain import AdapterId, Arm, ArmKind, Scope, VersionId
 from monitor.gateway import records
-from monitor.gateway.records import Measured
+from monitor.gateway.records import SeenAnswer
 from monitor.gateway.running import assemble as assemble_gateway
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.taps import StreamTap, WholeTap
-from monitor.replay.reading import Reading, read_log
+from monitor.replay.reading import LogReading, read_log
 from monitor.replay.watch import Unwatched
 from monitor.store import versions
 from monitor.store.database import Database
@@ -193,7 +193,7 @@ def _gateway_line(
         at=AT,
         request=json.loads(json.dumps(case.request())),
         answer=answer,
-        measured=Measured(status=200, latency_ms=12.5, ttft_ms=ttft_ms, replica="e:1"),
+        measured=SeenAnswer(status=200, latency_ms=12.5, ttft_ms=ttft_ms, replica="e:1"),
         subject=None,
         with_text=True,
     )
@@ -307,7 +307,7 @@ def measured(fields: Mapping[str, Any]) -> tuple[dict[str, float], str, str | No
     return signals, stratum_of(record), texts.prompt, texts.output
 
 
-KEEPING = Keeping(subject_key=b"k", prompts=True, outputs=True, tokens_for=timedelta(days=14))
+KEEPING = KeptFields(subject_key=b"k", prompts=True, outputs=True, tokens_for=timedelta(days=14))
 
 SAID = st.one_of(
     st.text(max_size=12),
@@ -527,7 +527,7 @@ def _by_replay(folder: Path, answered: Mapping[str, Any]) -> Mapping[str, Any]:
         },
     ]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    given = Reading(adapter="support", apart=True)
+    given = LogReading(adapter="support", apart=True)
     found = read_log(log, given, embed=None, watch=Unwatched()).records
     assert {one for part in found.values() for one in part.strata} == {
         "temperature=0.7 max_tokens<=8"

@@ -18,7 +18,7 @@ from standardwebhooks.webhooks import Webhook as Verifier
 
 from alerts.brief import brief
 from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
-from alerts.delivery import Channel, DeliveryFailed, Together
+from alerts.delivery import Channel, DeliveryFailed, GroupedChannel
 from alerts.formats import LARGEST_BODY
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from tests.alert_samples import BLIND, CAUSE, FULL, UNSEEN, UPDATED, a_change, an_alert
@@ -181,7 +181,7 @@ def test_an_update_among_others_is_marked_and_says_the_same(kind: str, rig: Rig)
     other = an_alert(id="driftline:billing@v2:drift:1", adapter="billing")
     with Receiver() as receiver:
         channel = open_rig(kind, rig, receiver.url)
-        if not isinstance(channel, Together):
+        if not isinstance(channel, GroupedChannel):
             return
         channel.deliver_together([other, UPDATED], "msg_1")
     [seen] = receiver.seen
@@ -235,8 +235,8 @@ def test_several_are_told_in_one_message_where_the_table_says_so(kind: str, rig:
     with Receiver([answer(202), answer(503)]) as receiver:
         channel = open_rig(kind, rig, receiver.url)
         together = CHANNELS[kind].groups is Groups.TOGETHER
-        assert isinstance(channel, Together) is together
-        if not isinstance(channel, Together):
+        assert isinstance(channel, GroupedChannel) is together
+        if not isinstance(channel, GroupedChannel):
             return
         receipt = channel.deliver_together([FULL, *[other] * 60], "msg_1")
         with pytest.raises(DeliveryFailed) as caught:

@@ -3,7 +3,7 @@
 import threading
 from datetime import timedelta
 
-from monitor.daemon.ending import LATE, ORDERLY, Ending
+from monitor.daemon.ending import LATE, ORDERLY, Shutdown
 
 SOON = timedelta(milliseconds=50)
 MOST = timedelta(seconds=8)
@@ -17,7 +17,7 @@ def test_what_hangs_is_left_after_the_limit_and_children_are_killed_first() -> N
         done.append(f"left with {status}")
         left.set()
 
-    ending = Ending(last=SOON, leave=leave)
+    ending = Shutdown(last=SOON, leave=leave)
     ending.kills(lambda: done.append("killed"))
     ending.kills(left.wait)  # one that hangs is not waited for
     ending.begin()
@@ -27,7 +27,7 @@ def test_what_hangs_is_left_after_the_limit_and_children_are_killed_first() -> N
 
 
 def test_before_the_signal_a_part_has_all_its_time_and_after_it_what_is_left() -> None:
-    ending = Ending(leave=lambda _status: None)
+    ending = Shutdown(leave=lambda _status: None)
     assert ending.left(MOST) == MOST.total_seconds()
     ending.begin()
     assert ending.left(MOST) == MOST.total_seconds()

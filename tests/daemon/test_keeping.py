@@ -92,7 +92,7 @@ def test_what_is_old_goes_after_a_day_and_is_named_before(world: World) -> None:
     assert logs[0]["event"] == "nothing_is_deleted"
     assert logs[0]["would_drop"]["records"] == 2
     world.go_on(timedelta(hours=2))
-    assert world.shifted.database.run(clock.held) == clock.Held()
+    assert world.shifted.database.run(clock.held) == clock.DeletionsHeld()
     gone = set(before) - set(world.days())
     assert len(gone) == 3  # those of 9 and 8 days ago, and of the day that has passed
 
@@ -146,7 +146,7 @@ def test_a_wrong_clock_that_stays_for_weeks_deletes_only_what_is_truly_old(
     assert logs[0]["would_drop"]["records"] > len(before) - len(gone)
     world.set(machine=timedelta(), database=timedelta())
     world.go_on(timedelta(days=2))
-    assert world.shifted.database.run(clock.held) == clock.Held()
+    assert world.shifted.database.run(clock.held) == clock.DeletionsHeld()
 
 
 def test_a_clock_that_a_person_confirms_is_caught_up_with_by_a_day_an_hour(world: World) -> None:

@@ -28,7 +28,7 @@ from detectors.null import bet_terms, null_mean
 from detectors.rank_reference import RankReference
 from detectors.ranks import mid_ranks
 from detectors.repetition import REPETITION
-from detectors.scores import Side, rank_scores
+from detectors.scores import DriftSide, rank_scores
 from detectors.types import Budget, Process, State, Window
 
 MONDAY, DAY = 1_699_833_600.0, 86_400.0
@@ -57,7 +57,7 @@ def test_days_beyond_the_allowance_are_three_quarters_of_the_budget() -> None:
 
 def test_rises_of_an_untied_signal_are_those_of_a_normal_one() -> None:
     ordered = np.sort(np.random.default_rng(1).exponential(size=40_000))  # any shape will do
-    found = rank_rises(mid_ranks(ordered, ordered), lambda u: rank_scores(u, Side.BOTH))
+    found = rank_rises(mid_ranks(ordered, ordered), lambda u: rank_scores(u, DriftSide.BOTH))
     up, down, _, top5, bottom5, top1, _ = found.T
     assert up == pytest.approx(norm.cdf(SHIFTS / np.sqrt(2.0)) - 0.5, abs=2e-3)
     assert down == pytest.approx(up, abs=2e-3)
@@ -68,7 +68,7 @@ def test_rises_of_an_untied_signal_are_those_of_a_normal_one() -> None:
 
 def test_a_rank_of_two_values_rises_as_its_rate_does() -> None:
     solved = np.sort((np.arange(10_000) < 8_500).astype(float))
-    ranked = rank_rises(mid_ranks(solved, solved), lambda u: rank_scores(u, Side.DOWN))[:, 0]
+    ranked = rank_rises(mid_ranks(solved, solved), lambda u: rank_scores(u, DriftSide.DOWN))[:, 0]
     # fewer solved: the rank falls by half of what the rate does
     assert ranked == pytest.approx(rate_rises(np.array([0.15]))[:, 0] / 2.0, abs=2e-3)
 

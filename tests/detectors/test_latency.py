@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detectors.latency import LATENCY
-from detectors.scores import Side, rank_scores
+from detectors.scores import DriftSide, rank_scores
 from detectors.sizes import fit_lines, relative
 from detectors.types import Budget, Floats, State, Window
 
@@ -159,4 +159,4 @@ def test_a_line_through_noise_neither_falls_below_zero_nor_descends(
 
 def test_the_upper_side_mirrors_the_lower() -> None:
     u = np.linspace(0.0, 1.0, 101)
-    assert np.allclose(rank_scores(u, Side.UP), rank_scores(1 - u, Side.DOWN))
+    assert np.allclose(rank_scores(u, DriftSide.UP), rank_scores(1 - u, DriftSide.DOWN))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from detectors.scores import (
-    Side,
+    DriftSide,
     as_units,
     kinds_of,
     rank_scores,
@@ -13,14 +13,14 @@ from detectors.scores import (
 
 
 def test_seven_scores_describe_place_spread_and_tails() -> None:
-    assert rank_scores(np.array([0.995]), Side.BOTH)[0] == pytest.approx(
+    assert rank_scores(np.array([0.995]), DriftSide.BOTH)[0] == pytest.approx(
         [0.995, 0.005, 0.99, 1, 0, 1, 0]
     )
-    assert len(score_names("mean_nll", Side.BOTH)) == 7
+    assert len(score_names("mean_nll", DriftSide.BOTH)) == 7
 
 
 def test_tails_are_strict() -> None:
-    assert rank_scores(np.array([0.05, 0.95, 0.01, 0.99]), Side.BOTH)[:, 3:].sum(
+    assert rank_scores(np.array([0.05, 0.95, 0.01, 0.99]), DriftSide.BOTH)[:, 3:].sum(
         axis=0
     ).tolist() == [
         1,  # .99 > .95
@@ -31,16 +31,16 @@ def test_tails_are_strict() -> None:
 
 
 def test_the_low_score_is_the_logarithm_of_the_rank_within_bounds() -> None:
-    low = rank_scores(np.array([1.0, np.exp(-1.0), np.exp(-5.0), 0.001, 0.0]), Side.DOWN)[:, 1]
+    low = rank_scores(np.array([1.0, np.exp(-1.0), np.exp(-5.0), 0.001, 0.0]), DriftSide.DOWN)[:, 1]
     assert low == pytest.approx([0.0, 0.2, 1.0, 1.0, 1.0])
 
 
 def test_no_rank_gives_no_score() -> None:
-    assert np.isnan(rank_scores(np.array([np.nan]), Side.DOWN)).all()
+    assert np.isnan(rank_scores(np.array([np.nan]), DriftSide.DOWN)).all()
 
 
 def test_many_signals_are_scored_as_each_alone() -> None:
-    sides = (Side.DOWN, Side.BOTH, Side.BOTH, Side.EITHER, Side.DOWN)
+    sides = (DriftSide.DOWN, DriftSide.BOTH, DriftSide.BOTH, DriftSide.EITHER, DriftSide.DOWN)
     u = np.random.default_rng(1).random((60, len(sides)))
     u[::7, 1] = np.nan
     apart = [rank_scores(column, side) for column, side in zip(u.T, sides, strict=True)]

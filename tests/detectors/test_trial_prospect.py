@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detectors.trial_plan import Wanted, choices
-from detectors.trial_prospect import Gauge, Reach, Stage, reaches, shortest
+from detectors.trial_prospect import Gauge, Stage, StepOutlook, reaches, shortest
 
 SUCCESS = Gauge(name="feedback.solved", alpha=0.04, margin=0.05, pace=1.0 / (0.85 * 0.15))
 """85 % succeed, alone beside the hard guardrails; at one request a day."""
@@ -19,7 +19,7 @@ STEPS = (
 )
 
 
-def at(per_day: float, *stages: Stage) -> tuple[Reach, ...]:
+def at(per_day: float, *stages: Stage) -> tuple[StepOutlook, ...]:
     gauge = replace(SUCCESS, pace=SUCCESS.pace * per_day)
     return reaches(
         stages or STEPS,

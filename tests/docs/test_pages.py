@@ -17,12 +17,13 @@ from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.channels import CHANNELS
+from alerts.types import Blame, VerdictKind
 from detectors import DETECTORS
 from monitor.capture.wire import Record
 from monitor.cli.app import app
 from monitor.config.reading import duration
 from monitor.config.sections import AdapterSection, Config, DetectorSection, FeedbackSection
-from monitor.domain import ArmKind, Blame, Mode, Scope, VerdictKind
+from monitor.domain import ArmKind, Mode, Scope
 from monitor.gateway.meters import Meters
 from monitor.traffic.routers import ROUTERS
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors, headings, prose, rows, section, text

@@ -16,10 +16,10 @@ from detectors import DETECTORS
 from detectors.errors import SignalAbsent
 from detectors.types import Window
 from monitor.capture.intake import Intake, Settings
-from monitor.capture.queue import Bounds
+from monitor.capture.queue import QueueBounds
 from monitor.capture.signals import Tokens, token_signals
 from monitor.domain import AdapterId, EvaluationKind, ReferenceId, Version
-from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, PolicySettings
@@ -130,7 +130,7 @@ class World:
             "via": None,
             **changes,
         }
-        return Evaluator(Tools(**tools))
+        return Evaluator(EvaluatorParts(**tools))
 
     def _react(
         self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
@@ -198,7 +198,7 @@ def ready_reference(
         references.ready(
             tx,
             claim,
-            references.Outcome(
+            references.BuiltReference(
                 n_training=0, n_baseline=len(window), span_days=span_days, encoder=None,
                 strata=strata, hourly_rate=len(window) / 360, approved_by=approved_by,
             ),
@@ -218,7 +218,9 @@ def world(database: Database) -> Iterator[World]:
         return made
 
     version = database.run(register)
-    settings = Settings(target_per_day=10_000_000, embed_prompts=False, bounds=Bounds(linger=0.0))
+    settings = Settings(
+        target_per_day=10_000_000, embed_prompts=False, bounds=QueueBounds(linger=0.0)
+    )
     intake = Intake(database, subject_key=b"k" * 32, settings=settings)
     intake.start()
     made = World(database=database, version=version, intake=intake)

@@ -11,16 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.types import VerdictKind
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
-from monitor.domain import (
-    EvaluationKind,
-    Reference,
-    ReferenceId,
-    ReferenceState,
-    Scope,
-    VerdictKind,
-)
+from monitor.domain import EvaluationKind, Reference, ReferenceId, ReferenceState, Scope
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests, coverage
 from monitor.evaluate.message import Messages

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import EvaluationKind, Interval, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.evaluator import Ending, Evaluator
 from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.read import read

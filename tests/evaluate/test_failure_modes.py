@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.domain import Blame, EvaluationKind, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import EvaluationKind
 from monitor.store import verdicts
 
 Run = Callable[..., Any]

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.matching import parse_matcher
 from alerts.message import Alert
-from monitor.domain import Blame, Severity, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import VerdictSeverity, Version
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
@@ -24,7 +25,7 @@ OWN = "support@v7"
 class Nowhere:
     """Messages stay in the outbox."""
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         raise AssertionError(f"{message_id} was sent: {alert.summary}")
 
 
@@ -93,7 +94,7 @@ def test_an_upgrade_that_moves_everything_by_two_percent_is_one_message(fleet: M
     assert made.messages() == [("all", "", "started", "ticket")]
     [incident] = made.incidents()
     assert (incident.base_model, incident.adapter, incident.blame) == ("", None, Blame.BASE)
-    assert incident.severity is Severity.TICKET
+    assert incident.severity is VerdictSeverity.TICKET
     assert len(made.members()) == len(versions)
     assert "9 of 9 adapters on one base model" in incident.summary
     # the transitions of each are stored all the same

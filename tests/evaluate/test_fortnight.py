@@ -18,9 +18,9 @@ from scipy import stats
 from sqlalchemy import Connection
 
 from monitor.capture.intake import Intake, Settings
-from monitor.capture.queue import Bounds
+from monitor.capture.queue import QueueBounds
 from monitor.domain import EvaluationKind, Version
-from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.outbox import ConfiguredChannel
@@ -74,13 +74,13 @@ class Fortnight:
             self.database,
             subject_key=b"k" * 32,
             settings=Settings(
-                target_per_day=10_000_000, embed_prompts=False, bounds=Bounds(linger=0.0)
+                target_per_day=10_000_000, embed_prompts=False, bounds=QueueBounds(linger=0.0)
             ),
             clock=lambda: self.now,
         )
         cadence = Cadence(interval=STEP, lag=timedelta())
         self.evaluator = Evaluator(
-            Tools(
+            EvaluatorParts(
                 database=self.database,
                 settings=EvaluateSettings(),
                 cadences=dict.fromkeys(EvaluationKind, cadence),

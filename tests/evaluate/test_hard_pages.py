@@ -10,9 +10,9 @@ from detectors.types import Budget, Floats, State, Window
 from monitor.domain import Interval
 from monitor.policy import (
     DetectorFact,
-    Effect,
     Facts,
     Memory,
+    OnsetEffect,
     PolicySettings,
     ReferenceStage,
     judge,
@@ -74,7 +74,7 @@ def judged(memory: Memory, evidence: float, effect: object, *, at: float) -> tup
         evidence_notice=evidence,
         evidence_page=evidence,
         onset=Interval(start=when, end=when),
-        effect=Effect(
+        effect=OnsetEffect(
             value=effect.value,  # type: ignore[attr-defined]
             low=effect.lo,  # type: ignore[attr-defined]
             high=effect.hi,  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.message import Alert
 from monitor.domain import EvaluationKind
 from monitor.evaluate.message import Messages
@@ -28,7 +28,7 @@ EVERYTHING = (True, 1, 1, len(CHANNELS), True, 1)
 
 
 class Nowhere:
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         raise AssertionError(f"{message_id} of {alert.id} was sent while it was being decided")
 
 

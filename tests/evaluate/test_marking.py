@@ -11,8 +11,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from alerts.types import VerdictKind
 from detectors.types import Process
-from monitor.domain import EvaluationKind, Interval, Mark, Severity, VerdictKind, Version
+from monitor.domain import EvaluationKind, Interval, Mark, VerdictSeverity, Version
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
 from monitor.policy import Crossing, Memory
@@ -165,7 +166,7 @@ def test_accepted_weights_are_registered_anew(fleet: Make) -> None:
     for _ in range(3):
         made.age(6 * HOUR)
         made.probe(version)
-    assert made.verdict(version).severity is Severity.NONE
+    assert made.verdict(version).severity is VerdictSeverity.NONE
     made.toys.shift["adapter-3", ""] = 0.6  # compared with what was accepted, as much again
     made.age(6 * HOUR)
     for _ in range(2):
@@ -218,7 +219,7 @@ def test_an_accepted_upgrade_is_registered_anew_for_all_its_members(fleet: Make)
         for version in versions:
             made.probe(version)
     assert made.incidents() == []
-    assert {made.verdict(version).severity for version in versions} == {Severity.NONE}
+    assert {made.verdict(version).severity for version in versions} == {VerdictSeverity.NONE}
 
 
 def test_what_is_being_evaluated_meanwhile_is_not_written(watched: Watched) -> None:

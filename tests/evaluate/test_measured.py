@@ -17,10 +17,11 @@ from safetensors.torch import load_file, save_file
 from sqlalchemy import Connection
 
 from alerts.outgoing import Reply
+from alerts.types import VerdictKind
 from examples.corrupt import Corruption, corrupt_adapter
 from examples.texts import Domain, corpus
 from examples.weights import DemoAdapter
-from monitor.domain import ArmKind, VerdictKind
+from monitor.domain import ArmKind
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import ProbeFailed

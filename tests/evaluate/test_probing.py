@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from monitor.domain import Blame, ChangeKind, EvaluationKind, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ChangeKind, EvaluationKind
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexitySource

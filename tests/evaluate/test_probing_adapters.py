@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from alerts.types import Blame, VerdictKind
 from examples.texts import Domain, corpus
 from examples.weights import BASE, DemoAdapter
-from monitor.domain import Blame, VerdictKind, Version
+from monitor.domain import Version
 from monitor.probes.asking import local_folder
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.embedding import Dtype

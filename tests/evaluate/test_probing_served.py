@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from monitor.domain import Blame, VerdictKind
+from alerts.types import Blame, VerdictKind
 from monitor.evaluate.evaluator import Ending
 from tests.probed_fleet import HOUR, Fleet
 from tests.probes.fake_engine import FakeEngine, serving

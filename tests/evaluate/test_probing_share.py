@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from monitor.domain import UNMEASURED, Blame, EvaluationKind, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import UNMEASURED, EvaluationKind
 from monitor.evaluate.evaluator import Ending
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.probes.serving import ServedProbe

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from alerts.types import VerdictKind
 from detectors.types import Process, Window
-from monitor.domain import EvaluationKind, Scope, VerdictKind
+from monitor.domain import EvaluationKind, Scope
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.policy import Memory

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain import AdapterId, Blame, VerdictKind, Version, VersionId
+from alerts.types import Blame, VerdictKind
+from monitor.domain import AdapterId, Version, VersionId
 from monitor.evaluate.retraining import RetrainSettings, replay_share, why_retrain
 from monitor.store.retrainings import RetrainCause
 from tests.fleet import NOW, verdict

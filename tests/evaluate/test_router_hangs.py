@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import Arm, ArmKind, EvaluationKind, Mode, Route, Version
 from monitor.evaluate.evaluator import Ending
-from monitor.probes.engines import Listing
+from monitor.probes.engines import ReplicaListing
 from monitor.store import actions, adapters, routes, versions
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
@@ -57,9 +57,9 @@ class Hanging:
 
 
 class Everywhere:
-    def listing(self, model: str) -> Listing:
+    def listing(self, model: str) -> ReplicaListing:
         del model
-        return Listing(holding=("engine",))
+        return ReplicaListing(holding=("engine",))
 
 
 def v7_after_v6(tx: Connection) -> None:

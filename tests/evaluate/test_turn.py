@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from alerts.types import VerdictKind as Kind
 from detectors.types import Process, Score, State, Window
 from monitor.domain import AdapterId, Interval, Traffic, Version, VersionId
-from monitor.domain import VerdictKind as Kind
 from monitor.evaluate import commit, evaluator
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.findings import Finding
 from monitor.evaluate.reading import Reading
 from monitor.evaluate.turn import Turn, turn
-from monitor.policy import DetectorFact, Effect, Facts, Memory, PolicySettings, ReferenceStage
-from monitor.policy.budget import Standing
+from monitor.policy import DetectorFact, Facts, Memory, OnsetEffect, PolicySettings, ReferenceStage
+from monitor.policy.budget import ShareStanding
 from monitor.replay import running
 from monitor.strata import Strata
 
@@ -42,13 +42,13 @@ def reading(memory: Memory) -> Reading:
         window=Window(start=0.0, end=1.0, at=empty, signals={}),
         requests=Requests(signals={}, strata=Strata.of([])),
         traffic=Traffic(count=0, compared=0, last_at=None),
-        standing=Standing.among("support", of=1),
+        standing=ShareStanding.among("support", of=1),
     )
 
 
 def crossed(*, units: int = 40) -> Finding:
     """Answers that are less certain, beyond the notice line."""
-    effect = Effect(value=0.5, low=0.3, high=0.7, n=200)
+    effect = OnsetEffect(value=0.5, low=0.3, high=0.7, n=200)
     return Finding(
         detector="logit_ks",
         score=Score(

@@ -10,7 +10,7 @@ import numpy as np
 from alerts.formats import labels_of
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
-from monitor.domain import Blame
+from alerts.types import Blame
 from monitor.store import deliveries, verdicts
 from tests.evaluate.test_quarantine import messages
 

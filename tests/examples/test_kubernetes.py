@@ -18,7 +18,7 @@ from examples.kubernetes.objects import ANNOTATION, document_of, patch
 from examples.kubernetes.receiver import Cluster, Routes, respond
 from monitor.domain import Arm, ArmKind, Route
 from monitor.traffic.routers import RouterFailed
-from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.routers.webhook import WebhookRouter, WebhookRouting
 from monitor.traffic.table import to_json
 from tests.loopback import LOOPBACK
 from tests.routed import answering
@@ -103,7 +103,7 @@ class Scene:
     kind: str
     server: ApiServer
     routes: Routes
-    router: Webhook
+    router: WebhookRouter
 
     @property
     def found(self) -> Any:
@@ -129,7 +129,7 @@ def scene(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
         routes = Routes(cluster, {"support": place})
         url = stack.enter_context(answering(partial(respond, routes, SECRET)))
         client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
-        router = Webhook(WebhookRouting(url=f"{url}/routes", secret=SECRET), client)
+        router = WebhookRouter(WebhookRouting(url=f"{url}/routes", secret=SECRET), client)
         yield Scene(kind=kind, server=server, routes=routes, router=router)
 
 
@@ -239,7 +239,7 @@ def test_what_is_unsigned_unknown_or_no_route_is_refused(scene: Scene) -> None:
         url="http://127.0.0.1:1/r", secret="whsec_" + base64.b64encode(b"x" * 24).decode()
     )
     client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
-    headers = Webhook(wrong, client)._signed("id", b"{}")  # noqa: SLF001 - what the scene gave it
+    headers = WebhookRouter(wrong, client)._signed("id", b"{}")  # noqa: SLF001 - what the scene gave it
     assert ask("POST", "/routes", headers, b"{}") == (401, b"")
     right = scene.router._signed("id", b"{}")  # noqa: SLF001 - what the scene gave it
     assert ask("POST", "/routes", right, b"{}") == (400, b"")

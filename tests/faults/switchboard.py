@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, Route
-from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.routers.webhook import WebhookRouter, WebhookRouting
 from tests.loopback import LOOPBACK
 from tests.routed import Receiver, answering
 
@@ -60,7 +60,7 @@ class Switchboard:
         self.catch_up()
         self._open.close()
 
-    def line(self) -> Webhook:
+    def line(self) -> WebhookRouter:
         """A client for this process; short of patience where no answer will come."""
         return line(self.url, IMPATIENCE if self.temper is Temper.LATE else PATIENCE)
 
@@ -118,11 +118,11 @@ class Switchboard:
         return answer
 
 
-def line(url: str, patience: timedelta = PATIENCE) -> Webhook:
+def line(url: str, patience: timedelta = PATIENCE) -> WebhookRouter:
     """The product's own client of the board at ``url``, for this process."""
     client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=patience.total_seconds()))
     settings = WebhookRouting(url=f"{url}/{os.getpid()}", secret=SECRET, timeout=patience)
-    return Webhook(settings, client)
+    return WebhookRouter(settings, client)
 
 
 class Fatal:

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Blame, Mode, Version
+from alerts.types import Blame
+from monitor.domain import Mode, Version
 from monitor.store import actions, audit, flags, routes
 from monitor.store.actions import TAKEN, ActionRow, ActionState
 from monitor.store.database import Database
-from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch, Reading
+from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch, SwitchReading
 from tests.faults.switchboard import Fatal, Switchboard, Temper, line
 from tests.fleet import NOW
 from tests.traffic.stage import CRITICAL, MINUTE, STABLE, World, evidence, executing
@@ -51,7 +52,7 @@ class FatalSwitch(KillSwitch):
 
     looks = 0
 
-    def read(self, tx: sa.Connection, *, hold: bool = False) -> Reading:
+    def read(self, tx: sa.Connection, *, hold: bool = False) -> SwitchReading:
         self.looks += 1
         if self.looks == 2:
             os.kill(os.getpid(), signal.SIGKILL)

@@ -19,7 +19,7 @@ from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from detectors.feedback import Directions
-from monitor.domain import Arm, Mode, Route, Severity, Version
+from monitor.domain import Arm, Mode, Route, VerdictSeverity, Version
 from monitor.store import canaries, contexts, ingest, partitions, routes
 from monitor.store.canaries import CanaryRow
 from monitor.store.contexts import Context
@@ -29,7 +29,7 @@ from monitor.traffic import table
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import IN_A_ROW, Confirming
 from monitor.traffic.routers import Router, RouterFailed
-from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.routers.webhook import WebhookRouter, WebhookRouting
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.comparing import guards_to_json
 from monitor.traffic.trial.guards import guards_of
@@ -40,8 +40,8 @@ from monitor.traffic.trial.route import changed
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
-    Checked,
     Phase,
+    PrechecksLooked,
     state_from_json,
     to_json,
 )
@@ -59,17 +59,17 @@ PATIENCE = 120.0
 """Seconds that a router may take: no look waits for them."""
 
 
-def webhook(url: str) -> Webhook:
+def webhook(url: str) -> WebhookRouter:
     client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=PATIENCE))
     settings = WebhookRouting(url=url, secret=SECRET, timeout=timedelta(seconds=PATIENCE))
-    return Webhook(settings, client)
+    return WebhookRouter(settings, client)
 
 
 @dataclass
 class Counted:
     """A router that counts what it is asked."""
 
-    router: Webhook
+    router: WebhookRouter
     asked: int = 0
 
     def prepare(self, versions: object) -> None:
@@ -91,7 +91,7 @@ class Fleet:
     database: Database
     folder: Path
     many: int
-    told: Counter[Severity] = field(default_factory=Counter)
+    told: Counter[VerdictSeverity] = field(default_factory=Counter)
     pairs: list[tuple[Version, Version]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class Fleet:
         control, trial = register(tx, adapter, "v7"), register(tx, adapter, "v8")
         first = table.start(tx, control, actor="ann", now=NOW - HOUR)
         assert first is not None
-        passed = Checked(passed=True, reason="checked")
+        passed = PrechecksLooked(passed=True, reason="checked")
         state, (effect,) = step(CanaryState(), passed, plan=PLAN, now=NOW)
         canary = canaries.add(
             tx,
@@ -139,7 +139,12 @@ class Fleet:
     @property
     def hands(self) -> Hands:
         def told(
-            tx: Connection, version: Version, *, severity: Severity, reason: str, now: datetime
+            tx: Connection,
+            version: Version,
+            *,
+            severity: VerdictSeverity,
+            reason: str,
+            now: datetime,
         ) -> None:
             del tx, version, reason, now
             self.told[severity] += 1
@@ -250,7 +255,7 @@ def test_a_router_that_hangs_or_refuses_delays_no_look_at_any_canary(
     assert fleet.look(now) == many
     states = fleet.check(now)
     assert all("not read back yet" in (state.unverified or "") for state in states)
-    assert set(fleet.told) == {Severity.NONE, Severity.TICKET}
+    assert set(fleet.told) == {VerdictSeverity.NONE, VerdictSeverity.TICKET}
     # and comes back: each is told once, and read back
     receiver = Receiver(secret=SECRET)
     with answering(receiver.respond) as url:
@@ -292,6 +297,6 @@ def test_a_few_routes_that_fail_hold_up_no_others(database: Database, tmp_path: 
     assert picky.held == {}
     assert reading.turn(now=soon)
     assert len(picky.held) == IN_A_ROW
-    assert Severity.TICKET not in fleet.told
+    assert VerdictSeverity.TICKET not in fleet.told
     assert not reading.turn(now=NOW + MINUTE)
-    assert fleet.told[Severity.TICKET] == IN_A_ROW
+    assert fleet.told[VerdictSeverity.TICKET] == IN_A_ROW

@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Interval, Transition, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import Interval, Transition, Version
 from monitor.evaluate.company import others_on_the_base
 from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
 from monitor.policy import (
     DetectorFact,
-    Effect,
     Facts,
     Judgement,
     Memory,
+    OnsetEffect,
     PolicySettings,
     ReferenceStage,
     judge,
@@ -32,7 +33,7 @@ ADAPTERS = 20
 
 def broken(at: datetime) -> DetectorFact:
     """The score of answers whose confidences have changed shape since ten minutes ago."""
-    effect = Effect(value=0.6, low=0.45, high=0.75, n=300)
+    effect = OnsetEffect(value=0.6, low=0.45, high=0.75, n=300)
     onset = Interval(start=NOW - 12 * MINUTE, end=NOW - 8 * MINUTE)
     return DetectorFact(
         detector="logit_ks",

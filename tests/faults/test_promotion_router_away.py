@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain import Severity, Version
+from monitor.domain import VerdictSeverity, Version
 from monitor.store import audit
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
@@ -29,7 +29,7 @@ def promoted(trial: Trial) -> CanaryRow:
     trial.order(canary, OrderKind.PROMOTE, force=True)
     assert trial.state(canary).phase is Phase.PROMOTING
     assert trial.weights() == {"v8": 1.0}
-    assert trial.told.severities[-1] is Severity.PAGE
+    assert trial.told.severities[-1] is VerdictSeverity.PAGE
     return canary
 
 
@@ -50,7 +50,7 @@ def test_one_that_is_aborted_gives_all_back_to_the_version_before(
     trial.look()
     assert trial.state(promoted).phase is Phase.ROLLED_BACK
     assert trial.router.real["support"] == trial.route().arms
-    assert trial.told.severities[-1] is Severity.NONE
+    assert trial.told.severities[-1] is VerdictSeverity.NONE
     assert acts(trial)[:3] == [
         ("canary.rolled_back", "driftline"),
         ("canary.rolling_back", "ann"),

@@ -22,7 +22,7 @@ from monitor.domain import Arm, ArmKind, Scope
 from monitor.gateway import shares as sharing
 from monitor.gateway.asked import read
 from monitor.gateway.meters import Meters
-from monitor.gateway.records import Measured
+from monitor.gateway.records import SeenAnswer
 from monitor.gateway.running import assemble
 from monitor.gateway.sampling import MOST_UNWRITTEN, Sample, Sampler
 from monitor.gateway.settings import GatewaySettings
@@ -343,7 +343,7 @@ def outcome_of(kinds: Mapping[str, type[WholeTap]]) -> tuple[list[str], bytes]:
                 injected={},
                 tap=kind(strip=False),
             )
-            measured = Measured(status=200, latency_ms=1.0, ttft_ms=None, replica="engine:1")
+            measured = SeenAnswer(status=200, latency_ms=1.0, ttft_ms=None, replica="engine:1")
             sampler.finish(sample, measured, subject=None)
         await sampler.settle()
 

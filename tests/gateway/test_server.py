@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from monitor.gateway.server import Leaving, Server, listeners
+from monitor.gateway.server import GatewayServer, Leaving, listeners
 from tests.service import until
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -24,7 +24,7 @@ REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 class Running:
     """A server in a thread, and the loop that it runs on."""
 
-    server: Server
+    server: GatewayServer
     port: int
     loop: asyncio.AbstractEventLoop
 
@@ -48,7 +48,7 @@ def running(*, lame_duck: float, port: int = 0) -> Iterator[Running]:
     leaving = Leaving()
     sockets = listeners("127.0.0.1", port)
     config = uvicorn.Config(leaving.telling(app), log_level="warning", timeout_graceful_shutdown=5)
-    server = Server(config, leaving=leaving, lame_duck=timedelta(seconds=lame_duck))
+    server = GatewayServer(config, leaving=leaving, lame_duck=timedelta(seconds=lame_duck))
     bound = sockets[0].getsockname()[1]
     thread = threading.Thread(target=server.run, args=(sockets,))
     thread.start()

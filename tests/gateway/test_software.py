@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from monitor.gateway import software
-from monitor.gateway.engines import Engines, Unreachable
+from monitor.gateway.engines import ReplicaGroup, Unreachable
 from monitor.gateway.settings import GatewaySettings
 from tests.gateway.conftest import listening
 from tests.gateway.stub_engine import StubEngine
@@ -18,9 +18,9 @@ NONE = answer(404)
 
 
 @asynccontextmanager
-async def asking(url: str) -> AsyncIterator[tuple[Engines, software.SoftwareKeeper]]:
+async def asking(url: str) -> AsyncIterator[tuple[ReplicaGroup, software.SoftwareKeeper]]:
     settings = GatewaySettings(upstreams=(url,), engine_key="k")
-    engines = Engines(settings)
+    engines = ReplicaGroup(settings)
     await engines.open()
     try:
         yield engines, software.SoftwareKeeper(engines, settings=settings)

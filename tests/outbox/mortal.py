@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.channels import open_channel
-from alerts.delivery import Channel, Receipt, Together
+from alerts.delivery import Channel, Delivered, GroupedChannel
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
@@ -81,11 +81,11 @@ class MortalChannel:
     def __init__(self, channel: Channel, point: Point) -> None:
         self.channel, self.point = channel, point
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         return self.deliver_together([alert], message_id)
 
-    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
-        assert isinstance(self.channel, Together)
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
+        assert isinstance(self.channel, GroupedChannel)
         if self.point is Point.AFTER_CLAIM:
             die()
         receipt = self.channel.deliver_together(alerts, message_id)

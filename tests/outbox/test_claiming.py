@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Connection
 
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.message import Alert
 from monitor.outbox import ConfiguredChannel
 from monitor.outbox.claiming import MOST_AHEAD, Claims
@@ -32,7 +32,7 @@ class Clock:
 
 
 class Deaf:
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         raise NotImplementedError
 
 

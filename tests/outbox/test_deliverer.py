@@ -10,14 +10,14 @@ import sqlalchemy as sa
 from standardwebhooks import Webhook
 
 from alerts.channels import open_channel
-from alerts.delivery import Channel, DeliveryFailed, Receipt
+from alerts.delivery import Channel, Delivered, DeliveryFailed
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from alerts.pacing import Pace
+from alerts.pacing import MessageRate
 from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.domain import IncidentId
-from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings, Outcome
+from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings, DeliveryOutcome
 from monitor.outbox.stranded import MOST_AT_ONCE
 from monitor.store import audit, deliveries, outbox, tables
 from monitor.store.database import Database
@@ -34,7 +34,7 @@ FAST = DelivererSettings(
     retries=RetrySchedule(delays=(0.02,) * 11, jitter=0.0),
 )
 PATIENCE = 20.0
-Seen = list[tuple[str, Outcome]]
+Seen = list[tuple[str, DeliveryOutcome]]
 
 
 class Scripted:
@@ -45,12 +45,12 @@ class Scripted:
         self.taken: list[tuple[str, Alert]] = []
         self.tries: list[str] = []
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         self.tries.append(message_id)
         if self.failures:
             raise self.failures.pop(0)
         self.taken.append((message_id, alert))
-        return Receipt()
+        return Delivered()
 
 
 def configured(name: str, channel: Channel, fallback: str | None = None) -> ConfiguredChannel:
@@ -129,7 +129,7 @@ def test_a_message_arrives_signed_under_its_own_id(
     Webhook(SECRET).verify(request.body, dict(request.headers))
     (row,) = rows(database)
     assert row.state is DeliveryState.DELIVERED
-    assert seen == [("oncall", Outcome.DELIVERED)]
+    assert seen == [("oncall", DeliveryOutcome.DELIVERED)]
 
 
 @pytest.mark.parametrize(
@@ -171,8 +171,8 @@ def test_gone_is_a_dead_letter_at_once_with_audit_and_fallback(
             until(lambda: bool(spare.taken) and settled(database))
     states = {row.channel: row.state for row in rows(database)}
     assert states == {"oncall": DeliveryState.DEAD, "spare": DeliveryState.DELIVERED}
-    assert seen.count(("oncall", Outcome.DEAD)) == 1
-    assert seen.count(("oncall", Outcome.ESCALATED)) == 1
+    assert seen.count(("oncall", DeliveryOutcome.DEAD)) == 1
+    assert seen.count(("oncall", DeliveryOutcome.ESCALATED)) == 1
     with database.begin() as tx:
         (entry,) = audit.newest(tx)
     assert (entry.act, entry.subject) == ("delivery.dead", sent)
@@ -238,7 +238,9 @@ def test_a_slow_receiver_is_told_at_its_pace_and_holds_up_nobody(
         queue(database, incident_id, channel="slow", number=number)
     queue(database, incident_id, channel="quick", number=31)
     slow, quick = Scripted(), Scripted()
-    paced = ConfiguredChannel(name="slow", channel=slow, pace=Pace(per_second=0.001, burst=3))
+    paced = ConfiguredChannel(
+        name="slow", channel=slow, pace=MessageRate(per_second=0.001, burst=3)
+    )
     with delivering(database, paced, configured("quick", quick)):
         until(lambda: len(slow.taken) == 3 and len(quick.taken) == 1)
         threading.Event().wait(0.2)
@@ -258,7 +260,7 @@ def test_a_poisoned_message_waits_an_hour_and_the_others_go_on(
     good = queue(database, other)
     channel, seen = Scripted(), Seen()
     with delivering(database, configured("oncall", channel), seen=seen):
-        until(lambda: ("oncall", Outcome.POISONED) in seen and bool(channel.taken))
+        until(lambda: ("oncall", DeliveryOutcome.POISONED) in seen and bool(channel.taken))
     assert [message_id for message_id, _ in channel.taken] == [good]
     (row,) = [row for row in rows(database) if str(row.id) == poison]
     assert row.state is DeliveryState.QUEUED
@@ -310,11 +312,11 @@ class Held:
     def __init__(self) -> None:
         self.started, self.go = threading.Event(), threading.Event()
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         del alert, message_id
         self.started.set()
         self.go.wait(PATIENCE)
-        return Receipt()
+        return Delivered()
 
 
 def test_stop_finishes_what_is_being_sent(database: Database, incident_id: IncidentId) -> None:

@@ -7,7 +7,8 @@ from sqlalchemy import Connection
 
 from alerts.incident import Closing
 from alerts.matching import parse_matcher
-from monitor.domain import ArmKind, Blame, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ArmKind, Version
 from monitor.outbox import AlertInputs, ConfiguredChannel, Departing, record_observation
 from monitor.outbox.departing import DepartingFailed
 from monitor.store import (

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from alerts.channels import open_channel
-from alerts.delivery import Channel, Receipt
+from alerts.delivery import Channel, Delivered
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
@@ -69,7 +69,7 @@ class Timed:
     channel: Channel
     took: list[float] = field(default_factory=list)
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         begin = time.monotonic()
         try:
             return self.channel.deliver(alert, message_id)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Mark, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import Mark, Version
 from monitor.outbox import Hearers, Word, mark
-from monitor.outbox.receipt import Account, Receipt, read_receipt
+from monitor.outbox.receipt import Receipt, ReceiptLine, read_receipt
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.store import escalation, incidents
 from monitor.store.database import Database
@@ -56,7 +57,7 @@ def test_new_pages_count_once_whoever_heard_of_them(database: Database, version:
             escalation.escalate(tx, row.id, fallback="phone")
     sent_on(database, NOW - 2 * DAY)
     found = receipt(database)
-    expected = Account(promised=3.0, sent=1, false=0, accepted=0, undelivered=0)
+    expected = ReceiptLine(promised=3.0, sent=1, false=0, accepted=0, undelivered=0)
     assert found.total == expected
     assert dict(found.by_tier) == {"standard": expected}
     assert found.total.not_judged == 1

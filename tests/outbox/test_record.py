@@ -5,14 +5,14 @@ from functools import partial
 import pytest
 from sqlalchemy import Connection
 
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert, ScoreLine
-from alerts.types import Kind
+from alerts.types import Blame, Kind, VerdictKind
 from alerts.types import Severity as Urgency
 from alerts.words import clock_time
-from monitor.domain import Blame, VerdictKind, Version
+from monitor.domain import Version
 from monitor.incident import read_story
 from monitor.outbox import (
     AlertInputs,
@@ -33,7 +33,7 @@ STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKi
 class Nowhere:
     """A channel that must not be used: recording sends nothing."""
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
 
 

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.channels import open_channel
-from alerts.delivery import DeliveryFailed, Receipt
+from alerts.delivery import Delivered, DeliveryFailed
 from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert
@@ -21,16 +21,8 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.silences import Silence
 from alerts.telling import Manner
-from alerts.types import Kind, Severity
-from monitor.domain import (
-    ArmKind,
-    Blame,
-    ChangeKind,
-    IncidentId,
-    Interval,
-    VerdictKind,
-    Version,
-)
+from alerts.types import Blame, Kind, Severity, VerdictKind
+from monitor.domain import ArmKind, ChangeKind, IncidentId, Interval, Version
 from monitor.outbox import (
     AlertInputs,
     ConfiguredChannel,
@@ -81,7 +73,7 @@ TOGETHER = Manner(
 
 
 class Nowhere:
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
 
 
@@ -641,19 +633,19 @@ class Picky:
         self.broken = broken
         self.taken: list[str] = []
 
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         del message_id
         if alert.adapter == "billing":
             raise DeliveryFailed("refused", permanent=True)
         self.taken.append(alert.adapter)
-        return Receipt()
+        return Delivered()
 
-    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Receipt:
+    def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
         del message_id
         if any(alert.adapter == "billing" for alert in alerts):
             raise self.broken
         self.taken.append("+".join(alert.adapter for alert in alerts))
-        return Receipt()
+        return Delivered()
 
 
 @pytest.mark.parametrize(

@@ -8,14 +8,14 @@ from functools import partial
 import pytest
 
 from alerts.brief import brief
-from alerts.delivery import Receipt
+from alerts.delivery import Delivered
 from alerts.formats import labels_of
 from alerts.matching import parse_matcher
 from alerts.message import Alert, ScoreLine
 from alerts.message import from_json as alert_from_json
 from alerts.telling import Manner
-from alerts.types import Reason, Severity, Status
-from monitor.domain import Blame, IncidentId, VerdictKind, Version
+from alerts.types import Blame, Reason, Severity, Status, VerdictKind
+from monitor.domain import IncidentId, Version
 from monitor.incident import read_story
 from monitor.outbox import (
     AlertInputs,
@@ -26,7 +26,7 @@ from monitor.outbox import (
     update_due,
 )
 from monitor.outbox.telling import tell_each
-from monitor.policy.common_cause import Standing
+from monitor.policy.common_cause import BaseStanding
 from monitor.store import actions, adapters, deliveries, incidents, pages, silences
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.database import Database
@@ -42,7 +42,7 @@ ASKED = ScoreLine(
 
 
 class Nowhere:
-    def deliver(self, alert: Alert, message_id: str) -> Receipt:
+    def deliver(self, alert: Alert, message_id: str) -> Delivered:
         raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
 
 
@@ -72,7 +72,7 @@ class Watched:
         blame: Blame = Blame.SERVING,
         *scores: ScoreLine,
         version: Version | None = None,
-        standing: Standing | None = None,
+        standing: BaseStanding | None = None,
         detectors: tuple[str, ...] = (),
         wait: timedelta = WINDOW,
     ) -> None:
@@ -84,7 +84,9 @@ class Watched:
                 tx,
                 version,
                 verdict=replace(verdict(kind, blame=blame), detectors=detectors),
-                inputs=AlertInputs(adapter=adapter, scores=scores, standing=standing or Standing()),
+                inputs=AlertInputs(
+                    adapter=adapter, scores=scores, standing=standing or BaseStanding()
+                ),
                 channels=self.channels,
                 now=self.at,
             )
@@ -302,10 +304,10 @@ def test_an_evaluation_can_ask_beforehand_whether_it_will_tell(watched: Watched)
 MOVED = ScoreLine(detector="perplexity", winner="perplexity:ratio", evidence=2.0, value=0.02)
 
 
-def together(watched: Watched) -> tuple[Version, Standing]:
+def together(watched: Watched) -> tuple[Version, BaseStanding]:
     with watched.database.begin() as tx:
         other = register(tx, "billing")
-    return other, Standing(adapters=2)
+    return other, BaseStanding(adapters=2)
 
 
 def test_a_fleet_incident_is_told_anew_by_the_member_with_the_strongest_evidence(

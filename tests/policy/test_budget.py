@@ -13,7 +13,7 @@ from detectors.types import Window
 from monitor.policy.budget import (
     NO_PAGE_BUDGET,
     BudgetSettings,
-    Standing,
+    ShareStanding,
     TierBudget,
     pages_of_adapter,
     saw_too_few_days,
@@ -62,7 +62,7 @@ def divided(chosen: BudgetSettings, fleet: list[Adapter]) -> list[tuple[str, str
     for number, adapter in enumerate(fleet):
         watched = sum(counts_for for _, counts_for in adapter.versions)
         for detectors, counts_for in adapter.versions:
-            standing = Standing(
+            standing = ShareStanding(
                 adapter=f"a{number}",
                 tier=adapter.tier,
                 adapters=counts,
@@ -105,7 +105,7 @@ def test_a_fleet_that_measures_something_gets_all_of_it(
 
 
 def test_what_cannot_be_measured_or_never_pages_takes_nothing_from_the_others() -> None:
-    standing = Standing(adapter="a", tier="standard", adapters={"standard": 2})
+    standing = ShareStanding(adapter="a", tier="standard", adapters={"standard": 2})
     found = shares(BudgetSettings(), standing, detectors=("logit_ks", "empty", "input_similarity"))
     assert {name: share.page for name, share in found.items()} == {
         "logit_ks": 1 / 4,  # one page, two adapters, two detectors that page
@@ -135,7 +135,7 @@ def test_what_was_seen_on_two_weekdays_has_no_page_and_leaves_it_to_the_others()
     assert silent == {"refusal"}
     # a person who approves a reference of days knows that it is one
     assert saw_too_few_days(fitted, span_days=6.9) == frozenset()
-    standing = Standing(adapter="a", tier="standard", adapters={"standard": 1})
+    standing = ShareStanding(adapter="a", tier="standard", adapters={"standard": 1})
     found = shares(BudgetSettings(), standing, detectors=fitted, only_tickets=silent)
     assert {name: share.page for name, share in found.items()} == {
         "refusal": 0.0,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain import ReferenceId, Severity, VerdictKind
+from alerts.types import VerdictKind
+from monitor.domain import ReferenceId, VerdictSeverity
 from monitor.policy import DetectorFact, Facts, Memory
 from monitor.policy.classic import FOR, THRESHOLDS, Streaks
 from tests.policy.test_judge import NOW, facts, page, probe, run, soft
@@ -26,7 +27,10 @@ def ks(p_value: float | None) -> Facts:
 def test_a_threshold_passed_three_times_in_a_row_is_a_ticket_with_its_numbers() -> None:
     assert run(ks(0.004), ks(0.004), ks(0.2)).verdict.kind is VerdictKind.STABLE
     got = run(ks(0.004), ks(0.2), ks(0.004), ks(0.003), ks(0.009))
-    assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.DRIFTING, Severity.TICKET)
+    assert (got.verdict.kind, got.verdict.severity) == (
+        VerdictKind.DRIFTING,
+        VerdictSeverity.TICKET,
+    )
     assert got.verdict.detectors == ("logit_ks",)
     assert got.verdict.reason == (
         "logit_ks by the classic rule: smallest KS p-value 0.009 < 0.01 in 3 evaluations in a row"
@@ -45,7 +49,7 @@ def test_three_in_a_row_within_close_it_and_windows_that_hold_nothing_count_neit
 
 def test_it_never_pages_moves_traffic_or_asks_for_a_probe() -> None:
     got = run(*[ks(0.0)] * 50)
-    assert got.verdict.severity is Severity.TICKET
+    assert got.verdict.severity is VerdictSeverity.TICKET
     assert not got.action.allowed
     assert not got.wants_probe
 

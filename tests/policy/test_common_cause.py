@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from alerts.types import Blame, Sureness, VerdictKind
 from detectors.identity import IdentityState
 from detectors.types import Process
-from monitor.domain import Blame, Interval, Severity, Sureness, Verdict, VerdictKind, VersionId
+from monitor.domain import Interval, Verdict, VerdictSeverity, VersionId
 from monitor.policy import (
     Crossing,
     Facts,
@@ -222,7 +223,7 @@ def test_a_topic_change_of_one_of_two_adapters_is_no_common_cause() -> None:
 
 def test_a_common_cause_is_told_in_the_reason_and_moves_no_traffic() -> None:
     got = judged(BROKEN, fleet=fleet(*others(3, BROKEN)))
-    assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
+    assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, VerdictSeverity.PAGE)
     assert "4 of 10 adapters on llama moved within 6:00:00" in got.verdict.reason
     assert not got.action.allowed
     assert got.standing.company == (VersionId(100), VersionId(101), VersionId(102))
@@ -272,7 +273,7 @@ def test_a_fifth_that_is_damaged_more_than_the_rest_shares_that() -> None:
 def test_a_hard_signal_that_the_others_do_not_have_is_its_own() -> None:
     loops = Memory(crossings=(crossed("repetition", page=True, hard=True),))
     alone = judged(loops, fleet=fleet(*others(7, SLIGHTLY), member=True))
-    assert alone.verdict.severity is Severity.PAGE
+    assert alone.verdict.severity is VerdictSeverity.PAGE
     assert alone.verdict.blame is not Blame.BASE
     shared = judged(loops, fleet=fleet(*others(1, loops), *others(5, SLIGHTLY)))
     assert shared.verdict.blame is Blame.BASE

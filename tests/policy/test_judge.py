@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.types import Blame, Sureness, VerdictKind
 from detectors.types import Process
-from monitor.domain import Blame, Interval, ReferenceId, Severity, Sureness, VerdictKind
+from monitor.domain import Interval, ReferenceId, VerdictSeverity
 from monitor.policy import (
     DetectorFact,
-    Effect,
     Facts,
     Judgement,
     Memory,
+    OnsetEffect,
     PerplexityFact,
     PolicySettings,
     ReferenceStage,
@@ -27,8 +28,8 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SETTINGS = PolicySettings()
 ONSET = Interval(start=NOW - 30 * MINUTE, end=NOW - 20 * MINUTE)
-LARGE = Effect(value=0.5, low=0.3, high=0.7, n=200)
-SMALL = Effect(value=0.01, low=-0.05, high=0.06, n=700)
+LARGE = OnsetEffect(value=0.5, low=0.3, high=0.7, n=200)
+SMALL = OnsetEffect(value=0.01, low=-0.05, high=0.06, n=700)
 
 
 def soft(name: str = "logit_ks", **changes: object) -> DetectorFact:
@@ -82,7 +83,7 @@ DEGRADED = {"changed": True, "degraded": True, "ratio": 0.4, "low": 0.3, "high":
 def test_nothing_above_its_line_is_stable() -> None:
     got = run(facts(soft()))
     assert got.verdict.kind is VerdictKind.STABLE
-    assert got.verdict.severity is Severity.NONE
+    assert got.verdict.severity is VerdictSeverity.NONE
     assert "-2.0 < 0" in got.verdict.reason
 
 
@@ -99,7 +100,7 @@ def test_a_notice_crossing_is_a_sticky_ticket_with_numbers() -> None:
     first = run(facts(noticed()))
     assert (first.verdict.kind, first.verdict.severity) == (
         VerdictKind.DRIFTING,
-        Severity.TICKET,
+        VerdictSeverity.TICKET,
     )
     assert "evidence 0.3 >= 0" in first.verdict.reason
     assert first.verdict.onset == ONSET
@@ -110,7 +111,7 @@ def test_a_notice_crossing_is_a_sticky_ticket_with_numbers() -> None:
 
 def test_a_page_crossing_without_a_probe_pages_at_once() -> None:
     got = run(facts(page()))
-    assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
+    assert (got.verdict.kind, got.verdict.severity) == (VerdictKind.CRITICAL, VerdictSeverity.PAGE)
 
 
 def test_a_provisional_reference_pages_and_moves_no_traffic_until_it_is_approved() -> None:

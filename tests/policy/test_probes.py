@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.types import Blame, Sureness, VerdictKind
 from detectors.identity import IdentityState
-from monitor.domain import Blame, Severity, Sureness, VerdictKind
+from monitor.domain import VerdictSeverity
 from monitor.policy import (
     DetectorFact,
-    Effect,
     Facts,
     IdentityFact,
     Judgement,
     Memory,
+    OnsetEffect,
     PerplexityFact,
     PolicySettings,
     ReferenceStage,
@@ -65,14 +66,20 @@ def run(*steps: Facts) -> Judgement:
 @pytest.mark.parametrize(
     ("found", "kind", "severity", "word"),
     [
-        pytest.param(STILL, VerdictKind.LEARNING, Severity.NONE, "no reference", id="still"),
-        pytest.param(CHANGED, VerdictKind.DRIFTING, Severity.TICKET, "changed", id="changed"),
-        pytest.param(FORGOTTEN, VerdictKind.DRIFTING, Severity.TICKET, "forgetting", id="forgets"),
-        pytest.param(DEGRADED, VerdictKind.CRITICAL, Severity.PAGE, "degraded", id="degraded"),
+        pytest.param(STILL, VerdictKind.LEARNING, VerdictSeverity.NONE, "no reference", id="still"),
+        pytest.param(
+            CHANGED, VerdictKind.DRIFTING, VerdictSeverity.TICKET, "changed", id="changed"
+        ),
+        pytest.param(
+            FORGOTTEN, VerdictKind.DRIFTING, VerdictSeverity.TICKET, "forgetting", id="forgets"
+        ),
+        pytest.param(
+            DEGRADED, VerdictKind.CRITICAL, VerdictSeverity.PAGE, "degraded", id="degraded"
+        ),
     ],
 )
 def test_what_a_probe_finds_needs_no_reference(
-    found: dict[str, Any], kind: VerdictKind, severity: Severity, word: str
+    found: dict[str, Any], kind: VerdictKind, severity: VerdictSeverity, word: str
 ) -> None:
     told = run(facts(perplexity=probe(**found))).verdict
     assert (told.kind, told.severity) == (kind, severity)
@@ -93,7 +100,7 @@ def test_other_weights_are_a_ticket_with_their_own_blame(
     told = run(facts(identity=who(state))).verdict
     assert (told.kind, told.severity, told.blame) == (
         VerdictKind.DRIFTING,
-        Severity.TICKET,
+        VerdictSeverity.TICKET,
         blame,
     )
     assert told.detectors == ("perplexity",)
@@ -106,7 +113,7 @@ def test_a_base_under_the_name_is_blamed_on_serving_by_the_first_page() -> None:
         applied,
         facts(perplexity=probe(**DEGRADED), identity=who(IdentityState.NOT_APPLIED)),
     )
-    assert told.verdict.severity is Severity.PAGE
+    assert told.verdict.severity is VerdictSeverity.PAGE
     assert (told.verdict.blame, told.verdict.sure) == (Blame.SERVING, Sureness.CONFIRMED)
     assert not told.action.allowed
 
@@ -119,7 +126,7 @@ def test_a_page_before_it_is_known_whose_weights_answer_blames_nobody_for_minute
         identity=who(IdentityState.UNKNOWN, NOW + HOURS),
     )
     first = run(applied, worse)
-    assert (first.verdict.severity, first.verdict.blame) == (Severity.PAGE, Blame.UNKNOWN)
+    assert (first.verdict.severity, first.verdict.blame) == (VerdictSeverity.PAGE, Blame.UNKNOWN)
     assert first.verdict.probe_due == NOW + HOURS
     assert first.wants_probe
     assert first.action.reason == "whose weights answer is being asked again"
@@ -179,10 +186,13 @@ def test_other_weights_whose_fixed_texts_changed_as_well_are_a_page_that_moves_n
 ) -> None:
     better = facts(identity=who(state), perplexity=probe(changed=True, ratio=-0.08))
     told = run(better)
-    assert (told.verdict.kind, told.verdict.severity) == (VerdictKind.CRITICAL, Severity.PAGE)
+    assert (told.verdict.kind, told.verdict.severity) == (
+        VerdictKind.CRITICAL,
+        VerdictSeverity.PAGE,
+    )
     assert not told.action.allowed
     rather = facts(identity=who(IdentityState.APPLIED), perplexity=probe(changed=True, ratio=-0.08))
-    assert run(rather).verdict.severity is Severity.TICKET
+    assert run(rather).verdict.severity is VerdictSeverity.TICKET
 
 
 def test_an_identity_finding_ends_with_the_first_look_that_ends_well() -> None:
@@ -239,7 +249,8 @@ def test_a_finding_that_was_forgotten_by_a_declared_change_says_so_once() -> Non
 def test_a_waiting_page_is_released_by_other_weights() -> None:
     page = DetectorFact(
         detector="logit_ks", hard=False, model_side=True, margin=0.2, evidence_notice=1.0,
-        evidence_page=0.5, winner="mean_nll:up", effect=Effect(value=0.5, low=0.3, high=0.7, n=90),
+        evidence_page=0.5, winner="mean_nll:up",
+        effect=OnsetEffect(value=0.5, low=0.3, high=0.7, n=90),
     )  # fmt: skip
     drifted = replace(page, detector="input_similarity", evidence_page=-inf, model_side=False)
     crossing = facts(reference=ReferenceStage.APPROVED, detectors=(page, drifted), n_day=90)
@@ -279,9 +290,9 @@ def test_memory_survives_json_and_other_weights_never_go_untold(steps: list[Fact
         judged = judge(memory, replace(step, at=NOW + number * HOURS), SETTINGS)
         assert Memory.from_json(judged.memory.to_json()) == judged.memory
         if step.identity is not None and step.identity.state in WRONG:
-            assert judged.verdict.severity is not Severity.NONE
+            assert judged.verdict.severity is not VerdictSeverity.NONE
         if step.perplexity is not None and step.perplexity.degraded:
-            assert judged.verdict.severity is Severity.PAGE
+            assert judged.verdict.severity is VerdictSeverity.PAGE
         memory = judged.memory
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain import VersionId
-from monitor.policy.rounds import LONGEST, PLANNED, Measured, period_of, plan_rounds
+from monitor.policy.rounds import LONGEST, PLANNED, ProbeCost, period_of, plan_rounds
 
 HOUR = timedelta(hours=1)
 WANTED = 6 * HOUR
@@ -16,9 +16,9 @@ SECOND = timedelta(seconds=1)
 
 def measured(
     count: int, *, seconds: float, engine: str = "http://e1", first: int = 0
-) -> list[Measured]:
+) -> list[ProbeCost]:
     return [
-        Measured(version_id=VersionId(first + number), engine=engine, seconds=seconds)
+        ProbeCost(version_id=VersionId(first + number), engine=engine, seconds=seconds)
         for number in range(count)
     ]
 
@@ -58,7 +58,7 @@ def test_a_round_fits_its_part_of_the_share_and_is_no_longer_than_it_must(
 ) -> None:
     wanted = timedelta(seconds=interval)
     found = [
-        Measured(version_id=VersionId(number), engine="e", seconds=seconds)
+        ProbeCost(version_id=VersionId(number), engine="e", seconds=seconds)
         for number, seconds in enumerate(costs)
     ]
     (planned,) = plan_rounds(found, share=share, wanted=wanted)

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.postgres import room
 from monitor.postgres.room import MIB, Reserve, wal_size
-from monitor.store.room import REMEMBERED, Room
+from monitor.store.room import REMEMBERED, DiskRoom
 
 
 class Usage(NamedTuple):
@@ -66,7 +66,7 @@ def test_the_log_is_a_sixteenth_of_the_disk(
 
 def test_a_refusal_for_want_of_room_is_remembered_for_a_while() -> None:
     now = [0.0]
-    known = Room(clock=lambda: now[0])
+    known = DiskRoom(clock=lambda: now[0])
     known.notice(psycopg.errors.UniqueViolation())
     assert not known.full()
     known.notice(psycopg.errors.DiskFull())

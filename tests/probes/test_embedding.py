@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from monitor.probes import protocol
-from monitor.probes.client import Worker, environment
+from monitor.probes.client import WorkerProcess, environment
 from monitor.probes.embedding import Dtype, EmbeddingClient, EmbeddingSettings
 from monitor.probes.errors import ModelMissing, ProbeFailed, ProbeTimeout
 
@@ -158,18 +158,20 @@ def test_modules_from_elsewhere_are_refused(tmp_path: Path) -> None:
         EmbeddingClient(EmbeddingSettings(model=str(tmp_path))).embed(["text"])
 
 
-Start = Callable[[str], Worker]
+Start = Callable[[str], WorkerProcess]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Run a program of our own in the place of the worker."""
-    started: list[Worker] = []
+    started: list[WorkerProcess] = []
     opening = protocol.Open(model="none", dtype="auto", batch_tokens=1, threads=1)
 
-    def run(code: str) -> Worker:
+    def run(code: str) -> WorkerProcess:
         command = (sys.executable, "-c", code)
-        started.append(Worker(opening, protocol.EMBEDDING, start_timeout=20.0, command=command))
+        started.append(
+            WorkerProcess(opening, protocol.EMBEDDING, start_timeout=20.0, command=command)
+        )
         return started[-1]
 
     yield run

@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.probes.share import PAYS, RESERVED, SAVED, SLACK, Allowance, Pace, Purpose, Purse
+from monitor.probes.share import (
+    PAYS,
+    RESERVED,
+    SAVED,
+    SLACK,
+    EngineAllowance,
+    EnginePace,
+    Purpose,
+    Purse,
+)
 
 WAITED_FOR = [purpose for purpose in Purpose if PAYS[purpose] is Purse.RESERVE]
 
@@ -20,7 +29,7 @@ Probe = tuple[Purpose, float, float]
 
 def played(share: float, probes: Sequence[Probe]) -> list[tuple[float, Purpose, float, bool]]:
     """When each probe came, what it took, and whether it was let in."""
-    allowance, at, found = Allowance(share=share, at=0.0), 0.0, []
+    allowance, at, found = EngineAllowance(share=share, at=0.0), 0.0, []
     for purpose, wait, seconds in probes:
         at += wait
         begins = allowance.wait(purpose, at) == 0
@@ -65,7 +74,7 @@ def test_all_together_keep_to_the_share_over_any_stretch(share: float, probes: l
 def test_a_probe_that_waits_as_long_as_it_is_told_may_begin(
     share: float, probes: list[Probe], purpose: Purpose
 ) -> None:
-    allowance, at = Allowance(share=share, at=0.0), 0.0
+    allowance, at = EngineAllowance(share=share, at=0.0), 0.0
     for asked, wait, seconds in probes:
         at += wait
         if allowance.wait(asked, at) == 0:
@@ -77,7 +86,7 @@ def test_a_probe_that_waits_as_long_as_it_is_told_may_begin(
 
 
 def test_the_reserve_fills_first() -> None:
-    allowance = Allowance(share=0.1, at=0.0)
+    allowance = EngineAllowance(share=0.1, at=0.0)
     half = SAVED * 0.1 * RESERVED
     allowance.spend(Purpose.SUSPICION, half)
     allowance.spend(Purpose.ROUTINE, half)
@@ -90,7 +99,7 @@ def test_the_reserve_fills_first() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.001, 60.0), st.integers(0, 100_000)), max_size=50))
 def test_nothing_is_charged_more_than_it_took(answers: list[tuple[float, int]]) -> None:
-    pace, at = Pace(), 0.0
+    pace, at = EnginePace(), 0.0
     for seconds, size in answers:
         at += seconds
         assert 0 < pace.cost(seconds, size, at=at) <= seconds
@@ -98,14 +107,14 @@ def test_nothing_is_charged_more_than_it_took(answers: list[tuple[float, int]]) 
 
 @given(st.lists(st.floats(0.9, 1.1), min_size=2, max_size=50))
 def test_an_engine_with_time_is_charged_all_of_it(noise: list[float]) -> None:
-    pace = Pace()
+    pace = EnginePace()
     for at, factor in enumerate(noise):
         assert pace.cost(0.05 * factor, 400, at=float(at)) == 0.05 * factor
 
 
 @given(st.lists(st.floats(1.0, 600.0), min_size=1, max_size=50))
 def test_a_machine_without_time_is_no_work_of_the_engine(factors: list[float]) -> None:
-    pace = Pace()
+    pace = EnginePace()
     pace.cost(0.05, 400, at=0.0)
     for at, factor in enumerate(factors, start=1):
         charged = pace.cost(0.05 * factor, 400, at=float(at))
@@ -113,7 +122,7 @@ def test_a_machine_without_time_is_no_work_of_the_engine(factors: list[float]) -
 
 
 def test_an_engine_that_became_slower_is_charged_so_after_two_hours() -> None:
-    pace = Pace()
+    pace = EnginePace()
     pace.cost(0.05, 400, at=0.0)
     charged = [pace.cost(1.0, 400, at=60.0 * minute) for minute in range(1, 130)]
     assert charged[0] == pytest.approx(0.1)

@@ -7,19 +7,18 @@ import pytest
 from sqlalchemy import Connection
 
 from alerts import incident as machine
+from alerts.types import Blame, VerdictKind
 from alerts.types import Severity as Urgency
 from detectors.identity import IdentityState
 from detectors.types import Process
 from monitor.domain import (
-    Blame,
     IncidentId,
     Interval,
     Mark,
     Reference,
     ReferenceState,
-    Severity,
     Verdict,
-    VerdictKind,
+    VerdictSeverity,
     Version,
 )
 from monitor.outbox import Hearers, NotMarkable, Word, mark
@@ -43,14 +42,14 @@ WORD_AT = NOON + timedelta(days=1)
 def opened(database: Database, version: Version, memory: Memory) -> IncidentId:
     """An open incident whose verdict rests on what is remembered."""
     judged = Verdict(
-        kind=VerdictKind.DRIFTING, severity=Severity.TICKET, blame=Blame.INPUT,
+        kind=VerdictKind.DRIFTING, severity=VerdictSeverity.TICKET, blame=Blame.INPUT,
         reason="input_similarity", detectors=("input_similarity",), since=ONSET,
     )  # fmt: skip
     state = machine.IncidentState(
-        phase=machine.Phase.FIRING, number=1, told=Urgency.TICKET, since=ONSET
+        phase=machine.IncidentPhase.FIRING, number=1, told=Urgency.TICKET, since=ONSET
     )
     update = IncidentUpdate(
-        number=1, phase="firing", state=machine.to_json(state), severity=Severity.TICKET,
+        number=1, phase="firing", state=machine.to_json(state), severity=VerdictSeverity.TICKET,
         blame=Blame.INPUT, summary="new questions", opened_at=ONSET, closed_at=None,
     )  # fmt: skip
 

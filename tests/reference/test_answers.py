@@ -13,7 +13,7 @@ from monitor.probes.errors import ModelMissing
 from monitor.reference.build import build_next
 from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
-from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.live import TextFate, drain_embeddings
 from monitor.store import calibrations, records
 from monitor.store.database import Database
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline
@@ -31,7 +31,7 @@ def said(count: int, of: list[str]) -> list[str]:
 def drained(
     database: Database, words: BagOfWords, indexes: Indexes, *, answers: bool = True
 ) -> None:
-    keeping = Keeping(answers=answers)
+    keeping = TextFate(answers=answers)
     while drain_embeddings(database, words, indexes=indexes, keeping=keeping):
         pass
 

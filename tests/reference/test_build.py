@@ -16,7 +16,7 @@ from monitor.reference.index import Indexes, IndexMissing
 from monitor.reference.upload import UploadRefused
 from monitor.store import calibrations, reference_vectors, references
 from monitor.store.database import Database
-from monitor.store.references import MAX_CLAIMS, Claim
+from monitor.store.references import MAX_CLAIMS, ReferenceClaim
 from monitor.store.tables import reference_items
 from tests.reference.conftest import (
     BagOfWords,
@@ -48,7 +48,7 @@ def _let_lease_end(database: Database) -> None:
         tx.execute(sa.text("UPDATE \"references\" SET lease_until = now() - interval '1 s'"))
 
 
-def _claim(database: Database) -> Claim:
+def _claim(database: Database) -> ReferenceClaim:
     claim = database.run(references.claim_building)
     assert claim is not None
     return claim

@@ -5,7 +5,7 @@ from monitor.domain import AdapterId
 from monitor.reference import fleet_days
 from monitor.store import adapters, references, versions
 from monitor.store.database import Database
-from monitor.store.references import Outcome, ReferenceSource
+from monitor.store.references import BuiltReference, ReferenceSource
 
 
 def approved(
@@ -25,7 +25,7 @@ def approved(
         )
         claim = references.claim_building(tx)
         assert claim is not None
-        outcome = Outcome(
+        outcome = BuiltReference(
             n_training=0,
             n_baseline=1_000,
             span_days=14.0,

@@ -21,7 +21,7 @@ from monitor.evaluate.newness import Newness, NotCompared, new_since, read_newne
 from monitor.probes.embedding import Embedder, EmbeddingClient
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
-from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.live import TextFate, drain_embeddings
 from monitor.store.database import Database
 from tests.real_texts import lines
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline, training
@@ -37,7 +37,7 @@ def drain(database: Database, indexes: Indexes) -> Drain:
     """Embed what waits, taking the terms of its text."""
 
     def until_empty(embed: Embedder, *, store_text: bool = False) -> None:
-        keeping = Keeping(terms=TermHashes(key=KEY), store_text=store_text, redact=redact)
+        keeping = TextFate(terms=TermHashes(key=KEY), store_text=store_text, redact=redact)
         clock = {"now": lambda: NOON + timedelta(days=1)}
         while drain_embeddings(database, embed, indexes=indexes, keeping=keeping, **clock):
             pass

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import ReferenceState, Scope, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import ReferenceState, Scope, Version
 from monitor.store import adapters, audit, references, versions
 from monitor.store.database import Database
 from monitor.store.references import ReferenceSource

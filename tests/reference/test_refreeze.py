@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Interval, Scope, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import Interval, Scope, Version
 from monitor.reference import refreeze as module
 from monitor.reference.refreeze import refreeze
 from monitor.store import adapters, audit, fleet, references

@@ -78,7 +78,7 @@ def test_a_version_is_tested_when_asked_and_then_no_more(
 def test_a_schedule_waits_until_the_traffic_of_a_reference_is_known(
     database: Database, built: Version
 ) -> None:
-    def claim() -> selftests.Claim | None:
+    def claim() -> selftests.SelfTestClaim | None:
         return database.run(
             lambda tx: selftests.claim(tx, scheduled=[built.id], every=timedelta(days=7))
         )
@@ -110,7 +110,7 @@ def test_a_service_that_stops_hands_its_test_back(
 def test_who_lost_the_claim_writes_nothing(database: Database, built: Version) -> None:
     ask(database, built)
 
-    def claim() -> selftests.Claim | None:
+    def claim() -> selftests.SelfTestClaim | None:
         return database.run(lambda tx: selftests.claim(tx, scheduled=[], every=timedelta()))
 
     first = claim()

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.capture.checks import Horizon, Refused
+from monitor.capture.checks import Horizon, RecordRefused
 from monitor.domain import ReferenceState, Version
 from monitor.reference.lines import BaselineLine, read_line, text_hash
 from monitor.reference.splitting import LineSplitter
@@ -187,7 +187,7 @@ RECORD = {"role": "baseline", "id": "1", "at": START.isoformat()}
     ],
 )
 def test_a_wrong_line_gets_a_precise_error(line: bytes, error: str) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RecordRefused) as refused:
         read_line(line, adapter="support", version="v1", horizon=HORIZON)
     assert error in str(refused.value)
 

@@ -12,18 +12,18 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.capture.intake import Intake, Settings
-from monitor.capture.queue import Bounds
+from monitor.capture.queue import QueueBounds
 from monitor.domain import AdapterId, EvaluationKind, Reference, Version
-from monitor.evaluate.evaluator import Evaluator, Tools
+from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.outbox import ConfiguredChannel
 from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
-from monitor.reference.live import Keeping, drain_embeddings
+from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.upload import begin_upload
-from monitor.replay.reading import Reading, read_log
+from monitor.replay.reading import LogReading, read_log
 from monitor.replay.reference import Frozen, freeze
 from monitor.replay.running import Replayed, Run, run
 from monitor.replay.tape import Tape
@@ -36,7 +36,7 @@ from tests.arrivals import as_made
 from tests.replay.conftest import BagOfWords, Talk, Write
 
 WORDS = BagOfWords()
-ANSWERS = Keeping(answers=True)
+ANSWERS = TextFate(answers=True)
 CADENCES = {
     EvaluationKind.HARD: Cadence(interval=timedelta(minutes=10), lag=timedelta(seconds=30)),
     EvaluationKind.LIVE: Cadence(interval=timedelta(minutes=15), lag=timedelta(minutes=2)),
@@ -92,12 +92,12 @@ class Service:
         self.database = database
         self.indexes = Indexes(folder)
         self.version = database.run(self._register)
-        settings = Settings(target_per_day=10_000_000, bounds=Bounds(linger=0.0))
+        settings = Settings(target_per_day=10_000_000, bounds=QueueBounds(linger=0.0))
         self.intake = Intake(
             database, subject_key=b"k" * 32, settings=settings, clock=lambda: LATER, answers=True
         )
         self.evaluator = Evaluator(
-            Tools(
+            EvaluatorParts(
                 database=database,
                 settings=SETTINGS,
                 cadences=CADENCES | PROBES,
@@ -188,7 +188,7 @@ class Service:
 def replayed(reference: Path, log: Path, version: Version) -> tuple[Frozen, Run]:
     watch = Unwatched()
     training = read_training(reference, WORDS, key=b"k", watch=watch, only_role=True)
-    baseline = read_log(reference, Reading(), embed=WORDS, watch=watch)
+    baseline = read_log(reference, LogReading(), embed=WORDS, watch=watch)
     frozen = freeze(
         baseline.records["unnamed"],
         training,
@@ -199,7 +199,7 @@ def replayed(reference: Path, log: Path, version: Version) -> tuple[Frozen, Run]
         version_id=version.id,
         directions=SETTINGS.directions(version.adapter),
     )
-    records = read_log(log, Reading(), embed=WORDS, watch=watch).records["support@v7"]
+    records = read_log(log, LogReading(), embed=WORDS, watch=watch).records["support@v7"]
     at_stake = Replayed(
         version=version,
         frozen=frozen,

@@ -33,7 +33,7 @@ def pages(story: Story) -> list[str]:
     """Days of pages: incidents opened, reopened or worsened to one."""
     state, told = IncidentState(), []
     for change in story.changes:
-        seen = incident.conditions(words.Verdict(change.after.kind.value))[words.Kind.DRIFT]
+        seen = incident.conditions(words.VerdictKind(change.after.kind.value))[words.Kind.DRIFT]
         state, tells = incident.step(state, Observed(condition=seen), change.at)
         told += [
             f"{change.at:%m-%d}"

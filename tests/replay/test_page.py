@@ -10,8 +10,8 @@ from playwright.sync_api import Browser, sync_playwright
 
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.replay.page import page_of
-from monitor.replay.reading import Reading
-from monitor.replay.replaying import Request, Tools, replay
+from monitor.replay.reading import LogReading
+from monitor.replay.replaying import ReplayParts, Request, replay
 from monitor.replay.watch import Unwatched
 from monitor.web.assets import plotly_script
 from tests.replay.conftest import BagOfWords, Talk, Write
@@ -45,10 +45,10 @@ def test_the_page_draws_offline_and_obeys_no_text(
     request = Request(
         log=write("log.jsonl", log),
         baseline=write("baseline.jsonl", base),
-        reading=Reading(excerpts=True),
+        reading=LogReading(excerpts=True),
         examples=3,
     )
-    tools = Tools(settings=EvaluateSettings(), cadences=CADENCES, embed=BagOfWords())
+    tools = ReplayParts(settings=EvaluateSettings(), cadences=CADENCES, embed=BagOfWords())
     outcome = replay(request, tools, watch=Unwatched())
     page = tmp_path / "replay.html"
     page.write_text(page_of(outcome, script=plotly_script().read_text()), encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 
 from monitor.capture.formats import Form
 from monitor.replay.errors import ReplayFailed
-from monitor.replay.reading import Read, Reading, read_log, split
+from monitor.replay.reading import LogReading, ReadLog, read_log, split
 from monitor.replay.training import read_training
 from monitor.replay.watch import Unwatched
 from tests.replay.conftest import BagOfWords, Talk, Write
@@ -25,8 +25,8 @@ def talk(count: int, **fields: Any) -> list[dict[str, Any]]:
     return Talk(**named).records(count, begin=BEGIN, over=timedelta(days=1))
 
 
-def read(path: Path, **given: Any) -> Read:
-    return read_log(path, Reading(**given), embed=WORDS, watch=Unwatched())
+def read(path: Path, **given: Any) -> ReadLog:
+    return read_log(path, LogReading(**given), embed=WORDS, watch=Unwatched())
 
 
 def test_bad_lines_are_told_and_cost_nothing_else(write: Write) -> None:

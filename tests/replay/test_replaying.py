@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from monitor.domain import Blame, EvaluationKind, Sureness, VerdictKind
+from alerts.types import Blame, Sureness, VerdictKind
+from monitor.domain import EvaluationKind
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.replay.body import body_of
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.page import page_of
-from monitor.replay.reading import Reading
-from monitor.replay.replaying import BUDGETS, Outcome, Request, Tools, replay
+from monitor.replay.reading import LogReading
+from monitor.replay.replaying import BUDGETS, ReplayOutcome, ReplayParts, Request, replay
 from monitor.replay.story import DetectorStory, Story
 from monitor.replay.watch import Unwatched
 from monitor.windows import Cadence
@@ -25,7 +26,7 @@ CADENCES = {
     EvaluationKind.HARD: Cadence(interval=timedelta(minutes=30), lag=timedelta(seconds=30)),
     EvaluationKind.LIVE: Cadence(interval=timedelta(minutes=60), lag=timedelta(minutes=2)),
 }
-TOOLS = Tools(settings=EvaluateSettings(), cadences=CADENCES, embed=BagOfWords())
+TOOLS = ReplayParts(settings=EvaluateSettings(), cadences=CADENCES, embed=BagOfWords())
 Lines = list[dict[str, Any]]
 
 
@@ -41,14 +42,16 @@ def log(*, shift: float = 0.0, seed: int = 2, **fields: Any) -> Lines:
     return calm + talk.records(250, begin=BEGIN + 16 * DAY, over=DAY, shift=shift)
 
 
-def replayed(write: Write, lines: Sequence[object], base: Lines | None, **given: Any) -> Outcome:
+def replayed(
+    write: Write, lines: Sequence[object], base: Lines | None, **given: Any
+) -> ReplayOutcome:
     tools = given.pop("tools", TOOLS)
     path = None if base is None else write("baseline.jsonl", base)
     request = Request(log=write("log.jsonl", lines), baseline=path, **given)
     return replay(request, tools, watch=Unwatched())
 
 
-def one(outcome: Outcome) -> Story:
+def one(outcome: ReplayOutcome) -> Story:
     (story,) = outcome.stories
     return story
 
@@ -162,7 +165,7 @@ def test_what_cannot_be_replayed_says_why(write: Write, given: dict[str, Any], s
 def test_versions_are_replayed_apart(write: Write) -> None:
     lines = log(shift=2.0) + log(version="v8", seed=3) + [*log(version="v9", seed=4)]
     base = baseline() + baseline(version="v8")
-    outcome = replayed(write, lines, base, reading=Reading(apart=True))
+    outcome = replayed(write, lines, base, reading=LogReading(apart=True))
     assert {story.label: story.worst for story in outcome.stories} == {
         "support@v7": VerdictKind.CRITICAL,
         "support@v8": VerdictKind.STABLE,
@@ -172,7 +175,7 @@ def test_versions_are_replayed_apart(write: Write) -> None:
 
 def test_one_baseline_serves_every_version(write: Write) -> None:
     lines = log() + log(version="v8", seed=3)
-    outcome = replayed(write, lines, baseline(), reading=Reading(apart=True))
+    outcome = replayed(write, lines, baseline(), reading=LogReading(apart=True))
     assert [story.label for story in outcome.stories] == ["support@v7", "support@v8"]
 
 
@@ -211,7 +214,7 @@ def test_no_text_is_kept_unless_it_is_asked_for(write: Write) -> None:
     drifted = [one | {"prompt": private} if n > 300 else one for n, one in enumerate(log())]
     quiet = replayed(write, drifted, baseline())
     assert private not in repr(quiet)
-    shown = one(replayed(write, drifted, baseline(), examples=3, reading=Reading(excerpts=True)))
+    shown = one(replayed(write, drifted, baseline(), examples=3, reading=LogReading(excerpts=True)))
     assert shown.examples == [private] * 3
 
 
@@ -221,7 +224,7 @@ def test_the_page_escapes_what_comes_from_the_log(write: Write) -> None:
     for record in [*lines, *base]:
         record |= {"adapter": evil, "version": evil}
     drifted = [one | {"prompt": evil} if n > 300 else one for n, one in enumerate(lines)]
-    outcome = replayed(write, drifted, base, examples=2, reading=Reading(excerpts=True))
+    outcome = replayed(write, drifted, base, examples=2, reading=LogReading(excerpts=True))
     page = page_of(outcome, script="/* plotly */")
     assert one(outcome).examples
     assert page.count("</script>") == 2, "the page's own"

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from alerts.types import VerdictKind
 from detectors import DETECTORS
 from monitor.config.sections import Config
-from monitor.domain import VerdictKind
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
-from monitor.replay.reading import Reading
-from monitor.replay.replaying import Request, Tools, replay
+from monitor.replay.reading import LogReading
+from monitor.replay.replaying import ReplayParts, Request, replay
 from monitor.replay.story import DetectorStory, Story
 from monitor.replay.watch import Unwatched
 from tests.real_texts import lines
@@ -65,10 +65,12 @@ def story_of(
         log=write("log.jsonl", records(log)),
         baseline=write("baseline.jsonl", records(baseline)),
         training=write("training.jsonl", [{"prompt": pair["text"]} for pair in training]),
-        reading=Reading(per_day=PER_DAY),
+        reading=LogReading(per_day=PER_DAY),
         approve=True,
     )
-    tools = Tools(settings=EvaluateSettings(), cadences=Config().schedule.cadences, embed=minilm)
+    tools = ReplayParts(
+        settings=EvaluateSettings(), cadences=Config().schedule.cadences, embed=minilm
+    )
     (story,) = replay(request, tools, watch=Unwatched()).stories
     return story
 

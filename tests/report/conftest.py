@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.types import Window
 from monitor.domain import Version
-from monitor.report import Span
+from monitor.report import ReportSpan
 from monitor.store import (
     adapters,
     calibrations,
@@ -31,7 +31,7 @@ STRATUM = Context("push", "", "", "", "temperature=0")
 OTHER_STRATUM = Context("push", "", "", "", "temperature=1")
 SIGNALS = ("mean_nll", "p95_nll", "near_certain", "entropy")
 END = datetime.now(tz=UTC).replace(microsecond=0)
-SPAN = Span(start=END - timedelta(hours=2), end=END)
+SPAN = ReportSpan(start=END - timedelta(hours=2), end=END)
 
 
 def columns(rng: np.random.Generator, n: int, shift: float = 0.0) -> dict[str, np.ndarray]:
@@ -63,7 +63,7 @@ class Watched:
             claim = references.claim_building(tx)
             assert claim is not None
             calibrations.insert(tx, claim.reference_id, calibrations=bodies, bins={})
-            outcome = references.Outcome(
+            outcome = references.BuiltReference(
                 n_training=0, n_baseline=n, span_days=15.0, encoder=None,
                 strata=[STRATUM.stratum], hourly_rate=4.0, approved_by="coverage",
             )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app
-from monitor.report import Built, ReportError, Span, build_report
+from monitor.report import Built, ReportError, ReportSpan, build_report
 from monitor.report.render import PageUnknown, with_notice
 from tests.report.conftest import END, OTHER_STRATUM, SPAN, Watched
 
@@ -18,7 +18,9 @@ CHROMIUM = next(
 )
 
 
-def build(watched: Watched, out: Path, *, version: str | None = None, span: Span = SPAN) -> Built:
+def build(
+    watched: Watched, out: Path, *, version: str | None = None, span: ReportSpan = SPAN
+) -> Built:
     return build_report(watched.database, "support", version=version, span=span, out=out)
 
 
@@ -89,7 +91,7 @@ def test_the_span_leaves_out_its_end_and_what_was_before_it(
     frozen: Callable[..., Watched], tmp_path: Path
 ) -> None:
     watched = frozen(n=120)  # one a minute
-    middle = Span(
+    middle = ReportSpan(
         start=SPAN.start + (END - SPAN.start) / 4, end=SPAN.start + (END - SPAN.start) / 2
     )
     assert build(watched, tmp_path / "report.html", span=middle).n_window == 30

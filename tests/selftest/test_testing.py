@@ -10,7 +10,7 @@ from detectors.nearest import nearest
 from detectors.types import SECONDS_PER_DAY, Budget, Window
 from monitor.selftest import replayed
 from monitor.selftest.injections import unseen_topics
-from monitor.selftest.testing import Question, TooShort, _Count, _false_alarms, run
+from monitor.selftest.testing import SelfTestSubject, TooShort, _Count, _false_alarms, run
 
 MONDAY = 4 * SECONDS_PER_DAY
 SHARES = {
@@ -37,8 +37,8 @@ def baseline(records: int, *, days: float, bad_days: float = 0.0) -> Window:
     return Window(start=at[0], end=at[-1] + 1.0, at=at, signals=signals)
 
 
-def question(window: Window, *, per_day: float, streams: int = 20, **other: Any) -> Question:
-    return Question(
+def question(window: Window, *, per_day: float, streams: int = 20, **other: Any) -> SelfTestSubject:
+    return SelfTestSubject(
         baseline=window,
         shares=SHARES,
         per_day=per_day,

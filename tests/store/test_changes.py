@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from monitor.domain import ChangeKind, Interval
 from monitor.store import changes
-from monitor.store.changes import Change, Declaration
+from monitor.store.changes import Declaration, StoredChange
 from monitor.store.database import Database
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -28,7 +28,7 @@ def declared(**fields: Any) -> Declaration:
     return Declaration(**(known | fields))
 
 
-def put(database: Database, **fields: Any) -> Change:
+def put(database: Database, **fields: Any) -> StoredChange:
     with database.begin() as tx:
         return changes.add(tx, declared(**fields))
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
-from monitor.domain import VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import Version
 from monitor.policy.coverage import Cause, Coverage, Why
 from monitor.store import coverage_days, verdicts
 from monitor.store.database import Database

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain import VerdictKind
+from alerts.types import VerdictKind
 from monitor.store.fleet import WORST_FIRST
 from monitor.store.verdicts import drift_score
 

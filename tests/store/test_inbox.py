@@ -8,14 +8,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection
 
-from monitor.domain import Severity
+from monitor.domain import VerdictSeverity
 from monitor.store import adapters, versions
 from monitor.store.database import Database
 from monitor.store.inbox import (
     Inbox,
+    InboxState,
     IncidentFilter,
     IncidentOrder,
-    IncidentState,
     place,
     read_inbox,
     state_of,
@@ -58,7 +58,7 @@ def test_every_incident_has_one_state_and_is_counted_in_it(database: Database) -
         open_many(tx, ["page", "ticket"] * 6)
         found = read(tx)
         assert sum(found.counts.values()) == len(found.rows) == 12
-        for state in IncidentState:
+        for state in InboxState:
             of_it = read(tx, IncidentFilter(states=(state,)))
             assert {state_of(row, now=NOW) for row in of_it.rows} == {state}
             assert len(of_it.rows) == found.counts[state]
@@ -69,8 +69,8 @@ def test_an_acknowledgement_that_ran_out_is_open_again(database: Database) -> No
     with database.begin() as tx:
         open_many(tx, ["page"] * 3)
         later = read_inbox(tx, IncidentFilter(), now=NOW + timedelta(hours=1))
-        assert later.counts[IncidentState.ACKNOWLEDGED] == 0
-        assert read(tx).counts[IncidentState.ACKNOWLEDGED] == 1
+        assert later.counts[InboxState.ACKNOWLEDGED] == 0
+        assert read(tx).counts[InboxState.ACKNOWLEDGED] == 1
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_an_acknowledgement_that_ran_out_is_open_again(database: Database) -> No
         (IncidentFilter(owner="ann"), {"a0", "a2"}),
         (IncidentFilter(base="qwen"), {"a1", "a3"}),
         (IncidentFilter(adapter="a2"), {"a2"}),
-        (IncidentFilter(severity=Severity.PAGE), {"a0", "a1"}),
-        (IncidentFilter(severity=Severity.PAGE, owner="bo"), {"a1"}),
+        (IncidentFilter(severity=VerdictSeverity.PAGE), {"a0", "a1"}),
+        (IncidentFilter(severity=VerdictSeverity.PAGE, owner="bo"), {"a1"}),
         (IncidentFilter(adapter="nobody"), set()),
     ],
 )

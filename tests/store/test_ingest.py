@@ -124,7 +124,7 @@ def test_contexts_are_interned_once(database: Database) -> None:
 def round_trip(postgres: str) -> Any:
     database = Database(postgres)
 
-    def send(column: pgarray.Column, kind: str) -> list[Any]:
+    def send(column: pgarray.ArrayColumn, kind: str) -> list[Any]:
         with database.begin() as tx:
             return list(pgarray.execute(tx, f"SELECT %s::{kind}[]", [column]).fetchone()[0])
 

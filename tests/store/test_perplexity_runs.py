@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from monitor.domain import EvaluationKind
-from monitor.policy.rounds import Measured
+from monitor.policy.rounds import ProbeCost
 from monitor.probes.perplexity import DocumentScore
 from monitor.store import perplexity, probing, tasks, verdicts
 from monitor.store.database import Database
@@ -250,6 +250,6 @@ def test_a_versions_newest_probe_is_what_a_round_is_planned_by(
         keep(database, own(support, corpus), seconds=seconds, **engine)
     since = datetime.now(tz=UTC) - timedelta(days=7)
     found = database.run(lambda tx: probing.measured(tx, since=since))
-    assert found == [Measured(version_id=support.version.id, engine="http://e1", seconds=3.5)]
+    assert found == [ProbeCost(version_id=support.version.id, engine="http://e1", seconds=3.5)]
     ages(24 * 8)
     assert database.run(lambda tx: probing.measured(tx, since=since)) == []

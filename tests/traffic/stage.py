@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from monitor.domain import ActionId, Arm, ArmKind, Blame, Mode, Route, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ActionId, Arm, ArmKind, Mode, Route, Version
 from monitor.policy import ActionEvidence
 from monitor.store import actions, routes, versions
 from monitor.store.actions import ActionKind, ActionRow, ActionState

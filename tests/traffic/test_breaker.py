@@ -6,15 +6,8 @@ import pytest
 import sqlalchemy as sa
 
 from alerts.message import Done
-from monitor.domain import (
-    ActionId,
-    ArmKind,
-    Blame,
-    Mode,
-    Severity,
-    VerdictKind,
-    Version,
-)
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ActionId, ArmKind, Mode, VerdictSeverity, Version
 from monitor.store import actions, audit, flags, fleet_incidents, routes, versions
 from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.errors import NotFound
@@ -158,7 +151,7 @@ def test_an_open_fleet_incident_of_its_base_stops_what_is_automatic_only(world: 
         number=1,
         phase="firing",
         state={},
-        severity=Severity.TICKET,
+        severity=VerdictSeverity.TICKET,
         blame=Blame.BASE,
         summary="2 of 8 adapters",
         opened_at=NOW,

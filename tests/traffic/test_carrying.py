@@ -15,7 +15,7 @@ from monitor.store.routes import Behind
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.carrying import LONGEST_PAUSE, Carrier
-from monitor.traffic.routers.webhook import Webhook, WebhookRouting
+from monitor.traffic.routers.webhook import WebhookRouter, WebhookRouting
 from tests.fleet import NOW, register
 from tests.loopback import LOOPBACK
 from tests.routed import Receiver, answering
@@ -76,7 +76,7 @@ def world(database: Database) -> Iterator[World]:
     receiver = Receiver(secret=SECRET)
     with answering(receiver.respond) as url:
         client = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
-        router = Webhook(WebhookRouting(url=f"{url}/routes", secret=SECRET), client)
+        router = WebhookRouter(WebhookRouting(url=f"{url}/routes", secret=SECRET), client)
         made = World(database=database, receiver=receiver)
         made.carrier = Carrier(database, router, resync=RESYNC, monotonic=lambda: made.now)
         with database.begin() as tx:

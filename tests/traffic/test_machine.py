@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain import Arm, ArmKind, Blame, Route, Severity, Verdict, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import Arm, ArmKind, Route, Verdict, VerdictSeverity
 from monitor.store.actions import Away
 from monitor.traffic.arms import effective, trial_arms
 from monitor.traffic.fallback.machine import (
@@ -46,7 +47,7 @@ ages = st.timedeltas(min_value=timedelta(), max_value=timedelta(days=3))
 verdicts = st.builds(
     lambda kind, blame, age, detectors: Verdict(
         kind=kind,
-        severity=Severity.NONE,
+        severity=VerdictSeverity.NONE,
         blame=blame,
         reason="so it is",
         detectors=detectors,

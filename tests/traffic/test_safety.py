@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import ArmKind, Blame, Severity, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ArmKind, VerdictSeverity, Version
 from monitor.store import incidents, verdicts
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.incidents import IncidentUpdate
@@ -68,7 +69,7 @@ def test_an_open_incident_of_its_own_sight_blocks_and_one_that_is_over_does_not(
             number=1,
             phase="firing" if closed_at is None else "ok",
             state={},
-            severity=Severity.TICKET,
+            severity=VerdictSeverity.TICKET,
             blame=Blame.UNKNOWN,
             summary="",
             opened_at=NOW,

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import ArmKind, Blame, Mode, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ArmKind, Mode, Version
 from monitor.store import actions, partitions
 from monitor.store.actions import ActionKind
 from monitor.traffic.arms import effective

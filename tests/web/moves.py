@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import ActionId, ArmKind, Blame, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ActionId, ArmKind, Version
 from monitor.store import actions, adapters, audit, canaries, route_failures, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.traffic.arms import ArmRequest

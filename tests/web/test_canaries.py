@@ -11,7 +11,7 @@ from monitor.domain import Scope
 from monitor.store import canaries as stored
 from monitor.store import routes
 from monitor.store.canaries import CanaryId
-from monitor.store.canary_looks import Look
+from monitor.store.canary_looks import CanaryEvent
 from monitor.traffic.trial.states import CanaryState, Phase
 from monitor.web.canaries import happened, possible
 from tests.serving import Serving
@@ -186,8 +186,8 @@ def test_what_is_no_order_or_no_plan_changes_nothing_and_says_why(
 
 
 def test_looks_that_came_to_the_same_are_one_line_and_other_events_are_not() -> None:
-    def at(minute: int, event: str = "looked", outcome: str | None = "unsure") -> Look:
-        return Look(
+    def at(minute: int, event: str = "looked", outcome: str | None = "unsure") -> CanaryEvent:
+        return CanaryEvent(
             at=NOW + timedelta(minutes=minute), event=event, phase="running", pause=None, step=0,
             weight=0.1, reason=str(minute), actor="driftline", outcome=outcome,
         )  # fmt: skip

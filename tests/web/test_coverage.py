@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from alerts import incident as machine
-from alerts.types import Kind
+from alerts.types import Blame, Kind
 from alerts.types import Severity as Urgency
-from monitor.domain import Blame, IncidentId, Severity
+from monitor.domain import IncidentId, VerdictSeverity
 from monitor.store import incidents, versions
 from monitor.store.incidents import IncidentUpdate
 from monitor.web.wording import NOTHING
@@ -34,13 +34,13 @@ def told(service: Serving) -> IncidentId:
 
 def _open(since: datetime) -> IncidentUpdate:
     state = machine.IncidentState(
-        phase=machine.Phase.FIRING, number=1, told=Urgency.TICKET, since=since
+        phase=machine.IncidentPhase.FIRING, number=1, told=Urgency.TICKET, since=since
     )
     return IncidentUpdate(
         number=1,
         phase="firing",
         state=machine.to_json(state),
-        severity=Severity.TICKET,
+        severity=VerdictSeverity.TICKET,
         blame=Blame.UNKNOWN,
         summary="billing@v1 is not monitored: 92 % of requests use temperature 0.7",
         opened_at=since,

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Connection
 
 from alerts.matching import parse_matcher
-from monitor.domain import ChangeKind, Scope, Severity, Verdict, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import ChangeKind, Scope, Verdict, VerdictSeverity, Version
 from monitor.incident.smoke import SmokeTest
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import Questioner, SmokeAnswer
@@ -30,7 +31,7 @@ from monitor.store import (
     versions,
 )
 from monitor.store.actions import ActionKind, ActionState
-from monitor.store.canary_looks import Look
+from monitor.store.canary_looks import CanaryEvent
 from monitor.store.database import Database
 from monitor.traffic.trial.guards import GuardKind
 from monitor.traffic.trial.measure import GuardFound, GuardOutcome
@@ -130,7 +131,7 @@ def _hostile(tx: Connection, payload: str) -> Version:
     )
     verdict = Verdict(
         kind=VerdictKind.CRITICAL,
-        severity=Severity.PAGE,
+        severity=VerdictSeverity.PAGE,
         reason=payload,
         detectors=(payload,),
         since=datetime.now(UTC),
@@ -240,7 +241,7 @@ def _tried(tx: Connection, version: Version, *, now: datetime) -> None:
         name=text, kind=GuardKind.RATE, outcome=GuardOutcome.UNSURE, margin=0.05, bar=0.05,
         value=0.0, lo=-0.1, hi=0.1,
     )  # fmt: skip
-    look = Look(
+    look = CanaryEvent(
         at=now, event="looked", phase=text, pause=text, step=0, weight=0.1, reason=text, actor=text,
         outcome="unsure", trial_requests=1, control_requests=1,
         guards=[msgspec.to_builtins(found)],

@@ -8,7 +8,8 @@ import pytest
 import sqlalchemy as sa
 
 from alerts.message import Unseen
-from monitor.domain import Blame, ChangeKind, IncidentId, Scope, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ChangeKind, IncidentId, Scope
 from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
 from monitor.store import adapters, audit, changes, incidents, routes
 from monitor.store.incidents import IncidentRow

@@ -10,7 +10,7 @@ from monitor.web.intervals import (
     BAND_WIDTH,
     MOST_POINTS,
     RACK_WIDTH,
-    Look,
+    GuardLook,
     band,
     rack_place,
     rack_x,
@@ -21,9 +21,9 @@ NUMBERS = st.floats(-50.0, 50.0)
 MARGINS = st.floats(1e-3, 1.0)
 
 
-def _looks(*bounds: tuple[float, float, float] | None) -> list[Look]:
+def _looks(*bounds: tuple[float, float, float] | None) -> list[GuardLook]:
     return [
-        Look(at=START + timedelta(minutes=5 * i), lo=lo, value=value, hi=hi)
+        GuardLook(at=START + timedelta(minutes=5 * i), lo=lo, value=value, hi=hi)
         for i, (lo, value, hi) in enumerate(one or (None, None, None) for one in bounds)
     ]
 

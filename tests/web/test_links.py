@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import httpx2
 import pytest
 
-from monitor.domain import Blame, Scope, Severity
+from alerts.types import Blame
+from monitor.domain import Scope, VerdictSeverity
 from monitor.store import adapters, incidents, versions
 from monitor.store.incidents import IncidentUpdate
 from tests.serving import Serving
@@ -33,7 +34,7 @@ def incident(service: Serving) -> int:
             number=1,
             phase="firing",
             state={},
-            severity=Severity.PAGE,
+            severity=VerdictSeverity.PAGE,
             blame=Blame.ADAPTER,
             summary="acme/support@v 7: worse",
             opened_at=now,

@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import Connection
 
 from alerts import incident as machine
+from alerts.types import Blame
 from alerts.types import Severity as Urgency
-from monitor.domain import Blame, IncidentId, Scope, Severity
+from monitor.domain import IncidentId, Scope, VerdictSeverity
 from monitor.store import actions, fleet_incidents, incidents, versions
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.incidents import IncidentUpdate
@@ -31,13 +32,13 @@ def common(service: Serving) -> IncidentId:
     def seed(tx: Connection) -> IncidentId:
         worlds.seed(tx, now=now, days=0.2)
         state = machine.IncidentState(
-            phase=machine.Phase.FIRING, number=1, told=Urgency.TICKET, since=now
+            phase=machine.IncidentPhase.FIRING, number=1, told=Urgency.TICKET, since=now
         )
         update = IncidentUpdate(
             number=1,
             phase="firing",
             state=machine.to_json(state),
-            severity=Severity.TICKET,
+            severity=VerdictSeverity.TICKET,
             blame=Blame.BASE,
             summary="2 of 8 adapters on one base model: the model itself changed",
             opened_at=now - timedelta(minutes=5),

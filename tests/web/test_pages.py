@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain import Scope, VerdictKind
+from alerts.types import VerdictKind
+from monitor.domain import Scope
 from monitor.store import adapters, verdicts, versions
 from monitor.store.tables import keys as keys_table
 from tests import worlds

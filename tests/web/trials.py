@@ -12,25 +12,25 @@ from sqlalchemy import Connection
 from detectors.feedback import Directions
 from detectors.trial import Failures
 from monitor.store import adapters, canaries, canary_looks, versions
-from monitor.store.canaries import CanaryId, Progress
-from monitor.store.canary_looks import Look
+from monitor.store.canaries import CanaryId, CanaryProgress
+from monitor.store.canary_looks import CanaryEvent
 from monitor.traffic.trial.guards import Guard, alphas, guards_of
 from monitor.traffic.trial.measure import Column, Measurement, Rules, Sides, measure
 from monitor.traffic.trial.states import (
     CanaryState,
-    Move,
+    CanaryStep,
     Pause,
     Phase,
     Plan,
-    Step,
+    TrialMove,
     to_json,
 )
 
 HOSTILE = "<script>alert(1)</script>"
 PLAN = Plan(
     steps=(
-        Step(weight=0.1, lasts=timedelta(hours=24), requests=400),
-        Step(weight=0.5, lasts=timedelta(hours=12), requests=400),
+        CanaryStep(weight=0.1, lasts=timedelta(hours=24), requests=400),
+        CanaryStep(weight=0.5, lasts=timedelta(hours=12), requests=400),
     )
 )
 GUARDS = guards_of(
@@ -115,13 +115,13 @@ def _looked(
         clock_since=begun,
         stopped_at=until if pause else None,
         pause=pause,
-        proposal=Move.ROLLBACK if pause else None,
+        proposal=TrialMove.ROLLBACK if pause else None,
         latched=phase is Phase.ROLLED_BACK,
         seen_at=until,
         reason=f"{found.found.reason}; not rolled back: the mode is observe" if pause
         else f"until {begun + timedelta(hours=24):%Y-%m-%d %H:%M}: {found.found.reason}",
     )  # fmt: skip
-    progress = Progress(
+    progress = CanaryProgress(
         state=to_json(state),
         phase=phase,
         latched=state.latched,
@@ -186,7 +186,7 @@ def _write(
     canary_looks.append(
         tx,
         canary,
-        Look(
+        CanaryEvent(
             at=at,
             event="looked" if looked else "checked",
             phase=phase,

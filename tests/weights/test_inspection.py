@@ -12,7 +12,7 @@ from examples.corrupt import Corruption, corrupt_adapter
 from examples.weights import BASE, DemoAdapter
 from monitor.domain import WeightsState
 from monitor.probes.weights import Inspection, WeightsRefused, inspect_folder
-from monitor.probes.weights.errors import Refusal
+from monitor.probes.weights.errors import Remedy
 from monitor.probes.weights.report import shortened, to_json
 from tests.weights.folders import (
     PREFIX,
@@ -114,7 +114,7 @@ def test_a_pattern_that_is_made_to_hang_does_not(tmp_path: Path, rng: np.random.
     assert found.state is WeightsState.HEALTHY
     with pytest.raises(WeightsRefused, match="RE2 does not know") as caught:
         inspected(tmp_path, layers(rng), alpha_pattern={"(?=q)": 1.0})
-    assert caught.value.refusal is Refusal.UNSUPPORTED
+    assert caught.value.refusal is Remedy.UNSUPPORTED
 
 
 @pytest.mark.parametrize("kind", ["float64", "float16", "bf16"])
@@ -480,13 +480,13 @@ def test_a_wrong_index_is_refused(tmp_path: Path, raw: bytes) -> None:
     (tmp_path / "model.safetensors.index.json").write_bytes(raw)
     with pytest.raises(WeightsRefused, match=r"^model\.safetensors\.index\.json: ") as caught:
         inspect_folder(DemoAdapter.SUPPORT_V1.path, base=tmp_path)
-    assert caught.value.refusal is Refusal.DAMAGED
+    assert caught.value.refusal is Remedy.DAMAGED
 
 
 def test_a_base_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(WeightsRefused, match="No such file") as caught:
         inspect_folder(DemoAdapter.SUPPORT_V1.path, base=tmp_path)
-    assert caught.value.refusal is Refusal.MISSING
+    assert caught.value.refusal is Remedy.MISSING
 
 
 # --- the report ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
 
-from monitor.probes.weights.errors import Refusal, WeightsRefused
+from monitor.probes.weights.errors import Remedy, WeightsRefused
 from monitor.probes.weights.files import opened
 from monitor.probes.weights.inspection import inspect_folder
 from monitor.probes.weights.numbers import DECODERS, e4m3
@@ -123,7 +123,7 @@ CRAFTED: dict[str, tuple[bytes, str]] = {
 def test_a_crafted_file_is_refused_by_what_is_wrong_with_it(case: str, tmp_path: Path) -> None:
     raw, said = CRAFTED[case]
     error = refused(write_adapter(tmp_path, raw))
-    assert error.refusal is Refusal.DAMAGED
+    assert error.refusal is Remedy.DAMAGED
     assert error.reason.startswith(f"{FILE}: ")
     assert said in error.reason
 
@@ -150,7 +150,7 @@ def test_a_folder_with_a_pickle_alone_says_how_to_save_it_otherwise(tmp_path: Pa
     folder = write_adapter(tmp_path, b"")
     (folder / FILE).rename(folder / "adapter_model.bin")
     error = refused(folder)
-    assert error.refusal is Refusal.UNSUPPORTED
+    assert error.refusal is Remedy.UNSUPPORTED
     assert "safe_serialization=True" in error.reason
 
 
@@ -182,7 +182,7 @@ def test_what_is_no_regular_file_is_refused_at_once(
     (folder / name).unlink()
     monkeypatch.chdir(folder)  # a socket's path is short
     make(Path(name))
-    assert refused(folder).refusal in {Refusal.DAMAGED, Refusal.MISSING}
+    assert refused(folder).refusal in {Remedy.DAMAGED, Remedy.MISSING}
 
 
 def test_a_device_behind_a_link_is_refused(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
     folder = write_adapter(tmp_path, b"")
     (folder / FILE).unlink()
     (folder / FILE).symlink_to(FILE)
-    assert refused(folder).refusal is Refusal.MISSING
+    assert refused(folder).refusal is Remedy.MISSING
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/b", "..", ".", "", "a\0b", "a\\b"])
@@ -230,8 +230,8 @@ def test_only_plain_names_are_opened(tmp_path: Path, name: str) -> None:
 
 
 def test_what_is_not_there_is_missing(tmp_path: Path) -> None:
-    assert refused(tmp_path / "nowhere").refusal is Refusal.MISSING
-    assert refused(tmp_path).refusal is Refusal.MISSING
+    assert refused(tmp_path / "nowhere").refusal is Remedy.MISSING
+    assert refused(tmp_path).refusal is Remedy.MISSING
     folder = write_adapter(tmp_path, b"")
     (folder / FILE).unlink()
     assert refused(folder).reason == f"{FILE}: No such file or directory"
@@ -270,7 +270,7 @@ def test_a_config_is_refused_by_what_is_wrong_with_it(
     folder = write_adapter(tmp_path, b"")
     (folder / "adapter_config.json").write_bytes(raw)
     error = refused(folder)
-    assert error.refusal is Refusal.DAMAGED
+    assert error.refusal is Remedy.DAMAGED
     assert said in error.reason
 
 
@@ -283,7 +283,7 @@ def test_a_config_of_100_megabytes_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["IA3", "PROMPT_TUNING", "LOHA", "lora"])
 def test_another_kind_of_adapter_is_named(tmp_path: Path, kind: str) -> None:
     error = refused(write_adapter(tmp_path, b"", peft_type=kind))
-    assert error.refusal is Refusal.UNSUPPORTED
+    assert error.refusal is Remedy.UNSUPPORTED
     assert error.reason == f"peft_type is {kind!r}; only LORA is inspected"
 
 
@@ -346,7 +346,7 @@ def test_quantised_factors_are_refused_by_name(
     _, b = factors(rng)
     tensors = {"m.q_proj.lora_A.weight": tensor, "m.q_proj.lora_B.weight": b}
     error = refused(write_adapter(tmp_path, tensors))
-    assert error.refusal is Refusal.UNSUPPORTED
+    assert error.refusal is Remedy.UNSUPPORTED
     assert "m.q_proj.lora_A.weight" in error.reason
     assert "no float type" in error.reason
 
@@ -513,6 +513,6 @@ def test_a_sparse_file_of_64_gigabytes_is_refused_before_it_is_read(tmp_path: Pa
     folder = write_adapter(tmp_path, framed(header(**entries)), target_modules=["q_proj"])
     os.truncate(folder / FILE, 8 + len(header(**entries)) + 64 + rows * 16)
     caught = refused(folder)
-    assert caught.refusal is Refusal.DAMAGED
+    assert caught.refusal is Remedy.DAMAGED
     assert "has 68,719,4" in caught.reason
     assert "were ever written" in caught.reason

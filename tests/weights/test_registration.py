@@ -15,7 +15,7 @@ from monitor.daemon.inspections import NOT_READABLE, inspecting
 from monitor.domain import Scope, Version, WeightsState
 from monitor.probes.asking import local_folder
 from monitor.probes.weights import WeightsRefused
-from monitor.probes.weights.errors import Refusal
+from monitor.probes.weights.errors import Remedy
 from monitor.probes.weights.process import inspect_apart
 from monitor.store import adapters, inspections, versions
 from monitor.store.database import Database
@@ -63,7 +63,7 @@ def test_a_folder_is_inspected_in_a_process_of_its_own() -> None:
 def test_what_the_process_refuses_is_refused_here_too(tmp_path: Path) -> None:
     with pytest.raises(WeightsRefused, match="no such folder") as caught:
         inspect_apart(tmp_path / "nowhere")
-    assert caught.value.refusal is Refusal.MISSING
+    assert caught.value.refusal is Remedy.MISSING
 
 
 def test_an_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_an_inspection_that_takes_too_long_is_ended(tmp_path: Path) -> None:
         WeightsRefused, match=r"no answer within its limits \(1 s\): it ended with signal"
     ) as caught:
         inspect_apart(folder, seconds=1)
-    assert caught.value.refusal is Refusal.UNSUPPORTED
+    assert caught.value.refusal is Remedy.UNSUPPORTED
 
 
 # --- the loop -----------------------------------------------------------------------------

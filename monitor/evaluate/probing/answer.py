@@ -15,8 +15,8 @@ from detectors.perplexity import (
 )
 from detectors.trend import Trend
 from monitor.evaluate.probing.asked import (
-    Asked,
     Occasion,
+    Probing,
     RunStopped,
     alike,
     replaced,
@@ -107,7 +107,7 @@ def leading(answers: Sequence[Answer]) -> Answer:
     return next(own, answers[0])
 
 
-def registered_answer(asked: Asked, corpus: Corpus) -> Answer:
+def registered_answer(asked: Probing, corpus: Corpus) -> Answer:
     """Compare a registration with itself: its numbers, and no finding."""
     registered = tuple(asked.registration(asked.own, corpus))
     runs = [scores_of(run, corpus) for run in registered]
@@ -120,7 +120,7 @@ def registered_answer(asked: Asked, corpus: Corpus) -> Answer:
     )
 
 
-def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
+def look(asked: Probing, corpus: Corpus, occasion: Occasion) -> Answer:
     """Run a corpus and compare it with its registration; nothing is confirmed yet.
 
     Raises
@@ -148,7 +148,7 @@ def look(asked: Asked, corpus: Corpus, occasion: Occasion) -> Answer:
     )
 
 
-def confirm(asked: Asked, first: Answer) -> Answer:
+def confirm(asked: Probing, first: Answer) -> Answer:
     """Run again, at once and on the same replica: only what both say is told.
 
     Raises
@@ -164,7 +164,7 @@ def confirm(asked: Asked, first: Answer) -> Answer:
     return _both(first, again, asked=known is None)
 
 
-def still_there(asked: Asked, answers: Sequence[Answer]) -> list[Answer]:
+def still_there(asked: Probing, answers: Sequence[Answer]) -> list[Answer]:
     """Ask once more about what only an earlier, stopped attempt has read.
 
     Between two attempts lie minutes in which weights come and go: what is told was read by
@@ -187,7 +187,7 @@ def still_there(asked: Asked, answers: Sequence[Answer]) -> list[Answer]:
     return [anew if answer is lead else answer for answer in answers]
 
 
-def _once_more(asked: Asked, first: Answer) -> StoredRun:
+def _once_more(asked: Probing, first: Answer) -> StoredRun:
     return asked.run(asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica)
 
 
@@ -222,14 +222,14 @@ def _compared(
     return change
 
 
-def _resumed(asked: Asked, corpus: Corpus, occasion: Occasion) -> StoredRun | None:
+def _resumed(asked: Probing, corpus: Corpus, occasion: Occasion) -> StoredRun | None:
     """Give the run of this probe's earlier attempt: by this process, since nobody said a word."""
     since = occasion.resumed_since
     found = asked.recent(asked.own, corpus, roles=(occasion.role,), since=since)
     return next((r for r in found if r.began_at >= since and r.made_by == asked.held.owner), None)
 
 
-def _confirmation(asked: Asked, first: Answer) -> StoredRun | None:
+def _confirmation(asked: Probing, first: Answer) -> StoredRun | None:
     """Give the second run that the earlier attempt had made as well."""
     if first.asked:
         return None

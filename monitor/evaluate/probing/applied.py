@@ -15,9 +15,9 @@ from detectors.perplexity import DocumentScores, noise_floor
 from monitor.domain import Version, VersionId
 from monitor.evaluate.probing.answer import Answer, leading
 from monitor.evaluate.probing.asked import (
-    Asked,
     Model,
     Occasion,
+    Probing,
     alike,
     or_none,
     scores_of,
@@ -39,13 +39,13 @@ LONGEST_PROMPT = 200
 MOST_SIBLINGS = 50
 
 
-def latest_identity(asked: Asked) -> StoredIdentity | None:
+def latest_identity(asked: Probing) -> StoredIdentity | None:
     """Give the last check of the version."""
     return asked.database.run(lambda tx: identity.latest(tx, asked.version.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class IdentityCheck:
     """An answer to "which weights answer?", and what it was made on."""
 
     found: Identity
@@ -53,8 +53,8 @@ class Checked:
 
 
 def check_identity(
-    asked: Asked, answers: Sequence[Answer], occasion: Occasion, *, role: RunRole
-) -> Checked:
+    asked: Probing, answers: Sequence[Answer], occasion: Occasion, *, role: RunRole
+) -> IdentityCheck:
     """Compare what the version has just said with its base and siblings.
 
     The general corpus is compared on where there is one: base and siblings are registered
@@ -100,15 +100,15 @@ def check_identity(
         replica=answer.run.replica,
         engine=answer.run.engine,
     )
-    return Checked(found=found, on=on)
+    return IdentityCheck(found=found, on=on)
 
 
-def keep_identity(asked: Asked, checked: Checked) -> None:
+def keep_identity(asked: Probing, checked: IdentityCheck) -> None:
     """Store what was found."""
     asked.write(lambda tx: identity.insert(tx, asked.version.id, checked.found, on=checked.on))
 
 
-def register_base(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
+def register_base(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
     """Register the base model, once for all its versions, while nothing has moved.
 
     Beside a version that is registered a probe cycle later, or anew after a change, it is
@@ -120,7 +120,7 @@ def register_base(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
 
 
 def _base_scores(
-    asked: Asked, base: Model, answer: Answer, occasion: Occasion
+    asked: Probing, base: Model, answer: Answer, occasion: Occasion
 ) -> DocumentScores | None:
     """The base's run of this probe cycle, or of the same weights here, or one made now."""
     since = occasion.at - occasion.interval
@@ -134,7 +134,7 @@ def _base_scores(
     return None if fresh is None else scores_of(fresh, answer.corpus)
 
 
-def _sibling_scores(asked: Asked, answer: Answer) -> Mapping[str, DocumentScores]:
+def _sibling_scores(asked: Probing, answer: Answer) -> Mapping[str, DocumentScores]:
     """Last stored runs of other adapters on this base; nothing is asked for them."""
     by_model = {target.model: target for target in asked.siblings}
     known = asked.database.run(
@@ -153,7 +153,7 @@ def _sibling_scores(asked: Asked, answer: Answer) -> Mapping[str, DocumentScores
     return found
 
 
-def _same_weights(asked: Asked, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:
+def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:
     """Whether a sibling is known to be these weights under another name."""
     own = asked.own.target
     same_folder = own.folder is not None and own.folder == sibling.target.folder
@@ -163,7 +163,7 @@ def _same_weights(asked: Asked, sibling: Model, theirs: StoredRun, answer: Answe
     return same_folder or same_run or _registered_alike(asked, sibling.version_id)
 
 
-def _registered_alike(asked: Asked, sibling: VersionId | None) -> bool:
+def _registered_alike(asked: Probing, sibling: VersionId | None) -> bool:
     if sibling is None:
         return False
     other: Version = asked.database.run(lambda tx: versions.fetch_by_id(tx, sibling))
@@ -172,7 +172,7 @@ def _registered_alike(asked: Asked, sibling: VersionId | None) -> bool:
     return hashes or (mine.uri is not None and mine.uri == other.uri)
 
 
-def _parity(asked: Asked, base: Model | None, *, replica: str | None) -> Mapping[str, Parity]:
+def _parity(asked: Probing, base: Model | None, *, replica: str | None) -> Mapping[str, Parity]:
     """How the adapter's expectations diverge from its base's over 64 prompts.
 
     On the replica that was just asked: another one may well apply the adapter.

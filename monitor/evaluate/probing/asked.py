@@ -26,7 +26,7 @@ from monitor.store import perplexity, tasks
 from monitor.store.database import Database
 from monitor.store.perplexity import RunRole, StoredRun, Subject
 from monitor.store.tasks import Claim
-from monitor.store.words import Words
+from monitor.store.words import LatestWords
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Occasion:
     interval: timedelta
     role: RunRole
     last: datetime | None = None
-    words: Words = field(default_factory=Words)
+    words: LatestWords = field(default_factory=LatestWords)
     returning: bool = False
 
     @property
@@ -142,7 +142,7 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class Probing:
     """One version's probing. Every run is stored as it ends, while its task is still held."""
 
     database: Database
@@ -150,7 +150,7 @@ class Asked:
     via: ModelProbe
     held: Claim
 
-    def asking_for(self, purpose: Purpose) -> Asked:
+    def asking_for(self, purpose: Purpose) -> Probing:
         """Give the same probing, with its engines asked for this from now on.
 
         A scheduled probe of the routine ends where a suspicion waits: on a slow engine it
@@ -313,7 +313,7 @@ def _keep_on() -> str | None:
     return None
 
 
-def unchanged(asked: Asked, model: Model, corpus: Corpus) -> StoredRun | None:
+def unchanged(asked: Probing, model: Model, corpus: Corpus) -> StoredRun | None:
     """Give a model's last run again where one made now would say the same."""
     roles = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
     last = asked.recent(model, corpus, roles=roles)
@@ -354,7 +354,7 @@ def replaced(before: StoredRun, run: StoredRun) -> bool:
 
 
 def void_base(
-    asked: Asked,
+    asked: Probing,
     base: Model,
     corpus: Corpus,
     *,

@@ -20,9 +20,9 @@ from detectors.perplexity import (
 from detectors.types import Floats
 from monitor.evaluate.probing.answer import Answer
 from monitor.evaluate.probing.asked import (
-    Asked,
     Model,
     Occasion,
+    Probing,
     Replicated,
     RunStopped,
     or_none,
@@ -85,7 +85,7 @@ class _Siblings:
         return f"{len(self.moved)} of {self.asked} siblings moved"
 
 
-def ask_company(asked: Asked, answers: Sequence[Answer], occasion: Occasion) -> Company:
+def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -> Company:
     """Ask another replica, then the base, then up to 5 siblings, until one explains the move.
 
     Another replica comes first: what is wrong with one engine moves its base model as well.
@@ -106,7 +106,7 @@ def ask_company(asked: Asked, answers: Sequence[Answer], occasion: Occasion) -> 
 class _Round:
     """The others are asked about the corpus of ``answer``, which moved."""
 
-    asked: Asked
+    asked: Probing
     answer: Answer
     occasion: Occasion
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from monitor.evaluate.probing.asked import Asked, Model, Occasion
+from monitor.evaluate.probing.asked import Model, Occasion, Probing
 from monitor.probes.corpus import Corpus
 from monitor.store import perplexity
 from monitor.store.perplexity import RunRole, StoredRun
@@ -15,7 +15,7 @@ WHOLE = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
 
 
 def comparable(
-    asked: Asked, model: Model, corpus: Corpus, occasion: Occasion
+    asked: Probing, model: Model, corpus: Corpus, occasion: Occasion
 ) -> Sequence[StoredRun]:
     """Give the runs of a base model or a sibling that stand beside the version's registration.
 
@@ -44,7 +44,7 @@ def comparable(
     return [] if first is None or first.at > own[-1].at + occasion.interval else [first]
 
 
-def _since(asked: Asked, corpus: Corpus, cycle: datetime) -> datetime:
+def _since(asked: Probing, corpus: Corpus, cycle: datetime) -> datetime:
     """Tell from when on runs belong to the registration: its probe cycle, after any change."""
     retired = asked.database.run(lambda tx: perplexity.last_retired(tx, asked.own.over(corpus)))
     return cycle if retired is None else max(cycle, retired)

@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 
 from detectors.identity import Identity, IdentityState
-from monitor.evaluate.probing.applied import Checked, keep_identity
+from monitor.evaluate.probing.applied import IdentityCheck, keep_identity
 from monitor.evaluate.probing.asked import (
-    Asked,
     Model,
     Numberless,
     Occasion,
+    Probing,
     RunStopped,
     or_none,
 )
@@ -26,7 +26,7 @@ TEXTS: Final = 3
 """How many texts are read again, by the base model and by the version."""
 
 
-def without_numbers(asked: Asked, stop: Numberless, occasion: Occasion) -> ProbeOutcome:
+def without_numbers(asked: Probing, stop: Numberless, occasion: Occasion) -> ProbeOutcome:
     """Say whether the weights are damaged, or the engine has no numbers for anybody.
 
     Weights with NaN or infinity make every log-probability NaN, which JSON cannot carry:
@@ -65,14 +65,14 @@ def without_numbers(asked: Asked, stop: Numberless, occasion: Occasion) -> Probe
         replica=stop.replica,
         engine=None,
     )
-    keep_identity(asked, Checked(found=found, on=on))
+    keep_identity(asked, IdentityCheck(found=found, on=on))
     return ProbeOutcome(
         identity=replace(identity_fact(found, at=occasion.at), numberless=True),
         corpora=tuple(one.id for one in asked.corpora),
     )
 
 
-def _numbers(asked: Asked, model: Model, stop: Numberless) -> bool:
+def _numbers(asked: Probing, model: Model, stop: Numberless) -> bool:
     texts = [document.text for document in asked.corpora[0].documents[:TEXTS]]
     found = or_none(lambda: asked.read(model, texts, replica=stop.replica))
     return found is not None and bool(np.isfinite(found.chosen).any())

@@ -21,10 +21,10 @@ from monitor.evaluate.probing.applied import (
     register_base,
 )
 from monitor.evaluate.probing.asked import (
-    Asked,
     Crowded,
     Numberless,
     Occasion,
+    Probing,
     RunStopped,
     replaced,
 )
@@ -68,7 +68,7 @@ def probe(
     StaleLease
         The task ``held`` was lost while models were asked; nothing more was written.
     """
-    asked = Asked(database=database, version=version, via=via, held=held)
+    asked = Probing(database=database, version=version, via=via, held=held)
     try:
         missing = [
             corpus
@@ -82,7 +82,7 @@ def probe(
         return ProbeOutcome(stopped=str(stop))
 
 
-def _register(asked: Asked, missing: Sequence[Corpus], occasion: Occasion) -> ProbeOutcome:
+def _register(asked: Probing, missing: Sequence[Corpus], occasion: Occasion) -> ProbeOutcome:
     """Add what the registration lacks; nothing of perplexity comes of it."""
     for corpus in missing:
         _repeat(asked, corpus, occasion)
@@ -96,7 +96,7 @@ def _register(asked: Asked, missing: Sequence[Corpus], occasion: Occasion) -> Pr
     return _outcome(answers, None, checked.found, occasion)
 
 
-def _repeat(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
+def _repeat(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
     """Run until there are enough repeats.
 
     Raises
@@ -115,7 +115,7 @@ def _repeat(asked: Asked, corpus: Corpus, occasion: Occasion) -> None:
         known = asked.registration(asked.own, corpus)
 
 
-def _repeated(asked: Asked, corpus: Corpus, number: int) -> StoredRun:
+def _repeated(asked: Probing, corpus: Corpus, number: int) -> StoredRun:
     """Make one of the repeats, each in another manner."""
     manner = corpus if number == 0 else replace(corpus, documents=corpus.documents[::-1])
     is_last = number == REGISTRATION_REPEATS - 1
@@ -124,7 +124,7 @@ def _repeated(asked: Asked, corpus: Corpus, number: int) -> StoredRun:
 
 
 def _take_back(
-    asked: Asked, corpora: Sequence[Corpus], *, because: str, occasion: Occasion
+    asked: Probing, corpora: Sequence[Corpus], *, because: str, occasion: Occasion
 ) -> None:
     """Retire what was just registered: the next probe registers it again."""
     asked.write(
@@ -138,7 +138,7 @@ def _take_back(
     )
 
 
-def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
+def _compare(asked: Probing, occasion: Occasion) -> ProbeOutcome:
     try:
         answers = [look(asked, corpus, occasion) for corpus in asked.corpora]
     except Numberless as stop:
@@ -164,7 +164,7 @@ def _compare(asked: Asked, occasion: Occasion) -> ProbeOutcome:
     return _outcome(answers, fact, checked.found, occasion)
 
 
-def _require_silence(asked: Asked, answers: Sequence[Answer]) -> None:
+def _require_silence(asked: Probing, answers: Sequence[Answer]) -> None:
     """Void what was read before somebody's word, which it could only contradict.
 
     Raises

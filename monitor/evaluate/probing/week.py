@@ -10,7 +10,7 @@ import numpy as np
 
 from detectors.perplexity import DocumentScores, PerplexityChange, compare, rounding_floor
 from detectors.trend import Trend, trend
-from monitor.evaluate.probing.asked import Asked, Occasion, alike, scores_of
+from monitor.evaluate.probing.asked import Occasion, Probing, alike, scores_of
 from monitor.probes.corpus import Corpus
 from monitor.store.perplexity import RunRole, StoredRun
 
@@ -44,7 +44,7 @@ class Week:
 
 
 def week_of(
-    asked: Asked, corpus: Corpus, registered: Sequence[StoredRun], occasion: Occasion
+    asked: Probing, corpus: Corpus, registered: Sequence[StoredRun], occasion: Occasion
 ) -> Week:
     """Read the week before an occasion.
 

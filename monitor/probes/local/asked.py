@@ -20,7 +20,7 @@ from monitor.probes.local.folders import Fingerprints, FolderKind, kind_of
 from monitor.probes.local.likeness import Likeness
 from monitor.probes.local.model import CausalModel
 from monitor.probes.local.scoring import Voice, guesses, logprobs, negative_logprobs
-from monitor.probes.local.voices import Alone, Mixed, Swapped
+from monitor.probes.local.voices import Alone, MixedAdapters, Swapped
 from monitor.probes.prompt_logprobs import LARGEST_NLL
 
 MIXED_SHARE: Final = 8
@@ -40,7 +40,7 @@ class Scores:
 class LocalModels:
     """One base with its adapters, and another whole model while it is compared."""
 
-    def __init__(self, folder: Path, opening: protocol.Open) -> None:
+    def __init__(self, folder: Path, opening: protocol.OpenBase) -> None:
         torch.set_num_threads(opening.threads)
         self._opening = opening
         self.base = CausalModel(folder, dtype=opening.dtype, device=opening.device)
@@ -54,7 +54,7 @@ class LocalModels:
 
     @torch.inference_mode()
     def score(
-        self, models: Sequence[protocol.Base | protocol.Adapter], texts: Sequence[str]
+        self, models: Sequence[protocol.Base | protocol.HashedAdapter], texts: Sequence[str]
     ) -> Scores:
         """Score texts by several models; texts that are too long or too short stay NaN.
 
@@ -82,7 +82,7 @@ class LocalModels:
 
     @torch.inference_mode()
     def expect(
-        self, model: protocol.Base | protocol.Adapter, texts: Sequence[str], *, top: int
+        self, model: protocol.Base | protocol.HashedAdapter, texts: Sequence[str], *, top: int
     ) -> TopLogprobs:
         """Return the likeliest tokens at each position of the texts."""
         ids = self.base.encode(texts)
@@ -135,7 +135,7 @@ class LocalModels:
         if len(names) > 1 and small and self._adapters.mixable:
             rows = ids * len(names)
             owners = [name for name in names for _ in ids]
-            voice: Voice = Mixed(model=self.base, adapters=self._adapters, names=owners)
+            voice: Voice = MixedAdapters(model=self.base, adapters=self._adapters, names=owners)
             return self._nats_of(rows, voice)
         return [nats for name in names for nats in self._nats_of(ids, self._swapped(name))]
 
@@ -151,7 +151,7 @@ class LocalModels:
     def voice(self, model: protocol.Model) -> Alone | Swapped:
         """Make one model answer alone."""
         match model:
-            case protocol.Base() | protocol.Adapter():
+            case protocol.Base() | protocol.HashedAdapter():
                 return self._swapped(self._name(model))
             case protocol.Whole():
                 return Alone(model=self._other(Path(model.folder)))
@@ -172,11 +172,11 @@ class LocalModels:
     def _swapped(self, name: str) -> Swapped:
         return Swapped(model=self.base, adapters=self._adapters, name=name)
 
-    def _name(self, model: protocol.Base | protocol.Adapter) -> str:
+    def _name(self, model: protocol.Base | protocol.HashedAdapter) -> str:
         match model:
             case protocol.Base():
                 return BASE
-            case protocol.Adapter():
+            case protocol.HashedAdapter():
                 return self._adapters.load(Path(model.folder), model.weights)
             case _:
                 assert_never(model)

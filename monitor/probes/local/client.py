@@ -13,7 +13,7 @@ import numpy as np
 
 from detectors.parity import Parity, TopLogprobs, pooled
 from monitor.probes.asking import Made, Target
-from monitor.probes.client import Worker
+from monitor.probes.client import WorkerProcess
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import (
     FolderRefused,
@@ -71,8 +71,8 @@ class LocalProbe:
         self._fingerprints = Fingerprints()
         self._lock = threading.Lock()
         self._asked: OrderedDict[Target, None] = OrderedDict()
-        self._worker = Worker(
-            protocol.Open(
+        self._worker = WorkerProcess(
+            protocol.OpenBase(
                 model=settings.base,
                 dtype=settings.dtype.value,
                 device=settings.device.value,
@@ -140,7 +140,7 @@ class LocalProbe:
         """Return the 20 likeliest tokens at each position of the texts; raises as scoring does."""
         self._opened()
         reply = self._ask(
-            protocol.Read(model=self._model_of(target), texts=_sendable(texts), top=TOP),
+            protocol.ReadTexts(model=self._model_of(target), texts=_sendable(texts), top=TOP),
             protocol.Expected,
             pairs=len(texts),
         )
@@ -171,7 +171,7 @@ class LocalProbe:
         """Compare text by text, as :meth:`parity` does; a text without tokens has 0 positions."""
         self._opened()
         request = protocol.Compare(a=self._side(a), b=self._side(b), texts=_sendable(texts))
-        reply = self._ask(request, protocol.Compared, pairs=2 * len(texts), loads=True)
+        reply = self._ask(request, protocol.ComparedTexts, pairs=2 * len(texts), loads=True)
         columns = (reply.positions, reply.kl, reply.top1, reply.max_delta, reply.cosine)
         return tuple(
             Parity(positions=n, kl=kl, top1=top1, max_delta=delta, cosine=cosine, exact=True)
@@ -215,7 +215,7 @@ class LocalProbe:
         """End the worker."""
         self._worker.close()
 
-    def _opened(self) -> protocol.Opened:
+    def _opened(self) -> protocol.BaseOpened:
         """Load the base that its folder holds now."""
         opened, wanted = self._worker.opened(), self._base_weights()
         if wanted in {None, opened.weights}:
@@ -232,7 +232,7 @@ class LocalProbe:
         known = is_local(self._settings.base) and base.is_dir()
         return self._fingerprints.of(base) if known else None
 
-    def _model_of(self, target: Target) -> protocol.Base | protocol.Adapter:
+    def _model_of(self, target: Target) -> protocol.Base | protocol.HashedAdapter:
         if target == self.base:
             return protocol.Base()
         if target.folder is None:
@@ -246,14 +246,14 @@ class LocalProbe:
             return protocol.Whole(folder=str(folder.resolve()))
         return self._adapter(folder)
 
-    def _adapter(self, folder: Path) -> protocol.Adapter:
+    def _adapter(self, folder: Path) -> protocol.HashedAdapter:
         if kind_of(folder) is not FolderKind.ADAPTER:
             raise FolderRefused(folder, "it holds a whole model, not an adapter")
         weights = self._fingerprints.of(folder)
-        return protocol.Adapter(folder=str(folder.resolve()), weights=weights)
+        return protocol.HashedAdapter(folder=str(folder.resolve()), weights=weights)
 
     def _measure(
-        self, models: list[protocol.Base | protocol.Adapter], corpus: Corpus
+        self, models: list[protocol.Base | protocol.HashedAdapter], corpus: Corpus
     ) -> list[tuple[DocumentScore, ...]]:
         """Score documents, shortest first so that those of a request have similar lengths."""
         documents = sorted(corpus.documents, key=lambda document: len(document.text))
@@ -262,7 +262,7 @@ class LocalProbe:
             part = documents[begin : begin + TEXTS_PER_REQUEST]
             texts = _sendable([document.text for document in part])
             reply = self._ask(
-                protocol.Score(models=models, texts=texts),
+                protocol.ScoreTexts(models=models, texts=texts),
                 protocol.Scored,
                 pairs=len(models) * len(part),
             )
@@ -277,7 +277,7 @@ class LocalProbe:
         if loads:
             timeout += self._settings.start_timeout.total_seconds()
         reply = self._worker.ask(request, timeout=timeout)
-        if isinstance(reply, protocol.Refused):
+        if isinstance(reply, protocol.FolderProblem):
             raise _refusal(reply)
         if not isinstance(reply, wanted):
             raise ProbeFailed("the worker answered out of turn", permanent=False)
@@ -292,7 +292,7 @@ class LocalProbe:
                 self._asked.popitem(last=False)
 
 
-def _joint(model: protocol.Base | protocol.Adapter, base: str) -> str:
+def _joint(model: protocol.Base | protocol.HashedAdapter, base: str) -> str:
     """Hash all weights that compute: an adapter's result depends on its base."""
     if isinstance(model, protocol.Base):
         return base
@@ -321,11 +321,11 @@ def _rows(
     ]
 
 
-def _refusal(reply: protocol.Refused) -> ProbeError:
+def _refusal(reply: protocol.FolderProblem) -> ProbeError:
     match reply.cause:
-        case protocol.Cause.FOLDER:
+        case protocol.UnaskedCause.FOLDER:
             return FolderRefused(Path(reply.folder), reply.reason)
-        case protocol.Cause.TOKENIZERS:
+        case protocol.UnaskedCause.TOKENIZERS:
             return TokenizersDiffer(reply.reason)
         case _:
             assert_never(reply.cause)

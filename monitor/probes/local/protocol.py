@@ -10,7 +10,7 @@ import msgspec
 from monitor.probes.framing import Dialogue, Failure
 
 
-class Open(msgspec.Struct, tag="open", frozen=True, kw_only=True):
+class OpenBase(msgspec.Struct, tag="open", frozen=True, kw_only=True):
     """Load a base model; the first request to a worker."""
 
     model: str
@@ -25,7 +25,7 @@ class Base(msgspec.Struct, tag="base", frozen=True):
     """The base model itself."""
 
 
-class Adapter(msgspec.Struct, tag="adapter", frozen=True, kw_only=True):
+class HashedAdapter(msgspec.Struct, tag="adapter", frozen=True, kw_only=True):
     """An adapter on the base, identified by its folder's hash."""
 
     folder: str
@@ -38,20 +38,20 @@ class Whole(msgspec.Struct, tag="whole", frozen=True, kw_only=True):
     folder: str
 
 
-Model = Base | Adapter | Whole
+Model = Base | HashedAdapter | Whole
 
 
-class Score(msgspec.Struct, tag="score", frozen=True, kw_only=True):
+class ScoreTexts(msgspec.Struct, tag="score", frozen=True, kw_only=True):
     """Request the likelihood of texts under some models."""
 
-    models: list[Base | Adapter]
+    models: list[Base | HashedAdapter]
     texts: list[str]
 
 
-class Read(msgspec.Struct, tag="read", frozen=True, kw_only=True):
+class ReadTexts(msgspec.Struct, tag="read", frozen=True, kw_only=True):
     """Request a model's expectations at each token of texts."""
 
-    model: Base | Adapter
+    model: Base | HashedAdapter
     texts: list[str]
     top: int
 
@@ -64,7 +64,7 @@ class Compare(msgspec.Struct, tag="compare", frozen=True, kw_only=True):
     texts: list[str]
 
 
-class Opened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
+class BaseOpened(msgspec.Struct, tag="opened", frozen=True, kw_only=True):
     """The base is loaded: its hash, arithmetic and software."""
 
     weights: str
@@ -97,7 +97,7 @@ class Expected(msgspec.Struct, tag="expected", frozen=True, kw_only=True):
     logprobs: bytes
 
 
-class Compared(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
+class ComparedTexts(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
     """As :class:`detectors.parity.Parity`, over whole vocabularies, text by text."""
 
     positions: list[int]
@@ -107,29 +107,29 @@ class Compared(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
     cosine: list[float]
 
 
-class Cause(StrEnum):
+class UnaskedCause(StrEnum):
     """Why a model was not asked, apart from transient failures."""
 
     FOLDER = "folder"
     TOKENIZERS = "tokenizers"
 
 
-class Refused(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
+class FolderProblem(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
     """A folder cannot be used, or two models cannot be compared."""
 
-    cause: Cause
+    cause: UnaskedCause
     folder: str
     reason: str
 
 
-Request = Open | Score | Read | Compare
-Reply = Opened | Scored | Expected | Compared | Refused | Failure
+Request = OpenBase | ScoreTexts | ReadTexts | Compare
+Reply = BaseOpened | Scored | Expected | ComparedTexts | FolderProblem | Failure
 
 _REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 
 LOCAL: Final = Dialogue(
     module="monitor.probes.local.worker",
-    opened=Opened,
+    opened=BaseOpened,
     replies=msgspec.msgpack.Decoder(Reply),
 )
 

@@ -53,7 +53,7 @@ class Swapped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mixed:
+class MixedAdapters:
     """The base with each text's own adapter; none of them may have its own head."""
 
     model: CausalModel

@@ -42,11 +42,13 @@ class _Answerer:
         try:
             return self._answer(request)
         except FolderRefused as error:
-            return protocol.Refused(
-                cause=protocol.Cause.FOLDER, folder=str(error.folder), reason=error.reason
+            return protocol.FolderProblem(
+                cause=protocol.UnaskedCause.FOLDER, folder=str(error.folder), reason=error.reason
             )
         except TokenizersDiffer as error:
-            return protocol.Refused(cause=protocol.Cause.TOKENIZERS, folder="", reason=str(error))
+            return protocol.FolderProblem(
+                cause=protocol.UnaskedCause.TOKENIZERS, folder="", reason=str(error)
+            )
         except ModelMissing as error:
             return Failure(reason=error.reason, missing=True, permanent=True)
         except ProbeFailed as error:
@@ -56,16 +58,16 @@ class _Answerer:
 
     def _answer(self, request: protocol.Request) -> protocol.Reply:
         match request:
-            case protocol.Open():
+            case protocol.OpenBase():
                 return self._open(request)
-            case protocol.Score():
+            case protocol.ScoreTexts():
                 scores = self._opened.score(request.models, request.texts)
                 return protocol.Scored(
                     sums=scores.sums.tobytes(),
                     tokens=scores.tokens.tobytes(),
                     non_finite=scores.non_finite.tobytes(),
                 )
-            case protocol.Read():
+            case protocol.ReadTexts():
                 found = self._opened.expect(request.model, request.texts, top=request.top)
                 return protocol.Expected(
                     top=found.tokens.shape[1],
@@ -76,7 +78,7 @@ class _Answerer:
                 )
             case protocol.Compare():
                 parities = self._opened.compare(request.a, request.b, request.texts)
-                return protocol.Compared(
+                return protocol.ComparedTexts(
                     positions=[one.positions for one in parities],
                     kl=[one.kl for one in parities],
                     top1=[one.top1 for one in parities],
@@ -86,7 +88,7 @@ class _Answerer:
             case _:
                 assert_never(request)
 
-    def _open(self, request: protocol.Open) -> protocol.Opened:
+    def _open(self, request: protocol.OpenBase) -> protocol.BaseOpened:
         # before torch is loaded: a wrong name is reported at once
         folder, fingerprints = locate(request.model), Fingerprints()
         try:
@@ -100,7 +102,7 @@ class _Answerer:
             raise ModelMissing(request.model, error.reason) from error
         if fingerprints.of(folder) != weights:
             raise ProbeFailed(f"{folder} changed while it was read", permanent=False)
-        return protocol.Opened(weights=weights, dtype=models.dtype, engine=models.engine)
+        return protocol.BaseOpened(weights=weights, dtype=models.dtype, engine=models.engine)
 
     @property
     def _opened(self) -> LocalModels:

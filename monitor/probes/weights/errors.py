@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Refusal(StrEnum):
+class Remedy(StrEnum):
     """A refusal, by what the folder's owner can do about it."""
 
     MISSING = "missing"
@@ -22,7 +22,7 @@ class WeightsRefused(Exception):  # noqa: N818 - says what happened by its name
     Messages hold names and numbers of the files, never their contents.
     """
 
-    def __init__(self, reason: str, *, refusal: Refusal) -> None:
+    def __init__(self, reason: str, *, refusal: Remedy) -> None:
         super().__init__(reason)
         self.reason = reason
         self.refusal = refusal
@@ -30,14 +30,14 @@ class WeightsRefused(Exception):  # noqa: N818 - says what happened by its name
 
 def damaged(reason: str) -> WeightsRefused:
     """The files are damaged."""
-    return WeightsRefused(reason, refusal=Refusal.DAMAGED)
+    return WeightsRefused(reason, refusal=Remedy.DAMAGED)
 
 
 def missing(reason: str) -> WeightsRefused:
     """The files are out of reach."""
-    return WeightsRefused(reason, refusal=Refusal.MISSING)
+    return WeightsRefused(reason, refusal=Remedy.MISSING)
 
 
 def unsupported(reason: str) -> WeightsRefused:
     """The files are of a kind that is not inspected."""
-    return WeightsRefused(reason, refusal=Refusal.UNSUPPORTED)
+    return WeightsRefused(reason, refusal=Remedy.UNSUPPORTED)

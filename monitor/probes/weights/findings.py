@@ -43,7 +43,7 @@ class Gravity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class WeightFinding:
     """One finding, in words with its numbers; ``modules`` lists all modules concerned."""
 
     gravity: Gravity
@@ -67,7 +67,7 @@ def find(
     *,
     others: Sequence[WholeTensor],
     beside_base: bool,
-) -> list[Finding]:
+) -> list[WeightFinding]:
     """Apply every rule; worst findings first. ``beside_base`` is true if a base was at hand."""
     case = _Case(config=config, modules=modules, others=others, beside_base=beside_base)
     found = [finding for rule in _RULES for finding in rule(case)]
@@ -75,7 +75,7 @@ def find(
     return sorted(found, key=lambda finding: gravest.index(finding.gravity))
 
 
-def state_of(findings: Sequence[Finding]) -> WeightsState:
+def state_of(findings: Sequence[WeightFinding]) -> WeightsState:
     """Return the state that follows from the worst finding."""
     gravities = {finding.gravity for finding in findings}
     if Gravity.BROKEN in gravities:
@@ -111,28 +111,30 @@ def _short(name: str) -> str:
     return name if len(name) <= LONGEST else f"{name[:LONGEST]}…"
 
 
-def _about(gravity: Gravity, what: str, modules: Sequence[str]) -> Iterator[Finding]:
+def _about(gravity: Gravity, what: str, modules: Sequence[str]) -> Iterator[WeightFinding]:
     """Yield one finding for several modules, if there are any; ``{n}`` is their number."""
     if modules:
         said = what.replace("{n}", f"{len(modules)} module{'s' if len(modules) > 1 else ''}")
-        yield Finding(gravity=gravity, what=f"{said}: {_named(modules)}", modules=tuple(modules))
+        yield WeightFinding(
+            gravity=gravity, what=f"{said}: {_named(modules)}", modules=tuple(modules)
+        )
 
 
-def _no_update(case: _Case) -> Iterator[Finding]:
+def _no_update(case: _Case) -> Iterator[WeightFinding]:
     if not case.modules:
-        yield Finding(gravity=Gravity.BROKEN, what="the file holds no LoRA tensors")
+        yield WeightFinding(gravity=Gravity.BROKEN, what="the file holds no LoRA tensors")
 
 
-def _misfits(case: _Case) -> Iterator[Finding]:
+def _misfits(case: _Case) -> Iterator[WeightFinding]:
     bad = [module for module in case.modules if module.problem]
     for module in bad[:NAMED]:
         what = f"{_short(module.module)} {module.problem}"
-        yield Finding(gravity=Gravity.BROKEN, what=what, modules=(module.module,))
+        yield WeightFinding(gravity=Gravity.BROKEN, what=what, modules=(module.module,))
     more = [module.module for module in bad[NAMED:]]
     yield from _about(Gravity.BROKEN, "{n} more make no update either", more)
 
 
-def _not_finite(case: _Case) -> Iterator[Finding]:
+def _not_finite(case: _Case) -> Iterator[WeightFinding]:
     counts = {module.module: module.nonfinite for module in case.modules}
     counts |= {
         f"{module.module} (magnitude)": module.magnitude.nonfinite
@@ -147,19 +149,19 @@ def _not_finite(case: _Case) -> Iterator[Finding]:
     yield from _about(Gravity.BROKEN, "the update of {n} is beyond any number", endless)
 
 
-def _no_effect(case: _Case) -> Iterator[Finding]:
+def _no_effect(case: _Case) -> Iterator[WeightFinding]:
     nothing = [module.module for module in case.modules if module.changes_nothing]
     measured = [module for module in case.modules if module.frobenius is not None]
     if nothing and len(nothing) == len(measured):
         # with DoRA, the magnitudes may still have been trained
         gravity = Gravity.SUSPECT if case.config.use_dora else Gravity.BROKEN
         what = "every update is zero: the adapter would not change the base at all"
-        yield Finding(gravity=gravity, what=what, modules=tuple(nothing))
+        yield WeightFinding(gravity=gravity, what=what, modules=tuple(nothing))
     else:
         yield from _about(Gravity.SUSPECT, "the update of {n} is zero", nothing)
 
 
-def _collapse(case: _Case) -> Iterator[Finding]:
+def _collapse(case: _Case) -> Iterator[WeightFinding]:
     ranked = [
         module for module in case.modules if module.effective_rank and module.rank >= COLLAPSED_FROM
     ]
@@ -169,7 +171,7 @@ def _collapse(case: _Case) -> Iterator[Finding]:
         yield from _about(Gravity.SUSPECT, what, flat)
 
 
-def _unlike_siblings(case: _Case) -> Iterator[Finding]:
+def _unlike_siblings(case: _Case) -> Iterator[WeightFinding]:
     far = outliers(case.modules)
     medians = {kind: _median(case.modules, kind) for kind in {m.kind for m in case.modules}}
     times = {
@@ -194,7 +196,7 @@ def _median(modules: Sequence[ModuleHealth], kind: str) -> float | None:
     return float(np.median(sizes)) if len(sizes) >= FEWEST_SIBLINGS else None
 
 
-def _against_base(case: _Case) -> Iterator[Finding]:
+def _against_base(case: _Case) -> Iterator[WeightFinding]:
     unfit = [module.module for module in case.modules if module.fits_base is False]
     yield from _about(Gravity.BROKEN, "{n} do not fit the shapes of this base", unfit)
     large = [module.module for module in case.modules if (module.ratio or 0.0) >= LARGEST_RATIO]
@@ -208,7 +210,7 @@ def _against_base(case: _Case) -> Iterator[Finding]:
     yield from _about(Gravity.NOTE, "the base is quantised, so there is no ratio, in {n}", stored)
 
 
-def _targets(case: _Case) -> Iterator[Finding]:
+def _targets(case: _Case) -> Iterator[WeightFinding]:
     targets = case.config.target_modules
     if targets is None or case.config.target_parameters:
         return
@@ -223,7 +225,7 @@ def _targets(case: _Case) -> Iterator[Finding]:
         yield from _about(Gravity.SUSPECT, what, absent)
 
 
-def _saved(case: _Case) -> Iterator[Finding]:
+def _saved(case: _Case) -> Iterator[WeightFinding]:
     wanted = case.config.modules_to_save or []
     absent = [
         name for name in wanted if not any(name in tensor.name.split(".") for tensor in case.others)
@@ -231,7 +233,7 @@ def _saved(case: _Case) -> Iterator[Finding]:
     yield from _about(Gravity.SUSPECT, "the file lacks modules_to_save of the config", absent)
 
 
-def _dora(case: _Case) -> Iterator[Finding]:
+def _dora(case: _Case) -> Iterator[WeightFinding]:
     if case.config.use_dora:
         without = [module.module for module in case.modules if module.magnitude is None]
         yield from _about(Gravity.SUSPECT, "no DoRA magnitude for {n}", without)
@@ -243,7 +245,7 @@ def _dora(case: _Case) -> Iterator[Finding]:
     yield from _about(Gravity.SUSPECT, "DoRA magnitudes of zero or below in {n}", odd)
 
 
-def _scales(case: _Case) -> Iterator[Finding]:
+def _scales(case: _Case) -> Iterator[WeightFinding]:
     low, high = USUAL_SCALE
     negative = [module.module for module in case.modules if module.scale < 0]
     yield from _about(Gravity.SUSPECT, "alpha is negative for {n}", negative)
@@ -255,24 +257,24 @@ def _scales(case: _Case) -> Iterator[Finding]:
     yield from _about(Gravity.NOTE, f"a scale outside {low:g} to {high:g} for {{n}}", odd)
 
 
-def _dtypes(case: _Case) -> Iterator[Finding]:
+def _dtypes(case: _Case) -> Iterator[WeightFinding]:
     counts = Counter(dtype for module in case.modules for dtype in module.dtypes)
     if len(counts) > 1:
         said = ", ".join(f"{dtype} in {count}" for dtype, count in counts.most_common())
-        yield Finding(gravity=Gravity.NOTE, what=f"number formats are mixed: {said} modules")
+        yield WeightFinding(gravity=Gravity.NOTE, what=f"number formats are mixed: {said} modules")
 
 
-def _start(case: _Case) -> Iterator[Finding]:
+def _start(case: _Case) -> Iterator[WeightFinding]:
     start = case.config.init_lora_weights
     if isinstance(start, str) and start.partition("_")[0].lower() in {"pissa", "olora", "corda"}:
         what = (
             f"started with {start[:40]!r}, which also changes the base: only right on that base,"
             " or after conversion"
         )
-        yield Finding(gravity=Gravity.NOTE, what=what)
+        yield WeightFinding(gravity=Gravity.NOTE, what=what)
 
 
-_RULES: Final[tuple[Callable[[_Case], Iterator[Finding]], ...]] = (
+_RULES: Final[tuple[Callable[[_Case], Iterator[WeightFinding]], ...]] = (
     _no_update,
     _misfits,
     _not_finite,

@@ -29,8 +29,8 @@ from monitor.probes.weights.adapter_folder import (
 )
 from monitor.probes.weights.base import PLAIN, BaseWeights, norm, opened_base
 from monitor.probes.weights.findings import (
-    Finding,
     Gravity,
+    WeightFinding,
     find,
     state_of,
 )
@@ -53,7 +53,7 @@ class Inspection:
 
     state: WeightsState
     reason: str
-    findings: Sequence[Finding]
+    findings: Sequence[WeightFinding]
     modules: Sequence[ModuleHealth]
     config: AdapterConfig
     tensors: int

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.probes.weights.errors import Refusal, WeightsRefused
+from monitor.probes.weights.errors import Remedy, WeightsRefused
 
 TIME_LIMIT: Final = 120
 """Seconds of CPU, and of wall time; a 7B model's adapter takes a few."""
@@ -45,7 +45,7 @@ def inspect_apart(folder: Path, *, seconds: int = TIME_LIMIT) -> Mapping[str, An
         said = msgspec.json.decode(done.stdout, type=_Said)
     except (subprocess.SubprocessError, msgspec.DecodeError) as error:
         reason = f"the inspection gave no answer within its limits ({seconds} s): {_why(error)}"
-        raise WeightsRefused(reason, refusal=Refusal.UNSUPPORTED) from None
+        raise WeightsRefused(reason, refusal=Remedy.UNSUPPORTED) from None
     if said.report is None:
         raise WeightsRefused(said.reason, refusal=said.refusal)
     return said.report
@@ -66,5 +66,5 @@ def _why(error: subprocess.SubprocessError | msgspec.DecodeError) -> str:
 
 class _Said(msgspec.Struct):
     report: dict[str, Any] | None = None
-    refusal: Refusal = Refusal.UNSUPPORTED
+    refusal: Remedy = Remedy.UNSUPPORTED
     reason: str = ""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from monitor.probes.weights.findings import Finding, outliers
+from monitor.probes.weights.findings import WeightFinding, outliers
 from monitor.probes.weights.health import ModuleHealth
 from monitor.probes.weights.inspection import Inspection
 
@@ -91,7 +91,7 @@ def furthest(found: Inspection, *, count: int) -> list[tuple[ModuleHealth, float
     return sorted(known, key=lambda pair: -abs(pair[1]))[:count]
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: WeightFinding) -> dict[str, Any]:
     return {
         "gravity": finding.gravity.value,
         "what": finding.what,

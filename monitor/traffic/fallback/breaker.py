@@ -35,11 +35,11 @@ from monitor.traffic.fallback.gates import Gate
 from monitor.traffic.fallback.ledger import note, target_id
 from monitor.traffic.fallback.machine import BreakerState, state_of
 from monitor.traffic.fallback.report import Report, report
-from monitor.traffic.fallback.scene import Question, Scene
-from monitor.traffic.fallback.standing import Standing, standing_of
+from monitor.traffic.fallback.scene import MoveQuestion, Scene
+from monitor.traffic.fallback.standing import BreakerStanding, standing_of
 from monitor.traffic.fallback.survey import only, route_in_force, survey, targets_of
 from monitor.traffic.killswitch import KillSwitch
-from monitor.traffic.readback import RouteChange
+from monitor.traffic.readback import UnreadChange
 from monitor.traffic.settings import RoutingSettings
 
 _LOG = structlog.get_logger(__name__)
@@ -86,7 +86,7 @@ class Breaker:
     mode: Mode
     kill_switch: KillSwitch
     changes: FallbackChanges
-    confirm: Callable[[RouteChange, datetime], None]
+    confirm: Callable[[UnreadChange, datetime], None]
     served: Served
     clock: Callable[[], datetime] = _utc_now
 
@@ -106,7 +106,7 @@ class Breaker:
 
         def work(tx: Connection) -> tuple[Decision, ActionRow | None]:
             scene = only(self._survey(tx, version, now=now), served)
-            question = Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
+            question = MoveQuestion(scene=scene, evidence=evidence, settings=self.settings, now=now)
             decision = decide_fallback(question)
             return decision, note(tx, scene, decision, evidence, now=now)
 
@@ -147,7 +147,7 @@ class Breaker:
         """
         scene = self._survey(tx, version, now=now, hold=False)
         decision = decide_fallback(
-            Question(scene=scene, evidence=evidence, settings=self.settings, now=now)
+            MoveQuestion(scene=scene, evidence=evidence, settings=self.settings, now=now)
         )
         return _line(decision)
 
@@ -206,7 +206,7 @@ class Breaker:
             return None
         return f"{moved.kind.value} (action {moved.id}): {moved.reason}"
 
-    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> Standing | None:
+    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
         """Say where the adapter's breaker stands; None: it has no route."""
         return standing_of(tx, adapter, settings=self.settings, default_mode=self.mode, now=now)
 

@@ -12,7 +12,7 @@ from monitor.domain import ActionId, Route
 from monitor.store import actions
 from monitor.store.actions import WORSE, ActionRow, ActionState
 from monitor.traffic.fallback.ledger import advance
-from monitor.traffic.readback import AGAIN, NOT_READ, REPLACED, Approach, RouteChange, RouterAnswer
+from monitor.traffic.readback import AGAIN, NOT_READ, REPLACED, Approach, RouterAnswer, UnreadChange
 from monitor.traffic.settings import RoutingSettings
 
 
@@ -43,7 +43,7 @@ class FallbackChanges:
         self._begun.add(action_id)
         self.wake()
 
-    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]:
+    def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]:
         """List what was applied here or left by a crash, and what the router did not do."""
         before = now - self.settings.execution_timeout
         mine = frozenset(self._begun)
@@ -52,7 +52,7 @@ class FallbackChanges:
             self._begun.discard(settled)
         return [self.of(row, now=now) for row in found]
 
-    def of(self, action: ActionRow, *, now: datetime) -> RouteChange:
+    def of(self, action: ActionRow, *, now: datetime) -> UnreadChange:
         """Give an action as the change that it is."""
         timeout = self.settings.execution_timeout
         approach = Approach.TELL
@@ -60,7 +60,7 @@ class FallbackChanges:
             approach = Approach.READ
         elif now - (action.decided_at or action.created_at) >= timeout:
             approach = Approach.TELL_IF_LOST
-        return RouteChange(
+        return UnreadChange(
             owner=action.id,
             adapter=action.adapter,
             generation=(action.expected_generation or 0) + 1,
@@ -71,7 +71,7 @@ class FallbackChanges:
     def settle(
         self,
         tx: Connection,
-        change: RouteChange,
+        change: UnreadChange,
         route: Route | None,
         answer: RouterAnswer,
         *,
@@ -95,7 +95,7 @@ class FallbackChanges:
             advance(tx, action, state, reason, now=now)
         return moves and state is not ActionState.APPLIED
 
-    def _after(self, answer: RouterAnswer, change: RouteChange) -> tuple[ActionState, str]:
+    def _after(self, answer: RouterAnswer, change: UnreadChange) -> tuple[ActionState, str]:
         if answer.goes is not None:
             verified = ActionState.VERIFIED if answer.goes else ActionState.VERIFY_FAILED
             return verified, answer.reason

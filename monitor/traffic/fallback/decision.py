@@ -24,7 +24,7 @@ from monitor.traffic.fallback.gates import (
     unwell,
 )
 from monitor.traffic.fallback.machine import BreakerState, next_step, recovered, state_of
-from monitor.traffic.fallback.scene import Question, Scene
+from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
 
@@ -50,7 +50,7 @@ class Decision:
     target: Version | None = None
 
 
-def decide_fallback(question: Question) -> Decision:
+def decide_fallback(question: MoveQuestion) -> Decision:
     """Go through the gates in order; the first that is shut gives the reason."""
     for gate, check in ASKED_FOR:
         reason = check(question)

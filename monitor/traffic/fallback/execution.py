@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, Version
 from monitor.store import actions, routes, verdicts, versions
 from monitor.store.actions import AUTOMATIC, WORSE, ActionKind, ActionRow, ActionState
 from monitor.store.database import Database

@@ -8,13 +8,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from monitor.domain import Blame, VerdictKind
+from alerts.types import Blame, VerdictKind
 from monitor.store.actions import ActionState
-from monitor.store.common_cause import Company
+from monitor.store.common_cause import BaseFleet
 from monitor.store.words import by_a_person
 from monitor.traffic.arms import serving_arm
 from monitor.traffic.fallback.machine import whole
-from monitor.traffic.fallback.scene import Question, Scene
+from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
 
@@ -40,18 +40,18 @@ class Gate(StrEnum):
     FLEET_BUDGET = "fleet_budget"
 
 
-Check = Callable[[Question], str | None]
+Check = Callable[[MoveQuestion], str | None]
 """The reason not to, or None."""
 
 
-def _not_critical(question: Question) -> str | None:
+def _not_critical(question: MoveQuestion) -> str | None:
     verdict = question.scene.verdict
     if verdict is not None and verdict.kind is VerdictKind.CRITICAL:
         return None
     return f"the stored verdict is {verdict.kind.value if verdict else 'missing'}"
 
 
-def _no_traffic(question: Question) -> str | None:
+def _no_traffic(question: MoveQuestion) -> str | None:
     route = question.scene.route
     if route is None:
         return "the adapter has no route"
@@ -74,13 +74,13 @@ def unfinished(scene: Scene) -> str | None:
     return f"action {last.id} is {last.state.value}" if in_doubt or unverified else None
 
 
-def _too_old(question: Question) -> str | None:
+def _too_old(question: MoveQuestion) -> str | None:
     age = question.now - question.evidence.at
     limit = question.settings.evidence_age
     return f"the evidence is {whole(age)} old > {limit}" if age > limit else None
 
 
-def _set_since(question: Question) -> str | None:
+def _set_since(question: MoveQuestion) -> str | None:
     """Whoever set the route knew what was measured before; only what came since answers them."""
     row, measured = question.scene.route, question.evidence.measured_from
     if row is None or not by_a_person(row.actor) or measured is None:
@@ -93,7 +93,7 @@ def _set_since(question: Question) -> str | None:
     )
 
 
-def _limit(settings: RoutingSettings, company: Company) -> int:
+def _limit(settings: RoutingSettings, company: BaseFleet) -> int:
     share = math.ceil(settings.blast_share * company.adapters)
     return max(settings.blast_floor, share)
 
@@ -109,7 +109,7 @@ def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
     )
 
 
-def _fleet_unseen(question: Question) -> str | None:
+def _fleet_unseen(question: MoveQuestion) -> str | None:
     """The first of many to break must not act before the others could be looked at.
 
     Not needed where probes have shown that this adapter moved and the base did not.
@@ -124,7 +124,7 @@ def _fleet_unseen(question: Question) -> str | None:
     return f"{company.unseen} other adapters have not been evaluated since it turned critical"
 
 
-def _no_target(question: Question) -> str | None:
+def _no_target(question: MoveQuestion) -> str | None:
     targets = question.scene.targets
     if targets.usable:
         return None

@@ -28,7 +28,8 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Final, assert_never
 
-from monitor.domain import ArmKind, Blame, Route, Verdict, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ArmKind, Route, Verdict
 from monitor.store.actions import Away
 from monitor.traffic.settings import RoutingSettings
 
@@ -72,7 +73,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class BreakerStep:
     """The state to be in next and why; the same state: wait, with the numbers."""
 
     state: BreakerState
@@ -147,7 +148,7 @@ def next_step(
     settings: RoutingSettings,
     *,
     now: datetime,
-) -> Step:
+) -> BreakerStep:
     """Say what comes after ``FALLBACK`` or ``HALF_OPEN``; other states wait for a crossing.
 
     The way into ``FALLBACK`` is :func:`monitor.traffic.fallback.decision.decide_fallback`.
@@ -155,7 +156,7 @@ def next_step(
     state = state_of(route, verdict)
     match state:
         case BreakerState.HEALTHY | BreakerState.DEGRADED:
-            return Step(state=state, reason="it has its traffic")
+            return BreakerStep(state=state, reason="it has its traffic")
         case BreakerState.FALLBACK:
             return _from_fallback(verdict, progress, settings, now=now)
         case BreakerState.HALF_OPEN:
@@ -166,15 +167,15 @@ def next_step(
 
 def _from_fallback(
     verdict: Verdict | None, progress: Progress, settings: RoutingSettings, *, now: datetime
-) -> Step:
+) -> BreakerStep:
     stays = BreakerState.FALLBACK
     if verdict is None or not recovered(verdict):
-        return Step(state=stays, reason=f"the verdict is {_kind(verdict)}")
+        return BreakerStep(state=stays, reason=f"the verdict is {_kind(verdict)}")
     waited, needed = now - verdict.since, hold(progress.fallbacks, settings)
     if waited < needed:
-        return Step(state=stays, reason=f"recovered {whole(waited)} ago < {needed}")
+        return BreakerStep(state=stays, reason=f"recovered {whole(waited)} ago < {needed}")
     at_once = settings.trial_share >= 1
-    return Step(
+    return BreakerStep(
         state=BreakerState.HEALTHY if at_once else BreakerState.HALF_OPEN,
         reason=f"recovered {whole(waited)} ago >= {needed}",
     )
@@ -196,21 +197,21 @@ def _from_trial(
     settings: RoutingSettings,
     *,
     now: datetime,
-) -> Step:
+) -> BreakerStep:
     stays = BreakerState.HALF_OPEN
     if verdict is not None and fires(verdict):
         reason = f"it is {verdict.kind.value} on trial: {verdict.reason}"
-        return Step(state=BreakerState.FALLBACK, reason=reason)
+        return BreakerStep(state=BreakerState.FALLBACK, reason=reason)
     if verdict is None or not recovered(verdict):
         blame = f", blame {verdict.blame.value}" if verdict and verdict.kind in BAD else ""
-        return Step(state=stays, reason=f"the verdict is {_kind(verdict)}{blame}")
+        return BreakerStep(state=stays, reason=f"the verdict is {_kind(verdict)}{blame}")
     lasted = now - route.since
     if lasted < settings.trial_hold:
-        return Step(state=stays, reason=f"on trial for {lasted} < {settings.trial_hold}")
+        return BreakerStep(state=stays, reason=f"on trial for {lasted} < {settings.trial_hold}")
     if progress.records < settings.trial_records:
         words = f"{progress.records} records on trial < {settings.trial_records}"
-        return Step(state=stays, reason=words)
-    return Step(
+        return BreakerStep(state=stays, reason=words)
+    return BreakerStep(
         state=BreakerState.HEALTHY,
         reason=f"good on trial for {lasted} >= {settings.trial_hold},"
         f" {progress.records} records >= {settings.trial_records}",

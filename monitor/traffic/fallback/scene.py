@@ -9,11 +9,11 @@ from datetime import datetime
 from monitor.domain import IncidentId, Mode, Verdict, Version
 from monitor.policy import ActionEvidence
 from monitor.store.actions import ActionRow
-from monitor.store.common_cause import Company
+from monitor.store.common_cause import BaseFleet
 from monitor.store.routes import RouteRow
 from monitor.traffic.fallback.machine import Progress
 from monitor.traffic.fallback.targets import Targets
-from monitor.traffic.killswitch import Reading
+from monitor.traffic.killswitch import SwitchReading
 from monitor.traffic.settings import RoutingSettings
 
 
@@ -32,12 +32,12 @@ class Scene:
     mode: Mode
     verdict: Verdict | None
     route: RouteRow | None
-    kill_switch: Reading
+    kill_switch: SwitchReading
     fleet_incident: IncidentId | None = None
     last: ActionRow | None = None
     moved: ActionRow | None = None
     unwell: Sequence[str] = ()
-    company: Company | None = None
+    company: BaseFleet | None = None
     targets: Targets = field(default_factory=Targets)
     taken_here: Sequence[datetime] = ()
     taken_fleet: Sequence[datetime] = ()
@@ -45,7 +45,7 @@ class Scene:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class MoveQuestion:
     """What is asked: may traffic leave this version now, on this evidence."""
 
     scene: Scene

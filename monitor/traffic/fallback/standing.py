@@ -18,7 +18,7 @@ from monitor.traffic.settings import RoutingSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class BreakerStanding:
     """The state of an adapter's breaker and what it waits for.
 
     version
@@ -44,7 +44,7 @@ def standing_of(
     settings: RoutingSettings,
     default_mode: Mode,
     now: datetime,
-) -> Standing | None:
+) -> BreakerStanding | None:
     """Read where the adapter stands now; None: it has no route. Holds no locks."""
     row = route_in_force(tx, adapter, now=now)
     if row is None:
@@ -69,7 +69,7 @@ def standing_of(
             reason = not_in_fallback(row, version) or step.reason
     away = fallback_arm(route)
     has_more = away is not None and away.weight > stable_arm(route).weight
-    return Standing(
+    return BreakerStanding(
         state=state,
         version=name,
         answering=away.version if away is not None and has_more else name,

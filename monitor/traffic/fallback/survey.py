@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.domain import Mode, Verdict, VerdictKind, Version, VersionId
+from alerts.types import VerdictKind
+from monitor.domain import Mode, Verdict, Version, VersionId
 from monitor.store import (
     actions,
     adapters,
@@ -23,7 +24,7 @@ from monitor.store import (
 )
 from monitor.store import clock as store_clock
 from monitor.store.clock import Clock
-from monitor.store.common_cause import Company
+from monitor.store.common_cause import BaseFleet
 from monitor.store.routes import RouteRow
 from monitor.traffic.arms import effective
 from monitor.traffic.fallback.machine import Progress
@@ -179,7 +180,7 @@ def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:
 
 def _company(
     tx: Connection, version: Version, *, verdict: Verdict | None, settings: RoutingSettings
-) -> Company | None:
+) -> BaseFleet | None:
     if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
         return None
     return common_cause.company(tx, version.adapter_id, turned=verdict.since, cycle=settings.cycle)

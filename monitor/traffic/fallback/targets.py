@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from monitor.domain import ArmKind, Route, VerdictKind, Version
+from alerts.types import VerdictKind
+from monitor.domain import ArmKind, Route, Version
 
 UNHEALTHY = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
 NO_TARGET = UNHEALTHY | {VerdictKind.BLIND}

@@ -14,7 +14,7 @@ from monitor.traffic.routers.gateway import Gateways
 from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.routers.redis import Redis
 from monitor.traffic.routers.vllm import Replicas
-from monitor.traffic.routers.webhook import Webhook
+from monitor.traffic.routers.webhook import WebhookRouter
 
 __all__ = [
     "ROUTERS",
@@ -54,7 +54,7 @@ ROUTERS: Final[Mapping[str, RouterKind]] = MappingProxyType(
         ),
         "vllm": RouterKind(open=Replicas, problems=vllm.problems, later=True),
         "webhook": RouterKind(
-            open=lambda settings, reach, _database: Webhook(settings, reach.outside),
+            open=lambda settings, reach, _database: WebhookRouter(settings, reach.outside),
             problems=webhook.problems,
         ),
     }

@@ -12,7 +12,7 @@ from alerts.outgoing import OutgoingClient, OutgoingError
 from monitor.domain import Arm, Edition, Route, Version
 from monitor.traffic.routers import document
 from monitor.traffic.routers.contract import Reach, RouterFailed
-from monitor.traffic.routers.resp import Conversation, Nonsense, Refused
+from monitor.traffic.routers.resp import Conversation, Nonsense, ServerRefused
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class RedisRouting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RedisPlace:
     """Where a server listens, and which of its databases is meant."""
 
     host: str
@@ -76,7 +76,7 @@ class Place:
         return f"redis{'s' * self.tls}://{host}:{self.port}"
 
 
-def place(url: str) -> Place:
+def place(url: str) -> RedisPlace:
     """Read an address.
 
     >>> str(place("redis://10.0.0.5/2")), place("redis://10.0.0.5/2").number
@@ -99,7 +99,9 @@ def place(url: str) -> Place:
     number = parts.path.strip("/") or "0"
     if not (number.isascii() and number.isdigit()):
         raise ValueError("the part after the host must be the number of a database")
-    return Place(host=parts.hostname, port=port, number=int(number), tls=parts.scheme == "rediss")
+    return RedisPlace(
+        host=parts.hostname, port=port, number=int(number), tls=parts.scheme == "rediss"
+    )
 
 
 def problems(settings: RedisRouting, reach: Reach) -> list[str]:
@@ -183,7 +185,7 @@ class Redis:
                 return say(server)
         except OutgoingError as error:
             raise RouterFailed(f"{where}: {error}") from None
-        except Refused as refused:
+        except ServerRefused as refused:
             raise RouterFailed(f"{where} refused: {refused.code}{_hint(refused.code)}") from None
         except Nonsense:
             raise RouterFailed(f"{where} does not answer as Redis does") from None

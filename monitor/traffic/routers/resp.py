@@ -17,7 +17,7 @@ _PIECE: Final = 16 * 1024
 _END: Final = b"\r\n"
 
 
-class Refused(Exception):  # noqa: N818 (named as the outcome)
+class ServerRefused(Exception):  # noqa: N818 (named as the outcome)
     """The server answered with an error; ``code`` is its first word, such as ``NOAUTH``."""
 
     def __init__(self, code: str) -> None:
@@ -62,7 +62,7 @@ class Conversation:
             case b"$":
                 return self._bulk(_number(rest))
             case b"-":
-                raise Refused(_code(rest))
+                raise ServerRefused(_code(rest))
             case _:
                 raise Nonsense
 

@@ -53,7 +53,7 @@ def problems(settings: WebhookRouting, reach: Reach) -> list[str]:
     return found
 
 
-class Webhook:
+class WebhookRouter:
     """Posts the route, and believes it when the receiver says it back."""
 
     def __init__(

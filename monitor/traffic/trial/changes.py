@@ -12,7 +12,7 @@ from monitor.domain import Route
 from monitor.store import canaries
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.traffic.readback import AGAIN, RouteChange, RouterAnswer
+from monitor.traffic.readback import AGAIN, RouterAnswer, UnreadChange
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.scene import hold_scene
 from monitor.traffic.trial.states import ReadBack
@@ -27,14 +27,14 @@ class TrialChanges:
 
     hands: Hands
 
-    def unread(self, tx: Connection, *, now: datetime) -> Sequence[RouteChange]:
+    def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]:
         """List the canaries whose route was not read back yet."""
         del now
         return [self._of(canary) for canary in canaries.unread(tx)]
 
-    def _of(self, canary: CanaryRow) -> RouteChange:
+    def _of(self, canary: CanaryRow) -> UnreadChange:
         told = canary.state.get("unverified") is not None
-        return RouteChange(
+        return UnreadChange(
             owner=canary.id,
             adapter=canary.adapter,
             pause=max(self.hands.settings.read_back, AGAIN) if told else AGAIN,
@@ -43,7 +43,7 @@ class TrialChanges:
     def settle(
         self,
         tx: Connection,
-        change: RouteChange,
+        change: UnreadChange,
         route: Route | None,
         answer: RouterAnswer,
         *,

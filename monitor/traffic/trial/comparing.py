@@ -17,19 +17,19 @@ from monitor.store.canaries import CanaryRow
 from monitor.store.clock import Clock
 from monitor.store.database import Database
 from monitor.traffic.trial.guards import Guard, alphas, held_to
-from monitor.traffic.trial.hands import Measured
+from monitor.traffic.trial.hands import LookDetails
 from monitor.traffic.trial.measure import Carried, Measurement, Rules, measure
-from monitor.traffic.trial.reading import Read, Trial, read
+from monitor.traffic.trial.reading import SidesRead, Trial, read
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryState, Plan, plan_from_json
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
+class TrialLook:
     """A look. ``measurement`` None: nothing could be seen, and ``trouble`` says why."""
 
     measurement: Measurement | None = None
-    stored: Measured | None = None
+    stored: LookDetails | None = None
     trouble: str = ""
 
 
@@ -41,7 +41,7 @@ def compare(
     settings: CanarySettings,
     known: Clock | None,
     now: datetime,
-) -> Compared:
+) -> TrialLook:
     """Compare both arms from the step's begin until a little before ``now``.
 
     ``known`` is what is known of the clock.
@@ -64,12 +64,12 @@ def compare(
         shadow=shadow,
     )
 
-    def work(tx: Connection) -> tuple[Read, list[Mapping[str, Any]]]:
+    def work(tx: Connection) -> tuple[SidesRead, list[Mapping[str, Any]]]:
         return read(tx, trial, guards), canary_looks.failures(tx, canary.id, since=begun)
 
     got, earlier = database.run(work)
     if got.silent is not None:
-        return Compared(trouble=got.silent)
+        return TrialLook(trouble=got.silent)
     measurement = measure(
         got.sides,
         guards,
@@ -77,7 +77,7 @@ def compare(
         failures=_all_failures(got, earlier),
         rules=_rules(guards, plan, state, settings, end),
     )
-    return Compared(measurement=measurement, stored=_as_stored(got, measurement, end))
+    return TrialLook(measurement=measurement, stored=_as_stored(got, measurement, end))
 
 
 # met here once: alerts/message.py says why
@@ -116,7 +116,9 @@ def carried_from_json(bodies: Mapping[str, Any]) -> dict[str, Carried]:
     return {name: msgspec.convert(body, Carried) for name, body in bodies.items()}
 
 
-def _all_failures(got: Read, earlier: Sequence[Mapping[str, Any]]) -> dict[str, list[Failures]]:
+def _all_failures(
+    got: SidesRead, earlier: Sequence[Mapping[str, Any]]
+) -> dict[str, list[Failures]]:
     return {
         name: [*(_failures(look[name]) for look in earlier if name in look), now]
         for name, now in got.failures.items()
@@ -133,10 +135,10 @@ def _failures(counts: Sequence[int]) -> Failures:
     )
 
 
-def _as_stored(got: Read, measurement: Measurement, end: datetime) -> Measured:
+def _as_stored(got: SidesRead, measurement: Measurement, end: datetime) -> LookDetails:
     guards = [finite(msgspec.to_builtins(guard)) for guard in measurement.guards]
     bodies = [body for body in guards if isinstance(body, dict)]
-    return Measured(
+    return LookDetails(
         outcome=measurement.found.outcome.value,
         trial_requests=measurement.trial_requests,
         control_requests=measurement.control_requests,

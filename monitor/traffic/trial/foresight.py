@@ -13,18 +13,18 @@ from sqlalchemy import Connection
 from detectors.trial_plan import Choice
 from monitor.store import routes, versions
 from monitor.store.canaries import CanaryRow
-from monitor.store.canary_looks import Look
+from monitor.store.canary_looks import CanaryEvent
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import guards_from_json
-from monitor.traffic.trial.gauges import DAY, Pace, counted, gathered
+from monitor.traffic.trial.gauges import DAY, TrialPace, counted, gathered
 from monitor.traffic.trial.guards import Guard
 from monitor.traffic.trial.prospect import Prospect, Way, advice, prospect, warning, ways
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
+    CanaryStep,
     Pause,
     Phase,
-    Step,
     plan_from_json,
     state_from_json,
 )
@@ -51,7 +51,7 @@ class Foreseen:
 def foresee(
     tx: Connection,
     canary: CanaryRow,
-    last: Look | None,
+    last: CanaryEvent | None,
     *,
     settings: CanarySettings,
     now: datetime,
@@ -93,7 +93,7 @@ def foresee_ways(
     settings: CanarySettings,
     now: datetime,
     requests_per_day: float | None = None,
-    one: Step | None = None,
+    one: CanaryStep | None = None,
 ) -> tuple[Way, ...]:
     """Look ahead for the ways to try a version beside the one in charge, before any is begun.
 
@@ -111,10 +111,10 @@ def foresee_ways(
     return ways(pace, guards, settings, now=now, one=one)
 
 
-def step_of(choice: Choice) -> Step:
+def step_of(choice: Choice) -> CanaryStep:
     """The one step that brings what a plan chose: its share, whole hours, its requests."""
     days = min(choice.days, LONGEST / DAY)
-    return Step(
+    return CanaryStep(
         weight=choice.weight,
         lasts=timedelta(hours=max(1, math.ceil(24 * days))),
         requests=choice.requests_to_promote,
@@ -126,7 +126,7 @@ def verdict_at(choice: Choice, *, now: datetime) -> datetime:
     return now + min(choice.days, LATEST / DAY) * DAY
 
 
-def _seen(last: Look | None, state: CanaryState) -> int:
+def _seen(last: CanaryEvent | None, state: CanaryState) -> int:
     if last is None or last.step != state.step or state.step_since is None:
         return 0
     if last.at < state.step_since:
@@ -139,5 +139,5 @@ def _asks(state: CanaryState) -> bool:
     return state.proposal is not None or state.pause is Pause.INCONCLUSIVE
 
 
-def _afresh(pace: Pace) -> Pace:
+def _afresh(pace: TrialPace) -> TrialPace:
     return replace(pace, sums={}, ran=0.0, seen=0)

@@ -23,7 +23,7 @@ from monitor.traffic.trial.guards import Guard, GuardKind, alphas, held_to
 from monitor.traffic.trial.measure import Carried
 from monitor.traffic.trial.reading import Trial, answered
 from monitor.traffic.trial.settings import CanarySettings
-from monitor.traffic.trial.states import CanaryState, Plan, Step
+from monitor.traffic.trial.states import CanaryState, CanaryStep, Plan
 
 DAY: Final = timedelta(days=1)
 ALIKE: Final = 0.7
@@ -47,7 +47,7 @@ class Worth:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class TrialPace:
     """What an adapter's traffic brings a canary.
 
     requests_per_day, copies_per_day
@@ -67,7 +67,7 @@ class Pace:
     ran: float = 0.0
     seen: int = 0
 
-    def at(self, requests_per_day: float) -> Pace:
+    def at(self, requests_per_day: float) -> TrialPace:
         """The same at another traffic, with as large a part of it copied."""
         if self.requests_per_day <= 0.0:
             return replace(self, requests_per_day=requests_per_day, copies_per_day=requests_per_day)
@@ -111,7 +111,7 @@ def counted(
     guards: Sequence[Guard],
     *,
     now: datetime,
-) -> Pace:
+) -> TrialPace:
     """Read what the last 24 hours brought.
 
     Cost: as a window of a day of the version in charge.
@@ -136,7 +136,7 @@ def counted(
         for name, column in columns.items()
         if name in soft
     }
-    return Pace(
+    return TrialPace(
         requests_per_day=float(requests),
         copies_per_day=float(counts.get("accepted", 0)),
         worth={name: worth for name, worth in found.items() if worth is not None},
@@ -157,16 +157,16 @@ def _worth(guard: Guard, column: Column, records: int) -> Worth | None:
 
 
 def gathered(
-    pace: Pace,
+    pace: TrialPace,
     carried: Mapping[str, Any],
     state: CanaryState,
-    step: Step,
+    step: CanaryStep,
     guards: Sequence[Guard],
     *,
     seen: int,
     until: datetime | None,
     now: datetime,
-) -> Pace:
+) -> TrialPace:
     """Put what a canary has brought by now in place of what was counted beside it.
 
     ``seen`` are requests of the smaller arm in the present step, read up to ``until``. Less
@@ -193,7 +193,7 @@ def gathered(
 
 
 def _told(
-    information: float, kind: GuardKind | None, step: Step, seen: int, known: Worth | None
+    information: float, kind: GuardKind | None, step: CanaryStep, seen: int, known: Worth | None
 ) -> Worth | None:
     """What a request told in this step; None: nothing did."""
     if kind is None or information <= 0.0 or seen == 0:
@@ -205,7 +205,7 @@ def _told(
     return replace(base, kind=kind, request=information / (seen * larger))
 
 
-def _at_its_rate(pace: Pace, step: Step, seen: int, over: timedelta) -> Pace:
+def _at_its_rate(pace: TrialPace, step: CanaryStep, seen: int, over: timedelta) -> TrialPace:
     if seen < FEWEST_UNITS or over <= timedelta():
         return pace
     own = seen / (over / DAY)

@@ -10,18 +10,18 @@ from typing import Any, Protocol
 import structlog
 from sqlalchemy import Connection
 
-from monitor.domain import Mode, Route, Severity, Version
+from monitor.domain import Mode, Route, VerdictSeverity, Version
 from monitor.store import audit, canaries, canary_looks
 from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import Progress
-from monitor.store.canary_looks import Look
+from monitor.store.canaries import CanaryProgress
+from monitor.store.canary_looks import CanaryEvent
 from monitor.store.database import Database
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.table import write
 from monitor.traffic.trial import machine
 from monitor.traffic.trial.route import changed
-from monitor.traffic.trial.scene import Scene, persons_term
+from monitor.traffic.trial.scene import TrialScene, persons_term
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     UNDER_WAY,
@@ -48,7 +48,7 @@ class Teller(Protocol):
         tx: Connection,
         version: Version,
         *,
-        severity: Severity,
+        severity: VerdictSeverity,
         reason: str,
         now: datetime,
     ) -> None: ...
@@ -63,7 +63,7 @@ class Promoted(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class LookDetails:
     """What a look found beside its event, as it is stored.
 
     ``totals`` are the guardrails' sums up to now, ``until`` the end of what was read.
@@ -101,12 +101,12 @@ class Hands:
     def apply(
         self,
         tx: Connection,
-        scene: Scene,
+        scene: TrialScene,
         event: Event,
         *,
         actor: str,
         now: datetime,
-        measured: Measured | None = None,
+        measured: LookDetails | None = None,
     ) -> CanaryState:
         """Step the machine and do what it says, all of it or nothing.
 
@@ -115,10 +115,10 @@ class Hands:
         NotPossible
             A person asked for what makes no sense now.
         """
-        found = measured or Measured()
+        found = measured or LookDetails()
         state, effects = machine.step(scene.state, event, plan=scene.plan, now=now)
         generation = self._route(tx, scene, state, effects, actor=actor, now=now)
-        progress = Progress(
+        progress = CanaryProgress(
             state=to_json(state),
             phase=state.phase.value,
             latched=state.latched,
@@ -133,7 +133,7 @@ class Hands:
         self.say(tx, scene, state, now=now)
         return state
 
-    def say(self, tx: Connection, scene: Scene, state: CanaryState, *, now: datetime) -> None:
+    def say(self, tx: Connection, scene: TrialScene, state: CanaryState, *, now: datetime) -> None:
         """Tell people how it stands, if anybody can be told from here."""
         if self.tell is None:
             return
@@ -151,7 +151,7 @@ class Hands:
     def _route(
         self,
         tx: Connection,
-        scene: Scene,
+        scene: TrialScene,
         state: CanaryState,
         effects: Effects,
         *,
@@ -182,7 +182,7 @@ class Hands:
         return after.generation
 
     def _next(
-        self, event: Event, scene: Scene, state: CanaryState, *, now: datetime
+        self, event: Event, scene: TrialScene, state: CanaryState, *, now: datetime
     ) -> datetime | None:
         """At once where people wait; never where nothing is left to look at, and they know."""
         if self.tell is None:
@@ -193,7 +193,7 @@ class Hands:
         return scene.canary.next_look_at if reading else now + self.settings.interval
 
 
-def _carried(scene: Scene, state: CanaryState, found: Measured) -> dict[str, Any]:
+def _carried(scene: TrialScene, state: CanaryState, found: LookDetails) -> dict[str, Any]:
     """Keep what earlier steps measured apart from the present one's sums.
 
     A shadow compares pairs, which is another process: nothing of it is carried on.
@@ -219,10 +219,10 @@ def _place(state: CanaryState) -> tuple[object, ...]:
 
 def _write_down(
     tx: Connection,
-    scene: Scene,
+    scene: TrialScene,
     state: CanaryState,
     event: Event,
-    found: Measured,
+    found: LookDetails,
     *,
     actor: str,
     now: datetime,
@@ -231,7 +231,7 @@ def _write_down(
     moved = _place(state) != _place(scene.state)
     if isinstance(event, ReadBack) and not moved and state.unverified == scene.state.unverified:
         return
-    look = Look(
+    look = CanaryEvent(
         at=now,
         event=event_word(event),
         phase=state.phase.value,

@@ -15,13 +15,13 @@ from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryRow
 from monitor.store.clock import Clock
 from monitor.traffic.arms import stable_arm
-from monitor.traffic.trial.comparing import Compared, compare
-from monitor.traffic.trial.hands import Hands, Measured
+from monitor.traffic.trial.comparing import TrialLook, compare
+from monitor.traffic.trial.hands import Hands, LookDetails
 from monitor.traffic.trial.prechecks import check
 from monitor.traffic.trial.readiness import facts_of
 from monitor.traffic.trial.route import standing, unfit
 from monitor.traffic.trial.scene import (
-    Scene,
+    TrialScene,
     firing,
     forbidden,
     hold_scene,
@@ -32,17 +32,17 @@ from monitor.traffic.trial.scene import (
 from monitor.traffic.trial.states import (
     UNBEGUN,
     CanaryState,
-    Checked,
     Event,
     Looked,
     Phase,
+    PrechecksLooked,
     state_from_json,
 )
 from monitor.traffic.trial.transitions import PLACED
 
 _LOG = structlog.get_logger(__name__)
 
-EventOf = Callable[[Connection, Scene], Event]
+EventOf = Callable[[Connection, TrialScene], Event]
 """What is seen of a canary that is held."""
 
 
@@ -119,7 +119,7 @@ class Judge:
         wait = self.hands.settings.prechecks_wait
         given_up = waits_since is not None and at - waits_since >= wait
 
-        def seen(tx: Connection, scene: Scene) -> Event:
+        def seen(tx: Connection, scene: TrialScene) -> Event:
             facts = facts_of(tx, scene.version, scene.control, served=served, probed=self.probed)
             checked = check(
                 facts,
@@ -130,15 +130,15 @@ class Judge:
             why_not = forbidden(scene, now=at) or _no_place(scene)
             if not checked.passed or why_not is None:
                 return checked
-            return Checked(passed=None, reason=why_not, given_up=given_up)
+            return PrechecksLooked(passed=None, reason=why_not, given_up=given_up)
 
         self._apply(one, seen)
 
     def _look(self, one: _Claimed) -> None:
         at = one.at
-        compared = self._compared(one) if one.state.placed else Compared()
+        compared = self._compared(one) if one.state.placed else TrialLook()
 
-        def seen(tx: Connection, scene: Scene) -> Event:
+        def seen(tx: Connection, scene: TrialScene) -> Event:
             in_route, reason = standing(
                 _route(scene, at),
                 scene.state,
@@ -164,7 +164,7 @@ class Judge:
 
         self._apply(one, seen, measured=compared.stored)
 
-    def _compared(self, one: _Claimed) -> Compared:
+    def _compared(self, one: _Claimed) -> TrialLook:
         """Compare; what goes wrong is a look that saw nothing."""
         hands, canary = self.hands, one.canary
         try:
@@ -178,9 +178,9 @@ class Judge:
             )
         except Exception as error:  # noqa: BLE001 (one canary of many: blindness is an answer)
             _LOG.exception("canary_not_measured", canary=canary.id, version=canary.label)
-            return Compared(trouble=f"it could not be measured ({type(error).__name__})")
+            return TrialLook(trouble=f"it could not be measured ({type(error).__name__})")
 
-    def _apply(self, one: _Claimed, seen: EventOf, *, measured: Measured | None = None) -> None:
+    def _apply(self, one: _Claimed, seen: EventOf, *, measured: LookDetails | None = None) -> None:
         def work(tx: Connection) -> None:
             scene = self._held(tx, one)
             if scene is not None:
@@ -189,7 +189,7 @@ class Judge:
 
         self.hands.database.run(work)
 
-    def _held(self, tx: Connection, one: _Claimed) -> Scene | None:
+    def _held(self, tx: Connection, one: _Claimed) -> TrialScene | None:
         return hold_scene(tx, one.canary, self.hands.kill_switch, claimed=True, now=one.at)
 
 
@@ -206,17 +206,17 @@ class _Claimed:
         return state_from_json(self.canary.state)
 
 
-def _end(scene: Scene, until: datetime | None, at: datetime) -> datetime | None:
+def _end(scene: TrialScene, until: datetime | None, at: datetime) -> datetime | None:
     return None if until is None else clock.end(scene.clock, until, now=at)
 
 
-def _route(scene: Scene, at: datetime) -> Route | None:
+def _route(scene: TrialScene, at: datetime) -> Route | None:
     """Give the route, whose term no jump of the clock has ended."""
     route = scene.route.route if scene.route else None
     return None if route is None else replace(route, valid_until=_end(scene, route.valid_until, at))
 
 
-def _no_place(scene: Scene) -> str | None:
+def _no_place(scene: TrialScene) -> str | None:
     route = scene.route.route if scene.route else None
     why_not = unfit(route, scene.version.name)
     if why_not is not None or route is None:

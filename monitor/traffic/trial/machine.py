@@ -15,22 +15,22 @@ from typing import assert_never
 from monitor.traffic.trial.ordered import ordered
 from monitor.traffic.trial.states import (
     CanaryState,
-    Checked,
+    CanaryStep,
     Event,
     Found,
     InRoute,
     Looked,
-    Move,
+    LookOutcome,
     OnBlind,
     Ordered,
-    Outcome,
     Pause,
     Phase,
     Plan,
+    PrechecksLooked,
     ReadBack,
     Renew,
     SetWeight,
-    Step,
+    TrialMove,
 )
 from monitor.traffic.trial.transitions import (
     PLACED,
@@ -63,7 +63,7 @@ def step(state: CanaryState, event: Event, *, plan: Plan, now: datetime) -> Resu
 
 def _stepped(state: CanaryState, event: Event, plan: Plan, now: datetime) -> Result:
     match event:
-        case Checked():
+        case PrechecksLooked():
             return _checked(state, event, plan, now)
         case Looked():
             return _looked(state, event, plan, now)
@@ -75,7 +75,7 @@ def _stepped(state: CanaryState, event: Event, plan: Plan, now: datetime) -> Res
             assert_never(event)
 
 
-def _checked(state: CanaryState, event: Checked, plan: Plan, now: datetime) -> Result:
+def _checked(state: CanaryState, event: PrechecksLooked, plan: Plan, now: datetime) -> Result:
     if state.phase not in {Phase.DRAFT, Phase.PRECHECKS}:
         return state, ()
     if event.passed:
@@ -96,7 +96,7 @@ def _looked(state: CanaryState, look: Looked, plan: Plan, now: datetime) -> Resu
     if look.found is None:
         return _blind(state, look, plan, now)
     seen = replace(state, blind=0, seen_at=now, ready=_ready(state, look.found, plan))
-    if look.found.outcome is Outcome.FAILED:
+    if look.found.outcome is LookOutcome.FAILED:
         return _failed(seen, look, now)
     return _seen(seen, look, look.found, plan, now)
 
@@ -157,7 +157,7 @@ def _failed(state: CanaryState, look: Looked, now: datetime) -> Result:
         pause = state.pause
     reason = f"{found.reason}; not rolled back: {permission.lowering}"
     stopped = paused(state, pause, reason, now)
-    return replace(stopped, proposal=Move.ROLLBACK), (Renew(),)
+    return replace(stopped, proposal=TrialMove.ROLLBACK), (Renew(),)
 
 
 def _paused_looked(state: CanaryState, look: Looked, now: datetime) -> Result:
@@ -171,14 +171,14 @@ def _paused_looked(state: CanaryState, look: Looked, now: datetime) -> Result:
             return replace(state, proposal=_still(state)), (Renew(),)
 
 
-def _still(state: CanaryState) -> Move | None:
+def _still(state: CanaryState) -> TrialMove | None:
     """A rollback that a failed look proposed is off with the first that did not fail."""
-    return None if state.proposal is Move.ROLLBACK else state.proposal
+    return None if state.proposal is TrialMove.ROLLBACK else state.proposal
 
 
 def _allowed_now(state: CanaryState, look: Looked) -> bool:
     """A rollback that is no longer called for, or a raise that is allowed by now."""
-    return state.proposal is Move.ROLLBACK or look.permission.raising is None
+    return state.proposal is TrialMove.ROLLBACK or look.permission.raising is None
 
 
 def _running(state: CanaryState, look: Looked, found: Found, plan: Plan, now: datetime) -> Result:
@@ -207,7 +207,7 @@ def _waits(state: CanaryState, until: datetime, reason: str) -> Result:
 
 
 def _onward(state: CanaryState, look: Looked, found: Found, plan: Plan, now: datetime) -> Result:
-    move = Move.PROMOTE if _is_last(state, plan) else Move.ADVANCE
+    move = TrialMove.PROMOTE if _is_last(state, plan) else TrialMove.ADVANCE
     if look.permission.raising is not None:
         reason = f"would {move.value}: {found.reason}; not by itself: {look.permission.raising}"
         stopped = paused(state, Pause.PERMISSION, reason, now)
@@ -231,10 +231,10 @@ def _read_back(state: CanaryState, event: ReadBack, now: datetime) -> Result:
 def _ready(state: CanaryState, found: Found, plan: Plan) -> bool:
     least = plan.steps[state.step].requests
     enough = min(found.trial_requests, found.control_requests) >= least
-    return enough and found.outcome is Outcome.PASSED
+    return enough and found.outcome is LookOutcome.PASSED
 
 
-def _undecided(found: Found, current: Step) -> str:
+def _undecided(found: Found, current: CanaryStep) -> str:
     fewest = min(found.trial_requests, found.control_requests)
     if fewest < current.requests:
         return f"{fewest} of {current.requests} requests; {found.reason}"

@@ -19,7 +19,7 @@ from detectors.trial import (
 from detectors.trial_pairs import pair_bounds, paired
 from monitor.traffic.trial.columns import Column, compared, count, degradation, kind_of
 from monitor.traffic.trial.guards import Guard, GuardKind
-from monitor.traffic.trial.states import Found, Outcome
+from monitor.traffic.trial.states import Found, LookOutcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,12 +138,12 @@ class Measurement:
             outcome: [guard for guard in self.guards if guard.outcome is outcome]
             for outcome in GuardOutcome
         }
-        outcome, said = Outcome.UNSURE, by[GuardOutcome.UNSURE]
+        outcome, said = LookOutcome.UNSURE, by[GuardOutcome.UNSURE]
         soft_passed = [g for g in by[GuardOutcome.PASSED] if g.kind is not GuardKind.HARD]
         if by[GuardOutcome.FAILED]:
-            outcome, said = Outcome.FAILED, by[GuardOutcome.FAILED]
+            outcome, said = LookOutcome.FAILED, by[GuardOutcome.FAILED]
         elif not said and soft_passed:
-            outcome, said = Outcome.PASSED, soft_passed
+            outcome, said = LookOutcome.PASSED, soft_passed
         words = "; ".join(guard.words for guard in said) or "nothing could be compared"
         return Found(
             outcome=outcome,

@@ -10,7 +10,6 @@ from monitor.traffic.trial.states import (
     CanaryState,
     Effects,
     Mirror,
-    Move,
     NotPossible,
     Ordered,
     OrderKind,
@@ -18,6 +17,7 @@ from monitor.traffic.trial.states import (
     Phase,
     Plan,
     SetWeight,
+    TrialMove,
 )
 from monitor.traffic.trial.transitions import (
     PLACED,
@@ -63,7 +63,7 @@ def _order_resume(state: CanaryState, said: str, plan: Plan, now: datetime) -> R
         raise NotPossible(f"a canary that is {_words(state)} is not paused")
     if not state.placed:
         return in_phase(state, Phase.PRECHECKS, f"to be checked again {said}", now), ()
-    raises = state.proposal is not None and state.proposal is not Move.ROLLBACK
+    raises = state.proposal is not None and state.proposal is not TrialMove.ROLLBACK
     if raises and state.ready and state.proposal is not None:
         return go(state, state.proposal, plan, f"allowed {said}; {state.reason}", now)
     wanted = plan.steps[state.step]
@@ -86,7 +86,7 @@ def _order_promote(
             f" ({state.reason}): promote it with force to do so all the same"
         )
     forced = "" if state.ready else ", forced"
-    return go(state, Move.PROMOTE, plan, f"promoted{forced} {said}", now)
+    return go(state, TrialMove.PROMOTE, plan, f"promoted{forced} {said}", now)
 
 
 def _order_abort(state: CanaryState, said: str, now: datetime) -> Result:

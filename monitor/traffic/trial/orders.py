@@ -16,17 +16,17 @@ from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import guards_to_json
 from monitor.traffic.trial.guards import Guard, guards_of
 from monitor.traffic.trial.hands import Hands
-from monitor.traffic.trial.prechecks import Check
+from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.route import unfit
 from monitor.traffic.trial.scene import forbidden, hold_scene
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
+    CanaryStep,
     NotPossible,
     Ordered,
     OrderKind,
     Plan,
-    Step,
     plan_from_json,
     to_json,
 )
@@ -50,10 +50,10 @@ class Wish:
     """
 
     version: Version
-    steps: tuple[Step, ...] = ()
+    steps: tuple[CanaryStep, ...] = ()
     shadow: bool = False
     mode: Mode | None = None
-    unchecked: Sequence[Check] = ()
+    unchecked: Sequence[Precheck] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

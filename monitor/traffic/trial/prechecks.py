@@ -10,10 +10,10 @@ from typing import Final
 from detectors.identity import Identity, IdentityState
 from detectors.perplexity import DocumentScores, compare
 from monitor.domain import WeightsState
-from monitor.traffic.trial.states import Checked
+from monitor.traffic.trial.states import PrechecksLooked
 
 
-class Check(StrEnum):
+class Precheck(StrEnum):
     """What is looked at before a canary begins; a person may leave any of it out."""
 
     WEIGHTS = "weights"
@@ -32,7 +32,7 @@ class SameCorpus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Facts:
+class VersionFacts:
     """What is known of a version.
 
     weights
@@ -60,33 +60,33 @@ _UNHEALTHY: Final = frozenset({WeightsState.SUSPECT, WeightsState.BROKEN})
 
 
 def check(
-    facts: Facts, *, unchecked: Collection[str], perplexity_margin: float, given_up: bool
-) -> Checked:
+    facts: VersionFacts, *, unchecked: Collection[str], perplexity_margin: float, given_up: bool
+) -> PrechecksLooked:
     """Look at everything; a failure goes before what is not known yet.
 
     ``given_up``: it was waited for long enough.
     """
     answers = {
-        Check.WEIGHTS: _weights(facts),
-        Check.SERVED: _served(facts),
-        Check.APPLIED: _applied(facts),
-        Check.PERPLEXITY: _perplexity(facts, perplexity_margin),
+        Precheck.WEIGHTS: _weights(facts),
+        Precheck.SERVED: _served(facts),
+        Precheck.APPLIED: _applied(facts),
+        Precheck.PERPLEXITY: _perplexity(facts, perplexity_margin),
     }
     asked = [answer for name, answer in answers.items() if name not in unchecked]
     for passed in (False, None):
         said = list(dict.fromkeys(reason for fine, reason in asked if fine is passed))
         if said:
-            return Checked(passed=passed, reason="; ".join(said), given_up=given_up)
-    left_out = [name.value for name in Check if name in unchecked]
+            return PrechecksLooked(passed=passed, reason="; ".join(said), given_up=given_up)
+    left_out = [name.value for name in Precheck if name in unchecked]
     fine = "; ".join(dict.fromkeys(reason for _, reason in asked)) or "nothing was to be checked"
     noted = f"; left out: {', '.join(left_out)}" if left_out else ""
-    return Checked(passed=True, reason=f"{fine}{noted}")
+    return PrechecksLooked(passed=True, reason=f"{fine}{noted}")
 
 
 _Answer = tuple[bool | None, str]
 
 
-def _weights(facts: Facts) -> _Answer:
+def _weights(facts: VersionFacts) -> _Answer:
     if facts.weights is None:
         if facts.awaited:
             return None, "its weights were not looked at yet"
@@ -97,11 +97,11 @@ def _weights(facts: Facts) -> _Answer:
     return True, f"its weights are {state.value}"
 
 
-def _served(facts: Facts) -> _Answer:
+def _served(facts: VersionFacts) -> _Answer:
     return (True, "served") if facts.served else (None, "not every engine serves it")
 
 
-def _applied(facts: Facts) -> _Answer:
+def _applied(facts: VersionFacts) -> _Answer:
     found = facts.identity
     if found is None:
         return _unprobed(facts, "whether it is applied was not looked at yet")
@@ -112,7 +112,7 @@ def _applied(facts: Facts) -> _Answer:
     return True, "applied"
 
 
-def _perplexity(facts: Facts, margin: float) -> _Answer:
+def _perplexity(facts: VersionFacts, margin: float) -> _Answer:
     if not facts.corpora:
         return _unprobed(facts, "perplexity was not measured of both versions yet")
     found = [(one.corpus, compare(one.stable, one.canary)) for one in facts.corpora]
@@ -123,5 +123,5 @@ def _perplexity(facts: Facts, margin: float) -> _Answer:
     return True, f"perplexity {words}"
 
 
-def _unprobed(facts: Facts, reason: str) -> _Answer:
+def _unprobed(facts: VersionFacts, reason: str) -> _Answer:
     return (None, reason) if facts.probed else (True, "nothing probes it")

@@ -14,11 +14,11 @@ from enum import StrEnum
 from typing import Final
 
 from detectors.trial_plan import WEIGHTS
-from detectors.trial_prospect import Reach, Stage, reaches, shortest
-from monitor.traffic.trial.gauges import DAY, Pace
+from detectors.trial_prospect import Stage, StepOutlook, reaches, shortest
+from monitor.traffic.trial.gauges import DAY, TrialPace
 from monitor.traffic.trial.guards import Guard
 from monitor.traffic.trial.settings import FEWEST, CanarySettings
-from monitor.traffic.trial.states import Plan, Step
+from monitor.traffic.trial.states import CanaryStep, Plan
 
 IN_SIGHT: Final = timedelta(days=365)
 """What comes later is not in sight."""
@@ -44,7 +44,7 @@ class StepProspect:
     """
 
     number: int
-    step: Step
+    step: CanaryStep
     requests_at: datetime | None
     inside_at: datetime | None
     ends_at: datetime | None
@@ -123,7 +123,7 @@ class Way:
 
 
 def prospect(
-    pace: Pace,
+    pace: TrialPace,
     plan: Plan,
     guards: Sequence[Guard],
     settings: CanarySettings,
@@ -160,7 +160,7 @@ def prospect(
     )
 
 
-def _stage(step: Step, plan: Plan) -> Stage:
+def _stage(step: CanaryStep, plan: Plan) -> Stage:
     days = step.lasts / DAY
     return Stage(
         weight=step.weight,
@@ -170,7 +170,7 @@ def _stage(step: Step, plan: Plan) -> Stage:
     )
 
 
-def _step(number: int, step: Step, reach: Reach, begins: datetime) -> StepProspect:
+def _step(number: int, step: CanaryStep, reach: StepOutlook, begins: datetime) -> StepProspect:
     return StepProspect(
         number=number,
         step=step,
@@ -188,12 +188,12 @@ def _after(begins: datetime, days: float) -> datetime | None:
 
 
 def ways(
-    pace: Pace,
+    pace: TrialPace,
     guards: Sequence[Guard],
     settings: CanarySettings,
     *,
     now: datetime,
-    one: Step | None = None,
+    one: CanaryStep | None = None,
 ) -> tuple[Way, ...]:
     """The ways to try a version: the steps of the config, one step, and a shadow.
 
@@ -213,7 +213,7 @@ def ways(
     )
 
 
-def _one(pace: Pace, guards: Sequence[Guard], settings: CanarySettings) -> Step | None:
+def _one(pace: TrialPace, guards: Sequence[Guard], settings: CanarySettings) -> CanaryStep | None:
     if pace.requests_per_day <= 0.0:
         return None
     gauges = pace.gauges(guards, settings.plan(), settings, copies=False)
@@ -231,7 +231,9 @@ def _one(pace: Pace, guards: Sequence[Guard], settings: CanarySettings) -> Step 
     if days[weight] > PATIENCE / DAY:
         return None
     lasts = timedelta(hours=math.ceil(24.0 * days[weight]))
-    return Step(weight=weight, lasts=max(lasts, timedelta(hours=1)), requests=settings.requests)
+    return CanaryStep(
+        weight=weight, lasts=max(lasts, timedelta(hours=1)), requests=settings.requests
+    )
 
 
 def warning(found: Prospect, *, version: str, control: str) -> str | None:

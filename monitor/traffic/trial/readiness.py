@@ -11,18 +11,18 @@ from detectors.perplexity import DocumentScores
 from monitor.domain import Version
 from monitor.store import identity, inspections, perplexity, trials
 from monitor.store.perplexity import StoredRun, Subject
-from monitor.traffic.trial.prechecks import Facts, SameCorpus
+from monitor.traffic.trial.prechecks import SameCorpus, VersionFacts
 
 
 def facts_of(
     tx: Connection, version: Version, control: Version, *, served: bool, probed: bool
-) -> Facts:
+) -> VersionFacts:
     """Gather what is known of a version beside the one in charge."""
     inspected = inspections.fetch(tx, version.id)
     checked = identity.latest(tx, version.id)
     corpora = trials.common_corpora(tx, version.id, control.id)
     compared = (_same_corpus(tx, version, control, corpus) for corpus in corpora)
-    return Facts(
+    return VersionFacts(
         weights=(inspected.state, inspected.reason) if inspected else None,
         awaited=inspected is None and _local(version.uri),
         served=served,

@@ -42,7 +42,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Read:
+class SidesRead:
     """Both sides, this look's failures by hard guardrail, and why nothing can be seen."""
 
     sides: Sides
@@ -50,7 +50,7 @@ class Read:
     silent: str | None
 
 
-def read(tx: Connection, trial: Trial, guards: Sequence[Guard]) -> Read:
+def read(tx: Connection, trial: Trial, guards: Sequence[Guard]) -> SidesRead:
     """Read a trial; settings that only one arm was asked with are left out.
 
     Failures count in whatever settings: a request that failed may have none.
@@ -59,7 +59,7 @@ def read(tx: Connection, trial: Trial, guards: Sequence[Guard]) -> Read:
     names = _named(guards)
     failures = _failures(tx, trial)
     sides = _paired(tx, trial, names) if trial.shadow else _beside(tx, trial, names)
-    return Read(sides=sides, failures=failures, silent=_silent(tx, trial))
+    return SidesRead(sides=sides, failures=failures, silent=_silent(tx, trial))
 
 
 def _named(guards: Sequence[Guard]) -> list[str]:

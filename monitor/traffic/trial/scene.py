@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.domain import Blame, Mode, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import Mode, Version
 from monitor.store import (
     adapters,
     canaries,
@@ -23,7 +24,7 @@ from monitor.store.clock import Clock
 from monitor.store.routes import RouteRow
 from monitor.traffic.fallback.survey import stored_verdict
 from monitor.traffic.gates import base_in_question, held, killed
-from monitor.traffic.killswitch import KillSwitch, Reading
+from monitor.traffic.killswitch import KillSwitch, SwitchReading
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
@@ -36,7 +37,7 @@ from monitor.traffic.trial.states import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
+class TrialScene:
     """Kill switch, route and the canary, held in the order of all who move traffic.
 
     What the canary waits for is by what is known of the ``clock``, as :func:`since_a_jump`.
@@ -48,13 +49,13 @@ class Scene:
     plan: Plan
     state: CanaryState
     route: RouteRow | None
-    kill_switch: Reading
+    kill_switch: SwitchReading
     clock: Clock | None = None
 
 
 def hold_scene(
     tx: Connection, canary: CanaryRow, kill_switch: KillSwitch, *, claimed: bool, now: datetime
-) -> Scene | None:
+) -> TrialScene | None:
     """Hold everything; None: somebody was faster.
 
     ``claimed``: only the canary as it was claimed counts.
@@ -66,7 +67,7 @@ def hold_scene(
         return None
     known = clock.read(tx)
     held = since_a_jump(held, known, now=now)
-    return Scene(
+    return TrialScene(
         canary=held,
         version=versions.fetch_by_id(tx, held.version_id),
         control=versions.fetch_by_id(tx, held.control_id),
@@ -113,7 +114,7 @@ def since_a_jump(canary: CanaryRow, known: Clock | None, *, now: datetime) -> Ca
     )
 
 
-def persons_term(tx: Connection, scene: Scene) -> datetime | None:
+def persons_term(tx: Connection, scene: TrialScene) -> datetime | None:
     """Until when a person lets the route stand; None: nobody gave it a term but the canary.
 
     Who only holds the route keeps the canary's own.
@@ -128,7 +129,7 @@ def persons_term(tx: Connection, scene: Scene) -> datetime | None:
 
 def permission(
     tx: Connection,
-    scene: Scene,
+    scene: TrialScene,
     *,
     settings: CanarySettings,
     default_mode: Mode,
@@ -160,7 +161,7 @@ def permission(
     )
 
 
-def forbidden(scene: Scene, *, now: datetime) -> str | None:
+def forbidden(scene: TrialScene, *, now: datetime) -> str | None:
     """Say what stops whatever Driftline does, also what a person asked it to do."""
     route = scene.route
     if route is not None and route.hold_until is not None:
@@ -168,7 +169,7 @@ def forbidden(scene: Scene, *, now: datetime) -> str | None:
     return killed(scene.kill_switch) or held(route, now)
 
 
-def _stopped(tx: Connection, scene: Scene, *, default_mode: Mode, now: datetime) -> str | None:
+def _stopped(tx: Connection, scene: TrialScene, *, default_mode: Mode, now: datetime) -> str | None:
     stop = forbidden(scene, now=now)
     own = adapters.fetch_by_id(tx, scene.canary.adapter_id).mode
     mode = scene.canary.mode or own or default_mode

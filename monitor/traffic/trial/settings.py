@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from monitor.traffic.trial.guards import DEFAULT, SIGNALS
-from monitor.traffic.trial.states import OnBlind, Plan, Step
+from monitor.traffic.trial.states import CanaryStep, OnBlind, Plan
 
 FEWEST: Final = 200
 """Requests of the canary without which nothing is promoted."""
@@ -66,13 +66,14 @@ class CanarySettings:
     lease: timedelta = timedelta(seconds=90)
 
     @property
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[CanaryStep, ...]:
         """The steps; weights and times that do not belong together make none."""
         if len(self.weights) != len(self.lasts):
             return ()
         pairs = zip(self.weights, self.lasts, strict=True)
         return tuple(
-            Step(weight=weight, lasts=lasts, requests=self.requests) for weight, lasts in pairs
+            CanaryStep(weight=weight, lasts=lasts, requests=self.requests)
+            for weight, lasts in pairs
         )
 
     @property
@@ -95,7 +96,7 @@ class CanarySettings:
             found.append("blind_max: must be at least twice the interval, or no look comes in time")
         return found
 
-    def plan(self, *, steps: tuple[Step, ...] = (), shadow: bool = False) -> Plan:
+    def plan(self, *, steps: tuple[CanaryStep, ...] = (), shadow: bool = False) -> Plan:
         """Fix the rules of one canary; ``steps`` replace those of the config.
 
         Raises
@@ -105,7 +106,7 @@ class CanarySettings:
         """
         if shadow and steps:
             raise ValueError("a shadow has no steps: begin them with one of weight 0 instead")
-        alone = Step(weight=0.0, lasts=self.shadow_lasts, requests=self.requests)
+        alone = CanaryStep(weight=0.0, lasts=self.shadow_lasts, requests=self.requests)
         taken = (alone,) if shadow else steps or self.steps
         problems = step_problems(taken)
         if problems:
@@ -119,7 +120,7 @@ class CanarySettings:
         )
 
 
-def step_problems(steps: tuple[Step, ...]) -> list[str]:
+def step_problems(steps: tuple[CanaryStep, ...]) -> list[str]:
     """Say what is wrong with steps; empty where nothing is."""
     if not steps:
         return ["a canary needs a step"]

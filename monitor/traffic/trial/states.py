@@ -49,7 +49,7 @@ class Pause(StrEnum):
     PRECHECKS = "prechecks"
 
 
-class Move(StrEnum):
+class TrialMove(StrEnum):
     """What a look came to, where it is done with the route."""
 
     ADVANCE = "advance"
@@ -75,7 +75,7 @@ class OrderKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class CanaryStep:
     """A share of the traffic and what it takes to go on from it.
 
     weight
@@ -108,7 +108,7 @@ class Plan:
         After so long without a measurement the stable arm gets everything.
     """
 
-    steps: tuple[Step, ...]
+    steps: tuple[CanaryStep, ...]
     extensions: int = 3
     blind_looks: int = 4
     blind_max: timedelta = timedelta(minutes=60)
@@ -165,7 +165,7 @@ class CanaryState:
     stopped_at: Moment | None = None
     extended: int = 0
     pause: Pause | None = None
-    proposal: Move | None = None
+    proposal: TrialMove | None = None
     ready: bool = False
     blind: int = 0
     seen_at: Moment | None = None
@@ -188,7 +188,7 @@ class CanaryState:
         return self.unverified
 
 
-class Outcome(StrEnum):
+class LookOutcome(StrEnum):
     """What the guardrails say together."""
 
     FAILED = "failed"
@@ -214,7 +214,7 @@ class InRoute(StrEnum):
 class Found:
     """A measurement in brief; requests are those of this step."""
 
-    outcome: Outcome
+    outcome: LookOutcome
     trial_requests: int
     control_requests: int
     reason: str
@@ -234,7 +234,7 @@ class Permission:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
+class PrechecksLooked:
     """The pre-checks were looked at. ``passed`` None: something is not known yet."""
 
     passed: bool | None
@@ -272,13 +272,13 @@ class Ordered:
     force: bool = False
 
 
-Event = Checked | Looked | ReadBack | Ordered
+Event = PrechecksLooked | Looked | ReadBack | Ordered
 
 
 def event_word(event: Event) -> str:
     """Name an event as looks are stored."""
     match event:
-        case Checked():
+        case PrechecksLooked():
             return "checked"
         case Looked():
             return "looked"

@@ -10,7 +10,6 @@ from monitor.traffic.trial.states import (
     CanaryState,
     Effects,
     Mirror,
-    Move,
     Pause,
     Phase,
     Plan,
@@ -18,6 +17,7 @@ from monitor.traffic.trial.states import (
     Renew,
     SetWeight,
     TakeBack,
+    TrialMove,
 )
 
 Result = tuple[CanaryState, Effects]
@@ -47,9 +47,9 @@ def at_step(state: CanaryState, index: int, plan: Plan, reason: str, now: dateti
     return in_phase(placed, Phase.RUNNING, reason, now), (effect,)
 
 
-def go(state: CanaryState, move: Move, plan: Plan, reason: str, now: datetime) -> Result:
+def go(state: CanaryState, move: TrialMove, plan: Plan, reason: str, now: datetime) -> Result:
     """Begin the next step, or put the version in charge."""
-    if move is Move.ADVANCE:
+    if move is TrialMove.ADVANCE:
         return at_step(state, state.step + 1, plan, reason, now)
     promoting = replace(state, weight=1.0, placed=False)
     return in_phase(promoting, Phase.PROMOTING, reason, now), (Promote(),)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from monitor.domain import Severity
-from monitor.traffic.trial.states import CanaryState, Move, Pause, Phase
+from monitor.domain import VerdictSeverity
+from monitor.traffic.trial.states import CanaryState, Pause, Phase, TrialMove
 
 
-def urgency(state: CanaryState, *, newer: bool = False) -> Severity:
+def urgency(state: CanaryState, *, newer: bool = False) -> VerdictSeverity:
     """Say how urgently; NONE is also the end of what was told before.
 
     Who waits for a person pages; what is over and safe is a ticket. ``newer``: the adapter
@@ -18,26 +18,26 @@ def urgency(state: CanaryState, *, newer: bool = False) -> Severity:
         case Phase.PAUSED:
             return _paused(state)
         case Phase.ROLLED_BACK:
-            return Severity.NONE if state.asked or newer else Severity.TICKET
+            return VerdictSeverity.NONE if state.asked or newer else VerdictSeverity.TICKET
         case Phase.ROLLING_BACK | Phase.PROMOTING:
-            return Severity.PAGE if state.unverified else Severity.NONE
+            return VerdictSeverity.PAGE if state.unverified else VerdictSeverity.NONE
         case Phase.RUNNING:
-            return Severity.TICKET if state.unverified else Severity.NONE
+            return VerdictSeverity.TICKET if state.unverified else VerdictSeverity.NONE
         case Phase.DRAFT | Phase.PRECHECKS | Phase.SUCCEEDED | Phase.SUPERSEDED:
-            return Severity.NONE
+            return VerdictSeverity.NONE
         case _:
             assert_never(state.phase)
 
 
-def _paused(state: CanaryState) -> Severity:
-    if state.proposal is Move.ROLLBACK:
-        return Severity.PAGE
+def _paused(state: CanaryState) -> VerdictSeverity:
+    if state.proposal is TrialMove.ROLLBACK:
+        return VerdictSeverity.PAGE
     match state.pause:
         case Pause.INCONCLUSIVE | Pause.BLIND | Pause.BUDGET:
-            return Severity.PAGE
+            return VerdictSeverity.PAGE
         case Pause.STABLE | Pause.PERMISSION | Pause.PRECHECKS:
-            return Severity.TICKET
+            return VerdictSeverity.TICKET
         case Pause.MANUAL | None:
-            return Severity.NONE
+            return VerdictSeverity.NONE
         case _:
             assert_never(state.pause)

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from monitor.domain import Blame, Severity
+from alerts.types import Blame
+from monitor.domain import VerdictSeverity
 from monitor.policy import PolicySettings
 from monitor.reference.milestone import MilestoneRules
 from monitor.store import changes, evaluations, fleet, inspections, probing, versions
@@ -63,7 +64,7 @@ def summary(row: FleetRow) -> AdapterSummary:
         adapter=row.adapter.name,
         version=row.version.name if row.version else None,
         verdict=row.verdict,
-        severity=verdict.severity if verdict else Severity.NONE,
+        severity=verdict.severity if verdict else VerdictSeverity.NONE,
         drift_score=round(row.judged.drift_score, 1) if row.judged else 0.0,
         blame=verdict.blame if verdict else Blame.UNKNOWN,
         reason=verdict.reason if verdict else _not_judged(row),

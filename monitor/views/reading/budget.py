@@ -12,9 +12,9 @@ from detectors.expected_delay import Delay
 from detectors.smallest_seen import POWER
 from detectors.types import Process
 from monitor.evaluate.faults import Unit, size_words
-from monitor.evaluate.outlook import Line, Outlook
+from monitor.evaluate.outlook import Outlook, OutlookLine
 from monitor.evaluate.plan import Planned, Sizes
-from monitor.outbox.receipt import Account, Watched, read_receipt, read_watched
+from monitor.outbox.receipt import ReceiptLine, Watched, read_receipt, read_watched
 from monitor.policy.budget import BudgetSettings, pages_of_adapter, weight
 from monitor.policy.rounds import Round
 from monitor.store import watching
@@ -84,7 +84,7 @@ def _tiers(settings: BudgetSettings, adapters: Mapping[str, int]) -> list[TierBo
     ]
 
 
-def _share(line: Line) -> ShareBody:
+def _share(line: OutlookLine) -> ShareBody:
     drifts = dict.fromkeys(drift for drift, _ in line.delays)
     return ShareBody.of(
         line,
@@ -134,7 +134,7 @@ def _sizes(sizes: Sizes, unit: Unit) -> SizesBody:
     return SizesBody(hour=hour, day=day, week=week)
 
 
-def _account(account: Account) -> AccountBody:
+def _account(account: ReceiptLine) -> AccountBody:
     return AccountBody.of(account, marked_false=account.false)
 
 

@@ -13,12 +13,12 @@ from detectors.trial_plan import Choice, Wanted, detectable_drop
 from monitor.domain import SHADOWED
 from monitor.store import canaries, canary_looks
 from monitor.store.canaries import CanaryRow
-from monitor.store.canary_looks import Look
+from monitor.store.canary_looks import CanaryEvent
 from monitor.store.shadow_answers import AnsweredTwice
 from monitor.traffic.trial.foresight import foresee, verdict_at
 from monitor.traffic.trial.prospect import Prospect, Way
 from monitor.traffic.trial.settings import CanarySettings
-from monitor.traffic.trial.states import Pause, Phase, Step, plan_from_json, state_from_json
+from monitor.traffic.trial.states import CanaryStep, Pause, Phase, plan_from_json, state_from_json
 from monitor.views.canary import (
     CanaryBegun,
     CanaryBody,
@@ -77,7 +77,7 @@ def detail(
     )
 
 
-def steps(found: Sequence[Step]) -> list[StepBody]:
+def steps(found: Sequence[CanaryStep]) -> list[StepBody]:
     """Write the steps of a plan."""
     return [StepBody.of(step, hours=step.lasts / HOUR) for step in found]
 
@@ -110,7 +110,12 @@ def pair(one: AnsweredTwice, row: CanaryRow) -> PairBody:
 
 
 def _foreseen(
-    tx: Connection, row: CanaryRow, last: Look | None, *, settings: CanarySettings, now: datetime
+    tx: Connection,
+    row: CanaryRow,
+    last: CanaryEvent | None,
+    *,
+    settings: CanarySettings,
+    now: datetime,
 ) -> ForeseenBody | None:
     found = foresee(tx, row, last, settings=settings, now=now)
     if found is None:
@@ -124,7 +129,7 @@ def _prospect(found: Prospect) -> ProspectBody:
     return ProspectBody.of(found, steps=told)
 
 
-def _look(look: Look) -> LookBody:
+def _look(look: CanaryEvent) -> LookBody:
     guards = None if look.guards is None else [_guard(guard) for guard in look.guards]
     pause = look.pause and Pause(look.pause)
     return LookBody.of(look, phase=Phase(look.phase), pause=pause, guards=guards)

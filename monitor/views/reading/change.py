@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from monitor.store.changes import Change
+from monitor.store.changes import StoredChange
 from monitor.views.change import ChangeBody
 
 
-def change(found: Change) -> ChangeBody:
+def change(found: StoredChange) -> ChangeBody:
     """Write a change."""
     numbers = {name: float(one) for name, one in found.details.items() if not isinstance(one, str)}
     return ChangeBody.of(found, change=found.id, details={**found.details, **numbers})

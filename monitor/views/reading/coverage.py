@@ -8,7 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, Severity, Version
+from monitor.domain import AdapterId, VerdictSeverity, Version
 from monitor.evaluate.unseen import mend
 from monitor.policy import PolicySettings
 from monitor.policy.coverage import BLINDING, Coverage, Seen, Why
@@ -46,7 +46,7 @@ def mending(
     blind = seen_of(judged).blindness(policy)
     if blind is None or version is None:
         return None
-    well = judged is None or judged.verdict.severity is Severity.NONE
+    well = judged is None or judged.verdict.severity is VerdictSeverity.NONE
     return mend(blind, version, well=well)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from alerts.incident import Closing
 from alerts.silences import Silence
 from monitor.domain import ChangeKind
-from monitor.incident import Chart, Story
+from monitor.incident import Chart, IncidentStory
 from monitor.incident.signals import Signal
-from monitor.incident.smoke import Exchange
+from monitor.incident.smoke import ComparedAnswers
 from monitor.reference.accept import Anew
 from monitor.store.evaluations import ScoreRow
 from monitor.store.incidents import IncidentRow
@@ -37,7 +37,7 @@ def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
     )
 
 
-def detail(story: Story, chart: Chart) -> IncidentDetail:
+def detail(story: IncidentStory, chart: Chart) -> IncidentDetail:
     """Write an incident with everything that bears on it."""
     scores = {score.detector: score for score in story.scores}
     return IncidentDetail.of(
@@ -65,7 +65,7 @@ def anew(found: Anew) -> AnewBody:
     )
 
 
-def answers(exchange: Exchange) -> PromptAnswers:
+def answers(exchange: ComparedAnswers) -> PromptAnswers:
     """Write what the models said to one prompt."""
     return PromptAnswers(
         id=exchange.prompt.id,

@@ -6,7 +6,8 @@ import math
 
 from sqlalchemy import Connection
 
-from monitor.domain import Blame, VerdictKind, Version
+from alerts.types import Blame, VerdictKind
+from monitor.domain import Version
 from monitor.evaluate.newness import Group, Newness
 from monitor.policy.coverage import from_json
 from monitor.store import evaluations

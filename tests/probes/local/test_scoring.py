@@ -16,7 +16,7 @@ from monitor.probes.local.folders import Fingerprints
 from monitor.probes.local.likeness import Likeness
 from monitor.probes.local.model import CausalModel
 from monitor.probes.local.scoring import CHUNK, guesses, negative_logprobs
-from monitor.probes.local.voices import Mixed, Swapped
+from monitor.probes.local.voices import MixedAdapters, Swapped
 
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 
@@ -125,7 +125,7 @@ def test_a_row_of_a_mixed_batch_is_what_its_adapter_gives_alone(
     assert loaded.mixable
     ids = torch.randint(3, 2000, (10, 30), generator=torch.Generator().manual_seed(1))
     owners = [names[i] for i in (0, 3, 2, 2, 4, 1, 0, 0, 3, 5)]
-    mixed = Mixed(model=model, adapters=loaded, names=owners).hidden(ids, range(10))
+    mixed = MixedAdapters(model=model, adapters=loaded, names=owners).hidden(ids, range(10))
     for row, name in enumerate(owners):
         alone = Swapped(model=model, adapters=loaded, name=name)
         expected = alone.hidden(ids[row : row + 1], [0])

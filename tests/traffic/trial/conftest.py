@@ -12,10 +12,10 @@ import pytest
 from sqlalchemy import Connection
 
 from detectors.feedback import Directions
-from monitor.domain import Arm, Mode, Route, Severity, Version
+from monitor.domain import Arm, Mode, Route, VerdictSeverity, Version
 from monitor.store import canaries, canary_looks, contexts, ingest, partitions, routes, versions
 from monitor.store.canaries import CanaryRow
-from monitor.store.canary_looks import Look
+from monitor.store.canary_looks import CanaryEvent
 from monitor.store.contexts import Context
 from monitor.store.database import Database
 from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
@@ -62,14 +62,20 @@ class FakeRouter:
 class Told:
     """What people were told, the newest last; a repetition is not told again."""
 
-    severities: list[Severity] = field(default_factory=list)
+    severities: list[VerdictSeverity] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
 
     def __call__(
-        self, tx: Connection, version: Version, *, severity: Severity, reason: str, now: datetime
+        self,
+        tx: Connection,
+        version: Version,
+        *,
+        severity: VerdictSeverity,
+        reason: str,
+        now: datetime,
     ) -> None:
         del tx, version, now
-        last = self.severities[-1] if self.severities else Severity.NONE
+        last = self.severities[-1] if self.severities else VerdictSeverity.NONE
         if severity is not last:
             self.severities.append(severity)
             self.reasons.append(reason)
@@ -265,7 +271,7 @@ class Trial:
         with self.database.begin() as tx:
             return canaries.fetch(tx, canary.id)
 
-    def looks(self, canary: CanaryRow) -> list[Look]:
+    def looks(self, canary: CanaryRow) -> list[CanaryEvent]:
         with self.database.begin() as tx:
             return canary_looks.looks(tx, canary.id)
 

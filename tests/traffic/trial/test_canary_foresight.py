@@ -12,11 +12,11 @@ from monitor.store import canaries, canary_looks, capture_counts
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
 from monitor.traffic.trial.foresight import LONGEST, Foreseen, foresee, foresee_ways, step_of
-from monitor.traffic.trial.gauges import Pace, Worth, gathered
+from monitor.traffic.trial.gauges import TrialPace, Worth, gathered
 from monitor.traffic.trial.guards import GuardKind, guards_of
 from monitor.traffic.trial.prospect import WayKind, advice, prospect, warning, ways
 from monitor.traffic.trial.settings import CanarySettings
-from monitor.traffic.trial.states import CanaryState, NotPossible, Phase, Step
+from monitor.traffic.trial.states import CanaryState, CanaryStep, NotPossible, Phase
 from tests.traffic.trial.conftest import HOUR, NOW, Trial
 
 DAY = timedelta(days=1)
@@ -70,7 +70,7 @@ def test_what_is_advised_may_be_begun_in_the_place_of_what_is_under_way(trial: T
     first = trial.start()
     with pytest.raises(NotPossible, match=f"canary {first.id} of v8 is under way"):
         trial.start()
-    half = Step(weight=0.5, lasts=8 * DAY, requests=200)
+    half = CanaryStep(weight=0.5, lasts=8 * DAY, requests=200)
     second = trial.start(steps=(half,))
     assert trial.state(first).phase is Phase.SUPERSEDED
     assert trial.weights() == {"v7": 0.5, "v8": 0.5}
@@ -130,7 +130,7 @@ def test_a_step_is_made_of_whatever_a_plan_chose(per_day: float, copies: int) ->
     step = step_of(choice)
     assert step.lasts >= min(choice.days, LONGEST / DAY) * DAY
     assert step.lasts <= LONGEST
-    pace = Pace(requests_per_day=per_day, copies_per_day=per_day, worth={})
+    pace = TrialPace(requests_per_day=per_day, copies_per_day=per_day, worth={})
     found = ways(pace, (), SETTINGS, now=NOW, one=step)
     assert found[1].plan.steps == (step,)
     assert [way.copies for way in found] == [0, 0, copies]
@@ -153,7 +153,7 @@ def test_only_what_was_recorded_is_reckoned_with(trial: Trial) -> None:
 def test_what_only_people_say_holds_up_no_shadow_unless_it_is_critical(
     critical: tuple[str, ...], copy: float
 ) -> None:
-    pace = Pace(
+    pace = TrialPace(
         requests_per_day=500,
         copies_per_day=500,
         worth={"mean_nll": RANK, "feedback.solved": SUCCESS},
@@ -164,7 +164,7 @@ def test_what_only_people_say_holds_up_no_shadow_unless_it_is_critical(
         pace,
         {"latest": sums | {"feedback.solved": silent}},
         CanaryState(phase=Phase.RUNNING, placed=True, step_since=NOW, clock_since=NOW),
-        Step(weight=0.0, lasts=DAY, requests=200),
+        CanaryStep(weight=0.0, lasts=DAY, requests=200),
         guards_of(SETTINGS.signals, Directions(higher_is_better=("solved",)), critical),
         seen=100,
         until=NOW + DAY / 5,
@@ -185,7 +185,7 @@ def test_what_only_people_say_holds_up_no_shadow_unless_it_is_critical(
 def test_what_is_said_follows_the_traffic(per_day: float, said: str | None, advised: str) -> None:
     guards = guards_of(SETTINGS.signals, Directions(higher_is_better=("solved",)), ())
     worth = {"mean_nll": RANK, "feedback.solved": SUCCESS}
-    pace = Pace(requests_per_day=per_day, copies_per_day=per_day, worth=worth)
+    pace = TrialPace(requests_per_day=per_day, copies_per_day=per_day, worth=worth)
     found = ways(pace, guards, SETTINGS, now=NOW)
     [steps, one, _] = found
     assert one.prospect.promotable

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import ArmKind, Blame, Mode, Severity, VerdictKind
+from alerts.types import Blame, VerdictKind
+from monitor.domain import ArmKind, Mode, VerdictSeverity
 from monitor.store import audit, canaries, canary_looks
 from monitor.store.database import Database
 from monitor.traffic import table
@@ -17,7 +18,7 @@ from monitor.traffic.arms import ArmRequest, effective
 from monitor.traffic.killswitch import FILE
 from monitor.traffic.trial.judge import Judge
 from monitor.traffic.trial.settings import CanarySettings
-from monitor.traffic.trial.states import Move, NotPossible, OrderKind, Pause, Phase
+from monitor.traffic.trial.states import NotPossible, OrderKind, Pause, Phase, TrialMove
 from monitor.traffic.trial.transitions import PLACED
 from tests.fleet import judge, register, verdict
 from tests.traffic.trial.conftest import HOUR, MINUTE, NOW, Trial
@@ -63,7 +64,7 @@ def test_a_bad_canary_is_rolled_back_told_and_latched_until_a_person_lets_it(tri
     assert (state.phase, state.latched) == (Phase.ROLLED_BACK, True)
     assert "feedback.solved" in state.reason
     assert trial.weights() == {"v7": 1.0}
-    assert trial.told.severities == [Severity.TICKET]
+    assert trial.told.severities == [VerdictSeverity.TICKET]
     with trial.database.begin() as tx:
         assert canaries.latched(tx, canary.adapter_id) == {"v8": canary.id}
         acts = [entry.act for entry in audit.about(tx, "support@v8")]
@@ -72,7 +73,7 @@ def test_a_bad_canary_is_rolled_back_told_and_latched_until_a_person_lets_it(tri
         trial.start()
     trial.order(canary, OrderKind.RESUME)
     assert trial.weights() == {"v7": 0.8, "v8": 0.2}
-    assert trial.told.severities[-1] is Severity.NONE
+    assert trial.told.severities[-1] is VerdictSeverity.NONE
     trial.pass_by(0.5, every=10 * MINUTE, per_hour=3000)
     assert trial.state(canary).phase is Phase.RUNNING  # nothing of the first try counts
 
@@ -93,11 +94,11 @@ def test_in_observe_it_only_says_what_it_would_do(trial: Trial) -> None:
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
     state = trial.state(canary)
     assert (state.pause, trial.weights()["v8"]) == (Pause.PERMISSION, 0.2)
-    assert trial.told.severities == [Severity.PAGE]
+    assert trial.told.severities == [VerdictSeverity.PAGE]
     assert "not rolled back: the mode is observe" in trial.told.reasons[0]
     trial.order(canary, OrderKind.ABORT)
     assert trial.weights() == {"v7": 1.0}
-    assert trial.told.severities == [Severity.PAGE, Severity.NONE]
+    assert trial.told.severities == [VerdictSeverity.PAGE, VerdictSeverity.NONE]
 
 
 def test_a_canary_may_have_a_mode_of_its_own_and_the_kill_switch_stops_it_too(trial: Trial) -> None:
@@ -120,7 +121,7 @@ def test_nobody_answers_for_a_version_that_is_not_served(trial: Trial) -> None:
     assert trial.state(canary).reason == "not every engine serves it"
     trial.pass_by(1.25, every=15 * MINUTE)
     assert trial.state(canary).pause is Pause.PRECHECKS
-    assert trial.told.severities == [Severity.TICKET]
+    assert trial.told.severities == [VerdictSeverity.TICKET]
     trial.served = lambda model: True  # noqa: ARG005
     trial.order(canary, OrderKind.RESUME)
     assert trial.weights()["v8"] == 0.2
@@ -133,7 +134,7 @@ def test_a_firing_stable_arm_is_no_measure(trial: Trial) -> None:
     trial.pass_by(2, every=30 * MINUTE, per_hour=3000)
     state = trial.state(canary)
     assert (state.pause, state.weight) == (Pause.STABLE, 0.2)
-    assert trial.told.severities == [Severity.TICKET]
+    assert trial.told.severities == [VerdictSeverity.TICKET]
 
 
 def test_a_version_that_its_own_verdict_speaks_against_is_raised_by_people_only(
@@ -144,9 +145,9 @@ def test_a_version_that_its_own_verdict_speaks_against_is_raised_by_people_only(
         judge(tx, trial.version("v8"), verdict(VerdictKind.DRIFTING, blame=Blame.ADAPTER))
     trial.pass_by(1.5, every=30 * MINUTE, per_hour=3000)
     state = trial.state(canary)
-    assert (state.pause, state.proposal, state.weight) == (Pause.PERMISSION, Move.ADVANCE, 0.2)
+    assert (state.pause, state.proposal, state.weight) == (Pause.PERMISSION, TrialMove.ADVANCE, 0.2)
     assert "v8 is drifting" in state.reason
-    assert trial.told.severities == [Severity.TICKET]
+    assert trial.told.severities == [VerdictSeverity.TICKET]
     trial.order(canary, OrderKind.RESUME)
     assert trial.weights()["v8"] == 0.5
 
@@ -203,7 +204,7 @@ def test_a_route_that_a_person_changed_is_the_persons(trial: Trial) -> None:
     put(*same, until=soon)  # the person's
     trial.pass_by(0.25, every=15 * MINUTE, per_hour=3000)
     kept = trial.state(canary)  # neither put off nor raised, though the hold is over
-    assert (kept.pause, kept.proposal, kept.weight) == (Pause.PERMISSION, Move.ADVANCE, 0.2)
+    assert (kept.pause, kept.proposal, kept.weight) == (Pause.PERMISSION, TrialMove.ADVANCE, 0.2)
     assert trial.route().valid_until == soon
     trial.pass_by(0.25, every=15 * MINUTE, per_hour=3000)
     ended = trial.state(canary)  # as the person wrote: that is nothing against the version
@@ -224,7 +225,7 @@ def test_a_router_that_lies_keeps_the_weight_where_it_is_and_is_told(trial: Tria
     state = trial.state(canary)
     assert (state.weight, state.step) == (0.5, 1)
     assert state.unverified == ("the router says stable v7 0.8, canary v8 0.2, not the route")
-    assert trial.told.severities == [Severity.TICKET]
+    assert trial.told.severities == [VerdictSeverity.TICKET]
     trial.pass_by(1.5, every=45 * MINUTE, per_hour=3000)
     assert trial.state(canary).step == 1
     trial.router.lies = False
@@ -238,7 +239,7 @@ def test_a_rollback_that_cannot_be_read_back_pages_and_is_tried_again(trial: Tri
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
     assert trial.state(canary).phase is Phase.ROLLING_BACK
     assert trial.weights() == {"v7": 1.0}
-    assert trial.told.severities[-1] is Severity.PAGE
+    assert trial.told.severities[-1] is VerdictSeverity.PAGE
     trial.router.fails = False
     trial.now += 5 * MINUTE
     as_before = "UPDATE canaries SET state = state - 'unread_since', next_look_at = :now"
@@ -269,7 +270,7 @@ def test_a_canary_that_sends_no_records_any_more_is_blind(trial: Trial) -> None:
     trial.pass_by(0.6)
     state = trial.state(canary)
     assert (state.pause, state.weight) == (Pause.BLIND, 0.2)
-    assert trial.told.severities == [Severity.PAGE]
+    assert trial.told.severities == [VerdictSeverity.PAGE]
     trial.pass_by(0.6)
     assert trial.state(canary).phase is Phase.ROLLED_BACK
     assert "blind" in trial.state(canary).reason
@@ -301,7 +302,7 @@ def test_the_fleets_budget_of_rollbacks_asks_a_person(trial: Trial) -> None:
     canary = trial.start()
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
     assert trial.state(canary).pause is Pause.BUDGET
-    assert trial.told.severities == [Severity.PAGE]
+    assert trial.told.severities == [VerdictSeverity.PAGE]
 
 
 def test_a_shadow_is_judged_by_pairs_and_answers_nobody(trial: Trial) -> None:

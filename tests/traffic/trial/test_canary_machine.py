@@ -10,28 +10,28 @@ from monitor.traffic.trial.machine import step
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
-    Checked,
     Effect,
     Event,
     Found,
     InRoute,
     Looked,
+    LookOutcome,
     Mirror,
-    Move,
     NotPossible,
     OnBlind,
     Ordered,
     OrderKind,
-    Outcome,
     Pause,
     Permission,
     Phase,
     Plan,
+    PrechecksLooked,
     Promote,
     ReadBack,
     Renew,
     SetWeight,
     TakeBack,
+    TrialMove,
     state_from_json,
     to_json,
 )
@@ -42,12 +42,13 @@ PLAN = CanarySettings().plan()
 FORBIDDEN = Permission(raising="the mode is observe", lowering="the mode is observe")
 
 
-def found(outcome: Outcome, n: int = 1000) -> Found:
+def found(outcome: LookOutcome, n: int = 1000) -> Found:
     return Found(outcome=outcome, trial_requests=n, control_requests=n, reason="numbers")
 
 
 PASSED, FAILED, UNSURE = (
-    Looked(found=found(outcome)) for outcome in (Outcome.PASSED, Outcome.FAILED, Outcome.UNSURE)
+    Looked(found=found(outcome))
+    for outcome in (LookOutcome.PASSED, LookOutcome.FAILED, LookOutcome.UNSURE)
 )
 BLIND = Looked(found=None, trouble="no records of either arm")
 
@@ -57,7 +58,9 @@ def run(*events: tuple[timedelta, Event], plan: Plan = PLAN) -> tuple[CanaryStat
 
     While it runs, the router does what it says before the next event.
     """
-    state, effects = step(CanaryState(), Checked(passed=True, reason="fine"), plan=plan, now=NOW)
+    state, effects = step(
+        CanaryState(), PrechecksLooked(passed=True, reason="fine"), plan=plan, now=NOW
+    )
     done = list(effects)
     for after, event in events:
         if state.phase is Phase.RUNNING:
@@ -84,8 +87,8 @@ def test_a_good_canary_goes_through_its_steps_to_everything() -> None:
 def test_a_step_lasts_at_least_its_time_and_asks_for_its_requests_of_both_arms() -> None:
     early, _ = run((24 * HOUR - MINUTE, PASSED))
     assert early.step == 0
-    few = Looked(found=replace(found(Outcome.PASSED), trial_requests=199))
-    one_arm = Looked(found=replace(found(Outcome.PASSED), control_requests=199))
+    few = Looked(found=replace(found(LookOutcome.PASSED), trial_requests=199))
+    one_arm = Looked(found=replace(found(LookOutcome.PASSED), control_requests=199))
     for look in (few, one_arm):
         state, _ = run((24 * HOUR, look))
         assert (state.step, state.extended) == (0, 1)
@@ -132,14 +135,14 @@ def test_a_pause_of_any_kind_does_not_keep_a_bad_canary_in(pause: Pause) -> None
 def test_where_it_may_not_act_it_says_what_it_would_do() -> None:
     look = replace(FAILED, permission=FORBIDDEN)
     state, done = run((5 * MINUTE, look))
-    assert (state.pause, state.proposal) == (Pause.PERMISSION, Move.ROLLBACK)
+    assert (state.pause, state.proposal) == (Pause.PERMISSION, TrialMove.ROLLBACK)
     assert done == [SetWeight(weight=0.05)]
     assert state.reason == "numbers; not rolled back: the mode is observe"
     spent = replace(FAILED, permission=Permission(lowering="3 in an hour", spent=True))
     assert run((5 * MINUTE, spent))[0].pause is Pause.BUDGET
     good = replace(PASSED, permission=FORBIDDEN)
     state, _ = run((24 * HOUR, good))
-    assert (state.pause, state.proposal) == (Pause.PERMISSION, Move.ADVANCE)
+    assert (state.pause, state.proposal) == (Pause.PERMISSION, TrialMove.ADVANCE)
     allowed = Ordered(order=OrderKind.RESUME, by="ann")
     state, effects = step(state, allowed, plan=PLAN, now=NOW + 25 * HOUR)
     assert (state.phase, state.step, effects) == (Phase.RUNNING, 1, (SetWeight(weight=0.25),))
@@ -204,10 +207,10 @@ def test_only_with_force_is_promoted_what_is_not_proven() -> None:
 
 
 def test_pre_checks_that_fail_give_no_traffic_and_unknown_ones_wait_for_a_person() -> None:
-    waiting = Checked(passed=None, reason="perplexity was not measured")
+    waiting = PrechecksLooked(passed=None, reason="perplexity was not measured")
     state, effects = step(CanaryState(), waiting, plan=PLAN, now=NOW)
     assert (state.phase, effects) == (Phase.PRECHECKS, ())
-    bad = Checked(passed=False, reason="other weights")
+    bad = PrechecksLooked(passed=False, reason="other weights")
     failed, effects = step(state, bad, plan=PLAN, now=NOW)
     assert (failed.phase, failed.latched, effects) == (Phase.ROLLED_BACK, True, ())
     held, effects = step(state, replace(waiting, given_up=True), plan=PLAN, now=NOW)
@@ -224,7 +227,7 @@ def test_a_shadow_answers_nobody_before_it_is_promoted() -> None:
 
 # --- whatever happens ---------------------------------------------------------------------
 
-outcomes = st.sampled_from(Outcome)
+outcomes = st.sampled_from(LookOutcome)
 permissions = st.builds(
     Permission,
     raising=st.sampled_from([None, "the mode is observe"]),
@@ -235,7 +238,9 @@ looks = st.builds(
     found=st.none()
     | st.builds(
         Found,
-        outcome=st.sampled_from([Outcome.PASSED, Outcome.PASSED, Outcome.PASSED, *Outcome]),
+        outcome=st.sampled_from(
+            [LookOutcome.PASSED, LookOutcome.PASSED, LookOutcome.PASSED, *LookOutcome]
+        ),
         trial_requests=st.sampled_from([0, 199, 200, 5000]),
         control_requests=st.sampled_from([199, 200, 5000]),
         reason=st.just("numbers"),
@@ -279,12 +284,12 @@ class Canary(RuleBasedStateMachine):
         """A raise is a person's, the pre-checks', or of a look that proved all of it."""
         if weight <= self.weight or isinstance(event, Ordered):
             return
-        if isinstance(event, Checked):
+        if isinstance(event, PrechecksLooked):
             assert weight == PLAN.steps[0].weight
             return
         assert isinstance(event, Looked)
         assert event.found is not None
-        assert event.found.outcome is Outcome.PASSED
+        assert event.found.outcome is LookOutcome.PASSED
         assert min(event.found.trial_requests, event.found.control_requests) >= 200
         assert before.phase is Phase.RUNNING
         assert before.unconfirmed is None
@@ -295,7 +300,7 @@ class Canary(RuleBasedStateMachine):
 
     @rule(passed=st.sampled_from([True, True, None, False]), given_up=st.booleans())
     def checked(self, *, passed: bool | None, given_up: bool) -> None:
-        self.apply(Checked(passed=passed, reason="checked", given_up=given_up))
+        self.apply(PrechecksLooked(passed=passed, reason="checked", given_up=given_up))
 
     @rule(look=looks, hours=st.sampled_from([0, 1, 6, 24, 100]))
     def looked(self, look: Looked, hours: int) -> None:

@@ -23,8 +23,8 @@ from monitor.traffic.trial.measure import (
     Sides,
     measure,
 )
-from monitor.traffic.trial.prechecks import Check, Facts, SameCorpus, check
-from monitor.traffic.trial.states import Outcome
+from monitor.traffic.trial.prechecks import Precheck, SameCorpus, VersionFacts, check
+from monitor.traffic.trial.states import LookOutcome
 
 GUARDS = guards_of(["mean_nll"], Directions(higher_is_better=("solved",)), [])
 RULES = Rules(alphas=alphas(GUARDS, 0.05), margin_rate=0.05, margin_rank=0.2)
@@ -127,7 +127,7 @@ def test_what_only_one_arm_has_is_unsure_and_what_neither_has_is_absent() -> Non
     assert compare([math.nan] * 50, [math.nan] * 50).outcome is GuardOutcome.ABSENT
     nothing = Sides(trial={}, control={}, trial_requests=900, control_requests=900)
     found = measure(nothing, GUARDS, carried={}, failures={}, rules=RULES).found
-    assert (found.outcome, found.reason) == (Outcome.UNSURE, "nothing could be compared")
+    assert (found.outcome, found.reason) == (LookOutcome.UNSURE, "nothing could be compared")
 
 
 def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> None:
@@ -148,14 +148,16 @@ def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> 
 
     nobody = np.full(250, math.nan)
     assert shadow(nobody).guards[0].outcome is GuardOutcome.ABSENT
-    assert shadow(nobody).found.outcome is Outcome.PASSED
-    assert shadow(told, measured=nobody).found.outcome is Outcome.UNSURE  # the engine told nothing
+    assert shadow(nobody).found.outcome is LookOutcome.PASSED
+    assert (
+        shadow(told, measured=nobody).found.outcome is LookOutcome.UNSURE
+    )  # the engine told nothing
     held = shadow(nobody, critical=True).found
     assert (held.outcome, held.reason) == (
-        Outcome.UNSURE,
+        LookOutcome.UNSURE,
         "feedback.solved not known yet (0 and 250)",
     )
-    assert shadow(told, critical=True).found.outcome is Outcome.PASSED
+    assert shadow(told, critical=True).found.outcome is LookOutcome.PASSED
     worse = np.repeat([0.0, 1.0], [12, 238])
     assert shadow(worse, critical=True).guards[0].outcome is GuardOutcome.FAILED
 
@@ -197,8 +199,8 @@ def test_a_few_failures_of_one_arm_alone_are_proof_and_of_both_are_none() -> Non
         sides = Sides(trial={}, control={}, trial_requests=100, control_requests=1900)
         return measure(sides, GUARDS, carried={}, failures={"error": [look] * 5}, rules=RULES)
 
-    assert error(1, 0).found.outcome is Outcome.FAILED
-    assert error(1, 19).found.outcome is Outcome.UNSURE
+    assert error(1, 0).found.outcome is LookOutcome.FAILED
+    assert error(1, 19).found.outcome is LookOutcome.UNSURE
     assert "error: 5 against 0, evidence" in error(1, 0).found.reason
 
 
@@ -221,7 +223,7 @@ def answers(state: IdentityState) -> Identity:
     )
 
 
-FINE = Facts(
+FINE = VersionFacts(
     weights=(WeightsState.HEALTHY, ""),
     served=True,
     probed=True,
@@ -253,10 +255,10 @@ FINE = Facts(
     ids=lambda one: one if isinstance(one, str) else "",
 )
 def test_a_canary_begins_only_when_all_that_can_be_known_is_fine(
-    facts: Facts, *, passed: bool | None, said: str
+    facts: VersionFacts, *, passed: bool | None, said: str
 ) -> None:
     found = check(facts, unchecked=(), perplexity_margin=0.05, given_up=False)
     assert (found.passed, said in found.reason) == (passed, True), found.reason
-    everything = check(facts, unchecked=list(Check), perplexity_margin=0.05, given_up=False)
+    everything = check(facts, unchecked=list(Precheck), perplexity_margin=0.05, given_up=False)
     assert everything.passed
     assert "left out: weights, served, applied, perplexity" in everything.reason

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.statistics.canary_runs import HOUR, MINUTE, NOW, Ran, Truth, run_one
 from detectors.feedback import Directions
-from monitor.traffic.trial.gauges import ALIKE, Pace, Worth
+from monitor.traffic.trial.gauges import ALIKE, TrialPace, Worth
 from monitor.traffic.trial.guards import GuardKind, guards_of
 from monitor.traffic.trial.prospect import WayKind, ways
 from monitor.traffic.trial.settings import CanarySettings
@@ -85,7 +85,7 @@ def test_what_is_foretold_of_a_version_that_is_no_worse_comes_true() -> None:
             kind=GuardKind.RATE, request=1 / 0.1275, copy=1 / (2 * 0.1275 * (1 - ALIKE))
         ),
     }
-    pace = Pace(requests_per_day=500, copies_per_day=500, worth=worth)
+    pace = TrialPace(requests_per_day=500, copies_per_day=500, worth=worth)
     guards = guards_of(settings.signals, Directions(higher_is_better=("solved",)), ())
     for way in ways(pace, guards, settings, now=NOW):
         steps, rng, every = way.plan.steps, np.random.default_rng(3), 6 * HOUR
