@@ -1,4 +1,4 @@
-"""What a route may look like, and what it means now. Pure."""
+"""The arms a route may have, and their effect at a given moment. Pure."""
 
 from __future__ import annotations
 

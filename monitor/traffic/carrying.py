@@ -28,7 +28,10 @@ IN_A_ROW: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Told:
-    """What became of telling an edition; ``due`` (monotonic) is when to look again."""
+    """The result of the last attempt to tell the router an edition.
+
+    ``due`` (monotonic seconds) is the time of the next look.
+    """
 
     edition: Edition
     due: float
@@ -36,18 +39,19 @@ class _Told:
 
 
 class Carrier:
-    """Looks at the table and not at who changed it.
+    """Brings every route in the table to the router, whoever wrote it.
 
-    So a route reaches the router whoever wrote it, also one whose writer has died since, and
-    one that the router has lost. Several daemons may do this at once: telling again does no
-    harm, and an older edition changes nothing.
+    The carrier reads the table only. It therefore also carries a route whose writer has
+    died, and a route that the router has lost. Several daemons may run one at once: telling
+    a router twice does no harm, and an older edition changes nothing.
 
     Parameters
     ----------
     resync
-        How often a router is asked whether it still does as it was told.
+        How often the router is read back to check that it still follows the route.
     later
-        Tell it each time, and not only what it has lost: it has more to do by and by.
+        Tell the router at each resync, even if it has lost nothing: it does part of its work
+        later.
     """
 
     def __init__(

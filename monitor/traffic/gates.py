@@ -1,4 +1,4 @@
-"""What stops whatever moves traffic by itself, be it a fallback or a canary. Pure."""
+"""The gates that stop any automatic move of traffic, by a fallback or a canary. Pure."""
 
 from __future__ import annotations
 

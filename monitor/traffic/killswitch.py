@@ -23,7 +23,7 @@ _OFF: Final = frozenset({"", "0", "off", "false", "no"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchReading:
-    """Whether the switch is on, and what says so."""
+    """Whether the kill switch is on, and which source says so."""
 
     on: bool
     reason: str

@@ -58,7 +58,7 @@ class MoveRecord:
 
 
 class Before(NamedTuple):
-    """Where a page begins: before this action, and before this entry of the audit."""
+    """The start of a page: only actions and audit entries older than these are on the page."""
 
     action: int = LARGEST
     entry: int = LARGEST

@@ -35,7 +35,7 @@ class Proof:
     engines: Listings
 
     def served(self, model: str) -> bool:
-        """Whether every engine that answers serves the model, once it was made ready."""
+        """Make the model ready, and return True if every engine that answers serves the model."""
         known = self.database.run(lambda tx: versions.served_as(tx, model))
         try:
             self.router.prepare(known)

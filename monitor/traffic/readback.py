@@ -36,12 +36,13 @@ NOT_READ: Final = "not read back yet"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterAnswer:
-    """What a router was found to do.
+    """The result of reading a router back.
 
     goes
-        True: by the route. False: by something else. None: it could not be read.
+        True: the router follows the route. False: it does something else. None: it could not
+        be read.
     reason
-        In words, for people.
+        The reason in words, for people.
     """
 
     goes: bool | None
@@ -76,10 +77,10 @@ def read(router: Router, route: Route) -> RouterAnswer:
 
 
 class Approach(StrEnum):
-    """How a router is asked about a change.
+    """The ways to bring a change to a router.
 
-    A router wants an end state, so that telling it again does nothing twice. Where it may have
-    been told before a crash it is read first, all the same.
+    A router is told an end state, so telling it twice does no harm. A router that may have
+    been told before a crash is still read first.
     """
 
     TELL = "tell"

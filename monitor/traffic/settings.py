@@ -13,7 +13,7 @@ from monitor.traffic.routers.webhook import WebhookRouting
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingSettings:
-    """When traffic may move by itself.
+    """Settings of automatic moves of traffic.
 
     router
         A key of ``monitor.traffic.ROUTERS``.

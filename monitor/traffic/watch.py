@@ -62,7 +62,7 @@ class RouteWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop looking; whoever still waits gets no answer before its timeout."""
+        """Stop looking; requests still waiting get no answer before their timeout."""
         self._stopping.set()
         self._look.set()
         self._thread.join(timeout=5)
@@ -106,7 +106,8 @@ class RouteWatch:
     ) -> FleetState | None:
         """Return the fleet's state once it is not ``known``; None after ``timeout``.
 
-        As :meth:`wait_for_change`, for whoever follows every route: one query for all of them.
+        As :meth:`wait_for_change`, for clients that follow every route: one query for all
+        of them.
         """
         loop = asyncio.get_running_loop()
         waiter = _FleetWaiter(known=known, loop=loop, answer=loop.create_future())

@@ -50,7 +50,7 @@ def _utc_now() -> datetime:
 
 
 Served = Callable[[str], bool]
-"""Whether every engine that answers serves this model name now, once it was made ready."""
+"""Makes a model ready, and says whether every engine that answers serves this name."""
 BASE: Final = "base"
 """Name of the version that stands for an adapter's bare base model."""
 

@@ -22,7 +22,7 @@ from monitor.store.pending_decisions import PendingDecision
 from monitor.traffic.fallback.breaker import Breaker
 
 LEASE: Final = timedelta(seconds=90)
-"""After this somebody else decides: whoever had begun was killed, or waits for an engine."""
+"""After this another daemon decides: the first was killed, or still waits for an engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

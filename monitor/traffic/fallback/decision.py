@@ -1,4 +1,4 @@
-"""Whether an adapter's traffic moves: a pure decision with its reason in numbers."""
+"""The decision whether an adapter's traffic moves: pure, with its reason in numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from monitor.traffic.settings import RoutingSettings
 
 
 class DecisionKind(StrEnum):
-    """What is to be done about a version."""
+    """The kinds of decision about a version."""
 
     NOTHING = "nothing"
     RECOMMEND = "recommend"
@@ -41,7 +41,10 @@ class DecisionKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What to do (``action``; None: nothing), why, and what kept more from being done."""
+    """A decision about a version's traffic, with its reason.
+
+    ``action`` None: nothing is done. ``gate`` names the check that prevented more.
+    """
 
     kind: DecisionKind
     reason: str
@@ -114,7 +117,10 @@ _KINDS: Final = MappingProxyType(
 
 
 def _target_of(action: ActionKind, scene: Scene) -> Version | None:
-    """Who gets the traffic; at the end of a trial the fallback arm's, if it is still fit."""
+    """Return the version that gets the traffic.
+
+    The end of a trial gives it to the fallback arm's version, if that is still usable.
+    """
     if action is not ActionKind.END_TRIAL or scene.route is None:
         return scene.version
     arm = fallback_arm(scene.route.route)
@@ -157,7 +163,7 @@ _ALLOWED: Final = MappingProxyType(
         Mode.AUTO: DecisionKind.EXECUTE,
     }
 )
-"""How far a mode lets Driftline go."""
+"""The most that Driftline does in each mode."""
 
 
 def not_in_fallback(row: RouteRow | None, version: Version) -> str | None:

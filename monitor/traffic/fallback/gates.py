@@ -1,4 +1,4 @@
-"""What can stand in the way of moving traffic: one small check for each guard. Pure."""
+"""The gates that can stop a move of traffic: one small check each. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.traffic.settings import RoutingSettings
 
 
 class Gate(StrEnum):
-    """What stood in the way."""
+    """The name of the check that stopped a move."""
 
     EVIDENCE = "evidence"
     VERDICT = "verdict"
@@ -81,7 +81,10 @@ def _too_old(question: MoveQuestion) -> str | None:
 
 
 def _set_since(question: MoveQuestion) -> str | None:
-    """Whoever set the route knew what was measured before; only what came since answers them."""
+    """Refuse evidence measured before a person set the route.
+
+    That person knew the earlier measurements; only later ones may overrule the decision.
+    """
     row, measured = question.scene.route, question.evidence.measured_from
     if row is None or not by_a_person(row.actor) or measured is None:
         return None
@@ -187,7 +190,7 @@ SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.FLEET_UNSEEN, _fleet_unseen),
     (Gate.TARGET, _no_target),
 )
-"""Shut: it would be wrong to move traffic, whoever does it."""
+"""Shut: moving the traffic would be wrong, for a person as well."""
 AUTOMATIC_ONLY: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.KILL_SWITCH, lambda q: killed(q.scene.kill_switch)),
     (Gate.FLEET_INCIDENT, lambda q: base_in_question(q.scene.fleet_incident)),

@@ -35,7 +35,7 @@ from monitor.traffic.settings import RoutingSettings
 
 
 class BreakerState(StrEnum):
-    """Where an adapter's traffic stands with regard to its version in charge."""
+    """The state of an adapter's breaker, for the version in charge."""
 
     HEALTHY = "healthy"
     DEGRADED = "degraded"
@@ -51,7 +51,10 @@ CHANGES: Final[Mapping[BreakerState, frozenset[BreakerState]]] = MappingProxyTyp
         BreakerState.HALF_OPEN: frozenset({BreakerState.HEALTHY, BreakerState.FALLBACK}),
     }
 )
-"""What may follow what; a trial of the whole traffic is a return, and skips ``HALF_OPEN``."""
+"""The states that may follow each state.
+
+A trial of the whole traffic is a return, and skips ``HALF_OPEN``.
+"""
 
 BAD: Final = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
 ELSEWHERE: Final = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
@@ -60,12 +63,13 @@ ELSEWHERE: Final = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How a version in fallback or on trial comes along.
+    """The history of a version in fallback or on trial.
 
     fallbacks
-        How often traffic was moved away from the version, newest first; ends of trials count.
+        Moves of traffic away from the version, newest first; ends of trials count.
     records
-        Of the version since its first trial after the newest of them, 7 days at most.
+        Records of the version since its first trial after the newest of these moves, over
+        7 days at most.
     """
 
     fallbacks: Sequence[Away] = ()
@@ -113,7 +117,7 @@ def streak(fallbacks: Sequence[Away], *, gap: timedelta) -> int:
 
 
 def hold(fallbacks: Sequence[Away], settings: RoutingSettings) -> timedelta:
-    """How long a version must have recovered before its next trial."""
+    """Return how long a version must have recovered before its next trial."""
     doublings = max(0, streak(fallbacks, gap=settings.streak_gap) - 1)
     longest = max(settings.return_hold, settings.return_hold_max)
     # beyond 2^20 every hold is the longest, and timedelta would overflow
@@ -122,11 +126,11 @@ def hold(fallbacks: Sequence[Away], settings: RoutingSettings) -> timedelta:
 
 
 def recovered(verdict: Verdict) -> bool:
-    """Whether nothing speaks against the version any more.
+    """Whether the verdict holds nothing against the version any more.
 
-    A version without traffic has too few records to be called stable; when its probes
-    have cleared every crossing it is ``insufficient`` with nothing left crossed. A ``blind``
-    one has not recovered: its requests were not compared, so nothing speaks for it.
+    A version without traffic has too few records to be called stable. Once its probes have
+    cleared every crossing, its verdict is ``insufficient`` with no detector crossed, and
+    the version has recovered. A ``blind`` version has not: its requests were not compared.
     """
     quiet = verdict.kind is VerdictKind.INSUFFICIENT and not verdict.detectors
     return verdict.kind is VerdictKind.STABLE or quiet
@@ -135,8 +139,8 @@ def recovered(verdict: Verdict) -> bool:
 def fires(verdict: Verdict) -> bool:
     """Whether a version on trial has failed it.
 
-    The burden of proof is the other way round than for a fallback: a ticket is enough, as
-    the trial moved the traffic. What is blamed on inputs, base or serving is not its fault.
+    A ticket is enough here, unlike for a fallback, because the trial itself moved the
+    traffic. A change that is blamed on inputs, base model or serving does not count.
     """
     return verdict.kind in BAD and verdict.blame not in ELSEWHERE
 

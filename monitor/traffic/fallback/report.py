@@ -1,4 +1,4 @@
-"""What Driftline would have done by itself, and what happened instead."""
+"""The report of what Driftline would have done by itself, and what happened instead."""
 
 from __future__ import annotations
 

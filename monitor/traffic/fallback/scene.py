@@ -1,4 +1,4 @@
-"""What a decision about traffic looks at."""
+"""The facts that a decision about traffic reads."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Scene:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveQuestion:
-    """What is asked: may traffic leave this version now, on this evidence."""
+    """The question whether traffic may leave this version now, on this evidence."""
 
     scene: Scene
     evidence: ActionEvidence

@@ -1,4 +1,4 @@
-"""Where an adapter's breaker stands, for people to read."""
+"""The standing of an adapter's breaker, for people to read."""
 
 from __future__ import annotations
 

@@ -34,9 +34,9 @@ from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.settings import RoutingSettings
 
 HISTORY: int = 100
-"""How many generations back a version that was once in charge is looked for."""
+"""Generations of the route searched for a version that was once in charge."""
 LONGEST_TRIAL: timedelta = timedelta(days=7)
-"""How far back the records of a version's trials are counted."""
+"""Longest time over which the records of a version's trials are counted."""
 
 
 def survey(

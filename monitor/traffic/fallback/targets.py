@@ -1,4 +1,4 @@
-"""Which version an adapter's traffic may fall back to. Pure."""
+"""The versions to which an adapter's traffic may fall back. Pure."""
 
 from __future__ import annotations
 

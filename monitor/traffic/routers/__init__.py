@@ -29,11 +29,11 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouterKind:
-    """How a router is opened.
+    """A kind of router, and how it is opened.
 
-    ``problems`` says what is wrong with the settings of its table, each with its key.
-    ``told`` is False where whoever routes follows the table without being told; ``later``
-    is True where a route that is in force for a while still leaves something to be done.
+    ``problems`` lists what is wrong with the settings of its table, each with its key.
+    ``told`` is False where the router follows the table by itself. ``later`` is True where
+    a route that has been in force for a while still leaves the router something to do.
     """
 
     open: Callable[[Any, Reach, Database], Router]

@@ -1,4 +1,4 @@
-"""What every router promises, and what it is given to keep the promise with."""
+"""The promises of every router, and the clients and addresses that a router is given."""
 
 from __future__ import annotations
 
@@ -38,14 +38,15 @@ class Router(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
-    """What routers reach the world with.
+    """The clients and addresses with which routers reach other machines.
 
     outside
-        Permitted what ``[outgoing]`` permits.
+        Client permitted what ``[outgoing]`` permits.
     inside
-        Private networks too: engines, gateways and stores of the config's addresses.
+        Client permitted private networks too: engines, gateways and stores that the config
+        names.
     engines, engine_headers
-        Replicas that serve the adapters, and what they want in each request.
+        Replicas that serve the adapters, and the headers of each request to them.
     gateway
         Address of the gateway that ``[gateway]`` describes.
     """

@@ -32,7 +32,7 @@ class _Document(msgspec.Struct):
 
 
 class NotARoute(ValueError):  # noqa: N818 (named as what it is)
-    """What was read is no route of this adapter; the message does not quote it."""
+    """The document read is no route of this adapter; the message does not quote it."""
 
 
 def write(route: Route) -> bytes:

@@ -20,7 +20,7 @@ from monitor.traffic.routers.contract import Reach, RouterFailed
 METRIC: Final = "driftline_gateway_route_generation"
 EPOCH: Final = "driftline_gateway_route_epoch"
 ALWAYS: Final = "driftline_gateway_routes_timestamp_seconds"
-"""What a gateway without any route tells, too."""
+"""A metric that a gateway exposes even without any route."""
 _LOOK: Final = 0.1
 
 

@@ -64,7 +64,7 @@ class RedisRouting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RedisPlace:
-    """Where a server listens, and which of its databases is meant."""
+    """Address of a Redis server, with the number of a database in it."""
 
     host: str
     port: int

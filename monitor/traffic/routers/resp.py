@@ -26,7 +26,7 @@ class ServerRefused(Exception):  # noqa: N818 (named as the outcome)
 
 
 class Nonsense(Exception):  # noqa: N818 (named as the outcome)
-    """What answers does not speak the protocol, or says more than can be an answer."""
+    """The server does not speak the protocol, or its answer is larger than any valid one."""
 
 
 class Stream(Protocol):

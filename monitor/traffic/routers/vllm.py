@@ -29,7 +29,7 @@ from monitor.traffic.routers.contract import Reach, RouterFailed
 
 _AT_ONCE: Final = 16
 _HISTORY: Final = 100
-"""How many generations back the version that was last in charge is looked for."""
+"""Generations of the route searched for the version that was last in charge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +37,12 @@ class VllmRouting:
     """Keys of ``[routing.vllm]``.
 
     engines
-        Every replica, by itself and not behind a balancer; empty: ``serving.engines``.
+        Every replica by itself, not behind a balancer; empty: ``serving.engines``.
     drain
-        How long a version that no route names any more stays loaded, for whoever still
-        goes by an older route.
+        How long a version that no route names any more stays loaded, for clients that still
+        follow an older route.
     timeout
-        For one request; loading an adapter is one.
+        Limit of one request; loading an adapter is one request.
     """
 
     engines: tuple[str, ...] = ()
@@ -217,7 +217,7 @@ def _unneeded(tx: Connection, route: Route) -> list[str]:
 
 
 def _fallbacks(tx: Connection, route: Route, registered: Sequence[Version]) -> set[str]:
-    """Where traffic would go from the stable version: its parent, or who was in charge before."""
+    """Return the versions a fallback would choose: the parent, or versions once in charge."""
     stable = stable_arm(route).version
     parents = {one.parent for one in registered if one.name == stable and one.parent}
     before = (
@@ -241,6 +241,6 @@ def _check_place(url: str, version: Version, card: ModelCard) -> None:
 
 
 def _path(uri: str) -> str:
-    """What the engine reads: a folder of *its* machine, or what it can look up by itself."""
+    """Return the path for the engine: a folder of *its* machine, or a URI it resolves itself."""
     folder = local_folder(uri)
     return uri if folder is None else str(folder)

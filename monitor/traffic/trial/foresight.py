@@ -1,4 +1,4 @@
-"""What a canary can come to at its adapter's own traffic: read, reckoned and said."""
+"""Forecast of a canary at its adapter's own traffic: read, computed and put in words."""
 
 from __future__ import annotations
 
@@ -38,9 +38,10 @@ _AHEAD: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS, Phase.RUNNING, Phase.PA
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreseen:
-    """What a canary can come to. ``warning`` None: it decides by itself, in 9 of 10.
+    """The forecast of a canary, in words.
 
-    ``advice`` says what would; None: nothing is to be advised, or nothing would.
+    ``warning`` None: in 9 of 10 cases the canary is decided without a person. ``advice``
+    names ways that would be; None: no advice is needed, or no way would do.
     """
 
     prospect: Prospect
@@ -122,7 +123,7 @@ def step_of(choice: Choice) -> CanaryStep:
 
 
 def verdict_at(choice: Choice, *, now: datetime) -> datetime:
-    """When that step has its verdict, whichever it is, if it begins now."""
+    """Return when that step has its verdict, good or bad, if it begins now."""
     return now + min(choice.days, LATEST / DAY) * DAY
 
 

@@ -1,7 +1,7 @@
-"""What a request tells of each guardrail, from what an adapter answers anyway.
+"""The information that one request gives about each guardrail, from an adapter's usual answers.
 
-Before a canary is measured, the version in charge is compared with itself over its last day;
-then what the canary has gathered speaks for itself.
+Before a canary is measured, the version in charge is compared with itself over its last
+day. Afterwards the canary's own measurements replace this.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ of canaries has it; of the others their answers are as good as independent."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
-    """What one request tells of a guardrail, as information (1/variance); 0: not known.
+    """The information (1/variance) that one request gives about a guardrail; 0: not known.
 
     request
-        Of all arms together, over w(1-w) at a share w of the canary.
+        Of one request to any arm, over w(1-w) at a share w of the canary.
     copy
-        Of a pair of answers.
+        Of one pair of answers.
     """
 
     kind: GuardKind
@@ -48,16 +48,17 @@ class Worth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialPace:
-    """What an adapter's traffic brings a canary.
+    """The requests and the information per day that an adapter's traffic gives a canary.
 
     requests_per_day, copies_per_day
-        Of all arms, and those of which a shadow gets a copy.
+        Requests to all arms, and those of which a shadow gets a copy.
     worth
-        Of each guardrail that is known; none where the version in charge has too few records.
+        Information of each known guardrail; empty where the version in charge has too few
+        records.
     sums
-        What the canary has gathered of each guardrail by now.
+        Sums that the canary has gathered for each guardrail so far.
     ran, seen
-        Time, in days, and requests of the smaller arm that the present step has by now.
+        Time in days, and requests of the smaller arm, that the present step has so far.
     """
 
     requests_per_day: float
@@ -195,7 +196,7 @@ def gathered(
 def _told(
     information: float, kind: GuardKind | None, step: CanaryStep, seen: int, known: Worth | None
 ) -> Worth | None:
-    """What a request told in this step; None: nothing did."""
+    """Return the information per request measured in this step; None: there was none."""
     if kind is None or information <= 0.0 or seen == 0:
         return None
     base = known or Worth(kind=kind, request=0.0, copy=0.0)

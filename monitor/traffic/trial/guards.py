@@ -1,4 +1,4 @@
-"""What a canary is held to: each signal with its direction and its margin."""
+"""The guardrails of a canary: each signal with its direction and its margin."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ FEEDBACK: Final = "feedback."
 
 
 class GuardKind(StrEnum):
-    """How both arms are compared.
+    """The ways to compare both arms.
 
-    A rate's difference is in shares; ranks give Cliff's delta, which neither outliers nor
-    units move. ``hard`` are failures too rare for either.
+    RATE compares the difference of shares. RANK gives Cliff's delta, which neither outliers
+    nor units change. HARD counts failures that are too rare for either.
     """
 
     RATE = "rate"
@@ -41,7 +41,7 @@ class Guard:
 
     @property
     def dispensable(self) -> bool:
-        """Whether a shadow does without: people say nothing of answers that nobody has seen."""
+        """True if a shadow ignores this signal: people rate only answers they have seen."""
         return self.name.startswith(FEEDBACK) and not self.critical
 
 

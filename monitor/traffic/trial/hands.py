@@ -64,9 +64,9 @@ class Promoted(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LookDetails:
-    """What a look found beside its event, as it is stored.
+    """The details of a look, stored beside its event.
 
-    ``totals`` are the guardrails' sums up to now, ``until`` the end of what was read.
+    ``totals`` are the guardrails' sums so far, ``until`` is the end of the records read.
     """
 
     outcome: str | None = None
@@ -80,14 +80,15 @@ class LookDetails:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
-    """What moves a canary, whoever decided it.
+    """Applies the moves of a canary, whether a look or a person decided them.
 
     Parameters
     ----------
     mode
-        For adapters that have none of their own.
+        For adapters without a mode of their own.
     tell
-        None where nobody can be told from here: the next look does, which is then at once.
+        None where this process cannot notify people: then the next look does so, and follows
+        at once.
     """
 
     database: Database

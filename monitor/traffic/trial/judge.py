@@ -43,7 +43,7 @@ from monitor.traffic.trial.transitions import PLACED
 _LOG = structlog.get_logger(__name__)
 
 EventOf = Callable[[Connection, TrialScene], Event]
-"""What is seen of a canary that is held."""
+"""Observes the event of a canary whose lock is held."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

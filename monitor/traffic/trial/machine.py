@@ -1,9 +1,9 @@
-"""What becomes of a canary: a pure function of what was seen, asked and read back.
+"""The state machine of a canary: a pure function of looks, orders and readings of the route.
 
-``step(state, event, plan=…, now=…)`` gives the next state and what is to be done with the
-route. ``docs/canaries.md`` has all of it as a table. Two rules stand above the others: the
-weight is only ever raised by a look that measured everything inside its margins while
-running, or by a person; and whatever cannot be seen is held, and then goes back.
+``step(state, event, plan=…, now=…)`` gives the next state and the changes to the route.
+``docs/canaries.md`` has all transitions as a table. Two rules come before the others. Only
+a person raises the weight, or a look that found every measurement inside its margins while
+running. A canary that cannot be measured is held, and then rolled back.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _seen(state: CanaryState, look: Looked, found: Found, plan: Plan, now: datet
 
 
 def _taken(state: CanaryState, look: Looked, now: datetime) -> Result | None:
-    """Whether somebody else, or its own expiry, has decided about the route meanwhile."""
+    """Handle a route that somebody else, or its own expiry, has changed meanwhile."""
     match look.in_route:
         case InRoute.OURS:
             return None
@@ -161,7 +161,7 @@ def _failed(state: CanaryState, look: Looked, now: datetime) -> Result:
 
 
 def _paused_looked(state: CanaryState, look: Looked, now: datetime) -> Result:
-    """What a pause waits for may have come; the weight stays as it is in any case."""
+    """End the pause if its cause is gone; the weight stays as it is in any case."""
     match state.pause:
         case Pause.BLIND | Pause.STABLE | Pause.BUDGET:
             return running_again(state, "goes on", now), (Renew(),)

@@ -1,4 +1,4 @@
-"""How both arms compare so far: every guardrail with its interval beside its margin. Pure."""
+"""The comparison of both arms so far: each guardrail's interval beside its margin. Pure."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Sides:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """What is remembered of a guardrail: earlier steps' sum, and what was fixed at first.
+    """The stored sums of a guardrail: earlier steps' sum, and choices fixed at the first look.
 
-    ``planned`` is the information about which its bounds are tightest; with ``kind`` it is
-    chosen at the first look that can, and kept: a choice made anew at each look would be
-    made by the data that it judges.
+    ``planned`` is the information at which its bounds are tightest. ``planned`` and
+    ``kind`` are chosen at the first look that can, and then kept: a new choice at each look
+    would depend on the data that it judges.
     """
 
     value: float = 0.0
@@ -52,7 +52,7 @@ class Carried:
 
 
 class GuardOutcome(StrEnum):
-    """What one guardrail says."""
+    """The outcome of one guardrail."""
 
     FAILED = "failed"
     PASSED = "passed"
@@ -107,14 +107,14 @@ class GuardFound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What all guardrails share.
+    """The settings that all guardrails share.
 
     alphas
         Accepted false rollbacks of each guardrail, by its name.
     margin_rate, margin_rank
         See :class:`monitor.traffic.trial.settings.CanarySettings`.
     ahead
-        How many times the present information the step is planned to bring, at least 1.
+        Ratio of the information planned for the step to the present information, at least 1.
     """
 
     alphas: Mapping[str, float]
@@ -133,7 +133,7 @@ class Measurement:
 
     @property
     def found(self) -> Found:
-        """What the machine needs of it."""
+        """Summarise the measurement for the state machine."""
         by = {
             outcome: [guard for guard in self.guards if guard.outcome is outcome]
             for outcome in GuardOutcome
@@ -235,7 +235,7 @@ def _soft(guard: Guard, sides: Sides, before: Carried, rules: Rules) -> GuardFou
 
 
 def _so_far(blank: GuardFound, rules: Rules) -> GuardFound:
-    """What earlier steps came to, where this one has nothing yet."""
+    """Judge a guardrail by earlier steps, where this step has no data yet."""
     before = blank.carried
     if before.information == 0.0:
         return blank

@@ -1,4 +1,4 @@
-"""What people may ask of a canary, and what it makes of it. Pure."""
+"""The orders that people may give a canary, and the resulting states. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What people ask of canaries: to begin one, and to pause, resume, promote or abort it."""
+"""Orders of people: begin a canary, and pause, resume, promote or abort it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Orders:
 
     @property
     def settings(self) -> CanarySettings:
-        """How canaries are run where a person says nothing else."""
+        """The settings of canaries where a person gives no others."""
         return self.hands.settings
 
     def start(self, wish: Wish, *, by: str, now: datetime) -> CanaryRow:

@@ -1,4 +1,4 @@
-"""Whether a version may begin to answer people at all. Pure."""
+"""The prechecks that decide whether a version may begin to answer people. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.traffic.trial.states import PrechecksLooked
 
 
 class Precheck(StrEnum):
-    """What is looked at before a canary begins; a person may leave any of it out."""
+    """The checks made before a canary begins; a person may leave out any of them."""
 
     WEIGHTS = "weights"
     SERVED = "served"
@@ -33,16 +33,16 @@ class SameCorpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class VersionFacts:
-    """What is known of a version.
+    """The known facts about a version.
 
     weights
-        State and reason of its inspection; None: its files are not at hand, or not yet.
+        State and reason of its inspection; None: its files are missing, or not yet inspected.
     awaited
         Whether an inspection of its files is still to come.
     served
         Whether all engines list it.
     probed
-        Whether probes run here at all; where none do, nothing is waited for.
+        Whether probes run here at all; where none run, no probe is waited for.
     """
 
     weights: tuple[WeightsState, str] | None = None

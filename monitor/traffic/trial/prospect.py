@@ -1,7 +1,7 @@
-"""Whether the steps of a canary can be decided by themselves, and when. Pure.
+"""The forecast whether and when each step of a canary is decided without a person. Pure.
 
-What a canary would come to that is no worse than the version in charge: whoever begins one is
-told before it is waited for in vain. Nothing is ever refused by it.
+The forecast assumes a canary that is no worse than the version in charge. It warns the
+person who begins a canary that would end without a decision. It never refuses a canary.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from monitor.traffic.trial.settings import FEWEST, CanarySettings
 from monitor.traffic.trial.states import CanaryStep, Plan
 
 IN_SIGHT: Final = timedelta(days=365)
-"""What comes later is not in sight."""
+"""The horizon of the forecast: moments after it count as unknown."""
 PATIENCE: Final = timedelta(days=30)
 """No step is advised that takes longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepProspect:
-    """What a step comes to; a moment is None where it is not in sight.
+    """The forecast of one step; a moment is None where it lies beyond the horizon.
 
     requests_at, inside_at
-        It has its requests; every bound is inside its margin in 9 of 10 canaries.
+        The step has its requests; in 9 of 10 canaries every bound is inside its margin.
     ends_at
-        Both, and its least time is over.
+        Both hold, and the step's least time is over.
     asked_at
-        A person is asked then, if it has not ended by itself.
+        A person is asked then, if the step has not ended before.
     chance
-        Of a canary that is no worse, to be decided by the look at that time; in [0, 1]. Some
-        more are decided by an earlier one.
+        Probability that a canary that is no worse is decided by the look at that time; in
+        [0, 1]. Some more are decided by an earlier look.
     slowest
         The guardrail that takes longest; None: none is known.
     """
@@ -59,14 +59,14 @@ class StepProspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospect:
-    """What steps come to from ``since`` on, the present one first.
+    """The forecast of all steps from ``since`` on, the present one first.
 
     requests_per_day, copies_per_day
-        What was reckoned with.
+        The traffic assumed.
     known
         Whether it is known how soon any bound can be inside its margin.
     latest_at
-        A person is asked by then, whatever is found.
+        A person is asked by then, whatever the result.
     """
 
     since: datetime
@@ -78,12 +78,12 @@ class Prospect:
 
     @property
     def promotable(self) -> bool:
-        """Whether every step is decided by itself in 9 of 10 canaries that are no worse."""
+        """Whether every step is decided without a person in 9 of 10 canaries that are no worse."""
         return all(step.decided for step in self.steps)
 
     @property
     def verdict_at(self) -> datetime | None:
-        """When all steps are over; None where a person is asked instead, or out of sight."""
+        """Return when all steps are over; None where a person is asked, or beyond the horizon."""
         return self.steps[-1].ends_at if self.promotable else None
 
     @property
@@ -97,7 +97,7 @@ class Prospect:
 
 
 class WayKind(StrEnum):
-    """How a version may be tried."""
+    """The ways to try a version."""
 
     STEPS = "steps"
     ONE = "one"

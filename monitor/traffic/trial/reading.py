@@ -26,9 +26,9 @@ _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What is read: both versions, since the step began and since the look before.
+    """The two versions of a canary, and the times between which their records are read.
 
-    ``usual_until`` ends the day whose traffic says how much to expect until some comes.
+    ``usual_until`` ends the day whose traffic predicts the canary's, until it has some.
     """
 
     adapter_id: AdapterId

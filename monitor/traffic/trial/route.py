@@ -28,10 +28,11 @@ _TRIAL: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
 def changed(
     route: Route, effect: Effect, version: Version, *, plan: Plan, reason: str, now: datetime
 ) -> Route | None:
-    """Give the route that an effect asks for; None where the one in force will do.
+    """Return the route that an effect asks for; None where the route in force will do.
 
-    ``version`` is the one on trial; the one to be in charge again where a promotion is taken
-    back. A route with a version on trial expires: whoever routes brings its weight to 0 alone.
+    ``version`` is the version on trial, or the one to put in charge again where a promotion
+    is taken back. A route with a version on trial expires: the router then brings the
+    weight to 0 by itself.
     """
     until = now + plan.blind_max if plan.on_blind is OnBlind.ROLLBACK else None
     match effect:

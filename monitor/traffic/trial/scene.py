@@ -1,4 +1,4 @@
-"""What is held while a canary moves, and what it may do then."""
+"""The rows locked while a canary moves, and its permissions."""
 
 from __future__ import annotations
 

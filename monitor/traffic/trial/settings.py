@@ -15,7 +15,7 @@ FEWEST: Final = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanarySettings:
-    """How canaries are run where a person says nothing else.
+    """Settings of canaries where a person gives no others.
 
     interval, lag
         Between two looks, and how far behind now a look stays, for records under way.

@@ -16,7 +16,7 @@ Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class Phase(StrEnum):
-    """How far a canary has come."""
+    """The phases of a canary."""
 
     DRAFT = "draft"
     PRECHECKS = "prechecks"
@@ -38,7 +38,7 @@ UNBEGUN: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS})
 
 
 class Pause(StrEnum):
-    """Why a canary stays where it is."""
+    """The reasons for which a canary is paused."""
 
     INCONCLUSIVE = "inconclusive"
     MANUAL = "manual"
@@ -50,7 +50,7 @@ class Pause(StrEnum):
 
 
 class TrialMove(StrEnum):
-    """What a look came to, where it is done with the route."""
+    """The moves of the route that a look can decide."""
 
     ADVANCE = "advance"
     PROMOTE = "promote"
@@ -58,14 +58,14 @@ class TrialMove(StrEnum):
 
 
 class OnBlind(StrEnum):
-    """What becomes of a canary that nobody can see."""
+    """The ways to end a canary that cannot be measured."""
 
     ROLLBACK = "rollback"
     HOLD = "hold"
 
 
 class OrderKind(StrEnum):
-    """What a person may ask of a canary."""
+    """The orders a person may give a canary."""
 
     PAUSE = "pause"
     RESUME = "resume"
@@ -177,7 +177,7 @@ class CanaryState:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing will happen to it by itself."""
+        """True if the canary never changes again by itself."""
         return self.phase in ENDED
 
     @property
@@ -189,7 +189,7 @@ class CanaryState:
 
 
 class LookOutcome(StrEnum):
-    """What the guardrails say together."""
+    """The outcome of all guardrails together."""
 
     FAILED = "failed"
     PASSED = "passed"
@@ -197,9 +197,9 @@ class LookOutcome(StrEnum):
 
 
 class InRoute(StrEnum):
-    """What the route says of the version, beside what the canary wrote.
+    """The version's place in the route, compared with what the canary wrote.
 
-    ``expired`` is the canary's own term, ``over`` one that a person wrote.
+    ``expired`` is the canary's own term, ``over`` is a term that a person wrote.
     """
 
     OURS = "ours"
@@ -224,8 +224,8 @@ class Found:
 class Permission:
     """Whether the canary may move traffic by itself now.
 
-    ``raising`` None: it may; else why not. ``lowering`` the same for going back to weight 0;
-    ``spent`` says that it is only the budget of rollbacks.
+    ``raising`` None: the weight may rise; otherwise the reason against it. ``lowering`` is
+    the same for a return to weight 0. ``spent``: only the budget of rollbacks forbids it.
     """
 
     raising: str | None = None
@@ -322,7 +322,7 @@ Effects = tuple[Effect, ...]
 
 
 class NotPossible(Exception):  # noqa: N818 (named as what it is)
-    """What a person asked makes no sense where the canary stands; the message says why."""
+    """The order of a person is impossible in the canary's present state; the message says why."""
 
 
 # met here once: alerts/message.py says why

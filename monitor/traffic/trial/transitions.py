@@ -1,4 +1,4 @@
-"""What all changes of a canary are made of. Pure."""
+"""The building blocks of all transitions of a canary. Pure."""
 
 from __future__ import annotations
 

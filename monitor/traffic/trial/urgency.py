@@ -1,4 +1,4 @@
-"""How urgently people are told where a canary stands. Pure."""
+"""The urgency with which people are told of a canary's state. Pure."""
 
 from __future__ import annotations
 
