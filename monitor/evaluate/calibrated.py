@@ -12,9 +12,9 @@ from monitor.domain import Reference
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Beside:
-    """What requests of other settings are compared with, where these matter.
+    """A reference for requests with other settings, where settings matter.
 
-    What is found against a ``young`` one, of less than a fortnight, moves no traffic.
+    A finding against a ``young`` reference, of less than a fortnight, moves no traffic.
     """
 
     id: int

@@ -75,19 +75,19 @@ def commit(
     explained: Explained,
     how: How,
 ) -> Turn | None:
-    """Judge and write. None: this window was already evaluated.
+    """Judge the window and write the result; None: this window was already evaluated.
 
-    The verdict's row is locked before judging, so that two kinds of evaluation of one
-    version judge one after the other, each from the memory the other left; and before the
-    task, because a suspicion found here makes another kind's task due: whoever held that
-    one and waited for the verdict would never get it.
+    The verdict's row is locked before judging. Two kinds of evaluation of one version
+    therefore judge one after the other, each from the memory that the other left. The row
+    is also locked before the task, because a suspicion found here makes another kind's task
+    due: a daemon that held that task and waited for the verdict would wait for ever.
 
     Raises
     ------
     StaleLease
         Another daemon took the task over.
     Unexplained
-        The judgement is another one than was foreseen.
+        The judgement differs from the one that was explained beforehand.
     """
     reading, window = evaluated.reading, evaluated.reading.interval
     before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
@@ -303,7 +303,10 @@ def _put_processes(tx: Connection, evaluated: Evaluated, found: Turn) -> None:
 
 
 def _read_feedback(evaluated: Evaluated) -> Unread:
-    """What no longer waits: a detector that raised, or is quarantined, has read nothing."""
+    """Return the feedback that still waits to be read.
+
+    A detector that raised, or is quarantined, has read none.
+    """
     unread = evaluated.reading.unread
     found = next((one for one in evaluated.findings if one.detector == FEEDBACK.name), None)
     failures = evaluated.reading.memory.failures.get(FEEDBACK.name, 0)

@@ -1,4 +1,4 @@
-"""Who else on the base model tells of something, read while one version is judged."""
+"""The findings of other adapters on the base model, read while one version is judged."""
 
 from __future__ import annotations
 

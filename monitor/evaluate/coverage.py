@@ -1,4 +1,4 @@
-"""Which of a window's requests each detector can compare, and why not the others. Pure."""
+"""The share of a window's requests that each detector can compare, and the gaps. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OF_SOME: Final = frozenset({"invalid"})
 """Detectors that most requests have nothing for, however the client is made."""
 
 REFUSED: Final = 400
-"""From this status on there is no answer, whoever is at fault."""
+"""From this status on there is no answer, whether client or server is at fault."""
 
 Rows = npt.NDArray[np.bool_]
 

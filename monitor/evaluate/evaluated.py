@@ -1,4 +1,4 @@
-"""What an evaluation has found, before anybody judges it. Pure."""
+"""The results of an evaluation before they are judged. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from monitor.policy import Facts, ReferenceStage
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluated:
-    """What was found in a window, ready to be judged and written.
+    """The findings of one window, ready to be judged and written.
 
-    ``findings`` come from live detectors, ``scores`` of other origin (perplexity) stand
-    beside them by detector name. ``silence`` says how urgent it is that no records come.
+    ``findings`` come from live detectors. ``scores`` holds scores of other origin
+    (perplexity) by detector name. ``silence`` is the severity of the absence of records.
     """
 
     reading: Reading

@@ -43,12 +43,12 @@ WANTED_BACKOFF: Final = timedelta(seconds=30)
 """The same for a probe that a verdict or the return of traffic waits for."""
 DRAIN_ROUNDS: Final = 20
 LOOKS: Final = 3
-"""How often what will be told is foreseen; each time but the first, another evaluation of the
-version has been written meanwhile."""
+"""Attempts to explain and commit one evaluation; each new attempt follows another evaluation of
+the version written meanwhile."""
 
 
 class Ending(StrEnum):
-    """How working on a claim ended."""
+    """The ways in which the work on a claim ends."""
 
     DONE = "done"
     NOT_DUE = "not_due"
@@ -58,13 +58,13 @@ class Ending(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatorParts:
-    """What the evaluator is composed of; the daemon hands these in.
+    """The parts of an evaluator; the daemon passes them in.
 
     react
-        Leaves it to others to decide whether traffic moves, away or back: in the transaction
-        that stores the verdict, so that neither stands without the other.
+        Asks for a decision about moving traffic away or back, in the transaction that stores the
+        verdict, so that neither is stored without the other.
     drain
-        Embeds an adapter's waiting texts up to a time and says how many.
+        Embeds an adapter's waiting texts up to a time and returns their number.
     via
         None where no perplexity source is configured.
     """
@@ -231,7 +231,7 @@ class Evaluator:
         return self._settle(claim, planned, evaluated)
 
     def _stretched(self, claim: Claim) -> timedelta | None:
-        """How often the version can be probed, where its engine's share is short of the wish."""
+        """Return the version's probe interval where its engine's share forbids the usual one."""
         wanted = self._tools.cadences[claim.kind].interval
         rounds = plan_rounds(
             self._tools.database.run(lambda tx: probing.measured(tx, since=claim.now - LONGEST)),

@@ -29,7 +29,7 @@ USUAL: Final = 0.01
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class About:
-    """What of a judgement decides what is said of the requests: which, since when, and why."""
+    """The facts of a judgement on which the message about the requests depends."""
 
     detectors: tuple[str, ...]
     onset: Interval | None
@@ -49,7 +49,7 @@ class About:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explained:
-    """What a message says of the requests; ``about`` None: nothing was asked."""
+    """The part of a message that describes the requests; ``about`` None: none is needed."""
 
     about: About | None = None
     unlike: Unlike | None = None
@@ -57,7 +57,7 @@ class Explained:
     examples: tuple[str, ...] = ()
 
     def answers(self, judgement: Judgement) -> bool:
-        """Whether it is what a message about this judgement says; nothing is said of calm."""
+        """Whether this explains the given judgement; a calm one needs no explanation."""
         return not judgement.verdict.detectors or self.about == About.of(judgement)
 
 

@@ -17,7 +17,7 @@ from detectors.smallest_seen import Fault
 
 
 class Unit(StrEnum):
-    """What a size is told in."""
+    """The unit in which a fault's size is given."""
 
     SHARE = "share"
     """Of all requests."""

@@ -33,7 +33,7 @@ FALLEN_NATS = -1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Finding:
-    """What goes into the store (``score``, ``state``) and what goes to the rules (``fact``)."""
+    """One detector's result: ``score`` and ``state`` for the store, ``fact`` for the rules."""
 
     detector: str
     score: Score | None
@@ -42,7 +42,7 @@ class Finding:
 
 
 class Lookback(Protocol):
-    """What came before a window; asked only where it matters."""
+    """The history before a window; read only where it is needed."""
 
     @property
     def recent(self) -> Window:
@@ -188,7 +188,7 @@ def _since(finding: Finding, question: DetectorQuestion, since: float) -> Findin
 
 
 def increment_of(score: Score, window: Interval) -> Increment | None:
-    """What a window is remembered by, or None where it brought nothing."""
+    """Return the increment to store for a window, or None where the window had no data."""
     if not score.increments or not score.n_window:
         return None
     return Increment(
@@ -218,7 +218,7 @@ def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings
 
 
 def _textbook(question: DetectorQuestion, score: Score) -> float | None:
-    """What the preset `classic` looks at in this window; None where it holds nothing of it."""
+    """Return the value that the preset `classic` compares in this window, or None if absent."""
     if question.detector.name == INPUT_SIMILARITY.name:
         similarity = question.window.signals.get(SIMILARITY, np.empty(0))
         known = similarity[~np.isnan(similarity)]
@@ -306,8 +306,8 @@ def _fell(
 ) -> bool:
     """Whether the crossed score's evidence fell over the recovery window.
 
-    The window reaches back ``recovery_window``, further if it holds fewer records than
-    ``recovery_records``; a history shorter than that has not recovered yet.
+    The window reaches back ``recovery_window``, or further if it holds fewer records than
+    ``recovery_records``. A history shorter than that has not recovered yet.
     """
     crossing = question.memory.crossing(question.detector.name, process)
     names = question.detector.names(question.reference)

@@ -16,7 +16,7 @@ from monitor.strata import comparable
 
 
 def reads_answers(calibrated: Calibrated | None) -> bool:
-    """Whether what answers talk of is compared at all."""
+    """Whether the topics of answers are compared at all."""
     return calibrated is not None and OUTPUT_SIMILARITY.name in calibrated.by_detector
 
 

@@ -31,7 +31,7 @@ from monitor.policy.crossings import QUARANTINE_AFTER
 _LOG = structlog.get_logger(__name__)
 
 Ask = Callable[[DetectorQuestion, EvaluateSettings], Finding]
-"""How a detector is asked; a replay may know its answer already."""
+"""Asks a detector; a replay may return an answer that it knows already."""
 
 
 def score(

@@ -1,4 +1,4 @@
-"""What came before a window, read from the store when first asked for."""
+"""The history before a window, read from the store when first needed."""
 
 from __future__ import annotations
 

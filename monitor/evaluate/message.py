@@ -28,12 +28,12 @@ from monitor.store.evaluations import ScoreRow
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class News:
-    """Whether a turn tells people something they have not heard, and what of it is known.
+    """Whether a turn tells people something new, and the scores that belong to it.
 
     fresh
-        The verdict changed, a page has waited long enough, or more is known of what goes on.
+        The verdict changed, a page has waited long enough, or more is known of an open incident.
     departed
-        Nobody is sent to the version any more.
+        No traffic goes to the version any more.
     """
 
     fresh: bool
@@ -73,7 +73,7 @@ class Messages:
 
     @property
     def rule(self) -> Rule:
-        """How much it takes to tell people something."""
+        """Return the rule that decides whether a change is worth telling people."""
         return Rule(window=self.window)
 
     def news(self, tx: Connection, evaluated: Evaluated, found: Turn) -> News:

@@ -1,10 +1,11 @@
-"""What is new: groups among the recent requests that are least like the training.
+"""New topics: groups among the recent requests that are least like the training.
 
-Asked for by people, and by the message about drifting inputs, outside any transaction that
-holds a lock.
-Cost: at most 2,000 vectors are read and clustered; .4 s for a day of 4,000 requests and .9 s
-for a week, half of it PostgreSQL's, on a busy core. The neighbours of the groups read the
-training index once.
+People ask for them, and so does the message about drifting inputs, outside any transaction
+that holds a lock.
+
+Cost: at most 2,000 vectors are read and clustered. On a busy core this takes .4 s for a day
+of 4,000 requests and .9 s for a week, half of it in PostgreSQL. The neighbours of the
+groups read the training index once.
 """
 
 from __future__ import annotations
@@ -104,10 +105,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Newness:
-    """What is new in ``[since, until)``: at most ten groups, those of most subjects first.
+    """The new requests in ``[since, until)``: at most ten groups, those of most subjects first.
 
-    ``compared`` requests have a similarity to training, ``unlike`` of them below ``below``,
-    and ``looked_at`` of these were clustered.
+    ``compared`` requests have a similarity to training, ``unlike`` of them lie below
+    ``below``, and ``looked_at`` of these were clustered.
     """
 
     since: datetime

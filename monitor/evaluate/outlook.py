@@ -1,4 +1,4 @@
-"""Who has what of the budget, how soon each detector would see what, and which are blind."""
+"""Each detector's share of the budget, its expected delay, and the detectors that are blind."""
 
 from __future__ import annotations
 
@@ -115,25 +115,25 @@ class OutlookLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Known:
-    """What a reference has for one detector: its growth, or why there is none."""
+    """A reference's growth for one detector, or the reason why there is none."""
 
     growth: Growth | None = None
     part: float = 1.0
     """Units for each record of the baseline."""
     absent: str | None = None
     few_days: bool = False
-    """Whether it saw too few days to page."""
+    """Whether the reference saw too few days to page."""
 
     @property
     def days(self) -> DayEffect | None:
-        """What is assumed of its days."""
+        """Return the day effect that is assumed."""
         unknown = self.growth.null.unknown if self.growth else None
         return unknown.effect if unknown else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Seen:
-    """What the detectors of a version compare of its newest requests; some are blind."""
+    """The detectors' coverage of a version's newest requests; some detectors are blind."""
 
     coverage: Mapping[str, Coverage]
     blind: frozenset[str]
@@ -178,11 +178,11 @@ class Outlook:
 
     @property
     def live_interval(self) -> timedelta:
-        """How long a window of the live detectors is: as exactly as an onset can be placed."""
+        """The length of a live detector's window; an onset is located no more exactly."""
         return self._cadences[EvaluationKind.LIVE].interval
 
     def rounds(self, tx: Connection, *, now: datetime) -> tuple[Round, ...]:
-        """How often routine probes every version of each engine, the most stretched first."""
+        """Return the rounds of routine probes of each engine, the most stretched first."""
         return plan_rounds(
             probing.measured(tx, since=now - LONGEST),
             share=self.settings.probe_share,
@@ -190,14 +190,14 @@ class Outlook:
         )
 
     def probe_period(self, tx: Connection, version_id: VersionId, *, now: datetime) -> timedelta:
-        """How often routine probes a version: as planned for its engine, else as wanted."""
+        """Return the interval of a version's routine probes, as planned for its engine."""
         for one in self.rounds(tx, now=now):
             if version_id in one.versions:
                 return one.period
         return self._cadences[EvaluationKind.PERPLEXITY].interval
 
     def check_seconds(self, detector: str) -> float:
-        """How long a window of a detector is."""
+        """Return the length of a detector's window in seconds."""
         kind = EvaluationKind.HARD if DETECTORS[detector].hard else EvaluationKind.LIVE
         return self._cadences[kind].interval.total_seconds()
 

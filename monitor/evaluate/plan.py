@@ -1,7 +1,7 @@
-"""What an adapter's own baseline would show: the smallest fault of each kind, by time.
+"""The smallest fault of each kind that an adapter's own baseline would show, by time.
 
-It asks what the budget asks (:mod:`monitor.evaluate.outlook`), turned round: not how soon a fault
-of a stated size is seen, but how small one may be that is seen within an hour, a day, a week.
+:mod:`monitor.evaluate.outlook` computes how soon a fault of a given size is seen. This
+module computes the inverse: the smallest fault that is seen within an hour, a day, a week.
 """
 
 from __future__ import annotations
@@ -60,13 +60,13 @@ class Planned:
 
     @property
     def seeing(self) -> bool:
-        """Whether a fault of this kind, of any size, is told within a week."""
+        """Whether a fault of this kind, of any size, is reported within a week."""
         return any(size is not None for size in self.ticket + self.page)
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What an answer depends on besides the reference's bytes."""
+    """The inputs of an answer besides the reference's bytes."""
 
     reference: ReferenceId
     detector: str
@@ -213,7 +213,7 @@ def _blank(version: Version, detector: str) -> Planned:
 
 
 def _promises_nothing(line: OutlookLine) -> bool:
-    """Whether it is blind for another reason than that small faults take it long."""
+    """Whether the detector is blind for a reason other than its slowness with small faults."""
     takes_long = line.soonest > BLIND_AFTER / HOUR
     return line.blind is not None and not (takes_long and line.per_day > 0.0)
 

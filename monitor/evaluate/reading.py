@@ -1,4 +1,4 @@
-"""What an evaluation has read before it computes. Pure."""
+"""The data that an evaluation has read before it computes. Pure."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ class Reading:
     """As it stood then; what is written is judged by the memory of that moment."""
     states: Mapping[str, State]
     window: Window
-    """What can be compared: NaN where a record's settings are not the reference's."""
+    """The values to compare: NaN where a record's settings are not the reference's."""
     beside: tuple[Window, ...] = ()
-    """What is compared with each reference that stands beside the one in force."""
+    """The values to compare with each reference that stands beside the one in force."""
     requests: Requests
     """All that arrived in the window, whether it can be compared or not."""
     traffic: Traffic
     """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
     standing: ShareStanding
-    """Where the version stands among those that share the budget."""
+    """The version's standing among those that share the budget."""
     unread: Unread = field(default_factory=Unread)
     """Feedback that has come since the last window; the commit marks it as read."""
     feedback: Window | None = None
     """It as a window; None where it stands beside the records of the window itself."""
     route: Route | None = None
     probe_due: datetime | None = None
-    """When a probe that somebody waits for is tried next; None: it is due, or nobody waits."""
+    """When a requested probe is tried next; None: it is due, or none was requested."""
     probe_stopped: str | None = None
-    """Why that probe had no answer; None: it had one, or nobody waits."""
+    """Why that probe had no answer; None: it had one, or none was requested."""
 
     def window_of(self, detector: str) -> Window:
         """Give the window that a detector reads."""
@@ -69,7 +69,7 @@ class Reading:
 
     @property
     def in_charge_since(self) -> datetime | None:
-        """When the route was set that gives the version traffic; None: it has none."""
+        """The time when the present route was set, if it gives the version traffic; else None."""
         arms = self.route.arms if self.route is not None else ()
         served = any(arm.version == self.version.name and arm.weight > 0 for arm in arms)
         return self.route.since if self.route is not None and served else None

@@ -38,12 +38,12 @@ _SUMMARIES: Final = MappingProxyType(
 )
 LEAST_REPLAY, MOST_REPLAY, USUAL_REPLAY = 0.10, 0.20, 0.15
 AGED: Final = timedelta(days=14)
-"""Whose requests a request by age means."""
+"""The age of the requests that a retraining because of age asks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainSettings:
-    """When retraining is asked for, and who is told.
+    """The conditions of a request for retraining, and its recipients.
 
     channels
         Names of the channels that get the event; empty: it is only stored.
@@ -52,7 +52,7 @@ class RetrainSettings:
     cool_down
         Between two requests for one adapter.
     max_age
-        A version in charge that was registered so long ago is due for it; 0: never.
+        A version in charge that was registered longer ago is due for retraining; 0: never.
     """
 
     channels: tuple[str, ...] = ()
@@ -92,9 +92,9 @@ def why_retrain(
 
 
 def replay_share(*, unlike: int, compared: int) -> float:
-    """How much of the earlier training to mix in, in [.1, .2].
+    """Return the share of the earlier training to mix in, in [.1, .2].
 
-    The more of the new requests are unlike it, the more is there to forget.
+    The share grows with the share of new requests that are unlike the training.
 
     >>> replay_share(unlike=30, compared=100), replay_share(unlike=0, compared=0)
     (0.13, 0.15)
@@ -193,7 +193,7 @@ class Retrainings:
             _logged(made)
 
     def _within(self, tx: Connection, adapter: Adapter, now: datetime) -> datetime | None:
-        """When it was asked for within the cool-down."""
+        """Return the time of the newest request, if the cool-down has not ended."""
         last = retrainings.newest_at(tx).get(adapter.id)
         return last if last is not None and now - last < self.settings.cool_down else None
 

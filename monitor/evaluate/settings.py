@@ -1,4 +1,4 @@
-"""What an evaluation is told by the config."""
+"""The settings of an evaluation."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Margins:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSettings:
-    """How windows are scored and judged.
+    """The settings by which windows are scored and judged.
 
     detectors
         Names from the table of detectors, in order.
@@ -64,7 +64,7 @@ class EvaluateSettings:
     feedback_of: Mapping[str, Directions] = field(default_factory=dict)
 
     def is_classic(self, adapter: str) -> bool:
-        """Whether the thresholds of textbooks open tickets of an adapter."""
+        """Whether textbook thresholds open the tickets of an adapter."""
         return self.preset_of.get(adapter, self.preset) is Preset.CLASSIC
 
     @property

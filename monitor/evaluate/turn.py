@@ -22,13 +22,13 @@ from monitor.policy.facts import Increment
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Turn:
-    """What an evaluation changes.
+    """The changes that an evaluation makes.
 
     transition
-        The change of verdict; None: it stays of its kind.
+        The change of verdict; None: the verdict keeps its kind.
     states, increments
-        Of the detectors' evidence processes after this window, by detector; a window that
-        brought nothing has no increment.
+        Of the detectors' evidence processes after this window, by detector; a window without
+        data has no increment.
     """
 
     before: Memory

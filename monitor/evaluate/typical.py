@@ -1,4 +1,4 @@
-"""What the requests of a group say that others do not, by the hashes of their terms."""
+"""The terms typical of a group of requests, found by their hashes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def unit_of(row: Sampled) -> bytes | str:
 
 
 class TermCounts:
-    """How many units (subjects, or requests without one) used each term."""
+    """The number of units (subjects, or requests without one) that used each term."""
 
     def __init__(self, rows: Sequence[Sampled]) -> None:
         said: defaultdict[bytes | str, set[bytes]] = defaultdict(set)

@@ -1,4 +1,4 @@
-"""What a version cannot compare, for what is told about it."""
+"""The gaps in a version's coverage, as a message describes them."""
 
 from __future__ import annotations
 

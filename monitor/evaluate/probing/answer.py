@@ -1,4 +1,4 @@
-"""What one corpus says of a version, compared with its registration."""
+"""A version's result on one corpus, compared with its registration."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ class Answer:
 
     @property
     def run(self) -> StoredRun:
-        """What was said last."""
+        """The newest run."""
         return self.runs[-1]
 
     @property
     def measured_from(self) -> datetime:
-        """When the first document was read."""
+        """The time when the first document was read."""
         return min(run.began_at for run in self.runs)
 
     @property
     def floor(self) -> float:
-        """What unchanged weights move by in this engine, nats per token."""
+        """The noise floor of unchanged weights in this engine, nats per token."""
         return self.change.noise_floor
 
     @property
@@ -80,7 +80,7 @@ class Answer:
 
     @property
     def found(self) -> bool:
-        """Whether the corpus moved in a way that is told."""
+        """Whether the corpus moved enough to be reported."""
         return self.change.changed or self.change.degraded
 
     @property

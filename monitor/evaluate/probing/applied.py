@@ -154,7 +154,7 @@ def _sibling_scores(asked: Probing, answer: Answer) -> Mapping[str, DocumentScor
 
 
 def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:
-    """Whether a sibling is known to be these weights under another name."""
+    """Whether a sibling is known to have these weights under another name."""
     own = asked.own.target
     same_folder = own.folder is not None and own.folder == sibling.target.folder
     # what an engine says of where it has loaded from may be a neighbour's folder by mistake
@@ -173,9 +173,9 @@ def _registered_alike(asked: Probing, sibling: VersionId | None) -> bool:
 
 
 def _parity(asked: Probing, base: Model | None, *, replica: str | None) -> Mapping[str, Parity]:
-    """How the adapter's expectations diverge from its base's over 64 prompts.
+    """Return how the adapter's expectations diverge from its base's over 64 prompts.
 
-    On the replica that was just asked: another one may well apply the adapter.
+    Both are read on the replica that was just asked: another one may apply the adapter.
     """
     if base is None:
         return {}

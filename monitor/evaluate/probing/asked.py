@@ -58,13 +58,13 @@ class Replicated(Protocol):
         ...
 
     def score(self, target: Target, corpus: Corpus, *, replica: str | None = None) -> PerplexityRun:
-        """One run over a corpus by one of them; None: whoever's turn it is."""
+        """Run over a corpus on one replica; None: on the replica whose turn it is."""
         ...
 
     def read(
         self, target: Target, texts: Sequence[str], *, replica: str | None = None
     ) -> TopLogprobs:
-        """What the model expects at every token of some texts, by one of them."""
+        """Read the model's top log-probabilities at every token of some texts, on one replica."""
         ...
 
 
@@ -88,7 +88,7 @@ class Crowded(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
-    """When and why a version is probed.
+    """The time and the reason of a version's probe.
 
     at
         When the probe began.
@@ -99,7 +99,7 @@ class Occasion:
     last
         When the last evaluation was written; None: there is none.
     words
-        What people had said last when it began.
+        The latest instructions of people when the probe began.
     returning
         Whether the version is critical or has lost its traffic.
     """
@@ -113,7 +113,7 @@ class Occasion:
 
     @property
     def purpose(self) -> Purpose:
-        """What its engines are asked for."""
+        """The purpose for which its engines are asked."""
         if self.role is RunRole.SUSPICION:
             return Purpose.SUSPICION
         return Purpose.RETURN if self.returning else Purpose.ROUTINE
@@ -254,7 +254,7 @@ class Probing:
         return kept
 
     def read(self, model: Model, texts: Sequence[str], *, replica: str | None) -> TopLogprobs:
-        """What a model expects at every token of some texts; nothing of it is stored."""
+        """Read a model's top log-probabilities at every token of some texts; none are stored."""
         if replica is not None and isinstance(self.via, Replicated):
             return self.via.read(model.target, texts, replica=replica)
         return self.via.read(model.target, texts)
@@ -293,7 +293,7 @@ class Probing:
 
 @dataclass(slots=True, kw_only=True)
 class _Way:
-    """Whether somebody waits for a probe; looks once a second at most."""
+    """Asks whether another version's probe waits, once a second at most."""
 
     database: Database
     looked: float = 0.0
@@ -347,7 +347,7 @@ def alike(one: StoredRun, other: StoredRun) -> bool:
 
 
 def replaced(before: StoredRun, run: StoredRun) -> bool:
-    """Whether one place answered as another engine, or from other weights, than before."""
+    """Whether one replica answered with another engine, or other weights, than before."""
     if before.replica != run.replica:
         return False
     return not alike(before, run) or before.weights != run.weights

@@ -1,4 +1,4 @@
-"""Who moved as well? An engine upgrade must be one ticket, not one for each adapter."""
+"""The siblings and base that moved as well: one engine upgrade must be one ticket."""
 
 from __future__ import annotations
 
@@ -40,23 +40,23 @@ _LOG = structlog.get_logger(__name__)
 
 MOST_SIBLINGS = 5
 PATIENCE = timedelta(minutes=15)
-"""How long a finding waits for an engine that has no time for its company."""
+"""Longest time that a finding waits for an engine too busy to probe its company."""
 PART = 20
 """Documents that others are asked: a change of base or engine moves every one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Company:
-    """Who moved together with a version.
+    """The models that moved together with a version.
 
     base_moved
-        The base model did, or enough siblings; None where neither could be asked.
+        Whether the base model, or enough siblings, moved; None where neither could be asked.
     ratio
-        By how much the base, or the siblings that moved, did; None where nothing moved.
+        How far the base, or the siblings that moved, moved; None where none moved.
     one_replica
         The version moved on one replica and not on another.
     words
-        What was asked and what it showed.
+        The models that were asked, and the result.
     """
 
     base_moved: bool | None
@@ -170,7 +170,7 @@ class _Round:
         return _Base(change=change, words="base model unchanged")
 
     def lent(self, said: StoredRun, *, beside: StoredRun) -> bool:
-        """Whether most documents in which the base's two runs differ are some adapter's in one."""
+        """Whether one adapter's run explains most documents in which the base's runs differ."""
         corpus = self.answer.corpus
         one, other = scores_of(said, corpus), scores_of(beside, corpus)
         far = _apart(one, other)
@@ -283,7 +283,7 @@ class _Round:
 
 
 def _apart(one: DocumentScores, other: DocumentScores) -> Floats:
-    """How far each document's mean NLL is from the other's; infinite where it is not known."""
+    """Return how far apart each document's mean NLLs are; infinite where one is unknown."""
     tokens = np.maximum(one.tokens, 1.0)
     moves = np.abs(one.sum_nll - other.sum_nll) / tokens
     return np.where(np.isnan(moves) | (one.tokens != other.tokens), np.inf, moves)

@@ -1,4 +1,4 @@
-"""What another model said when a version was registered: what its move is measured from."""
+"""The runs of other models at a version's registration, from which their moves are measured."""
 
 from __future__ import annotations
 

@@ -23,15 +23,15 @@ from monitor.store import words
 from monitor.store.identity import CheckedOn
 
 TEXTS: Final = 3
-"""How many texts are read again, by the base model and by the version."""
+"""Texts that are read again, by the base model and by the version."""
 
 
 def without_numbers(asked: Probing, stop: Numberless, occasion: Occasion) -> ProbeOutcome:
-    """Say whether the weights are damaged, or the engine has no numbers for anybody.
+    """Say whether the weights are damaged, or the engine has no numbers for any model.
 
     Weights with NaN or infinity make every log-probability NaN, which JSON cannot carry:
-    vLLM answers 400 to whoever asks for them. The same engine gives the base model's, and
-    a second try fails as the first did: only then the adapter is blamed.
+    vLLM answers such requests with 400. The adapter is blamed only if the same engine gives
+    the base model's numbers, and a second try fails as the first did.
 
     Raises
     ------

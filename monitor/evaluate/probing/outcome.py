@@ -1,4 +1,4 @@
-"""What a perplexity evaluation found, as a fact for the rules and a score for people."""
+"""The result of a perplexity evaluation, as a fact for the rules and a score for people."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from monitor.policy.probed import WRONG
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProbeOutcome:
-    """What a perplexity evaluation found; ``stopped`` says why there is no answer.
+    """The result of a perplexity evaluation; ``stopped`` says why there is no answer.
 
-    ``fact`` is None where the version was registered: what is healthy was only now
-    measured. ``corpora`` are the ids of the corpora in use. ``again_in`` says when a probe
-    that was refused may ask again, where that is known.
+    ``fact`` is None where the version was just registered: its healthy state was measured
+    only now. ``corpora`` are the ids of the corpora in use. ``again_in`` is the time after
+    which a refused probe may ask again, where it is known.
     """
 
     fact: PerplexityFact | None = None
