@@ -1,4 +1,4 @@
-"""Where a change sits and how sure that is, from what probes and signals say together. Pure."""
+"""The source of a change, and its certainty, from probes and signals together. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EXPLAINS_FOR: Final = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blamed:
-    """Where a change sits, and how sure that is."""
+    """The source of a change, and its certainty."""
 
     blame: Blame = Blame.UNKNOWN
     sure: Sureness = Sureness.NOT_CONFIRMED
@@ -61,12 +61,12 @@ def blame_for(
 
 
 def explained_by_inputs(memory: Memory) -> bool:
-    """Whether new inputs explain all that moved, whatever else did at the same time."""
+    """Whether the signals blame new inputs, and no finding of the probes is open."""
     return not memory.probes_found and _by_signals(memory).blame is Blame.INPUT
 
 
 def in_doubt(memory: Memory, *, at: datetime, page_wait: timedelta) -> bool:
-    """Whether a probe pages, and whose weights answered is being asked again."""
+    """Whether a probe pages, and whose weights answered is unknown, but not for long yet."""
     since = memory.identity.doubted_since if memory.identity is not None else None
     if since is None or memory.misidentified or not memory.doubted:
         return False
@@ -133,13 +133,13 @@ def _beside_inputs(memory: Memory, inputs: list[Crossing], answers: list[Crossin
 
 
 def _explained(answer: Crossing, inputs: Sequence[Crossing]) -> bool:
-    """Whether other requests came not long before: those of last week explain nothing new."""
+    """Whether other requests came shortly before: those of last week explain no new change."""
     return any(
         one.onset.start <= answer.onset.end <= one.onset.end + EXPLAINS_FOR for one in inputs
     )
 
 
 def _probed_since(memory: Memory) -> bool:
-    """Whether the probe ran after the first crossing, so that it could have seen it."""
+    """Whether the probe ran after the first crossing, so that it could have seen its cause."""
     probe = memory.perplexity
     return probe is not None and any(c.at < probe.at for c in memory.crossings)

@@ -1,12 +1,14 @@
-"""How the accepted false pages and notices are divided; the only place that divides them.
+"""The division of the accepted false pages and notices; no other module divides them.
 
-Pages are promised for the fleet: over its tiers, over the watched adapters of each tier,
-over the watched versions of each adapter, over the detectors of each version that may page.
-Notices are promised for each adapter, over its watched versions and their detectors.
+Pages are promised for the fleet. They are divided over its tiers, over the watched adapters
+of each tier, over the watched versions of each adapter, and over the detectors of each
+version that may page. Notices are promised for each adapter, and are divided over its
+watched versions and their detectors.
 
-A share is settled before the data it is spent on: by the fleet, the route and what the
-reference measured. So a re-division is exact: the expected false pages of a process are its
-shares added up over time, and at any time the shares of all add up to the promise or less.
+A share is settled before the data on which it is spent: by the fleet, the route and the
+measurements of the reference. A re-division is therefore exact. The expected false pages of
+a process are its shares added up over time, and at any time all shares add up to the
+promise or less.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _ANY = "standard"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierBudget:
-    """What an adapter of this tier gets of the fleet's pages.
+    """An adapter's part of the fleet's pages, in this tier.
 
     weight
         Its part beside a tier of weight 1; None is 1.
@@ -45,7 +47,7 @@ class TierBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetSettings:
-    """What is accepted in 30 days while nothing has happened.
+    """The false alarms accepted in 30 days while nothing has changed.
 
     false_pages_per_30_days
         Of the whole fleet.
@@ -74,7 +76,7 @@ class BudgetSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareStanding:
-    """Where one version stands in the fleet when its share is settled.
+    """The standing of one version in the fleet when its share is settled.
 
     adapters
         By tier, the adapters that are watched: those with a reference in force.

@@ -19,7 +19,7 @@ FOR: Final = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Threshold:
-    """What is looked at, and where it is past: below the limit, or above it."""
+    """A textbook threshold: the value compared, its limit, and the side that is past it."""
 
     what: str
     limit: float

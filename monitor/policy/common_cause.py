@@ -1,8 +1,8 @@
 """Whether a version moved with others on its base model, or apart from them. Pure.
 
-An engine or base model that changes moves every adapter above it. That is one matter for
-people, however many adapters tell of it. Two things must not be lost in it: an adapter that
-is broken by itself at the same time, and a page that would have come late.
+A change of engine or base model moves every adapter on it. People get one incident for it,
+however many adapters report it. That incident must hide neither an adapter that is broken
+by itself at the same time, nor a page that follows later.
 """
 
 from __future__ import annotations
@@ -75,16 +75,16 @@ class FleetFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseStanding:
-    """How a version stands to the others on its base.
+    """A version's standing among the others on its base.
 
     common
-        What it shares with them, in words; None: nothing that is known.
+        The cause it shares with them, in words; None: no known cause.
     apart
-        Why it is beyond what they share; None: it is not.
+        Why its move exceeds the one they share; None: it does not.
     company
         The others that share it.
     adapters
-        How many adapters on the base are looked at.
+        Number of adapters on the base that are looked at.
     waits
         Its page waits for others to be looked at, because one has gone out already.
     """
@@ -97,17 +97,17 @@ class BaseStanding:
 
     @property
     def shared(self) -> bool:
-        """Whether the cause is the base's, not the adapter's own."""
+        """Whether the base causes the move, not the adapter itself."""
         return self.common is not None and self.apart is None
 
 
 def fewest(adapters: int) -> int:
-    """How many of so many adapters make a common cause: 20 % of them, and at least 2."""
+    """Return how many of so many adapters make a common cause: 20 % of them, and at least 2."""
     return max(FEWEST_MOVED, math.ceil(SHARE_MOVED * adapters))
 
 
 def moves(memory: Memory) -> bool:
-    """Whether anything but its inputs moved."""
+    """Whether anything except its inputs moved."""
     return memory.probes_found or any(c.detector not in INPUT_DETECTORS for c in memory.crossings)
 
 
@@ -171,7 +171,7 @@ def _near(memory: Memory, fleet: FleetFact, at: datetime) -> list[Moved]:
 
 
 def _since(memory: Memory, default: datetime) -> datetime:
-    """When the version first moved: its verdict may have become another one since."""
+    """Return when the version first moved; its verdict may have changed since."""
     verdict = memory.verdict
     told = [verdict.since] if verdict is not None and verdict.detectors else []
     return min([default, *told, *(c.at for c in memory.crossings)])
@@ -232,7 +232,7 @@ _FAILURES: Final[tuple[tuple[str, Callable[[Memory], bool]], ...]] = (
 
 
 def _movement(memory: Memory) -> float:
-    """How far a version moved, in margins: 1 is what may move traffic."""
+    """Return how far a version moved, in margins; a move of 1 may move traffic."""
     probe = memory.perplexity
     found = [_margins(probe.ratio)] if probe is not None and probe.moved else []
     effects = [
@@ -256,7 +256,7 @@ def _paging_low(memory: Memory) -> float | None:
 
 
 def _of_company(memory: Memory) -> list[float]:
-    """What the base, or the siblings that were asked with it, moved by at the last probe."""
+    """Return the move at the last probe of the base, or of the siblings asked with it."""
     probe = memory.perplexity
     if probe is None or not probe.moved or probe.company_ratio is None:
         return []

@@ -1,7 +1,7 @@
-"""How much of the requests each detector compared, and when that is too little. Pure.
+"""The share of requests that each detector compared, and the limit below it. Pure.
 
-``requests = compared + the gaps``, to the record. Sampling is no gap: what it set aside is
-counted elsewhere, and what it kept stands for it.
+``requests = compared + the gaps``, to the record. Sampling is no gap: the records set aside
+are counted elsewhere, and the records kept stand for them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENOUGH_AGAIN: Final = 0.1
 
 
 class Cause(StrEnum):
-    """Why a request was not compared."""
+    """The reasons for which a request was not compared."""
 
     SETTINGS = "settings"
     """The reference has no request of these settings."""
@@ -63,9 +63,9 @@ class Why(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
-    """What one detector compared of the requests of one or more windows.
+    """One detector's comparison of the requests of one or more windows.
 
-    ``usual`` is the share of the reference's own requests that it could be measured on.
+    ``usual`` is the share of the reference's own requests on which it could be measured.
     """
 
     detector: str
@@ -81,7 +81,7 @@ class Coverage:
 
     @property
     def expected(self) -> float:
-        """How many a detector that misses nothing would have compared."""
+        """The number of requests that a detector without gaps would have compared."""
         excused = sum(n for why, n in self.gaps.items() if why.cause not in BLINDING)
         return self.usual * max(self.requests - excused, 0)
 
@@ -307,7 +307,7 @@ def _enough(
 
 
 def _tell(windows: Sequence[CoveredWindow], settings: PolicySettings) -> bool:
-    """Whether every detector that expects anything expects enough of these windows."""
+    """Whether each detector that expects any requests expects enough of them in these windows."""
     totals = summed(one for window in windows for one in window.by_detector.values())
     return all(one.expected >= settings.blind_requests for one in totals if one.expected > 0.0)
 

@@ -1,4 +1,4 @@
-"""How much was compared, in words. Pure."""
+"""The coverage of detectors, in words. Pure."""
 
 from __future__ import annotations
 

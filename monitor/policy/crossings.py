@@ -1,4 +1,4 @@
-"""How crossings come, are kept up to date, and go."""
+"""The rules by which crossings open, are kept up to date, and close."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:
 
 
 def _accompanied(memory: Memory, facts: Facts) -> bool:
-    """Whether requests moved with answers; a run that did not look leaves it as it was."""
+    """Whether requests moved with answers; a run that measured none keeps the earlier result."""
     moved = [
         fact.effect.low >= fact.margin
         for fact in facts.detectors

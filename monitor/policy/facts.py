@@ -1,4 +1,4 @@
-"""What an evaluation found out, as the rules need it."""
+"""The findings of an evaluation, as the rules need them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from monitor.policy.coverage import CoveredWindow
 
 
 class ReferenceStage(StrEnum):
-    """How much the reference allows soft evidence: nothing, tickets, pages, or actions too."""
+    """The most that the reference allows soft evidence: nothing, tickets, pages, or actions too."""
 
     NONE = "none"
     REPLACED = "replaced"
@@ -42,7 +42,7 @@ class OnsetEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Increment:
-    """What one window added to ``log M``, per process ``(L, K)``."""
+    """The values that one window added to ``log M``, per process ``(L, K)``."""
 
     window_start: datetime
     at: datetime
@@ -112,18 +112,18 @@ class PerplexityFact:
     corpus: str | None = None
     week: float | None = None
     measured_from: datetime | None = None
-    """When the first document was read; None: where ``at`` is."""
+    """When the first document was read; None: at ``at``."""
     reason: str = ""
 
     @property
     def moved(self) -> bool:
-        """Whether anything was found."""
+        """Whether the probe found a change."""
         return self.changed or self.degraded or self.forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityFact:
-    """Which weights answered under the version's name, when somebody looked."""
+    """The weights that answered under the version's name at the last check."""
 
     at: datetime
     state: IdentityState
@@ -153,11 +153,11 @@ class Facts:
     """Whether records came within the recovery window."""
     probe_available: bool = False
     probe_stopped: str | None = None
-    """Why a probe that is to be tried again had no answer; None: none waits."""
+    """Why a probe that will be tried again had no answer; None: none waits."""
     probe_due: datetime | None = None
-    """When the next probe is due; None: nobody says."""
+    """When the next probe is due; None: unknown."""
     reference_id: ReferenceId | None = None
-    """What the detectors were compared with."""
+    """The reference with which the detectors compared."""
     classic: bool = False
     """Whether the adapter has the preset `classic`."""
     enabled: frozenset[str] | None = None

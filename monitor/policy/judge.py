@@ -34,11 +34,12 @@ NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionEvidence:
-    """Whether the action rule holds, and the numbers it was judged by.
+    """Whether the action rule holds, and the numbers behind it.
 
-    ``at`` says how fresh they are: a run of other detectors does not make them younger.
-    ``measured_from`` is of the newest that is enough alone: when a probe read its first
-    document, or a process crossed last. A route that somebody has set since then stands.
+    ``at`` is the age of these numbers; a run of other detectors does not make them younger.
+    ``measured_from`` belongs to the newest evidence that is enough alone: the time when a
+    probe read its first document, or when a process crossed last. A route that somebody has
+    set since then stands.
     """
 
     allowed: bool
@@ -60,7 +61,7 @@ class Judgement:
     wants_probe: bool
     """A first suspicion: the perplexity probe should run at once."""
     standing: BaseStanding
-    """How the version stands to the others on its base."""
+    """The version's standing among the others on its base."""
     blindness: Blindness | None = None
     """Too little of the requests can be compared, whatever else was found."""
     rules_changed: bool = False
@@ -187,7 +188,7 @@ def _verdict(
 def _probe_due(
     memory: Memory, facts: Facts, settings: PolicySettings, blamed: Blamed
 ) -> datetime | None:
-    """When the probe is due that can confirm what is blamed; None: none is waited for."""
+    """Return when the probe is due that can confirm the blame; None: no probe is awaited."""
     waits = memory.unmeasured_since is not None or in_doubt(
         memory, at=facts.at, page_wait=settings.page_wait
     )
@@ -197,7 +198,7 @@ def _probe_due(
 
 
 def _was_open(memory: Memory) -> bool:
-    """Whether something was found, or had been when its registration was retired."""
+    """Whether the version has a finding, or had one when its registration was retired."""
     told = memory.verdict is not None and memory.verdict.severity is not VerdictSeverity.NONE
     return bool(memory.crossings or memory.classic.opened) or memory.probes_found or told
 

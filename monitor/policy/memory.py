@@ -1,4 +1,4 @@
-"""What the rules remember between evaluations of one version; stored as JSON."""
+"""The memory of the rules between evaluations of one version; stored as JSON."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Crossing:
     effect_low: float | None = None
     paged: bool = False
     acts: bool = True
-    """Whether it may move traffic: not by a reference that is too young."""
+    """Whether the crossing may move traffic; false if the reference is too young."""
     looked_at: datetime | None = None
     records: int = 0
     """Records behind the ``n`` units; 0: they were not counted."""
     alone: bool = False
-    """Whether it is one subject's, and those of others beside it are as they were."""
+    """Whether the crossing is one subject's, while other subjects beside it are unchanged."""
     again_at: datetime | None = None
     """When it crossed last, if more than once."""
 
@@ -58,12 +58,12 @@ class Crossing:
 
     @property
     def crossed_at(self) -> datetime:
-        """When the evidence was enough last: it begins at nothing after each crossing."""
+        """The time of the last crossing; the evidence starts from nothing after each one."""
         return self.again_at or self.at
 
     @property
     def seen_at(self) -> datetime:
-        """How fresh ``n`` and the effect are."""
+        """The time to which ``n`` and the effect belong."""
         return self.looked_at or self.at
 
     @property
@@ -87,7 +87,7 @@ class Memory:
     accompanied: bool = False
     """Whether requests have surely moved since answers did, though no line was crossed."""
     seen: Seen = field(default_factory=Seen)
-    """How much of the newest requests was compared."""
+    """The detectors' coverage of the newest requests."""
 
     @property
     def misidentified(self) -> bool:
@@ -98,8 +98,8 @@ class Memory:
     def replaced(self) -> bool:
         """Whether two measurements say that other weights answer than those registered.
 
-        Its fixed texts changed, or have no numbers any more; and it is not this version by its
-        distance to the base, or by the numbers that the base has.
+        First, its fixed texts changed, or no longer have numbers. Second, its distance to
+        the base, or the numbers of the base, show that it is not this version.
         """
         if self.identity is None or not self.identity.wrong:
             return False
@@ -120,9 +120,9 @@ class Memory:
 
     @property
     def unmeasured_since(self) -> datetime | None:
-        """When a suspicion came that no probe has looked at since; None: there is none.
+        """The time of the oldest suspicion that no probe has followed; None: there is none.
 
-        Nor where a finding of the probes is open: nobody takes that for a quiet one.
+        None also while a finding of the probes is open: the version is not quiet then.
         """
         if self.probes_found:
             return None
@@ -133,8 +133,9 @@ class Memory:
     def against(self, reference_id: ReferenceId | None) -> Memory:
         """Forget crossings and failures once a newer reference is in force.
 
-        They said that the version had left the earlier one, or could not be compared with
-        it. Whoever replaced it has answered that; the processes begin anew as well.
+        They said that the version had left the earlier reference, or could not be compared
+        with it. The person who replaced the reference has answered that; the processes
+        begin anew as well.
         """
         if reference_id is None or reference_id == self.reference_id:
             return self

@@ -1,4 +1,4 @@
-"""What the rules remember of the probes: how likely the corpora were, and who answered."""
+"""The memory of the probes: the likelihood of the corpora, and the weights that answered."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class PerplexityMemory:
 
     @property
     def evidence_from(self) -> datetime:
-        """When the first document was read that the finding is made on."""
+        """The time when the first document behind the finding was read."""
         return self.measured_from or self.at
 
     @property
@@ -76,7 +76,7 @@ class IdentityMemory:
 
     @property
     def wrong(self) -> bool:
-        """Whether something else answers."""
+        """Whether other weights answer."""
         return self.state in WRONG
 
     def to_json(self) -> dict[str, Any]:

@@ -1,8 +1,7 @@
-"""How often routine can probe every version of an engine within its share. Pure.
+"""The rounds of routine probes that an engine's share allows. Pure.
 
 A round is one probe of each version. Where a round takes longer than the share of an
-interval, versions are not probed by whoever comes first: each is probed as often as all
-can be.
+interval allows, no version is favoured: all are probed at the same, longer interval.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ LONGEST: Final = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeCost:
-    """What one version's newest probe cost the engine that answered it."""
+    """The engine time of one version's newest probe."""
 
     version_id: VersionId
     engine: str
@@ -64,7 +63,7 @@ class Round:
 
     @property
     def round(self) -> timedelta:
-        """What one probe of each takes of the engine's time."""
+        """The engine time of one probe of each version."""
         return timedelta(seconds=self.seconds)
 
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 
 class Preset(StrEnum):
-    """Which rules say that an adapter drifts."""
+    """The sets of rules that decide whether an adapter drifts."""
 
     BUDGET = "budget"
     """Evidence within the budget alone."""
@@ -18,11 +18,11 @@ class Preset(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PolicySettings:
-    """When a verdict moves, holds and recovers.
+    """The limits by which a verdict opens, holds and recovers.
 
     page_wait
-        How long a page crossing of a soft signal waits for the suspicion probe. No result
-        in time pages.
+        How long a page crossing of a soft signal waits for the suspicion probe. If no result
+        comes in time, it pages.
     recovery_window, recovery_records
         The winner's evidence must fall over this long or this many records, whichever
         is longer.
