@@ -1,4 +1,4 @@
-"""What Driftline did with traffic, what it would have done, and what happened instead."""
+"""Commands that list actions on traffic: done, withheld, and proposed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How adapters are: status, evaluate."""
+"""Commands about the state of adapters: status, evaluate."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _say_probe(probe: ProbeBody | None) -> None:
 
 
 def _say_weights(found: AdapterDetail) -> None:
-    """What the files of the version in charge say, where that is not simply healthy."""
+    """Print the inspection of the version in charge, unless its files are healthy."""
     for version in found.versions:
         weights = version.weights
         if version.version == found.version and weights and weights.state != "healthy":

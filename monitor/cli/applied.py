@@ -22,7 +22,7 @@ Tick = Callable[[str, int], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelReading:
-    """What one model makes of the texts."""
+    """One model's results on the texts."""
 
     read: TopLogprobs
     scores: DocumentScores
@@ -56,7 +56,7 @@ class EngineCheck:
 
 @dataclass(slots=True, kw_only=True)
 class _Readings:
-    """What was read so far, and why nothing more was."""
+    """The readings so far, and the reason for which they stopped."""
 
     models: dict[str, ModelReading] = field(default_factory=dict)
     repeats: list[tuple[DocumentScores, DocumentScores]] = field(default_factory=list)

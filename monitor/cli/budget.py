@@ -1,4 +1,4 @@
-"""Who has what of the accepted false pages, and what each detector would see."""
+"""Command that prints each detector's share of the accepted false pages, and its expected delay."""
 
 from __future__ import annotations
 

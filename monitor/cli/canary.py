@@ -1,4 +1,4 @@
-"""What a canary must be: its share of traffic, and the date of its verdict."""
+"""Command that plans a canary: its share of traffic, and the date of its verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told by which way, and whether that way works."""
+"""Commands that list the channels and test whether they work."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Service:
 
     @cached_property
     def url(self) -> str:
-        """Where it answers."""
+        """The service's address, without a slash at the end."""
         return self._address[0].rstrip("/")
 
     @cached_property

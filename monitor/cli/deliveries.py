@@ -1,4 +1,4 @@
-"""What was sent to whom, and sending again what nobody took."""
+"""Commands that list deliveries, and send failed ones again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `discover` found, on the screen and as JSON."""
+"""The findings of `discover`, on the screen and as JSON."""
 
 from __future__ import annotations
 

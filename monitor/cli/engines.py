@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 PATIENCE = timedelta(seconds=30)
-"""How long a command waits out an engine's queue, each time it looks."""
+"""Longest wait in an engine's queue, at each look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +84,7 @@ def _place(url: str) -> tuple[str, str | None]:
 
 
 def _settings(config: Config) -> PerplexitySettings:
-    """How the config asks engines; where it asks none, the usual way."""
+    """Return the config's settings for engines, or the usual ones if it asks none."""
     from monitor.probes.prompt_logprobs import PerplexitySource
 
     settings = config.probes.perplexity.settings

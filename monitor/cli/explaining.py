@@ -129,7 +129,7 @@ def _print_timeline(found: IncidentDetail) -> None:
 
 
 def _print_next(found: IncidentDetail, page: str) -> None:
-    """What can be done now, as lines to copy."""
+    """Print the possible next steps, as lines to copy."""
     number = found.incident
     screen.say(f"page: {page}")
     for action in found.actions:

@@ -1,4 +1,4 @@
-"""How a command ends badly: one message for people, one exit code for scripts."""
+"""The failures of a command: one message for people, one exit code for scripts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What scripts can rely on. 2 is Typer's own: wrong usage."""
+    """The exit codes that scripts can rely on. 2 is Typer's own: wrong usage."""
 
     OK = 0
     FAILED = 1

@@ -1,4 +1,4 @@
-"""What people are told of: lists, and what they say of it themselves."""
+"""Commands that list incidents, acknowledge them, and judge them."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def accept(service: Service, incident: Incident, reason: Reason) -> None:
 
 
 def _until(incident: IncidentBody) -> str:
-    """When it ended; of an open one whether a silence keeps its messages back."""
+    """Return when the incident ended; for an open one, whether a silence holds its messages."""
     silence = incident.silenced_by
     open_still = "open" if silence is None else f"open, silence {silence}"
     return screen.moment(incident.closed_at, otherwise=open_still)

@@ -1,4 +1,4 @@
-"""What is new: groups among the requests that are unlike training."""
+"""Command that lists new topics: groups among the requests that are unlike training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How small a fault of an adapter would be seen, within an hour, a day and a week."""
+"""Command that prints the smallest fault seen within an hour, a day and a week."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def register(service: Service, wanted: Named, known: dict[str, str]) -> str:
 
 
 def registered(service: Service) -> dict[str, str]:
-    """Which served names the service knows, and as which version."""
+    """Return the service's adapter@version for each served name."""
     found: dict[str, str] = {}
     for item in service.pages("/adapters", AdapterSummary, limit=LARGEST_PAGE):
         detail = read(service.get(place("adapters", item.adapter)), AdapterDetail)

@@ -1,4 +1,4 @@
-"""What is deleted because it is old, and by which clock."""
+"""Command that lists the retention periods, and the clock of each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who answers for an adapter: what is so, what was so, and what a person wants."""
+"""Commands that show an adapter's route and its history, and set, hold or release it."""
 
 from __future__ import annotations
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from monitor.probes.corpus import Corpus
 
 DOCUMENT_S: Final = 0.1
-"""What a document is taken to cost an engine that has not been asked yet."""
+"""Assumed seconds per document for an engine that has not been asked yet."""
 
 
 class Role(StrEnum):
-    """Which parts of the service this process runs."""
+    """The parts of the service that this process runs."""
 
     ALL = "all"
     API = "api"

@@ -1,7 +1,7 @@
-"""What the terminal shows: tables, verdicts in colour, failures.
+"""Terminal output: tables, verdicts in colour, failures.
 
 Names and reasons come from outside. None is markup, and none reaches the terminal with
-characters that it would obey.
+control characters.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def failure(message: str) -> None:
 
 
 def without_logs() -> None:
-    """Keep log lines out of a command's output: it says itself what went wrong.
+    """Keep log lines out of a command's output; the command prints its own errors.
 
-    Nothing is cached, so that whoever runs a command in a process of theirs can undo it.
+    No logger is cached, so that a caller who runs a command in its own process can undo it.
     """
     import logging
 

@@ -1,4 +1,4 @@
-"""Whether an adapter's monitoring sees what it should, on its own baseline."""
+"""Command that tests whether an adapter's monitoring sees injected faults on its own baseline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one word names on the command line: a served model, or a folder of weights."""
+"""The meaning of a word on the command line: a served model, or a folder of weights."""
 
 from __future__ import annotations
 

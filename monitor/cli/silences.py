@@ -1,4 +1,4 @@
-"""What nobody is told of for a while."""
+"""Commands about silences, which hold messages back for a while."""
 
 from __future__ import annotations
 
