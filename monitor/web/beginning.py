@@ -30,7 +30,7 @@ _NUMBERS: Final = ("drop", "rate", "margin", "days", "per_day", "weight")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryForm:
-    """What the canary is to find out; shares in percent, as people type them.
+    """The question that a canary must answer; shares in percent, as people type them.
 
     of
         The version on trial; None: not chosen yet.
@@ -63,7 +63,7 @@ class ShareLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beginning:
-    """What the page shows. ``problem``: why there is no plan."""
+    """The contents of the page on which a canary begins. ``problem``: why there is no plan."""
 
     asked: CanaryForm
     candidates: Sequence[Version]
@@ -77,7 +77,7 @@ class Beginning:
     lines: Sequence[ShareLine] = ()
     chosen: ShareLine | None = None
     ways: Mapping[str, Way] = field(default_factory=dict)
-    """What each way to begin comes to, by its kind; none without a route."""
+    """The ways to begin, by kind, each with its forecast; empty without a route."""
     problem: str | None = None
 
     @property
@@ -89,7 +89,7 @@ class Beginning:
         return way.plan.steps[0] if way else None
 
     def comes_to(self, kind: str) -> str | None:
-        """Why a way to begin is not decided by itself; None: it is, or has no prospect."""
+        """Return why a way may need a person to decide; None: it does not, or has no forecast."""
         way, version = self.ways.get(kind), self.version
         if way is None or version is None or self.control is None:
             return None

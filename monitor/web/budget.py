@@ -1,4 +1,4 @@
-"""What the page of the budget shows."""
+"""The contents of the budget page."""
 
 from __future__ import annotations
 

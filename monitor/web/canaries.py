@@ -1,4 +1,4 @@
-"""What the pages of canaries show: how far each is, what it is held to, what happened."""
+"""The contents of the canary pages: state, guardrails, and history."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def read_canary(
 
 
 def possible(state: CanaryState) -> list[OrderKind]:
-    """What a person may ask where a canary stands; the machine has the last word."""
+    """Return the orders that make sense in this state; the state machine decides finally."""
     match state.phase:
         case Phase.DRAFT | Phase.PRECHECKS | Phase.PROMOTING:
             return [OrderKind.ABORT]

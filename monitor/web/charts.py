@@ -1,6 +1,6 @@
-"""What the charts of an adapter's page draw, as JSON.
+"""The data that the charts of an adapter's page draw, as JSON.
 
-Its only text of users is the title of a declared change.
+The title of a declared change is the only text in it that users wrote.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which adapters the fleet page shows: what is searched for, and which page of it."""
+"""The filter of the fleet page: the search fields, and the number of the page."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHOWN: Final = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetFilter:
-    """What is asked for; an empty field is any. ``text`` is part of an adapter's name.
+    """The search fields; an empty field matches all. ``text`` is part of an adapter's name.
 
     ``page`` counts from 1.
     """
@@ -29,11 +29,11 @@ class FleetFilter:
 
     @property
     def narrows(self) -> bool:
-        """Whether it leaves anything out."""
+        """Whether the filter leaves any adapter out."""
         return any((self.text, self.verdict, self.owner, self.tier, self.base))
 
     def accepts(self, row: FleetRow) -> bool:
-        """Whether an adapter is asked for."""
+        """Whether the filter lets an adapter through."""
         base = row.version.base_model if row.version else None
         return (
             self.text.casefold() in row.adapter.name.casefold()
@@ -48,7 +48,7 @@ class FleetFilter:
         return rows[(self.page - 1) * SHOWN : self.page * SHOWN]
 
     def more(self, of: int) -> bool:
-        """Whether there are pages after this one, of ``of`` rows in all."""
+        """Whether pages follow this one, with ``of`` rows in all."""
         return self.page * SHOWN < of
 
     def link(self, page: int) -> str:
@@ -67,7 +67,7 @@ class FleetFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetChoices:
-    """What the form offers."""
+    """The choices that the form offers."""
 
     verdicts: Sequence[VerdictKind]
     owners: Sequence[str]

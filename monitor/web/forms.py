@@ -18,7 +18,7 @@ MOST_FIELDS: Final = 16
 
 
 def may_not(request: Request, key: Key | None) -> str | None:
-    """Say why whoever sent a form that changes something may not."""
+    """Return why the sender of a form may not change anything; None: it may."""
     if is_from_elsewhere(request):
         return "This form was sent by another site."
     if key is None or not keys.permits(key, Scope.OPERATE):
@@ -29,8 +29,8 @@ def may_not(request: Request, key: Key | None) -> str | None:
 def is_from_elsewhere(request: Request) -> bool:
     """Whether a page of another site sent this form, a neighbouring subdomain's included.
 
-    The cookie is SameSite=Lax already. Browsers say where a form comes from in
-    ``Sec-Fetch-Site``, older ones in ``Origin``; what says neither is no browser.
+    The cookie is SameSite=Lax already. Browsers name the origin of a form in
+    ``Sec-Fetch-Site``, older ones in ``Origin``; a client that sends neither is no browser.
     """
     site = request.headers.get("sec-fetch-site")
     if site is not None:
@@ -40,7 +40,7 @@ def is_from_elsewhere(request: Request) -> bool:
 
 
 def _own_origins(request: Request) -> set[str]:
-    """Where people reach this service: the configured address, and the one they asked."""
+    """Return the origins of this service: the configured address, and the one requested."""
     configured: str = request.app.state.parts.pages.base_url or ""
     asked = request.headers.get("host", "")
     place = urlsplit(configured)

@@ -1,4 +1,4 @@
-"""What every page needs: who looks at it, whether they may act, and the templates."""
+"""The frame of every page: the session, its permissions, and the templates."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Frame:
         return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
 
     def may_operate(self, request: Request) -> bool:
-        """Whether buttons that change something are for whoever looks."""
+        """Whether the viewer may operate, and so sees buttons that change something."""
         key = self.key(self.session(request))
         return key is not None and keys.permits(key, Scope.OPERATE)
 

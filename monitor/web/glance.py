@@ -1,4 +1,4 @@
-"""What the pages show, read in one transaction each and shaped for the templates."""
+"""The data of the pages, read in one transaction each and shaped for the templates."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ RECENT_DELIVERIES = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """What concerns the whole service and stands above every page."""
+    """Notices about the whole service, shown above every page."""
 
     kill_switch: SwitchReading
     undelivered_for: timedelta
@@ -75,7 +75,7 @@ class FleetGlance:
     rows: Sequence[FleetRow]
     """The page of them that is shown."""
     of: int
-    """How many adapters are asked for."""
+    """Number of adapters that match the filter."""
     wanted: FleetFilter
     choices: FleetChoices
     counts: Mapping[str, int]
@@ -114,7 +114,7 @@ class AdapterGlance:
     seen: CoveredHours | None
     """Hours and weekdays of the reference in force; None: not known."""
     milestone: Milestone | None
-    """What the reference waits for until it is approved."""
+    """The milestone that the reference needs before it can be approved."""
     traffic: RouteGlance
     transitions: Sequence[TransitionRow]
     changes: Sequence[StoredChange]

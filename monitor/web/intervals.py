@@ -1,8 +1,8 @@
-"""Where the intervals of guardrails are drawn: numbers into places of an SVG. Pure.
+"""Coordinates of the guardrails' intervals in an SVG. Pure.
 
-Two pictures. The *rack* sets every guardrail on one axis in units of its own margin, so that
-one line is the margin of all. The *band* shows one guardrail over all looks, in its own unit,
-with both bounds closing in.
+There are two pictures. The *rack* puts every guardrail on one axis in units of its own
+margin, so that one line is the margin of all. The *band* shows one guardrail over all
+looks, in its own unit, with both bounds closing in.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def rack_place(*, lo: float, value: float, hi: float, bar: float, margin: float)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLook:
-    """What one look found of one guardrail; None: not known then."""
+    """One guardrail at one look; None: unknown at that look."""
 
     at: datetime
     lo: float | None

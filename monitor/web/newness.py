@@ -1,4 +1,4 @@
-"""What an adapter's page says is new: read at most once a minute, whoever looks."""
+"""New topics on an adapter's page, read at most once a minute for all viewers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_VERSIONS: Final = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewSection:
-    """What was found ``at`` a time, or why nothing says what would be new."""
+    """The new topics found ``at`` a time, or the reason why none can be found."""
 
     at: datetime
     found: Newness | None = None

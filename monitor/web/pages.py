@@ -184,7 +184,7 @@ class Pages:
         return self._page("docs.html", groups=documentation.groups(request.app.openapi()))
 
     def runbooks(self) -> Response:
-        """List the runbooks; open to whoever holds a message, as they hold nothing secret."""
+        """List the runbooks, without a login: people follow links to them from messages."""
         return self._page("runbooks.html", runbooks=read_runbooks().values())
 
     def runbook(self, name: str) -> Response:

@@ -1,4 +1,4 @@
-"""What the dashboard is made of."""
+"""The parts from which the dashboard is built."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ class WebParts:
     approver: Approver
     proof: ServedProof
     orders: Orders
-    """What people ask of canaries."""
+    """The orders that people give canaries."""
     kill_switch: KillSwitch
     version: str
     mode: Mode = Mode.OBSERVE
     """Of adapters that have none of their own."""
     hearers: Hearers = field(default_factory=Hearers)
-    """Who is told of an incident that a person ends."""
+    """The recipients of the message when a person ends an incident."""
     session: timedelta = timedelta(hours=12)
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     smoke: SmokeTest = field(default_factory=SmokeTest)
-    """What is put to an adapter's models when somebody asks on an incident's page."""
+    """The smoke test that a person can run from an incident's page."""
     clock: Callable[[], datetime] = _utc_now
     """By which sessions and their keys end."""

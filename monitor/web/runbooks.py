@@ -12,7 +12,7 @@ from typing import Final
 from markupsafe import Markup
 
 INSTALLED: Final = Path(__file__).parent / "runbooks"
-"""Where a wheel has them; a checkout has them in its docs."""
+"""Folder of the runbooks in a wheel; a checkout has them in its docs."""
 IN_A_CHECKOUT: Final = Path(__file__).parents[2] / "docs" / "runbooks"
 TO_ANOTHER: Final = re.compile(r"\(([a-z_-]+)\.md\)")
 

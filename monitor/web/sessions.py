@@ -23,7 +23,7 @@ REMEMBERED_LOGOUTS: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Who looks at the dashboard."""
+    """A viewer's session on the dashboard."""
 
     id: str
     key_id: str

@@ -1,4 +1,4 @@
-"""What the pages of routes show: who answers now, who did before, and who moved it."""
+"""The contents of the route pages: present arms, earlier arms, and the authors of changes."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class RouteLine:
 
     @property
     def moved(self) -> bool:
-        """Whether it is anything but all traffic to the stable version."""
+        """Whether the route is anything except all traffic to the stable version."""
         if self.row is None or self.route is None:
             return False
         plain = [arm.arm for arm in self.route.arms] == [ArmKind.STABLE]

@@ -1,4 +1,4 @@
-"""How values read on a page: ages, numbers, and characters that would hide or reorder."""
+"""Values as text on a page: ages, numbers, and no characters that would hide or reorder it."""
 
 from __future__ import annotations
 
