@@ -1,9 +1,9 @@
-"""Who may do what: bearer keys, scopes, and what a flood of wrong keys runs into.
+"""Access control: bearer keys, scopes, and a limit on floods of wrong keys.
 
-A key is looked up once and remembered for ``REMEMBERED`` seconds, so a revoked key works
-at most that much longer. Failed attempts take from a bucket of the caller's address; when
-it is empty, keys this process has never seen valid are refused without a look-up, while
-those it has go on: nobody locks a neighbour behind the same address out.
+A key is looked up once and remembered for ``REMEMBERED`` seconds, so a revoked key works at
+most that much longer. Each failed attempt takes from a bucket of the caller's address.
+While the bucket is empty, this process refuses unknown keys without a look-up. Keys that it
+has seen valid still work, so one client cannot lock out another behind the same address.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BEARER: Final = HTTPBearer(auto_error=False, description="A key made by `driftli
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccessSettings:
-    """How much a key and an address may do; each daemon counts for itself."""
+    """Rate limits of a key and of an address; each daemon counts for itself."""
 
     per_key: Allowance = PER_KEY
     failures_per_address: Allowance = PER_ADDRESS
@@ -152,7 +152,8 @@ def key_of(scope: MutableMapping[str, Any]) -> Key | None:
 async def identify(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Key:
     """Return the caller's key, or raise the 401 or 429 that says why there is none.
 
-    Found once for a request: whoever reads its body asks before its handler does.
+    The key is found once for each request: the reader of the body asks before the handler
+    does.
     """
     known = key_of(request.scope)
     if known is None:

@@ -1,7 +1,7 @@
-"""What the API accepts in JSON bodies; an unknown field is refused by name.
+"""The JSON bodies that the API accepts; an unknown field is refused by name.
 
-Text goes into PostgreSQL, which holds no NUL character, and numbers into JSON, which holds
-neither NaN nor infinity: both are refused here, where the answer can say which field it was.
+PostgreSQL text holds no NUL character, and JSON numbers are neither NaN nor infinity. Both
+are refused here, where the answer can name the field.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Deadline:
 
 
 class _Exchange:
-    """Whose turn it is, and since when; after the deadline nothing more is sent."""
+    """One request's exchange and its timer; after the deadline nothing more is sent."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive

@@ -1,4 +1,4 @@
-"""What surrounds every exchange: a request id, one log line, security headers, the last net.
+"""The frame of every exchange: request id, log line, security headers, last error handler.
 
 The log line carries the route's template and numbers, never a body, a key or a query.
 """

@@ -37,7 +37,7 @@ async def viewer(
     expires: Annotated[int | None, Query(ge=0, lt=2**40)] = None,
     signature: Annotated[str | None, Query(max_length=64)] = None,
 ) -> None:
-    """Let in whoever holds a signed link that has not ended, or a key that may read."""
+    """Admit the holder of a signed link that has not ended, or of a key that may read."""
     parts: ApiParts = parts_of(request)
     key = parts.pages.key
     if expires is not None and signature is not None and key is not None:

@@ -1,9 +1,9 @@
-"""Whose body is read, and how much of it: the key first, then bytes counted as they stream in.
+"""Limits on request bodies: first the key, then the number of bytes as they stream in.
 
-Nothing of a body is read for a caller without a key; FastAPI alone would read JSON first.
-``Content-Length`` is only a hint: a chunked body has none. Bytes over the limit are thrown
-away as they come, so memory stays flat, and up to ``DRAINED`` times the limit is read so
-that an honest client gets to see the 413 instead of a reset connection.
+No body is read for a caller without a key; FastAPI alone would read JSON first.
+``Content-Length`` is only a hint: a chunked body has none. Bytes over the limit are
+discarded as they come, so memory stays flat. Up to ``DRAINED`` times the limit is read, so
+that an honest client sees the 413 instead of a reset connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from monitor.room import Room
 
 DRAINED: Final = 4
 KEYED: Final = "/v1/"
-"""What lies below takes bodies only from callers with a key."""
+"""Paths below this prefix take bodies only from callers with a key."""
 
 MOST_HELD: Final = 64 * 1024 * 1024
 """Bytes of all bodies together whose requests are not answered yet."""
@@ -82,7 +82,7 @@ class _Body:
         self._held = 0
 
     async def receive(self) -> Message:
-        """Read on, if whoever sends it may."""
+        """Read the next message, after checking the caller's key once."""
         if not self._checked:
             request = Request(self._scope)
             self._sender = (await identify(request, await BEARER(request))).id

@@ -18,7 +18,7 @@ from monitor.store.errors import NotFound
 from monitor.store.incidents import IncidentRow
 
 LARGEST_NUMBER: Final = 2**63 - 1
-"""What the database can hold."""
+"""The largest number that the database can hold."""
 
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 IncidentNumber = Annotated[

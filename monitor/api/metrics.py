@@ -62,7 +62,7 @@ MOST_CANARIES: Final = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricsReading:
-    """What one look at the database gave."""
+    """The values read from the database for one scrape."""
 
     scores: list[ScoreRow]
     verdicts: list[VerdictRow]

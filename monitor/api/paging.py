@@ -90,7 +90,7 @@ def moment(text: str | int) -> datetime:
 
 
 def _fits(part: str | int) -> bool:
-    """Whether the database can hold it."""
+    """Whether the database can hold this part of a cursor."""
     if isinstance(part, str):
         return "\0" not in part and is_whole(part)
     return 0 <= part < 2**63

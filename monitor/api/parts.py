@@ -1,4 +1,4 @@
-"""What the application is made of; the daemon builds it, tests build their own."""
+"""The parts from which the application is built; the daemon and the tests each build them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dashboard:
-    """What people see: the pages, and the one that says what went wrong."""
+    """The dashboard: its pages, and the page that shows a problem."""
 
     router: APIRouter
     problem: ProblemPage
@@ -135,26 +135,26 @@ class ApiParts:
     channels: frozenset[str] | None = None
     """Names of the configured channels; only their messages can be late. None: any."""
     known_channels: tuple[ChannelFacts, ...] = ()
-    """What may be shown of the configured channels."""
+    """The public facts about the configured channels."""
     longest_wait: timedelta = timedelta(seconds=60)
     deadline: timedelta = timedelta(seconds=60)
     """Until a request is answered, counted from its last byte."""
     delivery_lag: timedelta = timedelta(minutes=5)
-    """How long a message may be due and untouched before ``/readyz`` says so."""
+    """How long a due message may stay untouched before ``/readyz`` says so."""
     retention: timedelta = timedelta(days=90)
     """A change cannot be declared to have begun before the oldest records."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
-    """How references come about by themselves."""
+    """The rules by which references are frozen automatically."""
     pages: PageLinks = field(default_factory=PageLinks)
-    """Where people reach this service, for links in messages."""
+    """The service's address for people, for links in messages."""
     smoke: SmokeTest = field(default_factory=SmokeTest)
-    """What is put to an adapter's models when somebody asks about an incident."""
+    """The smoke test that a person can run from an incident."""
     clock: Callable[[], datetime] = _utc_now
     """By which keys, silences, links and what waits for a person end."""
 
     @property
     def hearers(self) -> Hearers:
-        """Who is told of an incident that a person ends, or takes in hand."""
+        """The recipients of the message when a person ends or acknowledges an incident."""
         return Hearers(
             channels=self.channels,
             base_url=self.pages.base_url,

@@ -113,7 +113,7 @@ def problem_response(problem: Problem, *, instance: str) -> Response:
 
 
 def internal_error() -> Problem:
-    """What a caller is told about an error nobody foresaw."""
+    """Return the problem that a caller sees after an unforeseen error."""
     return Problem(
         500,
         "The request failed inside Driftline; the log has it under this X-Request-Id.",
