@@ -1,4 +1,4 @@
-"""Why a log cannot be replayed."""
+"""The reasons for which a log cannot be replayed."""
 
 
 class ReplayFailed(Exception):  # noqa: N818 (reads as a sentence where it is raised)

@@ -76,7 +76,7 @@ class Log:
 
     @property
     def other_settings(self) -> int:
-        """How many records have settings that the reference has not."""
+        """The number of records whose settings differ from the reference's."""
         return int((~self._alike()).sum())
 
     def window(self, interval: Interval) -> tuple[Window, Requests]:

@@ -34,7 +34,7 @@ def page_of(outcome: ReplayOutcome, *, script: str) -> str:
 
 
 def _series(story: dict[str, Any]) -> dict[str, Any]:
-    """What one version's charts draw."""
+    """Return the data of one version's charts."""
     return {
         "detectors": [
             {"name": one["name"], "points": one["points"]}

@@ -54,17 +54,17 @@ class Bad:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogReading:
-    """How a log is to be read.
+    """The settings by which a log is read.
 
     adapter
         Keep this adapter (or this ``adapter@version``) only.
     apart
-        Allow several; else they are an error that names them.
+        Allow several adapters; otherwise several are an error that names them.
     per_day
         Spread the records evenly over time, this many a day, in the order of the file,
         instead of using their times.
     begin
-        When the first of evenly spread records is.
+        Time of the first of evenly spread records.
     strict
         Stop at the first bad line.
     excerpts
@@ -72,7 +72,7 @@ class LogReading:
     answers
         Embed answers too, for ``output_similarity``.
     refuses
-        What counts as a refusal.
+        Decides whether an answer is a refusal.
     """
 
     form: Form | None = None
@@ -88,10 +88,10 @@ class LogReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadLog:
-    """What a file held.
+    """The contents of a file.
 
     ``records`` are in order of time, by label (``support@v7``). ``bad`` are the first of
-    ``n_bad``; ``passed_over`` counts records by the label that nobody asked for.
+    ``n_bad``; ``passed_over`` counts the records of labels that were not asked for.
     ``excerpts`` are beginnings of prompts by time of record, where they were asked for.
     """
 

@@ -34,7 +34,7 @@ BUDGETS: Final = (0.1, 1.0, 10.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is to be replayed against what.
+    """The files of a replay: the log, its baseline and its training.
 
     baseline
         File of the baseline; None takes ``first`` of the log.
@@ -62,9 +62,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayParts:
-    """What a replay is composed of; ``embed`` None leaves prompts alone.
+    """The parts of a replay; with ``embed`` None, prompts are not embedded.
 
-    ``fleet`` is how many versions share the budget of pages; None: those of the log.
+    ``fleet`` is the number of versions that share the budget of pages; None: those of the
+    log.
     """
 
     settings: EvaluateSettings
@@ -116,7 +117,7 @@ def replay(request: Request, tools: ReplayParts, *, watch: Watch) -> ReplayOutco
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Files:
-    """What the files held. ``baseline`` is None where the log's first records are it."""
+    """The contents of the files. ``baseline`` None: the log's first records are the baseline."""
 
     training: Training | None
     baseline: ReadLog | None
@@ -168,7 +169,7 @@ def _training(request: Request, embed: Embedder, *, key: bytes, watch: Watch) ->
 
 
 def _after(baseline: ReadLog, reading: LogReading) -> datetime:
-    """When evenly spread records of the log begin: where those of the baseline end."""
+    """Return when evenly spread records of the log begin: where those of the baseline end."""
     if reading.per_day is None:
         return reading.begin
     last = max(float(one.at[-1]) for one in baseline.records.values())
@@ -271,10 +272,11 @@ def _at(budget: float, replayed: Replayed, tape: Tape, *, watch: Watch) -> Run:
 
 
 def _may_differ(first: Run, settings: EvaluateSettings, budget: float) -> bool:
-    """Whether a run at another budget may send other messages than the first, which see.
+    """Whether a run at another budget may send other messages than the first run did.
 
-    Until it crosses, a process is proportional to its budget: one that stayed quiet stays
-    so at a smaller budget, and at a larger one where its evidence has room for the factor.
+    Until it crosses, a process is proportional to its budget. A process that stayed quiet
+    stays quiet at a smaller budget, and at a larger one if its evidence leaves room for the
+    factor.
     """
     budgets = {
         Process.PAGE: settings.budget.false_pages_per_30_days,

@@ -94,8 +94,8 @@ class Crossed:
 class Run:
     """A whole replay at one budget.
 
-    ``tells`` are the messages about drift that went out; ``highest`` is the largest
-    evidence of each process, whoever's.
+    ``tells`` are the messages about drift that were sent; ``highest`` is the largest
+    evidence of each process over all detectors.
     """
 
     changes: Sequence[VerdictChange]
@@ -162,7 +162,7 @@ def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, Win
 
 @dataclass(slots=True)
 class _Running:
-    """What changes from window to window."""
+    """The state of a replay that changes from window to window."""
 
     replayed: Replayed
     ask: Ask
@@ -179,7 +179,7 @@ class _Running:
     looked: datetime | None = None
 
     def may_skip(self, kind: EvaluationKind, window: Interval) -> bool:
-        """Whether a window adds nothing but its time."""
+        """Whether a window adds nothing except its time."""
         if kind is EvaluationKind.LIVE or self.looked is None or self.memory.crossings:
             return False
         # time alone never alarms: the process sees to that only where it is asked
@@ -283,7 +283,7 @@ class _Running:
 
 
 class _HeldLookback:
-    """What came before a window, from the log and the run's own increments."""
+    """The history before a window, from the log and the run's own increments."""
 
     def __init__(
         self,

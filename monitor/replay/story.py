@@ -1,4 +1,4 @@
-"""What a replay found, as data for the terminal, for JSON and for the chart."""
+"""The findings of a replay, as data for the terminal, for JSON and for the chart."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lines:
-    """What was read of the file, all versions together."""
+    """The lines read from the file, all versions together."""
 
     path: str
     lines: int
@@ -84,9 +84,9 @@ class Basis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """How many records carried what some detectors need.
+    """The number of records with the data that some detectors need.
 
-    ``blind`` detectors have nothing else to look at in this log; ``partial`` ones have.
+    ``blind`` detectors can compare nothing else in this log; ``partial`` ones can.
     """
 
     name: str
@@ -127,7 +127,7 @@ class DetectorStory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetLine:
-    """What one budget would have cost: messages in this log, and scaled to 30 days."""
+    """The messages that one budget would have sent in this log, also scaled to 30 days."""
 
     budget: float
     tickets: int

@@ -1,4 +1,4 @@
-"""What every window added to the evidence, so that other budgets need no second look."""
+"""The increments of every window, so that other budgets need no second look at the log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is told how far a replay has come."""
+"""The progress of a replay, as its stages report it."""
 
 from __future__ import annotations
 
