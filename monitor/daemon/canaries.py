@@ -25,7 +25,7 @@ from monitor.traffic.trial.orders import Orders
 def hands_of(
     config: Config, database: Database, proof: Proof, *, tell: Teller | None = None
 ) -> Hands:
-    """What moves canaries, with the switches and the proof of all that moves traffic."""
+    """Build the hands that move canaries, with the same switches and proof as fallbacks."""
     return Hands(
         database=database,
         settings=config.canary,
@@ -38,7 +38,7 @@ def hands_of(
 
 
 def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
-    """What people ask; whoever looks at the canary next tells of it."""
+    """Build the orders that people give; the next look at the canary notifies people."""
     return Orders(hands=hands_of(config, database, proof), feedback=config.evaluation.directions)
 
 

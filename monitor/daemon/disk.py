@@ -24,7 +24,7 @@ CALM: Final = timedelta(minutes=10)
 """Room for so long is room again where only refusals tell of a full disk: with few requests
 it refuses one a minute."""
 AGAIN: Final = timedelta(minutes=1)
-"""How soon a channel that did not accept the page is tried again."""
+"""Pause before a channel that did not accept the page is tried again."""
 SUBJECT: Final = "driftline"
 """The name in place of an adapter's, since the page is about the service."""
 
@@ -45,7 +45,7 @@ class DiskPages:
     full: Callable[[], bool]
     channels: Sequence[ConfiguredChannel]
     calm: timedelta = CALM
-    """How long there must have been space before the end is told."""
+    """Free space must have lasted this long before the end is reported."""
     monotonic: Callable[[], float] = time.monotonic
     _page: Alert | None = None
     _told: set[str] = field(default_factory=set)

@@ -28,13 +28,13 @@ from monitor.store.database import Database
 _LOG: Final = structlog.get_logger(__name__)
 
 EVERY: Final = clock.STEP_EVERY
-"""How often old data is deleted."""
+"""The interval between deletions of old data."""
 EVALUATIONS: Final = timedelta(days=90)
 """How long evaluated windows are listed; scores and transitions stay longer."""
 COVERAGE: Final = timedelta(days=400)
 """How long a day's coverage is stored: as long as scores."""
 RUNS: Final = timedelta(days=30)
-"""How long the documents of a perplexity run are stored; nothing looks back over 7 days."""
+"""How long the documents of a perplexity run are stored; no reader needs more than 7 days."""
 LOOKS: Final = timedelta(days=90)
 """How long looks are stored after a canary's end; the audit keeps its changes."""
 

@@ -50,21 +50,21 @@ _LOG: Final = structlog.get_logger(__name__)
 
 CHORES = timedelta(minutes=1)
 CLOCK = timedelta(seconds=10)
-"""How soon it is seen that the database's clock has jumped."""
+"""The interval between checks for a jump of the database's clock."""
 REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
-"""How soon a router hears of a new route."""
+"""The longest time until a router is told a new route."""
 DECIDE, CANARY_ROUTES = "decide", "canary-routes"
 """Loops that are woken where there is something to decide, or a route has changed."""
 SELFTESTS = timedelta(seconds=5)
-"""How soon a self-test that is asked for begins."""
+"""The longest time until a requested self-test begins."""
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are embedded all the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerParts:
-    """What the loops work with."""
+    """The parts with which the loops work."""
 
     config: Config
     database: Database
@@ -276,7 +276,7 @@ class _Embedding:
 
 
 def _keeping(config: Config) -> TextFate:
-    """What stays of a text: nothing, its terms, or all of it redacted."""
+    """Return what is kept of a text: nothing, its terms, or all of it redacted."""
     capture = config.capture
     keeping = TextFate(store_text=capture.store_text, answers=config.embeds_answers)
     if not capture.terms:
@@ -321,11 +321,11 @@ def _registrations(parts: WorkerParts) -> Callable[[], bool]:
 
 
 def _timed(parts: WorkerParts) -> Iterator[Timed]:
-    """What ends or begins because time went by.
+    """Yield the work that becomes due with time.
 
-    That is: actions that were interrupted or nobody approved, what is told of versions that
-    nobody is sent to any more, and references of what versions have learned, where the
-    config wants them.
+    It ends actions that were interrupted or never approved, ends the messages about
+    versions without traffic, and freezes references of what versions have learned, where
+    the config wants them.
     """
     config, database = parts.config, parts.database
     settings = config.reference

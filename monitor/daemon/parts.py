@@ -60,7 +60,7 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serving:
-    """What asks models: ``probe`` is None where neither an engine nor a local base is named."""
+    """The models that can be asked; ``probe`` None: neither an engine nor a local base is named."""
 
     engines: Engines
     probe: ModelProbe | None
@@ -107,7 +107,7 @@ def _local(config: Config) -> LocalProbe:
 
 
 def smoke_test_of(config: Config, engines: Engines) -> SmokeTest:
-    """What people put to an adapter's models while they look at an incident."""
+    """Build the smoke test that people run on an adapter's models from an incident."""
     corpora = read_corpora(config)
     questioner = Questioner(engines=engines, http=inside_of(config), headers=engine_headers(config))
     return SmokeTest(
@@ -136,7 +136,7 @@ def embedder_of(config: Config) -> EmbeddingClient:
 
 
 def router_of(config: Config, database: Database) -> Router:
-    """What carries routes out."""
+    """Open the router that carries routes out."""
     chosen = config.routing
     return open_router(
         chosen.router, own_settings(chosen), reach=reach_of(config), database=database
@@ -144,7 +144,7 @@ def router_of(config: Config, database: Database) -> Router:
 
 
 def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
-    """What moves traffic."""
+    """Build the breaker that moves traffic."""
     changes = FallbackChanges(settings=config.routing)
     return Breaker(
         database=database,
@@ -163,13 +163,13 @@ def kill_switch_of(config: Config) -> KillSwitch:
 
 
 def pages_of(config: Config) -> PageLinks:
-    """Where messages lead; links to images are signed alike by every process."""
+    """Return the address in messages; every process signs links to images with the same key."""
     shared = load_key(config.service.data_dir / "subject.key")
     return PageLinks(base_url=config.server.url, key=chart_key(shared))
 
 
 def milestones_of(config: Config) -> MilestoneRules:
-    """How references come about by themselves; the pages' share is no part of a forecast."""
+    """Return the rules of automatic references; their forecast has no share of pages."""
     evaluation = config.evaluation
     divided = shares(
         evaluation.budget, ShareStanding.among("", of=1), detectors=evaluation.detectors
