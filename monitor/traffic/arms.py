@@ -11,12 +11,12 @@ from typing import Final
 from monitor.domain import Arm, ArmKind, Route, Version
 
 _TOLERANCE: Final = 1e-6
-"""Weights that people type (.33, .33, .34) need not sum to 1 to the last bit."""
+"""Weights typed by people (.33, .33, .34) need not sum to 1 exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmRequest:
-    """An arm as it is asked for; its model follows from the registered version."""
+    """An arm of a requested route; its model follows from the registered version."""
 
     arm: ArmKind
     version: str
@@ -24,7 +24,7 @@ class ArmRequest:
 
 
 class InvalidRoute(ValueError):  # noqa: N818 (named as what it is)
-    """The arms asked for are no route; ``problems`` has a sentence for each reason."""
+    """The requested arms form no valid route; ``problems`` has a sentence for each reason."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("; ".join(problems))
@@ -88,10 +88,11 @@ def _arm_problems(request: ArmRequest, versions: Mapping[str, Version]) -> list[
 
 
 def effective(route: Route, now: datetime) -> Route:
-    """Apply the route's expiry: what a router should do at ``now``.
+    """Return the route with its expiry applied: what a router should do at ``now``.
 
     After ``valid_until`` all traffic goes to the arm named by ``on_expiry``, or to the
-    stable arm where there is no such arm. The generation stays: expiry needs nobody.
+    stable arm where there is no such arm. The generation stays the same: expiry is no new
+    route.
     """
     if route.valid_until is None or now < route.valid_until:
         return route
@@ -125,7 +126,7 @@ def fallback_arm(route: Route) -> Arm | None:
 
 
 def fallback_arms(route: Route, target: Version) -> tuple[Arm, ...]:
-    """All traffic to ``target``; the stable arm stays, without traffic, to return to."""
+    """Return arms that send all traffic to ``target``; the stable arm stays, with weight 0."""
     return (
         replace(stable_arm(route), weight=0.0),
         Arm(arm=ArmKind.FALLBACK, version=target.name, model=target.model, weight=1.0),
@@ -133,14 +134,14 @@ def fallback_arms(route: Route, target: Version) -> tuple[Arm, ...]:
 
 
 def trial_arms(route: Route, share: float) -> tuple[Arm, ...]:
-    """A share of the traffic to the stable arm, the rest stays with the fallback arm."""
+    """Return arms that give the stable arm a share, and the fallback arm the rest."""
     kept = fallback_arm(route)
     assert kept is not None, "a trial begins from a fallback"  # noqa: S101 (invariant)
     return (replace(stable_arm(route), weight=share), replace(kept, weight=1.0 - share))
 
 
 def returned_arms(route: Route) -> tuple[Arm, ...]:
-    """All traffic to the stable arm again."""
+    """Return the stable arm alone, with all traffic."""
     return (replace(stable_arm(route), weight=1.0),)
 
 
@@ -153,7 +154,7 @@ def following(
     valid_until: datetime | None = None,
     on_expiry: ArmKind = ArmKind.STABLE,
 ) -> Route:
-    """Give the next generation of a route, with other arms."""
+    """Return the next generation of a route, with other arms."""
     return replace(
         route,
         generation=route.generation + 1,

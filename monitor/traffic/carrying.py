@@ -1,4 +1,4 @@
-"""Bring the table to a router that must be told, and see that it stays so."""
+"""Tell the router the routes of the table, and check that it keeps them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOG = structlog.get_logger(__name__)
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 60.0
 IN_A_ROW: Final = 3
-"""Adapters that fail one after another in a turn: then the router is away, and has a pause."""
+"""After this many adapters in a row fail in a turn, the router counts as away and gets a pause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Carrier:
         self._quiet_until = 0.0
 
     def turn(self) -> bool:
-        """Tell what is new or due, what is new first; False where nothing was."""
+        """Tell the router new and due routes, new ones first; False where there were none."""
         now = self._monotonic()
         if now < self._quiet_until:
             return False

@@ -10,7 +10,7 @@ from monitor.traffic.killswitch import SwitchReading
 
 
 def killed(switch: SwitchReading) -> str | None:
-    """Say who has set the kill switch, or None."""
+    """Say who set the kill switch, or None."""
     return f"kill switch: {switch.reason}" if switch.on else None
 
 

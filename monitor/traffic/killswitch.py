@@ -1,8 +1,8 @@
 """The kill switch: while it is on, Driftline moves no traffic by itself.
 
-Three places, any of which is enough, so that it works with the database or the API down:
-the environment (``DRIFTLINE_KILL_SWITCH``), a file (``<data_dir>/kill-switch``), and a
-flag in the database. What cannot be read counts as on.
+Three places can set it, and any one is enough, so that it works with the database or the
+API down: the environment (``DRIFTLINE_KILL_SWITCH``), a file (``<data_dir>/kill-switch``),
+and a flag in the database. A place that cannot be read counts as on.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ class SwitchReading:
 
 
 class KillSwitch:
-    """Reads all three places.
+    """Reads the kill switch from all three places.
 
     Parameters
     ----------
     environ
-        ``os.environ``, or what stands for it.
+        ``os.environ``, or a substitute.
     """
 
     def __init__(self, data_dir: Path, environ: Mapping[str, str]) -> None:
@@ -43,7 +43,7 @@ class KillSwitch:
         self._environ = environ
 
     def read(self, tx: Connection, *, hold: bool = False) -> SwitchReading:
-        """Read it; ``hold`` keeps the flag in the database as it is until ``tx`` ends."""
+        """Read the switch; ``hold`` locks the flag in the database until ``tx`` ends."""
         outside = self._outside()
         if outside.on:
             return outside

@@ -1,7 +1,7 @@
-"""Everything that was done with traffic, or kept from being done, as one list for people.
+"""All moves of traffic, done or withheld, as one list for people.
 
-Nothing is written for it: actions are read as they stand now, and what became of canaries
-from the audit.
+The list is computed from other tables: actions in their present state, and the changes of
+canaries from the audit.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from monitor.store.canary_moves import MADE, CanaryMove, canary_moves
 from monitor.traffic.trial.states import CanaryState, Phase, state_from_json
 
 CANARY: Final = "canary"
-"""Kind of a move that is no action."""
+"""Kind of a move made by a canary."""
 LARGEST: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveRecord:
-    """An action as it stands now, or one thing that became of a canary.
+    """An action in its present state, or one change of a canary.
 
     action, canary
-        The number of whichever it is; the other is None.
+        The number of the one or the other; the other is None.
     state
-        How far the action has come; of a canary, the phase that it entered.
+        The state of the action; of a canary, the phase that it entered.
     evidence
-        What it was decided on; of a canary its step, share and guardrails.
+        The evidence behind the action; of a canary its step, share and guardrails.
     entry
-        Of the audit; None of an action.
+        The canary's entry of the audit; None for an action.
     """
 
     action: ActionId | None = None
@@ -64,7 +64,7 @@ class Before(NamedTuple):
     entry: int = LARGEST
 
     def after(self, page: Sequence[MoveRecord]) -> Before:
-        """Give where the page behind ``page`` begins."""
+        """Return where the page after ``page`` begins."""
         return Before(
             action=min((one.action for one in page if one.action is not None), default=self.action),
             entry=min((one.entry for one in page if one.entry is not None), default=self.entry),
@@ -72,7 +72,7 @@ class Before(NamedTuple):
 
 
 NEWEST: Final = Before()
-"""The first page begins here."""
+"""The start of the first page."""
 
 
 def moves(
@@ -84,7 +84,7 @@ def moves(
     before: Before = NEWEST,
     limit: int,
 ) -> list[MoveRecord]:
-    """Read them, newest first: of one adapter, of one state, since a time, where given."""
+    """Read moves, newest first: of one adapter, of one state, since a time, where given."""
     found: list[list[MoveRecord]] = []
     if not isinstance(state, Phase):
         rows = actions.action_list(
@@ -111,7 +111,7 @@ def moves(
 
 
 def of_action(row: ActionRow) -> MoveRecord:
-    """Give an action as a line of the list."""
+    """Return an action as a line of the list."""
     shared = (
         "adapter",
         "version",

@@ -47,17 +47,17 @@ class Proof:
     def problems(
         self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
     ) -> list[str]:
-        """Say why traffic cannot go where these arms send it; nothing: it can.
+        """Say why traffic cannot go where these arms send it; empty: it can.
 
-        Versions that answer already are not asked for: moving everything to one of them is
-        how people get out of trouble, with engines half down.
+        Versions that answer already are not checked: a person in trouble moves everything
+        to one of them, perhaps while half of the engines are down.
 
         Parameters
         ----------
         before
             The route in force.
         arms
-            Those of the route that is wanted.
+            The arms of the wanted route.
         registered
             The adapter's versions.
         """

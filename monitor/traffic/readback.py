@@ -1,9 +1,9 @@
-"""Tell the router what Driftline made of a route, and find out whether the router does it.
+"""Tell the router about a changed route, and find out whether the router carries it out.
 
-A fallback and a canary change routes alike: the change and its audit entry are committed, then
-the router is told and read back, and what it does is written down. Nothing else waits for
-that: a router may hang for as long as it likes, and versions are still
-judged, routes written and their terms renewed.
+A fallback and a canary change routes alike. The change and its audit entry are committed
+first. Then the router is told and read back, and its answer is stored. No other work waits
+for this: while a router hangs, versions are still judged, routes written and their terms
+renewed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from monitor.traffic.routers import Router, RouterFailed
 _LOG = structlog.get_logger(__name__)
 
 IN_A_ROW: Final = 3
-"""Changes of which the router says nothing, one after another in a turn: then it is away."""
+"""After this many changes in a row without an answer in a turn, the router counts as away."""
 AGAIN: Final = timedelta(seconds=1)
 """The least time between two questions about one change."""
 
@@ -50,13 +50,13 @@ class RouterAnswer:
 
 
 REPLACED: Final = RouterAnswer(goes=True, reason="replaced by a later route")
-"""Nobody has to do any more what the change said."""
+"""The answer for a change that a later route has replaced."""
 
 
 def tell(router: Router, route: Route) -> RouterAnswer:
     """Tell the router once and read it back, outside transactions.
 
-    Where telling failed it may have taken effect all the same: only reading back can tell.
+    A failed call may have taken effect all the same: only reading back can tell.
     """
     try:
         router.apply(route)
@@ -66,7 +66,7 @@ def tell(router: Router, route: Route) -> RouterAnswer:
 
 
 def read(router: Router, route: Route) -> RouterAnswer:
-    """Compare what the router does with the route."""
+    """Read the router back and compare it with the route."""
     try:
         real = router.read_back(route.adapter)
     except RouterFailed as error:
@@ -90,14 +90,14 @@ class Approach(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnreadChange:
-    """A change of an adapter's route that the router was not seen to do.
+    """A change of an adapter's route that the router was not yet seen to carry out.
 
     owner
         The number of the action or the canary that made it.
     generation
-        The one that it wrote; None: whichever is in force counts for it.
+        The generation that it wrote; None: any generation in force counts.
     pause
-        Between two questions to the router about it.
+        Between two questions to the router about the change.
     """
 
     owner: int
@@ -108,7 +108,7 @@ class UnreadChange:
 
 
 class ChangeLog(Protocol):
-    """Keeps the changes of one kind."""
+    """Stores the changes of one kind."""
 
     def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]: ...
 
@@ -121,19 +121,19 @@ class ChangeLog(Protocol):
         *,
         now: datetime,
     ) -> bool:
-        """Write down what the router does; True where the change is settled by it.
+        """Store the router's answer; True where it settles the change.
 
-        Another daemon may have settled it meanwhile, or a person replaced it.
+        Another daemon may have settled the change meanwhile, or a person replaced it.
         """
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class Confirming:
-    """Asks the router about every change of one kind that nobody has seen it do.
+    """Asks the router about every unread change of one kind.
 
-    A router that is away is asked ``IN_A_ROW`` times in a turn, not once for each change; all of
-    them are then told what it said. ``monotonic`` paces what stays unanswered.
+    A router that is away is asked ``IN_A_ROW`` times in a turn, not once for each change;
+    its answer is then stored for all of them. ``monotonic`` paces the repeated questions.
     """
 
     database: Database
@@ -143,14 +143,14 @@ class Confirming:
     _asked: dict[int, float] = field(default_factory=dict)
 
     def turn(self, *, now: datetime | None = None) -> int:
-        """Ask about all changes that are due; say how many the router was seen to do.
+        """Ask about all due changes; return how many the router was seen to carry out.
 
-        ``now``: the database's, but in tests.
+        ``now``: the database's, except in tests.
         """
         unread = self.database.run(lambda tx: self.log.unread(tx, now=now or clock.now(tx)))
         self._asked = {one.owner: self._asked.get(one.owner, float("-inf")) for one in unread}
         silent, settled, answer = 0, 0, None
-        # whoever was not asked for the longest comes first: some that fail hold up no others
+        # the change asked longest ago comes first: some that fail hold up no others
         for change in sorted(unread, key=lambda one: self._asked[one.owner]):
             if self.monotonic() < self._asked[change.owner] + change.pause.total_seconds():
                 continue

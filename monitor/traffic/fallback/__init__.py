@@ -1,1 +1,1 @@
-"""Traffic away from a version that has become critical, and back once it has recovered."""
+"""Moves of traffic away from a critical version, and back once it has recovered."""

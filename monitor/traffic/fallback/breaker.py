@@ -1,9 +1,9 @@
 """Move traffic away from a critical version, and back when it has recovered.
 
-An action is written before it is done (``executing``) and done in one transaction with its
-last checks (``applied``). :mod:`monitor.traffic.readback` tells the router and reads back
-(``verified``). What dies before the route has changed is ended by :meth:`Breaker.reconcile`;
-what dies after it is read back before the router is told again.
+An action is stored before it is done (``executing``), and done in one transaction with its
+last checks (``applied``). :mod:`monitor.traffic.readback` tells the router and reads it
+back (``verified``). :meth:`Breaker.reconcile` ends an action whose process died before the
+route changed. If the process died afterwards, the router is read before it is told again.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def _utc_now() -> datetime:
 Served = Callable[[str], bool]
 """Makes a model ready, and says whether every engine that answers serves this name."""
 BASE: Final = "base"
-"""Name of the version that stands for an adapter's bare base model."""
+"""Name of the version that represents an adapter's bare base model."""
 
 
 class ActionNotOpen(Exception):  # noqa: N818 (named as what it is)
-    """The action does not wait for anybody; ``state`` says what became of it."""
+    """The action waits for no approval; ``state`` is its present state."""
 
     def __init__(self, action: ActionRow) -> None:
         super().__init__(f"action {action.id} is {action.state.value}: {action.reason}")
@@ -70,15 +70,15 @@ class Breaker:
     Parameters
     ----------
     mode
-        For adapters that have none of their own.
+        For adapters without a mode of their own.
     changes
-        What the router is to be told of, because it was applied here.
+        Fallback changes applied here, of which the router must be told.
     confirm
         Asks the router about a change at once, where a person waits for it.
     served
-        Asked for every target before traffic goes there; called outside transactions.
+        Called for every target before traffic goes there, outside transactions.
     clock
-        This process's, to be compared with the database's; ``now`` is when things happen.
+        This process's clock, compared with the database's; ``now`` is the time of an action.
     """
 
     database: Database
@@ -93,7 +93,7 @@ class Breaker:
     def consider(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> Decision:
         """Decide about a version that was just evaluated. Cheap while nothing is wrong.
 
-        Raises what the database raises; then nothing was done.
+        Raises the database's errors; then nothing was done.
         """
         if not evidence.allowed:
             return Decision(kind=DecisionKind.NOTHING, reason=evidence.reason)
@@ -113,9 +113,10 @@ class Breaker:
         return self._settle(*self.database.run(work), now=now)
 
     def consider_return(self, version: Version, *, now: datetime) -> Decision:
-        """Decide what becomes of a version that traffic was moved away from.
+        """Decide the next step of a version that has lost its traffic.
 
-        A trial, its end for better or worse, or nothing yet. Cheap while it has its traffic.
+        The step is a trial, a return, the end of a failed trial, or none yet. Cheap while
+        the version has its traffic.
         """
         row = self.database.run(lambda tx: route_in_force(tx, version.adapter, now=now))
         reason = not_in_fallback(row, version)
@@ -140,10 +141,10 @@ class Breaker:
     def preview(
         self, tx: Connection, version: Version, evidence: ActionEvidence, *, now: datetime
     ) -> ActionLine | None:
-        """Say for a message what is about to be done or is recommended; None: nothing.
+        """Return the action that is about to be done or recommended, for a message; None: none.
 
-        For the evaluation's own transaction, after it has stored the verdict. It holds no
-        locks and asks no engine, so what happens a moment later may differ.
+        Call it in the evaluation's own transaction, after the verdict is stored. It holds
+        no locks and asks no engine, so the action a moment later may differ.
         """
         scene = self._survey(tx, version, now=now, hold=False)
         decision = decide_fallback(
@@ -152,7 +153,7 @@ class Breaker:
         return _line(decision)
 
     def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
-        """Do what waited for a person, after looking again.
+        """Do an action that waited for approval, after checking again.
 
         Returns the action as it ended: ``verified``, or ``expired`` or ``blocked`` with the
         reason why it is no longer right.
@@ -162,7 +163,7 @@ class Breaker:
         NotFound
             There is no such action.
         ActionNotOpen
-            It waits for nobody.
+            The action waits for no approval.
         """
         target = self.database.run(lambda tx: _target(tx, actions.fetch(tx, action_id)))
         served = target is not None and self.served(target.model)
@@ -185,16 +186,17 @@ class Breaker:
         return self.database.run(lambda tx: actions.fetch(tx, applied.id))
 
     def reconcile(self, *, now: datetime) -> int:
-        """End what a crash has left, what nobody approved in time, and what has not helped.
+        """End actions that a crash interrupted, that nobody approved in time, or that did not help.
 
         Returns how many actions changed. Call it at start and every minute.
         """
         return self._execution.reconcile(now=now)
 
     def doubt(self, tx: Connection, version: Version) -> str | None:
-        """Say why nobody knows that the version's traffic is where it was moved; None: known.
+        """Say why it is unknown whether the router carried out the last move; None: it is known.
 
-        It lasts until the move is read back after all, or somebody sets another route.
+        The doubt lasts until the move is read back after all, or somebody sets another
+        route.
         """
         moved = actions.newest_taken(tx, version.adapter_id)
         if moved is None or moved.version_id != version.id:
@@ -207,7 +209,7 @@ class Breaker:
         return f"{moved.kind.value} (action {moved.id}): {moved.reason}"
 
     def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
-        """Say where the adapter's breaker stands; None: it has no route."""
+        """Return the standing of the adapter's breaker; None: the adapter has no route."""
         return standing_of(tx, adapter, settings=self.settings, default_mode=self.mode, now=now)
 
     def report(
@@ -218,7 +220,7 @@ class Breaker:
         until: datetime,
         adapter_id: AdapterId | None = None,
     ) -> Report:
-        """Account for what was done by itself and what would have been."""
+        """Report the automatic fallbacks, and those that the mode prevented."""
         return report(tx, since=since, until=until, settings=self.settings, adapter_id=adapter_id)
 
     @property
@@ -236,8 +238,8 @@ class Breaker:
     def _with_base(self, version: Version) -> bool:
         """Register the bare base model as a version, the last resort, where engines serve it.
 
-        It is registered without a base of its own: nobody is to be told that it answers as
-        its base does.
+        The base is registered without a base of its own, so that no incident reports that
+        it answers as its base does.
         """
         base = version.base_model
         if base is None or not self.served(base):
@@ -293,7 +295,7 @@ class Breaker:
         return decision
 
     def _apply(self, action_id: ActionId, *, now: datetime) -> None:
-        """Change the route and leave the router to others: it may hang."""
+        """Change the route and leave the router to another loop, because the router may hang."""
         if self._execution.apply(action_id, now=now).state is ActionState.APPLIED:
             self.changes.begin(action_id)
 

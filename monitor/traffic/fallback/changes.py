@@ -1,4 +1,4 @@
-"""Fallbacks, trials after one, and returns, as changes that the router is to be seen to do."""
+"""Fallbacks, trials and returns, as changes that the router must be seen to carry out."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from monitor.traffic.settings import RoutingSettings
 
 
 def _nobody() -> None:
-    """Nobody sleeps, so nobody is to be woken."""
+    """Wake no loop: none is waiting."""
 
 
 @dataclass(slots=True, kw_only=True)
 class FallbackChanges:
-    """Takes actions from ``applied`` to ``verified`` or ``verify_failed``, and back again.
+    """Moves actions from ``applied`` to ``verified`` or ``verify_failed``, and back again.
 
-    The process that changed the route tells the router; the others ask only about what it has
-    left for ``execution_timeout``. Each step is taken from the state it was decided on, or not
-    at all.
+    The process that changed the route tells the router. Other processes take over only
+    changes older than ``execution_timeout``. A step is taken only from the state on which
+    it was decided.
 
     Parameters
     ----------
     wake
-        Called when there is something to tell the router; the loop that tells it sets this.
+        Called when there is a change to tell the router, to wake the loop that does so.
     """
 
     settings: RoutingSettings
@@ -39,12 +39,12 @@ class FallbackChanges:
     _begun: set[ActionId] = field(default_factory=set)
 
     def begin(self, action_id: ActionId) -> None:
-        """Have the router told of an action whose route was changed here."""
+        """Queue an action whose route was changed here, for the router to be told."""
         self._begun.add(action_id)
         self.wake()
 
     def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]:
-        """List what was applied here or left by a crash, and what the router did not do."""
+        """List changes applied here or left by a crash, and those the router did not carry out."""
         before = now - self.settings.execution_timeout
         mine = frozenset(self._begun)
         found = actions.unread(tx, before=before, begun=mine)
@@ -53,7 +53,7 @@ class FallbackChanges:
         return [self.of(row, now=now) for row in found]
 
     def of(self, action: ActionRow, *, now: datetime) -> UnreadChange:
-        """Give an action as the change that it is."""
+        """Return an action as a change for the router."""
         timeout = self.settings.execution_timeout
         approach = Approach.TELL
         if action.state is ActionState.VERIFY_FAILED:
@@ -77,7 +77,7 @@ class FallbackChanges:
         *,
         now: datetime,
     ) -> bool:
-        """Write down what the router does; a failed action is settled once the router does it."""
+        """Store the router's answer; a failed action is settled once the router carries it out."""
         del route
         action = actions.fetch(tx, ActionId(change.owner), lock=True)
         if action.state is ActionState.VERIFY_FAILED:

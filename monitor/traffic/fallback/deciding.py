@@ -1,7 +1,7 @@
 """Decide about traffic apart from the evaluations that ask for it.
 
-Engines and routers are asked before traffic goes anywhere, and they may hang. So an evaluation
-only leaves what it found, in the transaction that stores its verdict, and a loop decides.
+A decision asks engines and routers, and these may hang. An evaluation therefore only stores
+its findings, in the transaction of its verdict, and a loop decides.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ LEASE: Final = timedelta(seconds=90)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deciding:
-    """Takes what evaluations have left to the breaker; any number of these share a database."""
+    """Passes the findings of evaluations to the breaker; any number of these share a database."""
 
     breaker: Breaker
 
     def ask(
         self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
     ) -> None:
-        """Leave what an evaluation found; where nothing is to be decided, nothing is left."""
+        """Store the findings of an evaluation for a decision, unless there is nothing to decide."""
         if evidence.allowed:
             pending_decisions.add(tx, version, _to_json(evidence), now=now)
         else:
             pending_decisions.add_return(tx, version, now=now)
 
     def turn(self) -> bool:
-        """Decide about one version; False where none waits."""
+        """Decide about one version; False where none is waiting."""
         claimed = self.breaker.database.run(_claim)
         if claimed is None:
             return False

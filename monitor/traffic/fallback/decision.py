@@ -54,7 +54,7 @@ class Decision:
 
 
 def decide_fallback(question: MoveQuestion) -> Decision:
-    """Go through the gates in order; the first that is shut gives the reason."""
+    """Check the gates in order; the first shut gate gives the reason."""
     for gate, check in ASKED_FOR:
         reason = check(question)
         if reason is not None:
@@ -80,10 +80,10 @@ def decide_fallback(question: MoveQuestion) -> Decision:
 
 
 def decide_return(scene: Scene, settings: RoutingSettings, *, now: datetime) -> Decision:
-    """Take the breaker's next step from a fallback or a trial, if anything lets it.
+    """Return the breaker's next step from a fallback or a trial, if the gates allow one.
 
-    Only where Driftline moved the traffic: what a person routed, a person routes back.
-    Exempt from cool-down and the fleet's budget; the holds keep it from flapping.
+    Driftline returns only traffic that it has moved; traffic moved by a person stays.
+    Cool-down and the fleet's budget do not apply; the holds prevent flapping.
     """
     reason = not_in_fallback(scene.route, scene.version)
     if reason is not None or scene.route is None:
@@ -167,7 +167,7 @@ _ALLOWED: Final = MappingProxyType(
 
 
 def not_in_fallback(row: RouteRow | None, version: Version) -> str | None:
-    """Say why the version has nothing to get back, or None: Driftline took its traffic."""
+    """Say why the version has no traffic to get back; None: Driftline moved its traffic."""
     if row is None:
         return "the adapter has no route"
     stable = stable_arm(row.route)

@@ -1,4 +1,4 @@
-"""Carry an action out up to the changed route, and end what is not to be done any more."""
+"""Carry an action out up to the changed route, and end actions that no longer apply."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Execution:
     kill_switch: KillSwitch
 
     def begin(self, tx: Connection, action: ActionRow, *, actor: str, now: datetime) -> ActionRow:
-        """Start what a person has approved, if the route is still the one it was decided on."""
+        """Start an action that a person has approved, if the route is still the same."""
         why_not = self._stop(tx, action, now=now)
         if why_not is not None:
             return self.drop(tx, action, why_not, now=now)
@@ -50,15 +50,15 @@ class Execution:
         return begun
 
     def drop(self, tx: Connection, action: ActionRow, reason: str, *, now: datetime) -> ActionRow:
-        """End an action without doing it: what it was decided on no longer holds."""
+        """End an action without doing it, because its reasons no longer hold."""
         return advance(tx, action, ActionState.EXPIRED, reason, now=now)
 
     def apply(self, action_id: ActionId, *, now: datetime) -> ActionRow:
-        """Check everything once more and swap the route, all in one transaction."""
+        """Check everything once more and swap the route, in one transaction."""
         return self.database.run(lambda tx: self._apply(tx, action_id, now=now))
 
     def reconcile(self, *, now: datetime) -> int:
-        """End what a crash has left, what nobody approved in time, and what has not helped.
+        """End actions that a crash interrupted, that nobody approved in time, or that did not help.
 
         Route and state change in one transaction, so an interrupted action that is still
         ``executing`` has not been done.
@@ -71,10 +71,10 @@ class Execution:
         return len(left) + expired + self.prove(now=now)
 
     def prove(self, *, now: datetime) -> int:
-        """Say of a fallback whose target fires within two windows that it did not help.
+        """Fail a fallback whose target fires within two windows.
 
-        The window under way when it moved is not one of them. Such an action has failed, and
-        nothing else is done by itself until somebody sets another route.
+        The window under way at the move does not count. After a failed fallback Driftline
+        does nothing more by itself until somebody sets another route.
         """
         proof = 3 * self.settings.cycle
 
@@ -109,7 +109,7 @@ class Execution:
         return advance(tx, action, ActionState.APPLIED, reason, now=now)
 
     def _stop(self, tx: Connection, action: ActionRow, *, now: datetime) -> str | None:
-        """Say why the action is no longer right; what it needs is held until ``tx`` ends."""
+        """Say why the action is no longer right; its rows stay locked until ``tx`` ends."""
         current = routes.row(tx, action.adapter, lock=True)
         generation = current.route.generation if current else 0
         if current is None or generation != action.expected_generation:
@@ -201,7 +201,7 @@ def _still_asks(action: ActionRow, verdict: Verdict) -> bool:
 
 
 def _worse(tx: Connection, action: ActionRow) -> str | None:
-    """Say since when the version that got the traffic fires, or None."""
+    """Return since when the version that got the traffic fires, or None."""
     verdict = stored_verdict(tx, target_id(action), lock=False)
     began = action.decided_at or action.created_at
     if verdict is None or not fires(verdict) or verdict.since < began:

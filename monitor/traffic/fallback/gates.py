@@ -41,7 +41,7 @@ class Gate(StrEnum):
 
 
 Check = Callable[[MoveQuestion], str | None]
-"""The reason not to, or None."""
+"""Returns the reason against a move, or None."""
 
 
 def _not_critical(question: MoveQuestion) -> str | None:
@@ -61,7 +61,7 @@ def _no_traffic(question: MoveQuestion) -> str | None:
 
 
 def unfinished(scene: Scene) -> str | None:
-    """Say which move of the adapter's traffic is under way or in doubt, or None."""
+    """Say which move of the adapter's traffic is under way or unconfirmed, or None."""
     last, route = scene.moved, scene.route
     if last is None or route is None:
         return None
@@ -102,7 +102,7 @@ def _limit(settings: RoutingSettings, company: BaseFleet) -> int:
 
 
 def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
-    """Say how many adapters turned critical together, where they are too many; else None."""
+    """Say how many adapters turned critical together, if too many did; else None."""
     company = scene.company
     if company is None or company.critical < _limit(settings, company):
         return None
@@ -113,9 +113,9 @@ def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
 
 
 def _fleet_unseen(question: MoveQuestion) -> str | None:
-    """The first of many to break must not act before the others could be looked at.
+    """Stop the first move while other adapters of the base are not yet looked at.
 
-    Not needed where probes have shown that this adapter moved and the base did not.
+    No wait is needed where probes have shown that this adapter moved and the base did not.
     """
     company, verdict = question.scene.company, question.scene.verdict
     if company is None or verdict is None or verdict.blame is Blame.ADAPTER:
@@ -137,14 +137,14 @@ def _no_target(question: MoveQuestion) -> str | None:
 
 
 def unwell(scene: Scene) -> str | None:
-    """Say why Driftline should not believe itself about the version, or None."""
+    """Say why Driftline's own findings about the version are not trustworthy, or None."""
     return "; ".join(scene.unwell) or None
 
 
 def cooling_down(
     taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
 ) -> str | None:
-    """Say how long ago the adapter's last automatic fallback was, where too short; else None.
+    """Say how long ago the last automatic fallback was, if the cool-down has not ended; else None.
 
     ``taken`` is newest first, here and below.
     """
@@ -156,7 +156,7 @@ def cooling_down(
 def adapter_spent(
     taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
 ) -> str | None:
-    """Say how many automatic fallbacks the adapter had, where none is left; else None."""
+    """Say how many automatic fallbacks the adapter had, if its budget is spent; else None."""
     recent = [at for at in taken if now - at < settings.adapter_window]
     return _spent(recent, settings.adapter_budget, settings.adapter_window, of="adapter")
 
@@ -164,7 +164,7 @@ def adapter_spent(
 def fleet_spent(
     taken: Sequence[datetime], settings: RoutingSettings, *, now: datetime
 ) -> str | None:
-    """Say the same of all adapters together."""
+    """Say the same for all adapters together."""
     recent = [at for at in taken if now - at < settings.fleet_window]
     return _spent(recent, settings.fleet_budget, settings.fleet_window, of="fleet")
 
@@ -181,7 +181,7 @@ ASKED_FOR: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.TRAFFIC, _no_traffic),
     (Gate.UNFINISHED, lambda q: unfinished(q.scene)),
 )
-"""Shut: there is nothing to decide, and nothing is stored."""
+"""Shut: there is nothing to decide, and no action is stored."""
 SENSIBLE: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.AGE, _too_old),
     (Gate.PERSON, _set_since),
@@ -199,4 +199,4 @@ AUTOMATIC_ONLY: Final[tuple[tuple[Gate, Check], ...]] = (
     (Gate.ADAPTER_BUDGET, lambda q: adapter_spent(q.scene.taken_here, q.settings, now=q.now)),
     (Gate.FLEET_BUDGET, lambda q: fleet_spent(q.scene.taken_fleet, q.settings, now=q.now)),
 )
-"""Shut: Driftline may not do it by itself now."""
+"""Shut: Driftline may not move the traffic by itself now."""

@@ -1,4 +1,4 @@
-"""Write decisions down: one row for each, not one for each evaluation that repeats it."""
+"""Store decisions: one row for each, not one for each evaluation that repeats it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def note(
     *,
     now: datetime,
 ) -> ActionRow | None:
-    """Store a decision, unless it says again what the last one said.
+    """Store a decision, unless it repeats the last one.
 
-    An action that waits for a person gets the newest evidence. Returns the row that was
+    An action that waits for approval gets the newest evidence. Returns the row that was
     added, or None.
     """
     state = _STATES.get(decision.kind)
@@ -62,9 +62,10 @@ def note(
 def _evidence_json(
     evidence: ActionEvidence | None, scene: Scene, decision: Decision
 ) -> dict[str, Any]:
-    """Keep what the decision was made on.
+    """Return the evidence behind the decision, to be stored.
 
-    ``episode`` is when the verdict in force began: decisions of one episode belong together.
+    ``episode`` is when the verdict in force began: decisions of one episode belong
+    together.
     """
     verdict = scene.verdict
     body: dict[str, Any] = {
@@ -88,7 +89,7 @@ def _evidence_json(
 
 
 def write_down(tx: Connection, action: ActionRow, *, actor: str = AUTOMATIC) -> None:
-    """Append the action as it stands to the audit; without it nothing happens."""
+    """Append the action's present state to the audit; no action changes without this entry."""
     audit.append(
         tx,
         actor=actor,
@@ -114,7 +115,7 @@ def advance(
     now: datetime,
     evidence: Mapping[str, Any] | None = None,
 ) -> ActionRow:
-    """Move an action on, and write that down."""
+    """Change an action's state, and append that to the audit."""
     body = dict(action.evidence if evidence is None else evidence)
     moved = actions.change(tx, action.id, state=state, reason=reason, evidence=body, decided_at=now)
     write_down(tx, moved)
@@ -122,7 +123,7 @@ def advance(
 
 
 def target_id(action: ActionRow) -> VersionId:
-    """Return the version that gets the traffic; every action in execution has one."""
+    """Return the id of the version that gets the traffic; every action in execution has one."""
     assert action.target is not None, "an action in execution has a target"  # noqa: S101 - an invariant
     return VersionId(action.target["version_id"])
 

@@ -58,7 +58,7 @@ A trial of the whole traffic is a return, and skips ``HALF_OPEN``.
 
 BAD: Final = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
 ELSEWHERE: Final = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
-"""Blames that say nothing against the version: a trial then waits."""
+"""Causes that say nothing against the version: a trial then waits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,14 +78,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerStep:
-    """The state to be in next and why; the same state: wait, with the numbers."""
+    """The next state and its reason; an unchanged state means wait, with the numbers."""
 
     state: BreakerState
     reason: str
 
 
 def state_of(route: Route | None, verdict: Verdict | None) -> BreakerState:
-    """Say where an adapter stands by its route as readers follow it now.
+    """Return the breaker's state under the route that readers follow now.
 
     ``verdict`` is the stable version's; None before its first.
     """
@@ -153,9 +153,10 @@ def next_step(
     *,
     now: datetime,
 ) -> BreakerStep:
-    """Say what comes after ``FALLBACK`` or ``HALF_OPEN``; other states wait for a crossing.
+    """Return the step after ``FALLBACK`` or ``HALF_OPEN``; other states wait for a crossing.
 
-    The way into ``FALLBACK`` is :func:`monitor.traffic.fallback.decision.decide_fallback`.
+    :func:`monitor.traffic.fallback.decision.decide_fallback` decides the way into
+    ``FALLBACK``.
     """
     state = state_of(route, verdict)
     match state:
@@ -186,7 +187,7 @@ def _from_fallback(
 
 
 def whole(span: timedelta) -> timedelta:
-    """Leave out the part of a second that says nothing to people.
+    """Drop the fraction of a second, for display.
 
     >>> f"{whole(timedelta(seconds=4.56))} ago"
     '0:00:04 ago'

@@ -23,11 +23,11 @@ MOST: Final = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WouldHave:
-    """One fallback that only the mode kept Driftline from.
+    """One fallback that only the mode prevented.
 
     kept_by
-        The gate that would have been shut in ``auto``: cool-down or a budget, counted over
-        those before it; None: it would have been done.
+        The gate that would have been shut in ``auto``: cool-down or a budget, counting the
+        fallbacks before this one; None: it would have been done.
     after
         What happened instead, in plain words.
     """
@@ -39,7 +39,7 @@ class WouldHave:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """A period's fallbacks: those it would have done, those it did, and what stopped others.
+    """A period's fallbacks: those the mode prevented, those done, and those that gates stopped.
 
     ``blocked`` counts by gate; ``complete`` is False where the period had more actions than
     are read.
@@ -54,7 +54,7 @@ class Report:
 
     @property
     def acted(self) -> Sequence[WouldHave]:
-        """Those that no budget would have stopped."""
+        """The prevented fallbacks that no budget would have stopped."""
         return [one for one in self.would_have if one.kept_by is None]
 
 
@@ -66,7 +66,7 @@ def report(
     settings: RoutingSettings,
     adapter_id: AdapterId | None = None,
 ) -> Report:
-    """Account for an adapter's fallbacks in ``[since, until)``, or for the fleet's."""
+    """Report an adapter's fallbacks in ``[since, until)``, or the fleet's."""
     rows = actions.between(tx, since=since, until=until, adapter_id=adapter_id, limit=MOST + 1)
     fallbacks = [row for row in rows[:MOST] if row.kind is ActionKind.FALLBACK]
     wanted = [row for row in fallbacks if _only_recommended(row)]
@@ -89,10 +89,10 @@ def report(
 
 
 def kept_by(wanted: Sequence[ActionRow], settings: RoutingSettings) -> list[Gate | None]:
-    """Say which budget would have stopped each, oldest first, had the others been done.
+    """Return the gate that would have stopped each fallback, oldest first, had all been done.
 
-    Recommendations know no budgets; without this a report would promise more than ``auto``
-    ever does.
+    Recommendations are not limited by budgets; without this check a report would promise
+    more than ``auto`` ever does.
     """
     done: list[ActionRow] = []
     stopped: list[Gate | None] = []
@@ -122,7 +122,7 @@ def _shut(
 
 
 def in_words(action: ActionRow, found: Aftermath) -> tuple[str, ...]:
-    """Say what happened after a recommendation, first things first."""
+    """Describe the events after a recommendation, in order."""
     began, said = action.created_at, []
     if action.actor != AUTOMATIC:
         said.append(f"approved by {action.actor}: {action.state.value}")

@@ -19,13 +19,14 @@ from monitor.traffic.settings import RoutingSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Everything the decision looks at, read in one transaction.
+    """The facts behind a decision, read in one transaction.
 
     ``verdict`` is the stored one, None before the first. ``taken_here`` and ``taken_fleet``
     are the moments of automatic fallbacks, newest first, within the settings' windows.
-    ``fleet_incident`` is the open one of the version's base, ``last`` the version's newest
-    action of any kind, ``moved`` the adapter's newest that moved traffic, ``unwell`` what
-    speaks against believing Driftline, ``progress`` how a version without traffic comes along.
+    ``fleet_incident`` is the open one of the version's base. ``last`` is the version's
+    newest action of any kind, ``moved`` the adapter's newest that moved traffic. ``unwell``
+    says why Driftline's findings are not trustworthy. ``progress`` is the history of a
+    version without traffic.
     """
 
     version: Version

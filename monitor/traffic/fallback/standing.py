@@ -22,11 +22,11 @@ class BreakerStanding:
     """The state of an adapter's breaker and what it waits for.
 
     version
-        The one in charge; ``answering`` the one that has (most of) its traffic now.
+        The version in charge; ``answering`` is the one with most of the traffic now.
     since
-        When the state began: by the route, or by the verdict; None where nobody has judged.
+        When the state began, by the route or by the verdict; None before the first verdict.
     fallbacks
-        In a row; each doubles the hold before the next trial.
+        Fallbacks in a row; each doubles the hold before the next trial.
     """
 
     state: BreakerState
@@ -45,7 +45,7 @@ def standing_of(
     default_mode: Mode,
     now: datetime,
 ) -> BreakerStanding | None:
-    """Read where the adapter stands now; None: it has no route. Holds no locks."""
+    """Read the breaker's standing; None: the adapter has no route. Takes no locks."""
     row = route_in_force(tx, adapter, now=now)
     if row is None:
         return None
@@ -80,7 +80,7 @@ def standing_of(
 
 
 def _stopped(tx: Connection, version: Version, default_mode: Mode) -> str:
-    """Say what keeps Driftline from moving the traffic."""
+    """Say what prevents Driftline from moving the traffic."""
     last = actions.newest(tx, version)
     if last is not None and last.state in {ActionState.BLOCKED, ActionState.VERIFY_FAILED}:
         return f"{last.kind.value} {last.state.value}: {last.reason}"

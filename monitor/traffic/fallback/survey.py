@@ -1,4 +1,4 @@
-"""Read in one transaction what a decision looks at."""
+"""Read in one transaction the facts behind a decision."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def survey(
     now: datetime,
     hold: bool,
 ) -> Scene:
-    """Read the scene; ``hold`` keeps kill switch, budgets, route and verdict as they are.
+    """Read the scene; ``hold`` locks kill switch, budgets, route and verdict.
 
-    ``clock`` is this process's, which is compared with the database's. Since when something
-    is so is no longer ago than the database's has surely run. Locks are taken in this order
-    by everybody: switch, route, verdict.
+    ``clock`` is this process's clock, compared with the database's. Durations count only
+    the time that has surely passed on the database's clock. Every process locks in this
+    order: switch, route, verdict.
     """
     switch = kill_switch.read(tx, hold=hold)
     route = route_in_force(tx, version.adapter, now=now, lock=hold)
@@ -98,7 +98,7 @@ def _by_the_clock(row: RouteRow, seen: Clock | None, *, now: datetime) -> RouteR
 def route_in_force(
     tx: Connection, adapter: str, *, now: datetime, lock: bool = False
 ) -> RouteRow | None:
-    """Return the route as routers follow it now: one that has expired is not what is written."""
+    """Return the route that routers follow now, with its expiry applied."""
     row = routes.row(tx, adapter, lock=lock)
     return None if row is None else replace(row, route=effective(row.route, now))
 
@@ -114,13 +114,13 @@ def only(scene: Scene, served: Collection[VersionId]) -> Scene:
 
 
 def stored_verdict(tx: Connection, version_id: VersionId, *, lock: bool) -> Verdict | None:
-    """Return the verdict in force; ``lock`` keeps it so until the transaction ends."""
+    """Return the verdict in force; ``lock`` holds its row until the transaction ends."""
     row = verdicts.current(tx, version_id=version_id, lock=lock)
     return row.verdict if row else None
 
 
 def targets_of(tx: Connection, version: Version) -> Targets:
-    """List where the version's traffic may fall back to."""
+    """List the versions to which the version's traffic may fall back."""
     return choose_targets(
         version,
         registered=versions.of_adapter(tx, version.adapter_id),
@@ -142,7 +142,7 @@ def unwell_of(
     clock: Callable[[], datetime],
     now: datetime,
 ) -> tuple[str, ...]:
-    """List why what was found of the version is not to be acted upon by itself."""
+    """List the reasons not to act automatically on the findings about the version."""
     health = self_health.of_version(tx, version.id, adapter_id=version.adapter_id)
     skew = abs(clock() - health.database_clock)
     found = []
@@ -160,9 +160,10 @@ def unwell_of(
 
 
 def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:
-    """Read how a version that lost its traffic comes along.
+    """Read the history of a version that lost its traffic.
 
-    Records count from the first trial on: what came right after the fallback was under way then.
+    Records count from the first trial on: those shortly after the fallback were under way
+    before.
     """
     fallbacks = tuple(actions.moved_away(tx, version))
     began = actions.trial_began(tx, version, after=fallbacks[0].at) if fallbacks else None

@@ -11,12 +11,12 @@ from monitor.domain import ArmKind, Route, Version
 
 UNHEALTHY = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
 NO_TARGET = UNHEALTHY | {VerdictKind.BLIND}
-"""A blind version was not found to be well: nobody could tell whether it is better."""
+"""Verdicts that rule a target out; a blind version may be no better than the failing one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Targets:
-    """Versions to try in this order, and why others were left out."""
+    """Versions to try in this order, and the reasons why others were left out."""
 
     usable: tuple[Version, ...] = ()
     refused: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ def _previous(failing: Version, history: Sequence[Route]) -> list[str]:
 
 
 def _base(failing: Version, registered: Sequence[Version]) -> list[str]:
-    """Name the versions that are the bare base model of the failing one."""
+    """List the names of the versions that are the failing version's bare base model."""
     if failing.base_model is None:
         return []
     return [
