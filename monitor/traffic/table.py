@@ -1,4 +1,4 @@
-"""Reading and changing routes: what the API and the registry call."""
+"""Reading and changing routes, for the API and the registry."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ETAG: Final = re.compile(r'(?:W/)?"(?:(\d{1,18})-)?(\d{1,18})"')
 
 
 def to_json(route: Route) -> dict[str, object]:
-    """Write a route as the API shows it; times are RFC 3339."""
+    """Return a route as the API shows it; times are RFC 3339."""
     return {
         "adapter": route.adapter,
         "epoch": route.epoch,
@@ -32,9 +32,9 @@ def to_json(route: Route) -> dict[str, object]:
 
 
 def etag(edition: Edition) -> str:
-    """Name an edition of a route in an ``ETag`` header.
+    """Return an edition of a route as an ``ETag`` header.
 
-    That is enough: an edition never names two contents.
+    An edition never stands for two contents, so it is enough.
 
     >>> etag(Edition(1764298000, 7))
     '"1764298000-7"'
@@ -45,7 +45,7 @@ def etag(edition: Edition) -> str:
 def edition_of(tag: str) -> Edition:
     """Read an edition from ``If-Match`` or ``If-None-Match``.
 
-    A person may write a generation alone: that of no epoch, which equals no route that is read.
+    A person may write a generation alone: its epoch is 0, which equals no stored route's.
 
     >>> edition_of('W/"1764298000-7"'), edition_of('"7"')
     (Edition(epoch=1764298000, generation=7), Edition(epoch=0, generation=7))
@@ -53,7 +53,7 @@ def edition_of(tag: str) -> Edition:
     Raises
     ------
     ValueError
-        Neither of them (``*`` and lists included).
+        The header is neither of them (``*`` and lists included).
     """
     match = _ETAG.fullmatch(tag.strip())
     if match is None:
@@ -115,7 +115,7 @@ def put(
 def start(tx: Connection, version: Version, *, actor: str, now: datetime) -> Route | None:
     """Give a new adapter its first route: all traffic to its first version.
 
-    None, and nothing changed, where there is a route already.
+    Returns None, and changes nothing, where there is a route already.
     """
     if routes.get(tx, version.adapter) is not None:
         return None
@@ -141,9 +141,9 @@ def write(
     actor: str,
     hold_until: datetime | None = None,
 ) -> Route:
-    """Swap the route in, keep its history and write it down; or none of it.
+    """Swap the route in, with its history and audit entry, in one step.
 
-    Gives it as it is in force.
+    Returns the route as it is in force.
 
     Raises
     ------

@@ -42,8 +42,8 @@ class _FleetWaiter(_Waiter):
 class RouteWatch:
     """Tells coroutines when an adapter's route has another edition than they know.
 
-    One thread looks for all of them, with one query for the adapters that somebody waits
-    for and none while nobody waits. :meth:`wake` makes it look at once; polling alone is
+    One thread looks for all of them, with one query for the adapters they wait for, and
+    none while there are no waiters. :meth:`wake` makes it look at once; polling alone is
     correct.
     """
 
@@ -68,9 +68,9 @@ class RouteWatch:
         self._thread.join(timeout=5)
 
     def release(self) -> None:
-        """Let everybody go within one look, with no change to tell: the service will stop.
+        """Release every waiter within one look, without a change: the service is about to stop.
 
-        Only sets a flag, so that it may be called from a signal handler.
+        The method only sets a flag, so a signal handler may call it.
         """
         self._released = True
 
@@ -88,10 +88,8 @@ class RouteWatch:
     ) -> Route | None:
         """Return the route once its edition is not ``known``; None after ``timeout``.
 
-        None at once when :meth:`release` was called.
-
-        Generation 0 waits for a first route. A route that differs already is returned
-        within one look.
+        It returns None at once after :meth:`release`. Generation 0 waits for a first route. A
+        route that differs already is returned within one look.
         """
         loop = asyncio.get_running_loop()
         waiter = _RouteWaiter(adapter=adapter, known=known, loop=loop, answer=loop.create_future())
@@ -173,8 +171,8 @@ class RouteWatch:
 def _known(waiters: Iterable[_RouteWaiter]) -> list[tuple[str, Edition]]:
     """Return the edition that the waiters of each adapter know.
 
-    Where they know different ones at least one of them is wrong, so the route must be
-    read: no table has a generation below 0.
+    Where they know different ones, at least one of them is wrong, so the route must be
+    read. The edition given then, with a generation below 0, is in no table.
     """
     known: dict[str, Edition] = {}
     for waiter in waiters:

@@ -59,7 +59,7 @@ ROUTERS: Final[Mapping[str, RouterKind]] = MappingProxyType(
         ),
     }
 )
-"""One entry for each way to carry a route out; the keys are words of the config."""
+"""One entry for each kind of router; the keys are words of the config."""
 
 
 def open_router(name: str, settings: object, *, reach: Reach, database: Database) -> Router:
@@ -68,7 +68,7 @@ def open_router(name: str, settings: object, *, reach: Reach, database: Database
     Parameters
     ----------
     settings
-        Its own table of the config; None for one that has none.
+        The router's own table of the config; None for a router without one.
 
     Raises
     ------

@@ -11,9 +11,9 @@ from monitor.domain import Arm, Route, Version
 
 
 class RouterFailed(Exception):  # noqa: N818 (named as the outcome it reports)
-    """The router could not be told, or did not say what it does.
+    """The router could not be told, or its answer could not be read.
 
-    The message names hosts at most, never a path, a secret or what a stranger answered.
+    The message names hosts at most, never a path, a secret or the text of a foreign answer.
     """
 
 
@@ -21,10 +21,11 @@ class Router(Protocol):
     """Carries routes out.
 
     Laws, checked for every entry of ``ROUTERS``: ``apply`` states the wanted end, so it may
-    be repeated; a route of an older edition than one already applied changes nothing, and one
-    of a newer epoch replaces what is there, whatever its generation. ``read_back`` says what
-    is really in force, asked anew each time; None where the router knows no such adapter.
-    Each of them raises :class:`RouterFailed` and nothing else.
+    be repeated. A route of an older edition than one already applied changes nothing, and
+    one of a newer epoch replaces the route that is there, whatever its generation.
+    ``read_back`` returns the arms really in force, asked anew each time; None where the
+    router knows no such adapter. Each method raises :class:`RouterFailed` and no other
+    error.
     """
 
     def prepare(self, versions: Sequence[Version]) -> None:

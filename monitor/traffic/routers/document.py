@@ -1,4 +1,4 @@
-"""A route as routers hold it: the document of ``GET /v1/routes/{adapter}``, and back."""
+"""The route document that routers store, as in ``GET /v1/routes/{adapter}``: write and read it."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def write(route: Route) -> bytes:
 
 
 def read(body: bytes, adapter: str) -> tuple[Edition, tuple[Arm, ...]]:
-    """Read edition and arms of a document that somebody else held.
+    """Read edition and arms from a document that came from outside.
 
     Raises
     ------
     NotARoute
-        It is none, or another adapter's.
+        The document is no route, or another adapter's.
     """
     try:
         found = msgspec.json.decode(body, type=_Document)

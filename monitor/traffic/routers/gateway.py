@@ -1,4 +1,4 @@
-"""Driftline's own gateways: they follow the table by themselves, and say which edition."""
+"""Driftline's own gateways, which follow the table by themselves and report their edition."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ class GatewayRouting:
     """Keys of ``[routing.gateway]``.
 
     addresses
-        Every gateway, by itself and not behind a balancer; empty: the one of ``[gateway]``.
+        Every gateway by itself, not behind a balancer; empty: the one of ``[gateway]``.
     wait
-        For all of them to go by a new route; a change needs a fraction of a second.
+        How long all of them may take to follow a new route; a change needs a fraction of a
+        second.
     timeout
-        For one request.
+        Limit of one request.
     """
 
     addresses: tuple[str, ...] = ()
@@ -58,7 +59,7 @@ def problems(settings: GatewayRouting, reach: Reach) -> list[str]:
 
 
 class Gateways:
-    """Waits until every gateway goes by the route; asks each of them which one it goes by."""
+    """Waits until every gateway follows the route, by asking each for its edition."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Gateways:
                 raise RouterFailed(f"{_says(address, route.adapter, held)}, a newer table's")
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
-        """Give what the gateway that is furthest behind goes by."""
+        """Return the arms that the gateway furthest behind follows."""
         held = {url: self._held(url, adapter) for url in self._addresses}
         if None in held.values():
             return None

@@ -1,4 +1,4 @@
-"""The table itself: clients follow it by long-poll, so writing it was all there is to do."""
+"""The table alone: clients follow it by long-poll, so no router needs to be told."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from monitor.store.database import Database
 
 
 class TableOnly:
-    """Says back what the table says; whether a client follows it is not asked."""
+    """Returns the table's own route; it does not check whether clients follow it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""A key in Redis or Valkey for each adapter, and a message on a channel at each change."""
+"""A key for each adapter in Redis or Valkey, and a message on a channel at each change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ redis.call('SET', KEYS[1], ARGV[1])
 redis.call('PUBLISH', ARGV[4], ARGV[5])
 return 0
 """
-"""Sets the key unless it holds a newer edition, which it gives then; all or nothing."""
+"""Sets the key unless it holds a newer edition, which the script then returns; atomic."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +85,7 @@ def place(url: str) -> RedisPlace:
     Raises
     ------
     ValueError
-        It is none; the message does not quote it.
+        The text is no such address; the message does not quote it.
     """
     try:
         parts = urlsplit(url)
@@ -122,7 +122,7 @@ def problems(settings: RedisRouting, reach: Reach) -> list[str]:
 
 
 class Redis:
-    """Sets the route by one script, so that no older one replaces a newer one."""
+    """Sets the route with one script, so that no older route replaces a newer one."""
 
     def __init__(self, settings: RedisRouting, client: OutgoingClient) -> None:
         self._settings = settings

@@ -1,7 +1,7 @@
-"""As much of Redis's protocol (RESP2) as one script and one key need.
+"""The part of Redis's protocol (RESP2) that one script and one key need.
 
-A client library would connect past the guard of :mod:`alerts.outgoing`; commands are lists
-of byte strings, and of the answers only these kinds can come.
+A client library would connect past the guard of :mod:`alerts.outgoing`. Commands are lists
+of byte strings, and only the kinds read here can come as answers.
 
 https://redis.io/docs/latest/develop/reference/protocol-spec/
 """
@@ -30,7 +30,7 @@ class Nonsense(Exception):  # noqa: N818 (named as the outcome)
 
 
 class Stream(Protocol):
-    """The part of a connection that is needed here."""
+    """The part of a connection that is used here."""
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes: ...
     def write(self, buffer: bytes, timeout: float | None = None) -> None: ...
@@ -115,6 +115,6 @@ def _number(text: bytes) -> int:
 
 
 def _code(text: bytes) -> str:
-    """The first word of an error, which is in capitals; the rest may quote what was sent."""
+    """Return the first word of an error, which is in capitals; the rest may quote what was sent."""
     word = text.split(b" ", 1)[0].decode("ascii", "replace")
     return word if word.isalnum() and word.isupper() else "ERR"

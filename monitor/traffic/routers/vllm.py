@@ -1,7 +1,7 @@
-"""vLLM replicas: each version under a name and a path of its own, loaded before it is needed.
+"""vLLM replicas: each version has its own name and path, and is loaded before it is needed.
 
-Nothing is ever replaced in place: an engine that gets other weights under a known name may
-answer from blocks of its prefix cache that the old weights filled.
+No version is ever replaced in place: an engine that gets other weights under a known name
+may answer from blocks of its prefix cache that the old weights filled.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def problems(settings: VllmRouting, reach: Reach) -> list[str]:
 
 
 class Replicas:
-    """Loads what a route names on every replica, and unloads what none needs any more."""
+    """Loads a route's versions on every replica, and unloads those no longer needed."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Replicas:
         self._clock = clock or (lambda: database.run(store_clock.now))
 
     def prepare(self, versions: Sequence[Version]) -> None:
-        """Load them on every replica, each under its own name, and see them listed there."""
+        """Load the versions on every replica under their own names, and check the listing."""
         failures = self._everywhere(lambda url: self._hold(url, versions))
         if failures:
             done = [redacted(url) for url in self._urls if url not in failures]
@@ -96,7 +96,7 @@ class Replicas:
             )
 
     def apply(self, route: Route) -> None:
-        """Hold what the route names; once it has drained, let go of what nobody needs."""
+        """Load the route's versions; after the drain, unload those no longer needed."""
         current = self._database.run(lambda tx: routes.get(tx, route.adapter))
         if current is not None and current.edition > route.edition:
             return
@@ -109,7 +109,7 @@ class Replicas:
             raise RouterFailed("; ".join(failures.values()))
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
-        """Give the arms of the table that every replica can answer for."""
+        """Return the arms of the table that every replica can serve."""
         route = self._database.run(lambda tx: routes.get(tx, adapter))
         if route is None:
             return None
@@ -141,7 +141,7 @@ class Replicas:
             _check_place(url, version, cards[version.model])
 
     def _load(self, url: str, version: Version) -> str:
-        """Ask for one adapter, and say how that went; whether it is there tells the list."""
+        """Ask a replica to load one adapter; the listing, not the answer, shows success."""
         if version.uri is None:
             return "its version is registered without a uri to load it from"
         status = self._post(
@@ -186,7 +186,7 @@ class Replicas:
         return reply.status
 
     def _everywhere(self, work: Callable[[str], None]) -> dict[str, str]:
-        """Do it on every replica at once; one that fails keeps no other waiting."""
+        """Run the call on every replica at once; one that fails delays no other."""
 
         def one(url: str) -> str | None:
             try:
@@ -206,7 +206,7 @@ def _versions(tx: Connection, adapter: str) -> list[Version]:
 
 
 def _unneeded(tx: Connection, route: Route) -> list[str]:
-    """Models that could be loaded again, and that no route, fallback or canary needs."""
+    """List models that could be loaded again, and that no route, fallback or canary needs."""
     registered = _versions(tx, route.adapter)
     canary = canaries.active(tx, registered[0].adapter_id) if registered else None
     kept = {arm.version for arm in route.arms} | _fallbacks(tx, route, registered)
@@ -230,7 +230,7 @@ def _fallbacks(tx: Connection, route: Route, registered: Sequence[Version]) -> s
 
 
 def _check_place(url: str, version: Version, card: ModelCard) -> None:
-    """Refuse a name that stands for other files: it would have to be replaced in place."""
+    """Refuse a name that stands for other files: the model would have to be replaced in place."""
     if card.parent is None or card.root is None or version.uri is None:
         return
     if card.root.rstrip("/") != _path(version.uri).rstrip("/"):

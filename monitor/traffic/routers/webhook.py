@@ -1,4 +1,4 @@
-"""A receiver of your own: told by a signed POST, asked by a signed GET of the same URL."""
+"""A receiver of the operator's: told by a signed POST, read by a signed GET of the same URL."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def problems(settings: WebhookRouting, reach: Reach) -> list[str]:
 
 
 class WebhookRouter:
-    """Posts the route, and believes it when the receiver says it back."""
+    """Posts the route, and trusts the receiver once it returns the same route."""
 
     def __init__(
         self,
@@ -114,5 +114,5 @@ class WebhookRouter:
 
 
 def _mark(adapter: str) -> str:
-    """Name an adapter in a message id, which takes fewer characters than names do."""
+    """Return a short name of an adapter for message ids, which allow fewer characters."""
     return f"route_{hashlib.sha256(adapter.encode()).hexdigest()[:24]}"

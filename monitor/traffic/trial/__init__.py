@@ -1,6 +1,7 @@
-"""A version on trial: how far it may go, and when it goes back.
+"""Canaries: versions on trial, their steps, and their rollback.
 
-:mod:`.machine` decides, a pure function of what was seen; :mod:`.measure` compares both arms;
-:mod:`.prechecks` says whether it may begin; :class:`.judge.Judge` looks regularly and carries
-out, and :mod:`.orders` is what people ask for. ``docs/canaries.md`` has the table.
+:mod:`.machine` decides, as a pure function of observations. :mod:`.measure` compares both
+arms. :mod:`.prechecks` decides whether a version may begin. :class:`.judge.Judge` looks
+regularly and carries decisions out, and :mod:`.orders` takes the orders of people.
+``docs/canaries.md`` has the table of states.
 """

@@ -1,4 +1,4 @@
-"""Canaries' routes, as changes that the router is to be seen to do."""
+"""Canaries' routes, as changes that the router must be seen to carry out."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from monitor.traffic.trial.states import ReadBack
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialChanges:
-    """Tells canaries what the router does, and people where it takes longer than ``read_back``.
+    """Tells canaries the router's answers, and people if these take longer than ``read_back``.
 
-    An answer counts for the arms that were asked about, or not at all.
+    An answer counts only if the route still has the arms that were asked about.
     """
 
     hands: Hands
@@ -49,7 +49,7 @@ class TrialChanges:
         *,
         now: datetime,
     ) -> bool:
-        """Step the canary; what a router does not do yet counts only after ``read_back``."""
+        """Step the canary; an unconfirmed route is a problem only after ``read_back``."""
         canary = canaries.fetch(tx, CanaryId(change.owner))
         scene = hold_scene(tx, canary, self.hands.kill_switch, claimed=False, now=now)
         assert scene is not None, "not claimed, so always held"  # noqa: S101 (invariant)

@@ -1,4 +1,4 @@
-"""Two columns of one signal, and how much worse one is than the other. Pure."""
+"""Two columns of one signal, and the degradation of one against the other. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Column:
 
 
 def degradation(guard: Guard, kind: GuardKind, trial: Column, control: Column) -> Difference | None:
-    """Say how much worse the trial is, as a kind compares; None with too few subjects."""
+    """Return how much worse the trial is, compared by its kind; None with too few subjects."""
     higher = guard.higher_is_better
     if kind is GuardKind.RATE:
         return difference(
@@ -41,9 +41,10 @@ def degradation(guard: Guard, kind: GuardKind, trial: Column, control: Column) -
 
 
 def compared(guard: Guard, trial: Column, control: Column) -> Column:
-    """Give 1 for each pair whose worse answer is the trial's, -1 for the better, else 0.
+    """Return 1 for each pair whose worse answer is the trial's, -1 for the better, else 0.
 
-    Pairs of which one side is not known are left out; each without a subject has one of its own.
+    Pairs with an unknown side are left out; each pair without a subject counts as its own
+    subject.
     """
     worse = np.sign(trial.values - control.values)
     known = np.isfinite(worse)
@@ -96,7 +97,7 @@ def _known(column: Column) -> Column:
 
 
 def _units(column: Column) -> Codes | None:
-    """Subjects, each request without one being a subject of its own."""
+    """Return the subjects; each request without one is a subject of its own."""
     if column.subjects is None:
         return None
     alone = -1 - np.arange(column.subjects.size)
@@ -104,12 +105,12 @@ def _units(column: Column) -> Codes | None:
 
 
 def count(column: Column | None) -> int:
-    """Count what was measured."""
+    """Count the measured values."""
     return 0 if column is None else int(np.isfinite(column.values).sum())
 
 
 def kind_of(trial: Column | None, control: Column | None) -> GuardKind:
-    """Feedback of zeros and ones is a rate; of any other numbers, ranks."""
+    """Return the kind of feedback: zeros and ones are a rate; any other numbers, ranks."""
     given = [c.values[np.isfinite(c.values)] for c in (trial, control) if c is not None]
     two_valued = all(bool(np.isin(values, (0.0, 1.0)).all()) for values in given)
     return GuardKind.RATE if two_valued else GuardKind.RANK

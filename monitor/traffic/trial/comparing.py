@@ -1,4 +1,4 @@
-"""One look's measurement: read, compare, and how it is stored between looks."""
+"""One look's measurement: reading, comparison, and storage between looks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from monitor.traffic.trial.states import CanaryState, Plan, plan_from_json
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialLook:
-    """A look. ``measurement`` None: nothing could be seen, and ``trouble`` says why."""
+    """The result of a look. ``measurement`` None: ``trouble`` says why there is none."""
 
     measurement: Measurement | None = None
     stored: LookDetails | None = None
@@ -112,7 +112,7 @@ def _rules(
 
 
 def carried_from_json(bodies: Mapping[str, Any]) -> dict[str, Carried]:
-    """Read what was carried on of each guardrail, as it is stored with a canary."""
+    """Read the carried sums of each guardrail, as stored with a canary."""
     return {name: msgspec.convert(body, Carried) for name, body in bodies.items()}
 
 

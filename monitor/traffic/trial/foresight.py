@@ -30,9 +30,9 @@ from monitor.traffic.trial.states import (
 )
 
 LONGEST: Final = 3650 * DAY
-"""No step that is reckoned with lasts longer, however little a plan was told to make do with."""
+"""Longest duration of a step in a forecast, whatever a plan allows."""
 LATEST: Final = 36_500 * DAY
-"""A verdict that is later is given as then."""
+"""Latest time of a verdict in a forecast; a later one is cut to this."""
 _AHEAD: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS, Phase.RUNNING, Phase.PAUSED})
 
 
@@ -57,7 +57,7 @@ def foresee(
     settings: CanarySettings,
     now: datetime,
 ) -> Foreseen | None:
-    """Look ahead for a canary; ``last`` is its last look that measured. None: it is decided.
+    """Forecast a canary; ``last`` is its last look that measured. None: it is decided.
 
     Cost: as a window of a day of the version in charge.
     """
@@ -96,10 +96,10 @@ def foresee_ways(
     requests_per_day: float | None = None,
     one: CanaryStep | None = None,
 ) -> tuple[Way, ...]:
-    """Look ahead for the ways to try a version beside the one in charge, before any is begun.
+    """Forecast the ways to try a version beside the one in charge, before any is begun.
 
-    ``requests_per_day`` stands for what was counted; ``one`` is a step that was chosen. None
-    where the adapter has no route.
+    ``requests_per_day`` replaces the counted traffic; ``one`` is a step that was chosen.
+    None where the adapter has no route.
     """
     route = routes.get(tx, adapter)
     if route is None:
@@ -113,7 +113,7 @@ def foresee_ways(
 
 
 def step_of(choice: Choice) -> CanaryStep:
-    """The one step that brings what a plan chose: its share, whole hours, its requests."""
+    """Return the one step of a chosen plan: its share, whole hours, its requests."""
     days = min(choice.days, LONGEST / DAY)
     return CanaryStep(
         weight=choice.weight,

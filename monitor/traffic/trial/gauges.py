@@ -27,8 +27,8 @@ from monitor.traffic.trial.states import CanaryState, CanaryStep, Plan
 
 DAY: Final = timedelta(days=1)
 ALIKE: Final = 0.7
-"""Share of prompts that two versions of one quality are taken to answer alike, as the simulation
-of canaries has it; of the others their answers are as good as independent."""
+"""Assumed share of prompts that two versions of equal quality answer alike, as in the
+simulation of canaries; their answers to the others count as independent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class TrialPace:
     seen: int = 0
 
     def at(self, requests_per_day: float) -> TrialPace:
-        """The same at another traffic, with as large a part of it copied."""
+        """Return the same pace for other traffic, with an equal part of it copied."""
         if self.requests_per_day <= 0.0:
             return replace(self, requests_per_day=requests_per_day, copies_per_day=requests_per_day)
         by = requests_per_day / self.requests_per_day
@@ -80,7 +80,7 @@ class TrialPace:
     def gauges(
         self, guards: Sequence[Guard], plan: Plan, settings: CanarySettings, *, copies: bool
     ) -> tuple[Gauge, ...]:
-        """The guardrails as a step of copies, or one with a share, is held to them."""
+        """Return the guardrails as a step with a share, or a shadow step, applies them."""
         shares = alphas(held_to(guards, shadow=copies), settings.alpha / plan.processes)
         per_day = self.copies_per_day if copies else self.requests_per_day
         margins = {
@@ -113,7 +113,7 @@ def counted(
     *,
     now: datetime,
 ) -> TrialPace:
-    """Read what the last 24 hours brought.
+    """Read the traffic and the information of the last 24 hours.
 
     Cost: as a window of a day of the version in charge.
     """
@@ -145,7 +145,7 @@ def counted(
 
 
 def _worth(guard: Guard, column: Column, records: int) -> Worth | None:
-    """Compare a column with itself: that has twice the variance of a request, by its number."""
+    """Return a request's information; comparing a column with itself doubles the variance."""
     kind = guard.kind or kind_of(column, column)
     found = degradation(guard, kind, column, column)
     if found is None:
@@ -168,11 +168,12 @@ def gathered(
     until: datetime | None,
     now: datetime,
 ) -> TrialPace:
-    """Put what a canary has brought by now in place of what was counted beside it.
+    """Replace the counted pace by the canary's own measurements so far.
 
     ``seen`` are requests of the smaller arm in the present step, read up to ``until``. Less
-    than a day of them says little of the others: then their rate only counts where it is
-    more than that of the last 24 hours. What nobody says of copies holds up no shadow.
+    than a day of them is a poor estimate of the rest: their rate then counts only if it
+    exceeds that of the last 24 hours. Feedback that nobody gives on copies delays no
+    shadow.
     """
     if state.step_since is None or state.clock_since is None:
         return pace

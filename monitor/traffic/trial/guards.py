@@ -12,7 +12,7 @@ from typing import Final
 from detectors.feedback import Directions
 
 FEEDBACK: Final = "feedback."
-"""Begins the names of guardrails on feedback: ``feedback.solved``."""
+"""Prefix of guardrails on feedback: ``feedback.solved``."""
 
 
 class GuardKind(StrEnum):
@@ -31,7 +31,7 @@ class GuardKind(StrEnum):
 class Guard:
     """One guardrail. ``critical``: any proven worsening rolls back, however small.
 
-    ``kind`` None: told by the values, at the first look that can (numbers of feedback).
+    ``kind`` None: the values decide it, at the first look that can (numbers of feedback).
     """
 
     name: str
@@ -61,13 +61,13 @@ SIGNALS: Final[Mapping[str, GuardKind]] = MappingProxyType(
 )
 """Signals of records that may be guardrails; more is worse in each."""
 HARD: Final = ("error", "empty", "non_finite")
-"""Always watched."""
+"""Hard guardrails, which every canary has."""
 DEFAULT: Final = ("mean_nll", "entropy", "latency_ms", "loop", "refusal", "truncated")
 
 _WAITED_FOR: Final = frozenset({"latency_ms", "ttft_ms"})
 HARD_SHARE: Final = 0.2
-"""Of the accepted false rollbacks, for the hard ones: their evidence grows with each failure, so
-that a small share costs them a failure or two."""
+"""Share of the accepted false rollbacks for the hard guardrails. Their evidence grows with each
+failure, so a small share delays them by only a failure or two."""
 
 
 def alphas(guards: Sequence[Guard], alpha: float) -> dict[str, float]:
@@ -85,15 +85,16 @@ def alphas(guards: Sequence[Guard], alpha: float) -> dict[str, float]:
 
 
 def held_to(guards: Sequence[Guard], *, shadow: bool) -> list[Guard]:
-    """Leave out what copies do not tell: they wait for their originals, and nobody for them.
+    """Leave out the guardrails that copies cannot measure, such as waiting time.
 
-    A version that only answers copies is loaded for each anew where engines are full.
+    Copies wait for their originals, and no user waits for them. Where engines are full, a
+    shadow version is even loaded anew for each copy.
     """
     return [guard for guard in guards if not (shadow and guard.name in _WAITED_FOR)]
 
 
 def as_equals(guards: Sequence[Guard]) -> int:
-    """Count the equal guardrails that would each have a soft one's share, for plans.
+    """Return how many guardrails of the smallest soft share use up the budget, for plans.
 
     >>> as_equals(guards_of(["mean_nll", "entropy"], Directions(), []))
     3

@@ -1,4 +1,4 @@
-"""Carry out what the machine decides: state, route, audit and message in one transaction."""
+"""Carry out the machine's decisions: state, route, audit and message in one transaction."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LOG = structlog.get_logger(__name__)
 
 
 class Teller(Protocol):
-    """Tells people how a canary stands; the same again tells nobody anything."""
+    """Tells people a canary's state; a repeated state sends no message."""
 
     def __call__(
         self,
@@ -55,7 +55,7 @@ class Teller(Protocol):
 
 
 class Promoted(Protocol):
-    """Told that a version takes charge, in the transaction that swaps the route."""
+    """Called when a version takes charge, in the transaction that swaps the route."""
 
     def __call__(
         self, tx: Connection, before: Route, after: Route, *, by: str, now: datetime
@@ -109,12 +109,12 @@ class Hands:
         now: datetime,
         measured: LookDetails | None = None,
     ) -> CanaryState:
-        """Step the machine and do what it says, all of it or nothing.
+        """Step the machine and carry out its effects, in one transaction.
 
         Raises
         ------
         NotPossible
-            A person asked for what makes no sense now.
+            The order of a person is impossible now.
         """
         found = measured or LookDetails()
         state, effects = machine.step(scene.state, event, plan=scene.plan, now=now)
@@ -135,7 +135,7 @@ class Hands:
         return state
 
     def say(self, tx: Connection, scene: TrialScene, state: CanaryState, *, now: datetime) -> None:
-        """Tell people how it stands, if anybody can be told from here."""
+        """Tell people the canary's state, if this process can."""
         if self.tell is None:
             return
         newer = state.ended and canaries.newer(tx, scene.canary)
@@ -159,7 +159,7 @@ class Hands:
         actor: str,
         now: datetime,
     ) -> int | None:
-        """Swap in the route that the effect asks for; give its generation, None: it stays."""
+        """Swap in the effect's route; return its generation, or None if unchanged."""
         if scene.route is None or not effects:
             return None
         (effect,) = effects
@@ -185,7 +185,7 @@ class Hands:
     def _next(
         self, event: Event, scene: TrialScene, state: CanaryState, *, now: datetime
     ) -> datetime | None:
-        """At once where people wait; never where nothing is left to look at, and they know."""
+        """Return when to look next: at once where people wait; never once nothing is left to do."""
         if self.tell is None:
             return now
         if state.ended or state.phase in UNDER_WAY:
@@ -195,9 +195,9 @@ class Hands:
 
 
 def _carried(scene: TrialScene, state: CanaryState, found: LookDetails) -> dict[str, Any]:
-    """Keep what earlier steps measured apart from the present one's sums.
+    """Keep the sums of earlier steps apart from the present one's.
 
-    A shadow compares pairs, which is another process: nothing of it is carried on.
+    A shadow compares pairs, which is another process: its sums are not carried on.
     """
     if state.begun_at != scene.state.begun_at or state.begun_at is None:
         return {}
@@ -228,7 +228,7 @@ def _write_down(
     actor: str,
     now: datetime,
 ) -> None:
-    """Append the look, and to the audit where the canary is somewhere else now."""
+    """Store the look, and append to the audit if the canary's state has changed."""
     moved = _place(state) != _place(scene.state)
     if isinstance(event, ReadBack) and not moved and state.unverified == scene.state.unverified:
         return

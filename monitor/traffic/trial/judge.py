@@ -1,4 +1,4 @@
-"""Look at canaries, one at a time: what has become of them, and what they measure now."""
+"""Look at canaries one at a time: read their state and measure them."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ EventOf = Callable[[Connection, TrialScene], Event]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
-    """Looks at whatever canary is due; any number of these share a database.
+    """Looks at the canaries that are due; any number of judges share a database.
 
     Parameters
     ----------
     owner
         Names this process in leases.
     probed
-        Whether probes ask models here, so that their answers are waited for.
+        Whether probes ask models here, so that canaries wait for their answers.
     """
 
     hands: Hands
@@ -63,9 +63,9 @@ class Judge:
     probed: bool = False
 
     def turn(self, *, now: datetime | None = None) -> bool:
-        """Look at one canary; False where none is due. ``now``: the database's, but in tests.
+        """Look at one canary; False where none is due. ``now``: the database's, except in tests.
 
-        Only the database is asked, so that no engine or router keeps the others waiting.
+        The look reads only the database, so that no engine or router delays other canaries.
         """
         claimed = self._claimed(frozenset(Phase) - UNBEGUN, now)
         if claimed is None:
@@ -77,7 +77,7 @@ class Judge:
         return True
 
     def check(self, *, now: datetime | None = None) -> bool:
-        """Look at the pre-checks of one canary, which asks engines; False where none is due."""
+        """Run the prechecks of one canary, which ask engines; False where none is due."""
         claimed = self._claimed(UNBEGUN, now)
         if claimed is None:
             return False
@@ -85,7 +85,7 @@ class Judge:
         return True
 
     def _claimed(self, phases: Collection[Phase], now: datetime | None) -> _Claimed | None:
-        """Take what is due; nothing while nobody has looked at a clock that has moved."""
+        """Claim a due canary; None while the clock has jumped and nobody has looked at it."""
         lease = self.hands.settings.lease
 
         def work(tx: Connection) -> _Claimed | None:
@@ -101,7 +101,7 @@ class Judge:
         return self.hands.database.run(work)
 
     def _tell(self, one: _Claimed) -> None:
-        """Tell people of a canary that needs no look: its end, or what an order began."""
+        """Tell people of a canary that needs no look: of its end, or of an order."""
 
         def work(tx: Connection) -> None:
             scene = self._held(tx, one)
@@ -165,7 +165,7 @@ class Judge:
         self._apply(one, seen, measured=compared.stored)
 
     def _compared(self, one: _Claimed) -> TrialLook:
-        """Compare; what goes wrong is a look that saw nothing."""
+        """Compare both arms; an error counts as a look without a measurement."""
         hands, canary = self.hands, one.canary
         try:
             return compare(
@@ -195,7 +195,7 @@ class Judge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claimed:
-    """A canary that is looked at now, and what is known of the clock."""
+    """A claimed canary, and the state of the clock."""
 
     canary: CanaryRow
     at: datetime
@@ -211,7 +211,7 @@ def _end(scene: TrialScene, until: datetime | None, at: datetime) -> datetime | 
 
 
 def _route(scene: TrialScene, at: datetime) -> Route | None:
-    """Give the route, whose term no jump of the clock has ended."""
+    """Return the route; a jump of the clock does not end its term."""
     route = scene.route.route if scene.route else None
     return None if route is None else replace(route, valid_until=_end(scene, route.valid_until, at))
 

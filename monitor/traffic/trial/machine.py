@@ -53,7 +53,7 @@ def step(state: CanaryState, event: Event, *, plan: Plan, now: datetime) -> Resu
     Raises
     ------
     NotPossible
-        A person asked for what makes no sense now; nothing changes.
+        The order of a person is impossible now; nothing changes.
     """
     after, effects = _stepped(state, event, plan, now)
     if any(not isinstance(effect, Renew) for effect in effects):
@@ -135,7 +135,7 @@ def _taken(state: CanaryState, look: Looked, now: datetime) -> Result | None:
 
 
 def _blind(state: CanaryState, look: Looked, plan: Plan, now: datetime) -> Result:
-    """The weight is frozen; after ``blind_max`` the stable arm, known good, gets all of it."""
+    """Freeze the weight; after ``blind_max`` the stable arm, known good, gets all traffic."""
     blind = replace(state, blind=state.blind + 1, ready=False)
     last = state.seen_at or state.step_since or now
     over = plan.on_blind is OnBlind.ROLLBACK and now - last >= plan.blind_max
@@ -172,12 +172,12 @@ def _paused_looked(state: CanaryState, look: Looked, now: datetime) -> Result:
 
 
 def _still(state: CanaryState) -> TrialMove | None:
-    """A rollback that a failed look proposed is off with the first that did not fail."""
+    """Return the proposed move, without a rollback: this look did not fail."""
     return None if state.proposal is TrialMove.ROLLBACK else state.proposal
 
 
 def _allowed_now(state: CanaryState, look: Looked) -> bool:
-    """A rollback that is no longer called for, or a raise that is allowed by now."""
+    """Whether the rollback is no longer needed, or the raise is now permitted."""
     return state.proposal is TrialMove.ROLLBACK or look.permission.raising is None
 
 

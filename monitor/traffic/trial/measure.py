@@ -24,9 +24,10 @@ from monitor.traffic.trial.states import Found, LookOutcome
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sides:
-    """Records of both arms since the step began: signal of each guardrail by its name.
+    """Records of both arms since the step began: the signal of each guardrail by its name.
 
-    ``pairs``: both columns of a signal are in the order of the prompts, each answered twice.
+    ``pairs``: both columns of a signal are in the order of the prompts, each answered
+    twice.
     """
 
     trial: Mapping[str, Column]
@@ -65,13 +66,13 @@ class GuardFound:
     """One guardrail at one look, as it is stored and drawn.
 
     value, lo, hi
-        How much worse the canary is, with its interval that holds at every look; None while
-        too few subjects have been seen. Of a hard guard, ``value`` is the evidence (log10)
+        How much worse the canary is, with an interval that is valid at every look; None while
+        too few subjects have been seen. For a hard guardrail, ``value`` is the evidence (log10)
         and ``margin`` its alarm line.
     bar
-        ``lo`` above it rolls back: 0 of a critical one, else the margin.
+        ``lo`` above it rolls back: 0 for a critical guardrail, else the margin.
     carried
-        With which the next look goes on, once the step has ended.
+        The sums with which the next look continues, once the step has ended.
     """
 
     name: str
@@ -163,9 +164,10 @@ def measure(
 ) -> Measurement:
     """Compare both arms by every guardrail.
 
-    ``failures`` has, for each hard guard, every look of this canary so far. Information of
-    earlier steps is added up: within a step both arms answered at once, so each step's
-    difference is fair, and their sum is one process that every look may be made of.
+    ``failures`` has, for each hard guardrail, every look of this canary so far. The
+    information of earlier steps is added up. Within a step both arms answer at the same
+    time, so each step's difference is fair, and the sum is one process that may be tested
+    at every look.
 
     Cost: O(n log n) for each guardrail.
     """

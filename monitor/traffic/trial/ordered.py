@@ -32,7 +32,7 @@ from monitor.traffic.trial.transitions import (
 
 
 def ordered(state: CanaryState, event: Ordered, plan: Plan, now: datetime) -> Result:
-    """Do what a person asks; raises ``NotPossible``."""
+    """Apply the order of a person; raises ``NotPossible``."""
     said = f"by {event.by}: {event.why}" if event.why else f"by {event.by}"
     match event.order:
         case OrderKind.PAUSE:
@@ -90,7 +90,7 @@ def _order_promote(
 
 
 def _order_abort(state: CanaryState, said: str, now: datetime) -> Result:
-    """Take it out; a promotion that the router was not seen to do is taken back."""
+    """Take the version out; an unconfirmed promotion is taken back."""
     if state.ended or state.phase is Phase.ROLLING_BACK:
         raise NotPossible(f"a canary that is {_words(state)} cannot be aborted")
     by_hand = replace(state, asked=True)

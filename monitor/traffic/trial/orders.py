@@ -32,21 +32,21 @@ from monitor.traffic.trial.states import (
 )
 
 FeedbackOf = Callable[[str], Directions]
-"""Gives an adapter's named numbers, by where they are better."""
+"""Returns an adapter's named feedback, with the direction in which each is better."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A canary as a person asks for it.
+    """A person's request for a canary.
 
     steps
         Empty: those of the config.
     shadow
-        It answers copies only, until it is promoted.
+        The version answers copies only, until it is promoted.
     mode
-        What may be done by itself; None: as the adapter's.
+        What Driftline may do by itself; None: as the adapter's.
     unchecked
-        Pre-checks that are left out.
+        Prechecks that are left out.
     """
 
     version: Version
@@ -58,9 +58,9 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """Does what people ask.
+    """Applies people's orders.
 
-    ``feedback`` gives an adapter's named numbers, which become guardrails.
+    ``feedback`` returns an adapter's named numbers, which become guardrails.
     """
 
     hands: Hands
@@ -72,14 +72,14 @@ class Orders:
         return self.hands.settings
 
     def start(self, wish: Wish, *, by: str, now: datetime) -> CanaryRow:
-        """Make a canary; one of the same adapter that is under way is superseded.
+        """Create a canary; it supersedes one of the same adapter that is under way.
 
         Raises
         ------
         NotPossible
             The version was rolled back, or the route has no place for it.
         ValueError
-            The steps are none.
+            The steps are invalid.
         """
         plan = self.settings.plan(steps=wish.steps, shadow=wish.shadow)
         version = wish.version
@@ -110,15 +110,15 @@ class Orders:
         why: str = "",
         force: bool = False,
     ) -> CanaryRow:
-        """Do what a person asks; what it does to the route is read back soon after.
+        """Apply an order; its effect on the route is read back soon after.
 
         Raises
         ------
         NotFound
             There is no such canary.
         NotPossible
-            It makes no sense where the canary stands, or the kill switch or a hold stops it:
-            that stops all but pausing and aborting.
+            The order makes no sense in the canary's state, or the kill switch or a hold forbids it:
+            these forbid all orders except pausing and aborting.
         """
         event = Ordered(order=kind, by=by, why=why, force=force)
 
@@ -136,7 +136,7 @@ class Orders:
         return self.hands.database.run(work)
 
     def guards(self, adapter: str) -> tuple[Guard, ...]:
-        """List what a canary of this adapter would be held to."""
+        """List the guardrails that a canary of this adapter would have."""
         signals, critical = self.settings.signals, self.settings.critical
         return guards_of(signals, self.feedback(adapter), critical)
 
@@ -184,7 +184,7 @@ class Orders:
         by: str,
         now: datetime,
     ) -> None:
-        """End the canary that is under way; one of this version only for other steps."""
+        """End the canary that is under way; one of the same version only for other steps."""
         standing = canaries.active(tx, version.adapter_id)
         if standing is None:
             return
@@ -196,7 +196,7 @@ class Orders:
         self.hands.apply(tx, scene, order, actor=by, now=now)
 
     def _refuse_others(self, tx: Connection, canary: CanaryRow, kind: OrderKind) -> None:
-        """A version that was rolled back cannot come again beside another canary."""
+        """Refuse to resume an ended canary while another one is under way."""
         if kind is not OrderKind.RESUME or canary.ended_at is None:
             return
         adapters.hold(tx, canary.adapter_id)

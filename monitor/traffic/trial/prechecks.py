@@ -62,9 +62,9 @@ _UNHEALTHY: Final = frozenset({WeightsState.SUSPECT, WeightsState.BROKEN})
 def check(
     facts: VersionFacts, *, unchecked: Collection[str], perplexity_margin: float, given_up: bool
 ) -> PrechecksLooked:
-    """Look at everything; a failure goes before what is not known yet.
+    """Run all prechecks; a failure comes before an unknown result.
 
-    ``given_up``: it was waited for long enough.
+    ``given_up``: the unknown results were awaited for long enough.
     """
     answers = {
         Precheck.WEIGHTS: _weights(facts),

@@ -23,7 +23,7 @@ from monitor.traffic.trial.states import CanaryStep, Plan
 IN_SIGHT: Final = timedelta(days=365)
 """The horizon of the forecast: moments after it count as unknown."""
 PATIENCE: Final = timedelta(days=30)
-"""No step is advised that takes longer."""
+"""Longest step that is advised."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +92,7 @@ class Prospect:
 
     @property
     def stuck(self) -> StepProspect | None:
-        """The first step that is not decided by itself."""
+        """The first step that needs a person to decide."""
         return next((step for step in self.steps if not step.decided), None)
 
 
@@ -106,7 +106,7 @@ class WayKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """One way to try a version from now on, and what it comes to."""
+    """One way to try a version from now on, with its forecast."""
 
     kind: WayKind
     plan: Plan
@@ -114,7 +114,7 @@ class Way:
 
     @property
     def copies(self) -> int:
-        """Copies that the version answers until the verdict, of a shadow that has one."""
+        """Copies that a shadow answers until its verdict."""
         found = self.prospect
         ends = found.steps[0].ends_at
         if not self.plan.steps[0].shadow or ends is None:
@@ -131,7 +131,7 @@ def prospect(
     now: datetime,
     step: int = 0,
 ) -> Prospect:
-    """Look ahead from where a step stands; while it is paused, as if it went on now."""
+    """Forecast the steps from the present one; a paused step counts as resumed now."""
     left = plan.steps[step:]
     found = reaches(
         [_stage(one, plan) for one in left],
@@ -195,10 +195,11 @@ def ways(
     now: datetime,
     one: CanaryStep | None = None,
 ) -> tuple[Way, ...]:
-    """The ways to try a version: the steps of the config, one step, and a shadow.
+    """Return the ways to try a version: the steps of the config, one step, and a shadow.
 
-    ``one`` is a step that was chosen; else the smallest share that is decided before the steps of
-    the config would have a person asked, or the largest; none where that is past ``PATIENCE``.
+    ``one`` is a chosen step. Otherwise it is the smallest share that is decided before the
+    config's steps would ask a person, or the largest share; it is left out where that takes
+    longer than ``PATIENCE``.
     """
     chosen = one or _one(pace, guards, settings)
     plans = [
@@ -237,7 +238,7 @@ def _one(pace: TrialPace, guards: Sequence[Guard], settings: CanarySettings) -> 
 
 
 def warning(found: Prospect, *, version: str, control: str) -> str | None:
-    """Say plainly why steps are not decided by themselves; None: they are, in 9 of 10 canaries.
+    """Say why a person must decide some step; None: in 9 of 10 canaries none must.
 
     ``version`` and ``control`` are the arms' names.
     """
@@ -269,7 +270,7 @@ def _unknown(control: str) -> str:
 
 
 def advice(found: Sequence[Way], *, adapter: str, version: str) -> str | None:
-    """Say which other ways are decided by themselves, and when; None: none is.
+    """Say which other ways need no person to decide, and when they end; None: there are none.
 
     Commands stand between backticks.
     """

@@ -1,4 +1,4 @@
-"""Read what the pre-checks look at."""
+"""Read the facts for the prechecks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitor.traffic.trial.prechecks import SameCorpus, VersionFacts
 def facts_of(
     tx: Connection, version: Version, control: Version, *, served: bool, probed: bool
 ) -> VersionFacts:
-    """Gather what is known of a version beside the one in charge."""
+    """Read the known facts about a version beside the one in charge."""
     inspected = inspections.fetch(tx, version.id)
     checked = identity.latest(tx, version.id)
     corpora = trials.common_corpora(tx, version.id, control.id)

@@ -19,7 +19,7 @@ from monitor.traffic.trial.guards import FEEDBACK, HARD, Guard
 from monitor.traffic.trial.measure import Sides
 
 EXPECTED: Final = 50
-"""So many records of both arms expected, and none seen: nobody can see the canary."""
+"""With this many records expected of both arms and none seen, the canary counts as blind."""
 
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
@@ -43,7 +43,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class SidesRead:
-    """Both sides, this look's failures by hard guardrail, and why nothing can be seen."""
+    """Both sides, this look's failures by hard guardrail, and the reason for being blind."""
 
     sides: Sides
     failures: Mapping[str, Failures]
@@ -51,9 +51,10 @@ class SidesRead:
 
 
 def read(tx: Connection, trial: Trial, guards: Sequence[Guard]) -> SidesRead:
-    """Read a trial; settings that only one arm was asked with are left out.
+    """Read both arms of a trial; requests with settings that only one arm had are left out.
 
-    Failures count in whatever settings: a request that failed may have none.
+    Failures count with any settings: a failed request may have none.
+
     Cost: as two windows of the step's length.
     """
     names = _named(guards)
@@ -69,7 +70,7 @@ def _named(guards: Sequence[Guard]) -> list[str]:
 def answered(
     tx: Connection, trial: Trial, guards: Sequence[Guard]
 ) -> tuple[int, dict[str, Column]]:
-    """Read what the version in charge answered alone, in whatever settings, and how often."""
+    """Read the answers of the version in charge alone, with any settings, and their number."""
     found = sorted(_strata(tx, trial, trial.control_id))
     return _arm(
         tx,
@@ -195,9 +196,10 @@ def _counted(name: str, one: RecordColumns, other: RecordColumns) -> Failures:
 
 
 def _silent(tx: Connection, trial: Trial) -> str | None:
-    """Say that no records of either arm come (any more), though some were to be expected.
+    """Say that records of both arms were expected, but none came.
 
-    By the rate since the step began; before the first record by that of the day before.
+    The expected number follows from the rate since the step began, or, before its first
+    record, from the rate of the day before.
     """
     own = _traffic(tx, trial, trial.version_id, trial.since, trial.end)
     beside = _traffic(tx, trial, trial.control_id, trial.since, trial.end)

@@ -1,4 +1,4 @@
-"""The route of an adapter with a version on trial: writing it, and reading what it says. Pure."""
+"""The route of an adapter with a version on trial: written and read. Pure."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def changed(
 def _renewed(
     route: Route, until: datetime | None, *, most: timedelta, now: datetime
 ) -> Route | None:
-    """Only when half of the time is up: each renewal is a generation that all routers fetch.
+    """Renew the route's term, once half of it is over: each renewal is a generation to fetch.
 
-    More than all of it is left where the clock went back.
+    Also renew it where the clock went back, which leaves more than a whole term.
     """
     left = route.valid_until - now if route.valid_until else timedelta()
     if until is None or most / 2 < left <= most:
@@ -83,9 +83,9 @@ def standing(
     term: datetime | None,
     now: datetime,
 ) -> tuple[InRoute, str]:
-    """Say what has become of the canary's place in the route, and why.
+    """Return the state of the canary's place in the route, with the reason.
 
-    ``term`` is until when a person lets it stand.
+    ``term`` is the end that a person set for it.
     """
     if route is None:
         return InRoute.GONE, "the adapter has no route"
@@ -103,7 +103,7 @@ def standing(
 
 
 def _of_its_term(route: Route, term: datetime) -> tuple[InRoute, str]:
-    """A person has said when the trial ends, and who answers then: no evidence against it."""
+    """Return the end of a term that a person set, which is no evidence against the version."""
     heir = effective(route, term)
     [left] = [arm for arm in heir.arms if arm.weight > 0]
     reason = f"a person let it stand until {term.isoformat()}, then all to {left.version}"

@@ -38,9 +38,10 @@ from monitor.traffic.trial.states import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialScene:
-    """Kill switch, route and the canary, held in the order of all who move traffic.
+    """Kill switch, route and canary, locked in the order that all movers of traffic use.
 
-    What the canary waits for is by what is known of the ``clock``, as :func:`since_a_jump`.
+    Times that the canary waits for take the ``clock``'s jumps into account: see
+    :func:`since_a_jump`.
     """
 
     canary: CanaryRow
@@ -56,9 +57,9 @@ class TrialScene:
 def hold_scene(
     tx: Connection, canary: CanaryRow, kill_switch: KillSwitch, *, claimed: bool, now: datetime
 ) -> TrialScene | None:
-    """Hold everything; None: somebody was faster.
+    """Lock everything; None: another process was faster.
 
-    ``claimed``: only the canary as it was claimed counts.
+    ``claimed``: the canary must still be as it was claimed.
     """
     switch = kill_switch.read(tx, hold=True)
     route = routes.row(tx, canary.adapter, lock=True)
@@ -80,10 +81,10 @@ def hold_scene(
 
 
 def since_a_jump(canary: CanaryRow, known: Clock | None, *, now: datetime) -> CanaryRow:
-    """Let whatever a canary waits for begin again where the clock jumped.
+    """Begin each waiting time of a canary anew where the clock jumped.
 
-    Its records are read from there on, too: those before have other dates than they should,
-    and what they showed is kept with the sums of earlier steps.
+    Its records, too, are read from there on: earlier ones have wrong dates, and their
+    result is kept in the sums of earlier steps.
     """
     state, plan = state_from_json(canary.state), plan_from_json(canary.plan)
 
@@ -115,9 +116,9 @@ def since_a_jump(canary: CanaryRow, known: Clock | None, *, now: datetime) -> Ca
 
 
 def persons_term(tx: Connection, scene: TrialScene) -> datetime | None:
-    """Until when a person lets the route stand; None: nobody gave it a term but the canary.
+    """Return the end that a person set for the route; None: only the canary set one.
 
-    Who only holds the route keeps the canary's own.
+    A person who only holds the route keeps the canary's term.
     """
     own, route = scene.canary.generation, scene.route.route if scene.route else None
     if route is None or own is None or own == route.generation:
@@ -135,11 +136,11 @@ def permission(
     default_mode: Mode,
     now: datetime,
 ) -> Permission:
-    """Say what the canary may do by itself, by the switches of all actions.
+    """Return what the canary may do by itself, by the switches of all actions.
 
-    While a base or its engine is in question nothing is raised, nor what its own verdict
-    speaks against, nor what a person lets stand for a time; going back is fair even then,
-    because both arms stand on that base.
+    The weight does not rise while the base or its engine is in question, while the canary's
+    own verdict fires, or while a person has set a term for the route. A rollback is fair
+    even while the base is in question, because both arms stand on that base.
     """
     stop = _stopped(tx, scene, default_mode=default_mode, now=now)
     if stop is not None:
@@ -162,7 +163,7 @@ def permission(
 
 
 def forbidden(scene: TrialScene, *, now: datetime) -> str | None:
-    """Say what stops whatever Driftline does, also what a person asked it to do."""
+    """Say what forbids all moves by Driftline, including those that a person ordered."""
     route = scene.route
     if route is not None and route.hold_until is not None:
         route = replace(route, hold_until=clock.end(scene.clock, route.hold_until, now=now))
@@ -178,7 +179,7 @@ def _stopped(tx: Connection, scene: TrialScene, *, default_mode: Mode, now: date
 
 
 def firing(tx: Connection, version: Version) -> str | None:
-    """Say what its own verdict has against a version; new questions concern both arms alike."""
+    """Say what the version's verdict has found, except input drift, which affects both arms."""
     verdict = stored_verdict(tx, version.id, lock=False)
     if verdict is None or verdict.blame is Blame.INPUT:
         return None

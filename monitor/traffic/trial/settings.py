@@ -10,7 +10,7 @@ from monitor.traffic.trial.guards import DEFAULT, SIGNALS
 from monitor.traffic.trial.states import CanaryStep, OnBlind, Plan
 
 FEWEST: Final = 200
-"""Requests of the canary without which nothing is promoted."""
+"""Fewest requests of the canary before a promotion."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +67,7 @@ class CanarySettings:
 
     @property
     def steps(self) -> tuple[CanaryStep, ...]:
-        """The steps; weights and times that do not belong together make none."""
+        """The steps; empty where weights and times do not fit together."""
         if len(self.weights) != len(self.lasts):
             return ()
         pairs = zip(self.weights, self.lasts, strict=True)
@@ -78,7 +78,7 @@ class CanarySettings:
 
     @property
     def problems(self) -> list[str]:
-        """Say what is wrong with these numbers together, each with its key."""
+        """List the contradictions between these numbers, each with its key."""
         found = []
         if len(self.weights) != len(self.lasts):
             found.append(f"lasts: {len(self.lasts)} times for {len(self.weights)} weights")
@@ -102,7 +102,7 @@ class CanarySettings:
         Raises
         ------
         ValueError
-            Steps that no canary can take; the message has every problem.
+            The steps are invalid; the message lists every problem.
         """
         if shadow and steps:
             raise ValueError("a shadow has no steps: begin them with one of weight 0 instead")
@@ -121,7 +121,7 @@ class CanarySettings:
 
 
 def step_problems(steps: tuple[CanaryStep, ...]) -> list[str]:
-    """Say what is wrong with steps; empty where nothing is."""
+    """List what is wrong with the steps; empty where nothing is."""
     if not steps:
         return ["a canary needs a step"]
     problems = []

@@ -1,4 +1,4 @@
-"""The words of a canary: where it stands, what happens to it and what follows. No rules."""
+"""The vocabulary of a canary: its state, its events and their effects. No rules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 Moment = Annotated[datetime, Meta(tz=True)]
-"""A time with its offset; reading one without is refused."""
+"""A time with its offset; a time without one is refused."""
 
 
 class Phase(StrEnum):
@@ -30,11 +30,11 @@ class Phase(StrEnum):
 
 
 ENDED: Final = frozenset({Phase.SUCCEEDED, Phase.ROLLED_BACK, Phase.SUPERSEDED})
-"""Nobody looks at these any more."""
+"""Phases that receive no more looks."""
 UNDER_WAY: Final = frozenset({Phase.PROMOTING, Phase.ROLLING_BACK})
-"""Only the router's word is waited for; there is nothing to look at."""
+"""Phases that wait only for the router, with no looks."""
 UNBEGUN: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS})
-"""The version has had no share yet."""
+"""Phases before the version has a share."""
 
 
 class Pause(StrEnum):
@@ -76,14 +76,14 @@ class OrderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryStep:
-    """A share of the traffic and what it takes to go on from it.
+    """A share of the traffic, and the conditions for the next step.
 
     weight
         In (0, 1); 0 is a shadow: it answers copies of requests and nobody sees the answers.
     lasts
-        At least so long, and at most ``1 + extensions`` times that.
+        Least time of the step; the longest is ``1 + extensions`` times that.
     requests
-        At least so many of either arm in this step; pairs of a shadow.
+        Least requests of either arm in this step; pairs for a shadow.
     """
 
     weight: float
@@ -101,11 +101,11 @@ class Plan:
     """The rules of one canary, fixed when it is made.
 
     extensions
-        How often an undecided step is given its time again before a person is asked.
+        How often an undecided step gets its time again before a person is asked.
     blind_looks
-        Looks in a row without a measurement that are borne; one more pauses.
+        Looks in a row without a measurement that are tolerated; one more pauses.
     blind_max
-        After so long without a measurement the stable arm gets everything.
+        After this time without a measurement the stable arm gets all traffic.
     """
 
     steps: tuple[CanaryStep, ...]
@@ -116,30 +116,30 @@ class Plan:
 
     @property
     def processes(self) -> int:
-        """In how many ways its arms are compared, each with its part of the false rollbacks.
+        """The number of ways to compare the arms, each with its part of the false rollbacks.
 
-        Pairs are a process of their own.
+        Pairs are a way of their own.
         """
         return len({step.shadow for step in self.steps})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryState:
-    """Everything the machine remembers.
+    """The stored state of the machine.
 
     step, weight, placed
         Index of the step and the share that the route was given; ``placed``: the version is
         in the route because of this canary.
     since, begun_at
-        When the phase, or the reason of a pause, began, and when its first step did; None
+        When the phase, or the reason of a pause, began, and when the first step did; None
         before that.
     step_since, clock_since, stopped_at
-        When the step began; the same, moved on by the time that it stood still; since when
-        it stands still, if it does.
+        When the step began; the same, later by the time spent in pauses; when the present
+        pause began, if there is one.
     extended
         How often the step was given its time again.
     proposal
-        What it would do if it might.
+        The move that the canary would make if it were permitted.
     ready
         Whether the last look had every guardrail inside its margin, over enough requests.
     blind
@@ -151,7 +151,7 @@ class CanaryState:
     latched
         It was rolled back: only a person lets the version try again.
     asked
-        It ended, or ends, because a person said so.
+        It ended, or ends, because a person ordered it.
     """
 
     phase: Phase = Phase.DRAFT
@@ -182,7 +182,7 @@ class CanaryState:
 
     @property
     def unconfirmed(self) -> str | None:
-        """Say why the router is not known to do what the route says; None: it is."""
+        """Say why it is unconfirmed that the router follows the route; None: it does."""
         if self.unverified is None and self.unread_since is not None:
             return "the router was not read back yet"
         return self.unverified
@@ -212,7 +212,7 @@ class InRoute(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A measurement in brief; requests are those of this step."""
+    """A measurement in brief; the numbers of requests are those of this step."""
 
     outcome: LookOutcome
     trial_requests: int
@@ -235,17 +235,17 @@ class Permission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrechecksLooked:
-    """The pre-checks were looked at. ``passed`` None: something is not known yet."""
+    """The prechecks were run. ``passed`` None: a result is still unknown."""
 
     passed: bool | None
     reason: str
     given_up: bool = False
-    """It was waited for long enough."""
+    """The unknown result was awaited for long enough."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looked:
-    """Somebody looked. ``found`` None: nothing could be measured, ``trouble`` says why."""
+    """A look was made. ``found`` None: nothing could be measured; ``trouble`` says why."""
 
     found: Found | None
     in_route: InRoute = InRoute.OURS
@@ -257,14 +257,14 @@ class Looked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadBack:
-    """The router was asked what it does; ``problem`` None: what the route says."""
+    """The router was read back; ``problem`` None: it follows the route."""
 
     problem: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """A person asks. ``force`` promotes what is not proven to be inside its margins."""
+    """A person gave an order. ``force`` promotes a canary not proven to be inside its margins."""
 
     order: OrderKind
     by: str
@@ -276,7 +276,7 @@ Event = PrechecksLooked | Looked | ReadBack | Ordered
 
 
 def event_word(event: Event) -> str:
-    """Name an event as looks are stored."""
+    """Return the word under which an event's look is stored."""
     match event:
         case PrechecksLooked():
             return "checked"
@@ -309,12 +309,12 @@ class Promote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeBack:
-    """Put the version in charge again that a promotion has replaced."""
+    """Put the version in charge again that a promotion replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renew:
-    """The route may stand for another ``blind_max``."""
+    """Extend the route's term by another ``blind_max``."""
 
 
 Effect = SetWeight | Mirror | Promote | TakeBack | Renew
@@ -344,7 +344,7 @@ def state_from_json(body: Mapping[str, object]) -> CanaryState:
 
 
 def plan_from_json(body: Mapping[str, object]) -> Plan:
-    """Read what :func:`to_json` wrote; raises ValueError where it is no plan."""
+    """Read what :func:`to_json` wrote; raises ValueError for any other body."""
     try:
         return msgspec.convert(dict(body), Plan)
     except msgspec.ValidationError as error:

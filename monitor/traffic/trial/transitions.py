@@ -56,7 +56,7 @@ def go(state: CanaryState, move: TrialMove, plan: Plan, reason: str, now: dateti
 
 
 def in_phase(state: CanaryState, phase: Phase, reason: str, now: datetime) -> CanaryState:
-    """Enter a phase that is no pause."""
+    """Enter a phase other than a pause."""
     same = state.phase is phase and state.pause is None
     return replace(
         state,
@@ -70,7 +70,7 @@ def in_phase(state: CanaryState, phase: Phase, reason: str, now: datetime) -> Ca
 
 
 def paused(state: CanaryState, pause: Pause, reason: str, now: datetime) -> CanaryState:
-    """Stop where it is; the step's time stands still from here on."""
+    """Pause the canary; the step's time stands still from here on."""
     return replace(
         state,
         phase=Phase.PAUSED,
@@ -83,7 +83,7 @@ def paused(state: CanaryState, pause: Pause, reason: str, now: datetime) -> Cana
 
 
 def held(state: CanaryState, pause: Pause, reason: str, now: datetime) -> Result:
-    """Pause, unless a person, or an earlier reason that needs one, holds it already."""
+    """Pause, unless the canary is already in a pause that only a person ends."""
     if state.phase is Phase.PAUSED and by_a_person(state):
         return state, (Renew(),)
     return paused(state, pause, reason, now), (Renew(),)
@@ -95,7 +95,7 @@ def by_a_person(state: CanaryState) -> bool:
 
 
 def running_again(state: CanaryState, reason: str, now: datetime) -> CanaryState:
-    """End a pause, with the weight as it is."""
+    """End a pause; the weight stays the same."""
     stood = now - (state.stopped_at or now)
     begun = state.clock_since + stood if state.clock_since else now
     return replace(in_phase(state, Phase.RUNNING, reason, now), clock_since=begun)
@@ -110,5 +110,5 @@ def rolling_back(state: CanaryState, reason: str, now: datetime) -> Result:
 
 
 def rolled_back(state: CanaryState, reason: str, now: datetime) -> CanaryState:
-    """For a version that never had traffic."""
+    """Roll back a version that never had traffic."""
     return in_phase(replace(state, latched=True), Phase.ROLLED_BACK, reason, now)

@@ -9,10 +9,11 @@ from monitor.traffic.trial.states import CanaryState, Pause, Phase, TrialMove
 
 
 def urgency(state: CanaryState, *, newer: bool = False) -> VerdictSeverity:
-    """Say how urgently; NONE is also the end of what was told before.
+    """Return how urgently to tell people; NONE also ends what was told before.
 
-    Who waits for a person pages; what is over and safe is a ticket. ``newer``: the adapter
-    has had another canary since, so nobody has to be told of this one any more.
+    A canary that waits for a person pages; one that is over and safe is a ticket.
+    ``newer``: the adapter has had another canary since, so this one needs no message any
+    more.
     """
     match state.phase:
         case Phase.PAUSED:
