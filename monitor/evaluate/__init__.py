@@ -1,1 +1,1 @@
-"""One adapter version, one window: read, score, judge, write."""
+"""Evaluation of one window of one adapter version: read, score, judge, write."""

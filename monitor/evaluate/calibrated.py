@@ -1,4 +1,4 @@
-"""A version's reference, ready to be compared with. Pure."""
+"""A version's reference, ready for comparison. Pure."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Calibrated:
     """A ready reference with one loaded calibration per detector that its baseline carries.
 
     ``absent`` says why a detector has none ("similarity: 120 measured, 300 needed").
-    Feedback on records before ``feedback_from`` is none of the evidence against it; None: on
-    any record it is. ``only_tickets`` are detectors that saw too few days to page. ``measured``
-    is the share of the baseline's requests that a detector was measured on, where the reference
-    says so. ``beside`` are references of settings that this one has not.
+    Feedback on records before ``feedback_from`` is not evidence against it; None: all
+    feedback is. ``only_tickets`` are detectors that saw too few days to page. ``measured``
+    is the share of the baseline's requests on which a detector was measured, where the
+    reference says so. ``beside`` are references for other settings.
     """
 
     reference: Reference
@@ -44,12 +44,12 @@ class Calibrated:
     beside: tuple[Beside, ...] = ()
 
     def strata_of(self, detector: str) -> tuple[str, ...]:
-        """Name the settings that a detector can compare requests of."""
+        """Return the settings of the requests that a detector can compare."""
         others = [s for one in self.beside if detector in one.by_detector for s in one.strata]
         return (*self.reference.strata, *others)
 
     def usual(self, detector: str) -> float:
-        """Share of the baseline's own requests that a detector was measured on, in [0, 1]."""
+        """Return the share of the baseline's requests that a detector measured, in [0, 1]."""
         if detector not in self.by_detector:
             return 1.0
         if detector in self.measured:
@@ -59,5 +59,5 @@ class Calibrated:
 
     @property
     def strata(self) -> tuple[str, ...]:
-        """Name all settings that requests are compared of."""
+        """Return all settings of the requests that can be compared."""
         return (*self.reference.strata, *(s for one in self.beside for s in one.strata))

@@ -1,4 +1,4 @@
-"""Everything an evaluation found, written in one transaction guarded by its epoch."""
+"""The findings of an evaluation, written in one transaction guarded by the claim's epoch."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from monitor.store.verdicts import VerdictRow
 from monitor.windows import WindowPlan
 
 PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
-"""The detector of the evaluation of this kind."""
+"""Name under which the perplexity evaluation's score is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """By which rules an evaluation is judged, and how people are told.
+    """The rules by which an evaluation is judged, and the way people are told.
 
-    What moves within ``cycle`` of each other on one base moves together.
+    Versions on one base that move within ``cycle`` of each other move together.
     """
 
     settings: PolicySettings
@@ -54,11 +54,11 @@ class How:
 
 
 class Unexplained(Exception):  # noqa: N818 (named as what it is)
-    """People are to be told of a judgement that nobody has foreseen; nothing was written."""
+    """The judgement is not the one that was explained beforehand; nothing was written."""
 
 
 def foresee(tx: Connection, *, evaluated: Evaluated, how: How) -> Explained:
-    """Explain what :func:`commit` will tell, as far as can be seen without holding anything."""
+    """Explain the judgement that :func:`commit` will probably reach, without any lock."""
     before = verdicts.current(tx, version_id=evaluated.reading.version.id)
     found = _judged(tx, evaluated, before, how, hold=False)
     if not found.judgement.verdict.detectors or not how.tell.news(tx, evaluated, found).fresh:
@@ -156,9 +156,10 @@ def commit(
 def _judged(
     tx: Connection, evaluated: Evaluated, before: VerdictRow | None, how: How, *, hold: bool = True
 ) -> Turn:
-    """Judge what was found by the verdict in force, and beside others on its base where it matters.
+    """Judge the findings by the verdict in force, and by others on the base where they matter.
 
-    ``hold``: nobody else judges on that base until the transaction ends.
+    ``hold`` locks the base, so that no other process judges on it until the transaction
+    ends.
     """
     memory = Memory.from_json(before.memory) if before and before.memory else Memory()
     # what is told began when it is told: a probe that says it has taken minutes
@@ -173,7 +174,7 @@ def _judged(
 
 
 def _put_skipped(tx: Connection, claim: Claim, planned: WindowPlan) -> None:
-    """One statement for all: after a day of downtime a hard signal has a thousand of them."""
+    """Store skipped windows in one statement: a day of downtime gives a hard signal a thousand."""
     skipped = [
         NewEvaluation(
             adapter_id=claim.adapter_id,
@@ -252,7 +253,7 @@ def _score_row(
 
 
 def _details(evaluated: Evaluated, found: Turn, *, detector: str, score: Score) -> dict[str, Any]:
-    """Add to a score what its detector compared of the window's requests, and left out."""
+    """Add to a score the number of requests that its detector compared, and the gaps."""
     details = {**score.details, "evidence_notice": score.evidence_notice}
     covered, calibrated = found.facts.covered, evaluated.reading.calibrated
     if covered is not None and detector in covered.by_detector:
@@ -266,7 +267,7 @@ def _details(evaluated: Evaluated, found: Turn, *, detector: str, score: Score) 
 
 
 def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:
-    """Say what this detector alone would make of it."""
+    """Return the verdict that this detector alone would give."""
     open_here = [c for c in judgement.memory.crossings if c.detector == detector]
     if any(c.paged for c in open_here):
         return VerdictKind.CRITICAL
@@ -315,10 +316,10 @@ def _read_feedback(evaluated: Evaluated) -> Unread:
 
 
 def _effect_size(evaluated: Evaluated) -> float | None:
-    """Say how large the largest effect surely is, in [0, 100]; it sorts adapters of one verdict.
+    """Return the lower bound of the largest effect, in [0, 100], to sort adapters of one verdict.
 
-    The largest lower end of a detector's 95 % interval in units of its margin, bent so
-    that one margin is 50, two are 75. None when nothing was measured.
+    It is the largest lower end of a detector's 95 % interval in units of its margin, scaled
+    so that one margin is 50 and two are 75. None when nothing was measured.
     """
     known = [
         float(np.clip(f.score.interval[0] / f.fact.margin, 0.0, 50.0))

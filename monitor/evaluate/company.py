@@ -18,11 +18,11 @@ from monitor.store.verdicts import VerdictRow
 def others_on_the_base(
     tx: Connection, version: Version, judgement: Judgement, *, cycle: timedelta, hold: bool = True
 ) -> FleetFact | None:
-    """Read what the others on the version's base have found; None while it is at peace.
+    """Read the findings of the others on the version's base; None while it has none of its own.
 
-    Holds the base until the transaction ends: of two evaluations that find something at
-    the same time, the second must see what the first one found. Without ``hold`` it is only
-    a look, for what does not have to be right.
+    The base is locked until the transaction ends: of two evaluations that find a move at
+    the same time, the second must see the first one's. Without ``hold`` there is no lock,
+    for answers that need not be exact.
     """
     if judgement.verdict.severity is VerdictSeverity.NONE or not moves(judgement.memory):
         return None
@@ -48,7 +48,7 @@ def others_on_the_base(
 
 
 def _moved(rows: Iterable[VerdictRow], version: Version) -> tuple[Moved, ...]:
-    """One version of each other adapter: the one that is worst off."""
+    """Return one version of each other adapter: the one in the worst state."""
     found: dict[AdapterId, Moved] = {}
     for row in rows:
         if row.adapter_id == version.adapter_id or row.verdict.blame is Blame.INPUT:

@@ -18,10 +18,9 @@ from monitor.policy.coverage import Cause, Coverage, Why, fewer_values
 from monitor.strata import NEEDS, Strata, needed, telling, unlike
 
 OF_REQUESTS: Final = frozenset({"errors", "input_similarity", "prompt_prefix"})
-"""Detectors that look at a request whatever became of it; to all others one without an answer
-says nothing."""
+"""Detectors that compare the request even without an answer; all others need one."""
 OF_SOME: Final = frozenset({"invalid"})
-"""Detectors that most requests have nothing for, however the client is made."""
+"""Detectors that have no value for most requests, however the client is made."""
 
 REFUSED: Final = 400
 """From this status on there is no answer, whether client or server is at fault."""
@@ -31,10 +30,10 @@ Rows = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Requests:
-    """The requests of a window, before anything is set aside; arrays are ``(n,)``.
+    """All requests of a window; arrays are ``(n,)``.
 
-    ``skipped`` came while nothing was evaluated, ``late`` a day or more after they were made;
-    of these there are no rows. ``waiting`` have a text that is not embedded yet.
+    ``skipped`` came while nothing was evaluated, ``late`` a day or more after they were
+    made; these have no rows. ``waiting`` have a text that is not embedded yet.
     """
 
     signals: Mapping[str, Floats]
@@ -54,10 +53,10 @@ def coverage(
     *,
     failed: frozenset[str] = frozenset(),
 ) -> tuple[Coverage, ...]:
-    """Say of each detector how many of the requests it compares, and why not the others.
+    """Count for each detector the requests that it compares, and the reasons for the others.
 
-    ``failed`` detectors raised an error. ``feedback`` is left out: its numbers come when people
-    give them.
+    ``failed`` detectors raised an error. ``feedback`` is left out: its numbers come when
+    people give them.
     """
     return tuple(
         _covered(detector, requests, calibrated, failed=detector.name in failed)
@@ -108,7 +107,7 @@ def _covered(
 def _gaps(
     detector: Detector[Any], requests: Requests, calibrated: Calibrated, left: Rows
 ) -> Mapping[Why, int]:
-    """Explain the records that are left; each by the first cause that holds."""
+    """Explain the records not compared; each by the first cause that holds."""
     found: Counter[Why] = Counter()
     if detector.name not in OF_REQUESTS:
         unanswered = left & _unanswered(requests.signals, left.size)
@@ -131,7 +130,7 @@ def _gaps(
 
 
 def _comparable(signals: Iterable[str], requests: Requests, known: Sequence[str]) -> Rows:
-    """Say of each request whether one of the signals can be compared."""
+    """Return for each request whether one of the signals can be compared."""
     found = np.zeros(len(requests), dtype=np.bool_)
     for name in signals:
         if name in requests.signals:
@@ -173,5 +172,5 @@ _LACKING: Final[Mapping[str, str]] = {
 
 
 def _lacking(detector: Detector[Any]) -> str:
-    """Name what a record would have to bring for the detector."""
+    """Name the field that a record needs for the detector."""
     return _LACKING.get(detector.name, detector.name)

@@ -38,7 +38,7 @@ def facts_of(
     at: datetime,
     probe_available: bool,
 ) -> Facts:
-    """Give what the rules need to know of what was read; what was found is added to it."""
+    """Return the facts that the rules need from the data read; findings are added later."""
     calibrated, last_at = reading.calibrated, reading.traffic.last_at
     stage = ReferenceStage.NONE
     if calibrated is not None and calibrated.reference.replaced:
@@ -60,10 +60,10 @@ def facts_of(
 
 
 def expected_silence(reading: Reading, *, now: datetime, records: int) -> Severity | None:
-    """TICKET when the reference's rate promised ``records`` since the last one and none came.
+    """Return TICKET if the reference's rate promised ``records`` since the last one and none came.
 
-    Looks back 24 h at most, and no further than the present route: a version that has no
-    share of it is not expected to have traffic, nor one before it got its share.
+    It looks back 24 h at most, and not beyond the present route: a version without a share
+    is expected to have no traffic, nor is one before it got its share.
     """
     if reading.in_charge_since is None or reading.calibrated is None:
         return None

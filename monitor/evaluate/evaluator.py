@@ -1,4 +1,4 @@
-"""One claimed task, from its window to what is told and done about it."""
+"""One claimed task, from its window to the message and the action."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _LOG = structlog.get_logger(__name__)
 PROBE_BACKOFF: Final = timedelta(minutes=5)
 """A probe that was stopped is tried again after this long, or its interval if shorter."""
 WANTED_BACKOFF: Final = timedelta(seconds=30)
-"""The same for a probe that a verdict or the return of traffic waits for."""
+"""The same for a probe that a verdict or a return of traffic needs."""
 DRAIN_ROUNDS: Final = 20
 LOOKS: Final = 3
 """Attempts to explain and commit one evaluation; each new attempt follows another evaluation of
@@ -86,7 +86,7 @@ class Evaluator:
         self._calibrations = Calibrations()
 
     def report_broken(self, claim: Claim, error: Exception) -> None:
-        """Tell people that this version's evaluations keep failing, whatever the reason."""
+        """Tell people that this version's evaluations keep failing."""
         reason = (
             f"{claim.kind.value} evaluation failed {claim.failures + 1} times in a row:"
             f" {type(error).__name__}"
@@ -148,7 +148,7 @@ class Evaluator:
         return self._settle(claim, planned, evaluated)
 
     def _drain(self, claim: Claim, until: datetime) -> None:
-        """Embed what waits for this window, bounded; what is left is absent from it."""
+        """Embed the texts that wait for this window, within a limit; others are missing from it."""
         try:
             for _ in range(DRAIN_ROUNDS):
                 if self._tools.drain(claim.adapter_id, until) == 0:
@@ -158,7 +158,7 @@ class Evaluator:
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
     def _settle(self, claim: Claim, planned: WindowPlan, evaluated: Evaluated) -> Ending:
-        """Judge, write, act; what is dear of a message is worked out before the verdict is held."""
+        """Judge, write, act; costly parts of a message are computed before the lock."""
         tools, reading = self._tools, evaluated.reading
         how = How(
             settings=tools.settings.policy,

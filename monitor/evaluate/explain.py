@@ -1,9 +1,9 @@
 """Work out what a message about drift says of the requests, before the verdict is locked.
 
-Counting them, clustering them and finding the least similar takes .4 s for the requests of a
-day, so it happens where nobody waits: what the message will be about is judged beforehand.
-Where the judgement under the lock is another one, :class:`monitor.evaluate.commit.Unexplained`
-gives the transaction up, and it is explained anew.
+Counting them, clustering them and finding the least similar takes .4 s for the requests of
+a day, so it is done without a lock, for the judgement expected. If the judgement under the
+lock differs, :class:`monitor.evaluate.commit.Unexplained` ends the transaction, and the new
+judgement is explained.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from monitor.policy import Judgement
 from monitor.store import embeddings
 
 USUAL: Final = 0.01
-"""Unlike training is what only this share of the baseline's requests was."""
+"""A request counts as unlike training below the similarity that this share of the baseline has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Explained:
 def explain(tx: Connection, reading: Reading, judgement: Judgement, *, examples: int) -> Explained:
     """Count the requests unlike training since the onset, group them, show the least similar.
 
-    With ``examples`` so many prompts are shown, and words typical of new ones; 0: no text.
+    ``examples`` is the number of prompts shown, with words typical of new ones; 0: no text.
     """
     about = About.of(judgement)
     onset, until = about.onset, reading.interval.end
@@ -85,11 +85,11 @@ def explain(tx: Connection, reading: Reading, judgement: Judgement, *, examples:
 def _unlike_training(
     tx: Connection, reading: Reading, about: About, *, since: datetime, until: datetime
 ) -> Unlike | None:
-    """Count the requests; None where nothing drifts.
+    """Count the requests unlike training; None where nothing drifts.
 
-    Where it is not their similarity that does, but answers or the mix of known topics, None too
-    unless there are surely more than usual: answers often show new questions first, and the
-    usual few would be told as news.
+    If answers or the mix of known topics drift, but not the similarity, the count must
+    surely be above the usual one: answers often show new questions first, and the usual few
+    are no news.
     """
     calibrated = reading.calibrated
     if calibrated is None or not about.detectors:
@@ -121,7 +121,7 @@ def _surely_more(count: int, of: int) -> bool:
 def _largest_group(
     tx: Connection, reading: Reading, *, words: bool, since: datetime, until: datetime
 ) -> NewRequests | None:
-    """Give the largest group of drifting inputs; its words only if asked for."""
+    """Return the largest group of drifting inputs, with words only if asked for."""
     calibrated = reading.calibrated
     if calibrated is None:
         return None
@@ -147,7 +147,7 @@ def _largest_group(
 def _least_similar(
     tx: Connection, reading: Reading, *, since: datetime, until: datetime, most: int
 ) -> tuple[str, ...]:
-    """Give the least similar prompts; none unless the operator stores text."""
+    """Return the least similar prompts; none unless the operator stores text."""
     if not most or reading.calibrated is None:
         return ()
     found = embeddings.least_similar(

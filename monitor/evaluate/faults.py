@@ -1,4 +1,4 @@
-"""The families of faults that a plan is told for: what moves, and in which words and numbers."""
+"""The families of faults in a plan: the signal that moves, in words and numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Unit(StrEnum):
     """More or less than usual, 0 is the same: of perplexity, length or time."""
     NATS = "nats"
     SD = "sd"
-    """Of the signal."""
+    """Standard deviations of the signal."""
 
 
 def size_words(size: float, unit: Unit) -> str:
@@ -44,7 +44,7 @@ class Family:
     """One kind of fault.
 
     told
-        A size in sd, and the signal's sd, as a number of the unit.
+        Converts a size in sd, and the signal's sd, to a number of the unit.
     """
 
     words: str
@@ -62,12 +62,12 @@ def _in_nats(size: float, sd: float) -> float:
 
 
 def _rise_of_perplexity(size: float, sd: float) -> float:
-    """Of answers whose mean NLL rises by some nats."""
+    """Convert a rise of mean NLL to a rise of perplexity."""
     return math.expm1(min(size * sd, 700.0))
 
 
 def _fall_of_length(size: float, sd: float) -> float:
-    """Of answers whose log length falls."""
+    """Convert a fall of log length to a fall of length."""
     return -math.expm1(-size * sd)
 
 
@@ -124,7 +124,7 @@ _FAILURES: Final = {
 
 
 def families_of(detector: str, reference: Any) -> Sequence[Family]:
-    """Give the faults that a detector is planned for; one that is not listed: its first signal."""
+    """Return the faults planned for a detector; one without an entry has its first signal's."""
     if detector in _FAMILIES:
         return _FAMILIES[detector]
     signal = reference.signals[0]

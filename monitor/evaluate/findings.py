@@ -27,7 +27,7 @@ from monitor.policy.facts import Increment
 _LOG = structlog.get_logger(__name__)
 
 INPUT_SIDE = INPUT_DETECTORS | {"latency", "feedback"}
-"""Detectors that never move traffic: they do not look at what the model does."""
+"""Detectors that never move traffic, because they do not measure the model."""
 FALLEN_NATS = -1.0
 
 
@@ -51,12 +51,12 @@ class Lookback(Protocol):
 
     @property
     def recent_beside(self) -> Sequence[Window]:
-        """The same of what is compared with each reference beside the one in force."""
+        """The newest records to compare with each reference beside the one in force."""
         ...
 
     @property
     def feedback(self) -> Window:
-        """Feedback that came within the effect window, about whatever records."""
+        """Feedback that came within the effect window, on records of any age."""
         ...
 
     def past(self, detector: str) -> Sequence[Increment]:
@@ -66,7 +66,7 @@ class Lookback(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BesideReference:
-    """A reference beside the one in force, and what of the window is compared with it.
+    """A reference beside the one in force, and the part of the window compared with it.
 
     ``number`` is its place among the references beside.
     """
@@ -79,10 +79,10 @@ class BesideReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DetectorQuestion:
-    """Everything one detector is asked with.
+    """The input of one detector.
 
-    ``lookback`` is asked only where it matters: hard signals are looked at every minute, and
-    rarely need it.
+    ``lookback`` is read only where it is needed: hard signals are looked at every minute,
+    and rarely need it.
     """
 
     detector: Detector[Any]
@@ -95,7 +95,7 @@ class DetectorQuestion:
     beside: Sequence[BesideReference] = ()
 
     def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
-        """Give the newest records with what each is compared with."""
+        """Return the newest records, each with the reference it is compared with."""
         of_feedback = self.detector.name == FEEDBACK.name
         own = self.lookback.feedback if of_feedback else self.lookback.recent
         found = [(self.reference, own)]
@@ -108,7 +108,7 @@ class DetectorQuestion:
 
 
 def find(question: DetectorQuestion, settings: EvaluateSettings) -> Finding:
-    """Score the window and gather what the rules need to know of it."""
+    """Score the window and gather the facts for the rules."""
     score, state = score_mixed(
         question.detector,
         [
@@ -129,7 +129,7 @@ def gather(
     settings: EvaluateSettings,
     shown: bool = True,
 ) -> Finding:
-    """Look into a scored window: onset, effects and recovery where its evidence matters.
+    """Add onset, effects and recovery to a scored window where its evidence needs them.
 
     Without ``shown`` the score's value stays the window's own: verdicts do not need it.
     """
@@ -156,9 +156,9 @@ def gather(
 def beside_answers(
     findings: Sequence[Finding], questions: Sequence[DetectorQuestion]
 ) -> list[Finding]:
-    """Look how far requests have moved since answers did, before they cross a line themselves.
+    """Measure how far requests have moved since answers did, before requests cross a line.
 
-    Blame needs no budget: whether other requests came with other answers is seen by their effect.
+    Blame needs no budget: the effect shows whether other requests came with other answers.
     """
     began = [
         finding.fact.onset.end
@@ -200,7 +200,7 @@ def increment_of(score: Score, window: Interval) -> Increment | None:
 
 
 def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings) -> Finding:
-    """Report a detector that raised: an error of its own, and only its own."""
+    """Report a detector that raised as that detector's own error."""
     return Finding(
         detector=detector.name,
         score=None,
@@ -256,7 +256,7 @@ def _looked_into(
 
 
 def _onset(question: DetectorQuestion, score: Score, past: Sequence[Increment]) -> Interval:
-    """Latest and earliest start that the winner's increments allow."""
+    """Return the earliest and latest onset that the winner's increments allow."""
     process = Process.PAGE if score.evidence_page >= 0 else Process.NOTICE
     starts = [i.window_start.timestamp() for i in past if process in i.by_process]
     parts = [i.by_process[process] for i in past if process in i.by_process]
@@ -344,7 +344,7 @@ def _recovery_parts(
 
 
 def _over_a_day(question: DetectorQuestion, score: Score) -> Score:
-    """Scores are shown over the newest 24 h: one window of 40 records is mostly noise."""
+    """Return the score over the newest 24 h, for display: one window of 40 records is noisy."""
     found = effect_mixed(question.detector, question.newest()).worst
     if not np.isfinite(found.value):
         return score

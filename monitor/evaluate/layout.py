@@ -1,4 +1,4 @@
-"""Lay stored records and feedback out as windows that can be compared."""
+"""Arrange stored records and feedback as windows that can be compared."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def feedback_window(
     directions: Directions,
     calibrated: Calibrated | None,
 ) -> Window:
-    """Lay feedback out as the signals of a window, less what is said of the reference's records."""
+    """Arrange feedback as a window's signals, without feedback on the reference's records."""
     signals = directions.signals
     given = feedback.laid_out(
         arrivals,
@@ -47,7 +47,7 @@ def feedback_window(
 def comparable_window(
     columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
 ) -> Window:
-    """Give what of the records may be compared with the reference in force."""
+    """Return the part of the records that the reference in force can compare."""
     signals = columns.signals
     if calibrated is not None:
         signals = comparable(signals, columns.strata, calibrated.reference.strata)
@@ -57,7 +57,7 @@ def comparable_window(
 def windows_beside(
     columns: RecordColumns, interval: Interval, calibrated: Calibrated | None
 ) -> tuple[Window, ...]:
-    """Give each reference beside the one in force what no other is compared with."""
+    """Return, for each reference beside the one in force, the records that only it compares."""
     if calibrated is None:
         return ()
     return tuple(
@@ -67,7 +67,7 @@ def windows_beside(
 
 
 def _own(columns: RecordColumns, calibrated: Calibrated, number: int) -> dict[str, Floats]:
-    """Leave to one reference beside what neither that in force nor an earlier one compares."""
+    """Return the signals that neither the reference in force nor an earlier one compares."""
     one = calibrated.beside[number]
     found: dict[str, Floats] = {}
     for detector in one.by_detector:

@@ -44,10 +44,10 @@ def score(
     probe_available: bool,
     ask: Ask = find,
 ) -> Evaluated:
-    """Ask every detector of this kind that the reference can carry.
+    """Ask every detector of this kind that the reference carries.
 
-    A detector that raises gives an error for itself alone; after five in a row it is asked
-    no more until the version has a new reference.
+    A detector that raises gives an error for itself alone; after five in a row it is not
+    asked again until the version has a new reference.
     """
     chosen = [DETECTORS[name] for name in settings.detectors]
     chosen = [one for one in chosen if one.hard is (kind is EvaluationKind.HARD)]

@@ -19,7 +19,7 @@ from monitor.store.settings_references import SettingsReference
 
 
 class Calibrations:
-    """Loads each reference once; references never change, but others come to stand beside."""
+    """Loads each reference once; references never change, but new ones may be added beside."""
 
     def __init__(self, *, most: int = 1_024) -> None:
         self._most = most
@@ -27,7 +27,7 @@ class Calibrations:
         self._lock = Lock()
 
     def current(self, tx: Connection, version_id: VersionId) -> Calibrated | None:
-        """Give the reference in force of the version, or None while it is learning."""
+        """Return the version's reference in force, or None while it is learning."""
         reference = references.current(tx, version_id)
         if reference is None:
             return None

@@ -22,7 +22,7 @@ from monitor.store.records import RecordColumns
 
 
 class StoredLookback:
-    """The newest records and increments of a version, read when first asked for."""
+    """The newest records and increments of a version, read when first needed."""
 
     def __init__(self, database: Database, reading: Reading, settings: EvaluateSettings) -> None:
         self._database = database
@@ -38,7 +38,7 @@ class StoredLookback:
 
     @cached_property
     def recent_beside(self) -> Sequence[Window]:
-        """The same of what is compared with each reference beside the one in force."""
+        """The newest records to compare with each reference beside the one in force."""
         return windows_beside(self._newest, self._span, self._reading.calibrated)
 
     @cached_property
@@ -58,7 +58,7 @@ class StoredLookback:
 
     @cached_property
     def feedback(self) -> Window:
-        """Feedback that came within the effect window: what was read before, and now."""
+        """Feedback that came within the effect window: read earlier, and new."""
         reading = self._reading
         before = self._database.run(
             lambda tx: feedback.recent(

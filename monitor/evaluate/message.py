@@ -1,4 +1,4 @@
-"""From a turn of the verdict to what people are told, inside the evaluation's transaction."""
+"""The messages about a change of verdict, inside the evaluation's transaction."""
 
 from __future__ import annotations
 
@@ -43,23 +43,22 @@ class News:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Messages:
-    """Tells people of verdicts: what a message contains beyond the verdict itself.
+    """Tells people of verdicts, with the context that a message needs.
 
     preview
-        Says what is about to be done about a version's traffic, or is recommended, at a time.
+        Returns the action on the version's traffic that is about to happen, or recommended.
     doubt
-        Says why nobody knows that the version's traffic is where it was moved; None: known.
-
-    Examples
-    --------
-        Prompts that are shown, and with them the words typical of new requests; 0: no text.
+        Says why it is unknown whether the last move of traffic took place; None: it is known.
     change_margin
         How far from the onset a declared change is still listed.
     out_of_service_after
-        Of versions that no arm of the route has had for so long nothing new is told.
+        A version that has been in no route for this long causes no new messages.
     window
-        What is known otherwise of an open incident is told once it has held for this, the
-        window of the live detectors.
+        Length of the live detectors' window: other news of an open incident is told once it
+        has held for this long.
+
+    ``examples`` is the number of prompts shown, with words typical of new requests; 0: no
+    text.
     """
 
     channels: Sequence[outbox.ConfiguredChannel]
@@ -77,7 +76,7 @@ class Messages:
         return Rule(window=self.window)
 
     def news(self, tx: Connection, evaluated: Evaluated, found: Turn) -> News:
-        """Say whether people will be told something new, as :meth:`tell` will decide."""
+        """Whether :meth:`tell` will tell people something new, and what."""
         version, judgement = evaluated.reading.version, found.judgement
         verdict, standing = judgement.verdict, judgement.standing
         bad = (
@@ -114,7 +113,7 @@ class Messages:
         *,
         transition_id: TransitionId | None,
     ) -> None:
-        """Step the version's incidents; the outbox rows ride in this transaction."""
+        """Step the version's incidents; the outbox rows belong to this transaction."""
         reading, judgement, now = evaluated.reading, found.judgement, found.facts.at
         version, verdict = reading.version, judgement.verdict
         if not (news.fresh and verdict.detectors):
@@ -162,7 +161,7 @@ class Messages:
     def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:
         """Open an ``error`` incident for evaluations that keep failing as a whole.
 
-        Drift incidents stay as they are; the next evaluation that succeeds ends this one.
+        Drift incidents stay unchanged; the next evaluation that succeeds ends this one.
         """
         outbox.record_observation(
             tx,
@@ -190,16 +189,16 @@ class Messages:
         )
 
     def _departed(self, tx: Connection, version: Version) -> bool:
-        """As of now: what was claimed before its incident ended must not reopen it."""
+        """Whether the version is out of service now: an old claim must not reopen its incident."""
         after = self.out_of_service_after
         return bool(departures.departed(tx, [version.id], now=clock.now(tx), after=after))
 
     def _changes(
         self, tx: Connection, evaluated: Evaluated, found: Turn
     ) -> tuple[NearbyChange, ...]:
-        """Declared changes about the onset; of silence and failures, about the window.
+        """List declared changes near the onset, or, for silence and failures, near the window.
 
-        That begins with the last record where that is longer ago.
+        That window begins with the last record, if it is earlier.
         """
         reading, verdict = evaluated.reading, found.judgement.verdict
         failing = verdict.kind is VerdictKind.ERROR or _broken(found.judgement) is not None
@@ -218,7 +217,7 @@ class Messages:
 
 
 def _broken(judgement: Judgement) -> str | None:
-    """Name the detectors that raised too often in a row and are asked no more."""
+    """Name the quarantined detectors."""
     failures = judgement.memory.failures
     names = [name for name, times in failures.items() if times >= QUARANTINE_AFTER]
     if not names:
@@ -229,10 +228,10 @@ def _broken(judgement: Judgement) -> str | None:
 def _score_lines(
     tx: Connection, evaluated: Evaluated, judgement: Judgement
 ) -> tuple[ScoreLine, ...]:
-    """Scores of the detectors that crossed, the strongest evidence first.
+    """Return scores of the detectors that crossed, the strongest evidence first.
 
-    Hard signals are judged between the others' windows, and a page that has waited for its
-    probe may come of such a run: the others then show their newest stored score.
+    A run of hard signals falls between the others' windows, and a page that waited for its
+    probe may come from such a run: the other detectors then show their newest stored score.
     """
     scores: dict[str, Score | ScoreRow] = {
         f.detector: f.score for f in evaluated.findings if f.score is not None

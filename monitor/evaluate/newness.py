@@ -40,26 +40,26 @@ from monitor.store.verdicts import current
 DETECTOR: Final = "input_similarity"
 SIGNAL: Final = "similarity"
 UNLIKE: Final = 0.05
-"""Looked at is what is as unlike training as this share of the baseline's requests was."""
+"""Share of the baseline's requests that are as unlike training as the requests clustered here."""
 MOST_GROUPS: Final = 10
 MOST_RECORDS: Final = 5
 MOST_NEIGHBOURS: Final = 3
 MOST_OTHERS: Final = 2_000
-"""Requests like training whose terms a group's are compared with."""
+"""Requests like training that are read as a contrast for a group's terms."""
 USUAL: Final = timedelta(hours=24)
 LONGEST: Final = timedelta(days=30)
-"""As much again before it is read for growth."""
+"""Longest interval; another of the same length before it is read to measure growth."""
 
 
 class NotCompared(LookupError):  # noqa: N818 - it is a fact about the version, not a fault
-    """Nothing says what would be new; the message is the reason."""
+    """New topics cannot be found; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Neighbour:
     """A training example: its place in the index, from 1, and its cosine to a centre.
 
-    An index that was uploaded keeps the order of its training lines.
+    An uploaded index keeps the order of its training lines.
     """
 
     row: int
@@ -71,17 +71,17 @@ class Group:
     """Requests that are near each other and far from training.
 
     count, share
-        Its requests, and their part of all that were compared, in [0, 1]; scaled up where
-        more were unlike training than were looked at.
+        Its requests, and their part of all compared requests, in [0, 1]; scaled up where only a
+        part of those unlike training was clustered.
     subjects
-        Different subjects among those looked at; a request without one counts for itself.
+        Different subjects among the clustered; a request without one counts as its own.
     growth
-        Of the share, against the interval of the same length before; None where nothing was
-        compared then.
+        Growth of the share against the interval of the same length before; None where no requests
+        were compared then.
     cohesion, similarity
         Mean cosine of its requests to their centre, and to their nearest training examples.
     words
-        The most typical first; only such as five subjects used.
+        The most typical first; each was used by at least five subjects.
     records, prompts
         Ids of those nearest to the centre, and their redacted prompts where text is kept.
     centre
@@ -121,7 +121,7 @@ class Newness:
 
 
 def new_since(tx: Connection, version: Version, *, now: datetime) -> datetime:
-    """Give the onset that the verdict's drifting inputs have, at most 30 days ago, or a day ago."""
+    """Return the onset of the verdict's drifting inputs, at most 30 days ago, or a day ago."""
     judged = current(tx, version_id=version.id)
     drifting = judged is not None and DETECTOR in judged.verdict.detectors
     if judged is None or not drifting or judged.verdict.onset is None:
@@ -130,7 +130,7 @@ def new_since(tx: Connection, version: Version, *, now: datetime) -> datetime:
 
 
 def read_newness(tx: Connection, version: Version, *, since: datetime, until: datetime) -> Newness:
-    """Find what is new about a version, with each group's nearest training examples.
+    """Find the new topics of a version, with each group's nearest training examples.
 
     Raises
     ------
@@ -146,7 +146,7 @@ def read_newness(tx: Connection, version: Version, *, since: datetime, until: da
 
 
 def unlike_below(reference: RankReference, *, share: float) -> float:
-    """Similarity that this share of the baseline's requests does not reach."""
+    """Return the similarity that this share of the baseline's requests stays below."""
     ordered = reference.ordered[reference.signals.index(SIGNAL)]
     return float(np.quantile(ordered, share))
 
@@ -162,9 +162,10 @@ def what_is_new(
 ) -> Newness:
     """Find groups among a version's requests that are unlike its training.
 
-    Requests of the interval before are clustered with them, so that nothing is called grown
-    for being what groups were looked for among. Of both together at most 2,000 are looked at,
-    an even sample. A group has at least three requests of the interval itself.
+    Requests of the interval before are clustered with them. Otherwise each group would seem
+    to have grown, because it was found in the later interval. At most 2,000 of both
+    together are clustered, an even sample. A group has at least three requests of the
+    interval itself.
 
     Parameters
     ----------
@@ -198,7 +199,7 @@ def what_is_new(
 
 
 def with_neighbours(tx: Connection, reference: Reference, found: Newness) -> Newness:
-    """Say which training examples are nearest to each group; the index is read once."""
+    """Add the nearest training examples to each group; the index is read once."""
     if not found.groups:
         return found
     centres = np.stack([group.centre for group in found.groups])
@@ -233,13 +234,13 @@ def with_neighbours(tx: Connection, reference: Reference, found: Newness) -> New
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Counted:
-    """Requests of an interval: those below the line, and all that were compared."""
+    """Requests of an interval: those below the line, and the number of all that were compared."""
 
     unlike: int
     compared: int
 
     def exposure(self, looked_at: int) -> int:
-        """Compared requests that those looked at stand for."""
+        """Number of compared requests for which the clustered ones stand."""
         if self.unlike == 0:
             return self.compared
         return round(self.compared * looked_at / self.unlike)
@@ -256,13 +257,13 @@ class _Looking:
     before: _Counted
 
     def chosen(self) -> list[int]:
-        """Clusters that have enough recent requests, those of most subjects first."""
+        """The clusters with enough recent requests, those of most subjects first."""
         sizes = {each: len(self.members(each)) for each in range(len(self.clusters))}
         large = [each for each, size in sizes.items() if size >= LEAST_ROWS]
         return sorted(large, key=lambda each: (-_units(self.members(each)), -sizes[each], each))
 
     def members(self, cluster: int) -> list[Sampled]:
-        """Recent requests of a cluster, those nearest to its centre first."""
+        """The recent requests of a cluster, those nearest to its centre first."""
         places = np.flatnonzero((self.clusters.label == cluster) & self.recent)
         mine = [self.rows[int(place)] for place in places]
         if not mine:  # all of it is of the earlier interval
@@ -271,7 +272,7 @@ class _Looking:
         return [mine[int(place)] for place in np.lexsort((places, -near))]
 
     def group(self, cluster: int, mine: Sequence[Sampled]) -> Group:
-        """Describe a cluster by its recent requests, but for their words and prompts."""
+        """Describe a cluster by its recent requests, without their words and prompts."""
         looked_at = int(self.recent.sum())
         earlier = int(np.sum((self.clusters.label == cluster) & ~self.recent))
         of_now = max(1, self.now.exposure(looked_at))
@@ -291,7 +292,7 @@ class _Looking:
 
 
 def _groups(tx: Connection, looking: _Looking, now: ComparedWith, below: float) -> Iterable[Group]:
-    """Describe the first groups, with their words and what is kept of their texts."""
+    """Describe the first groups, with their words and stored texts."""
     chosen = looking.chosen()[:MOST_GROUPS]
     members = [looking.members(each) for each in chosen]
     mine = {id(row) for group in members for row in group}
@@ -321,7 +322,7 @@ def _vectors(rows: Sequence[Sampled]) -> npt.NDArray[np.float16]:
 
 
 def _nearness(tx: Connection, reference: Reference, dimension: int) -> Nearness:
-    """The centre of the index is its mean, whose square is the mean cosine of two examples."""
+    """Return the index's nearness: the mean cosine of two examples is its centre squared."""
     body = reference_axes.read(tx, reference.id)
     if body is None:
         return Nearness()

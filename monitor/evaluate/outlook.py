@@ -53,9 +53,9 @@ from monitor.windows import Cadence
 
 DAY: Final = timedelta(hours=24)
 BLIND_AFTER: Final = timedelta(days=7)
-"""A detector that shows none of the drifts within this is told as blind."""
+"""A detector that sees none of the drifts within this time is reported as blind."""
 EVERY_DETECTOR: Final = "all detectors"
-"""Stands for the detectors of a version that has no reference."""
+"""Name for all detectors of a version without a reference."""
 MOST_REFERENCES: Final = 512
 """References whose growth is kept; some 60 KB each."""
 
@@ -65,7 +65,7 @@ class OutlookLine:
     """One detector of one version, or all of them where it has no reference.
 
     share
-        Of the accepted false pages and notices in 30 days.
+        Accepted false pages and notices in 30 days.
     per_day
         Requests a day at present that this detector compares.
     minimum_detectable
@@ -77,10 +77,10 @@ class OutlookLine:
     only_tickets
         Why it cannot page now although it sees; None where it can.
     uncompared
-        Which share of the requests it does not compare, and why; None where it is none to
-        speak of. Its delays are those of what it compares.
+        The share of the requests that it does not compare, and why; None where it is
+        negligible. The delays are for the requests that it compares.
     days
-        By how much days are taken to differ, and by whose; None where they speak for themselves.
+        The assumed difference between days and its source; None where days were measured.
     """
 
     adapter: str
@@ -98,17 +98,17 @@ class OutlookLine:
 
     @property
     def opens(self) -> Process:
-        """The most urgent that it can tell now."""
+        """The most urgent process that the detector can open now."""
         return Process.PAGE if self.only_tickets is None else Process.NOTICE
 
     @property
     def soonest(self) -> float:
-        """Hours until the drift it sees best is told at all."""
+        """Hours until the drift that it sees best is reported."""
         return min((delay.hours for delay in self.delays.values()), default=np.inf)
 
     @property
     def slowest(self) -> float:
-        """Hours until 5 % of bad requests are told as urgently as it can."""
+        """Hours until 5 % of bad requests are reported with the most urgent process."""
         found = self.delays.get((Drift.BAD_REQUESTS, self.opens))
         return found.hours if found else np.inf
 
@@ -119,7 +119,7 @@ class _Known:
 
     growth: Growth | None = None
     part: float = 1.0
-    """Units for each record of the baseline."""
+    """Units per record of the baseline."""
     absent: str | None = None
     few_days: bool = False
     """Whether the reference saw too few days to page."""
@@ -147,14 +147,14 @@ class _Seen:
         )
 
     def share(self, detector: str) -> float:
-        """Share that is compared of the requests that the detector usually can use."""
+        """Return the compared share of the requests that the detector usually can use."""
         one = self.coverage.get(detector)
         if one is None or one.ratio is None or one.usual <= 0.0:
             return 1.0
         return min(1.0, one.ratio / one.usual)
 
     def said(self, line: OutlookLine) -> OutlookLine:
-        """Say what of the requests the line promises nothing for, and whether it is too much."""
+        """Say which requests the line does not cover, and whether they are too many."""
         one = self.coverage.get(line.detector)
         why = None if one is None else blind_share_words(one)
         if line.detector in self.blind:
@@ -202,16 +202,16 @@ class Outlook:
         return self._cadences[kind].interval.total_seconds()
 
     def growths(self, tx: Connection, reference: Reference) -> Mapping[str, Growth]:
-        """Give the growth of each detector that a reference carries."""
+        """Return the growth of each detector that a reference carries."""
         known = self._known(tx, reference)
         return {name: one.growth for name, one in known.items() if one.growth is not None}
 
     def read(
         self, tx: Connection, *, now: datetime, adapter: str | None = None
     ) -> list[OutlookLine]:
-        """Give every detector of every watched version, the blind ones first.
+        """Return every detector of every watched version, the blind ones first.
 
-        Some 60 ms for a reference that is seen for the first time, 1 ms for others.
+        It takes some 60 ms for a reference seen for the first time, 1 ms for others.
         """
         standings = watching.fleet(tx, now=now)
         asked = versions.fetch_all(tx) if adapter is None else versions.named(tx, adapter)
@@ -245,7 +245,7 @@ class Outlook:
         now: datetime,
         adapter: str | None,
     ) -> Iterable[OutlookLine]:
-        """Versions in charge that have no reference: one line each, blind as a whole."""
+        """Return one line, blind as a whole, for each version in charge without a reference."""
         one = None if adapter is None else fleet.adapter(tx, adapter, now=now)
         for row in fleet.fleet(tx, now=now) if adapter is None else filter(None, [one]):
             version = row.version
@@ -390,7 +390,7 @@ def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str
 
 
 def _rounded(per_day: float) -> float:
-    """Two digits: that many are known of tomorrow's traffic."""
+    """Round to two digits: tomorrow's traffic is not known more exactly."""
     return float(f"{per_day:.2g}")
 
 

@@ -29,10 +29,10 @@ from monitor.store.evaluations import ScoreRow
 HOUR: Final = timedelta(hours=1)
 TIMES: Final = (HOUR, timedelta(days=1), timedelta(days=7))
 MOST_KEPT: Final = 2_048
-"""Answers that are kept, a detector of a reference each."""
+"""Cached answers, one per detector of a reference."""
 
 Sizes = tuple[float | None, ...]
-"""By the times of ``TIMES``; None: no fault of this kind is seen in it."""
+"""Sizes for each of ``TIMES``; None: no fault of this kind is seen within that time."""
 _NOTHING: Final[Sizes] = (None,) * len(TIMES)
 
 
@@ -41,11 +41,11 @@ class Planned:
     """One kind of fault, as one version would see it.
 
     ticket, page
-        The smallest that is told so, within each time; sizes are in ``unit``.
+        The smallest size reported so within each time, in ``unit``.
     per_day
         Requests a day that are compared; None for a probe, which needs none.
     note
-        Why it sees nothing, or why it opens no page, or which requests it promises nothing for.
+        Why it sees nothing, or opens no page, or which requests it does not cover.
     """
 
     adapter: str
@@ -86,9 +86,9 @@ class Plans:
     def read(
         self, tx: Connection, adapter: str, *, now: datetime, version: str | None = None
     ) -> list[Planned]:
-        """Give every kind of fault of the adapter's watched versions, or of one of them.
+        """Return every kind of fault of the adapter's watched versions, or of one of them.
 
-        Some .3 s for a reference that is seen for the first time, 5 ms for others.
+        It takes some .3 s for a reference seen for the first time, 5 ms for others.
         """
         lines = [
             line
@@ -183,7 +183,7 @@ class Plans:
         return tuple(None if size is None else family.told(size, moved.sd) for size in found)
 
     def _probed(self, tx: Connection, version: Version, *, now: datetime) -> Planned:
-        """Say what routine probes of the fixed corpora would show."""
+        """Return the faults that routine probes of the fixed corpora would show."""
         blank = replace(
             _blank(version, EvaluationKind.PERPLEXITY.value),
             words="perplexity of the fixed corpora",
@@ -226,12 +226,12 @@ def _newest_probe(tx: Connection, version: Version) -> ScoreRow | None:
 
 
 def _changed_rise(score: ScoreRow, *, probes: int) -> float | None:
-    """Rise common to all documents by which each moves beyond 4 noise floors."""
+    """The rise, common to all documents, at which each moves beyond 4 noise floors."""
     return math.expm1(CHANGED_FLOORS * float(score.details["noise_floor"])) if probes else None
 
 
 def _degraded_rise(score: ScoreRow, *, probes: int) -> float | None:
-    """Rise whose 95 % interval lies above 5 %; where two probes are made, whose middle does."""
+    """The rise whose 95 % interval lies above 5 %; with two probes, the one whose middle does."""
     half = (score.effect_high - score.effect_low) / 2.0
     if not probes or not math.isfinite(half):
         return None

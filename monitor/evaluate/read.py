@@ -1,4 +1,4 @@
-"""Read what an evaluation computes with: one short transaction, none open after it."""
+"""Read an evaluation's data in one short transaction, which ends before the computation."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _missed(
     late: bool,
     skipped: Sequence[Interval],
 ) -> tuple[int, int]:
-    """Count what came a day after it was made, and what came while nothing was evaluated."""
+    """Count the records that came a day late, and those that came while nothing was evaluated."""
     n_late = n_skipped = 0
     if late:
         n_late = records.count_arrivals(

@@ -22,29 +22,29 @@ DAY: Final = timedelta(hours=24)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """A version's window with all it is compared with."""
+    """A version's window with the data to compare it with."""
 
     version: Version
     interval: Interval
     """The window's time."""
     calibrated: Calibrated | None
     memory: Memory
-    """As it stood then; what is written is judged by the memory of that moment."""
+    """The memory at the time of reading; the commit judges by the memory at its own time."""
     states: Mapping[str, State]
     window: Window
     """The values to compare: NaN where a record's settings are not the reference's."""
     beside: tuple[Window, ...] = ()
     """The values to compare with each reference that stands beside the one in force."""
     requests: Requests
-    """All that arrived in the window, whether it can be compared or not."""
+    """All requests that arrived in the window, whether they can be compared or not."""
     traffic: Traffic
-    """Of the last 24 h, up to now: a probe's window may have ended hours ago."""
+    """Traffic of the last 24 h, up to now: a probe's window may have ended hours ago."""
     standing: ShareStanding
     """The version's standing among those that share the budget."""
     unread: Unread = field(default_factory=Unread)
     """Feedback that has come since the last window; the commit marks it as read."""
     feedback: Window | None = None
-    """It as a window; None where it stands beside the records of the window itself."""
+    """New feedback as a window; None where it belongs to the window's own records."""
     route: Route | None = None
     probe_due: datetime | None = None
     """When a requested probe is tried next; None: it is due, or none was requested."""
@@ -52,12 +52,12 @@ class Reading:
     """Why that probe had no answer; None: it had one, or none was requested."""
 
     def window_of(self, detector: str) -> Window:
-        """Give the window that a detector reads."""
+        """Return the window that a detector reads."""
         own = self.feedback if detector == FEEDBACK.name else None
         return self.window if own is None else own
 
     def budget_of(self, detector: str, settings: EvaluateSettings) -> Budget:
-        """Give one detector of this version its share."""
+        """Return one detector's share for this version."""
         carried = self.calibrated.by_detector if self.calibrated else {}
         share = shares(
             settings.budget,

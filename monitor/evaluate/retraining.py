@@ -1,7 +1,7 @@
-"""Ask for an adapter to be retrained: when its inputs have moved on, or nobody has for long.
+"""Request the retraining of an adapter when its inputs have moved on, or its version is old.
 
-What drifts because users ask new things is no fault of the version: another one would not
-help, a ticket says so, and this asks for the one thing that does.
+Drift from new questions of users is no fault of the version, and another version would not
+help. A ticket says so, and this request asks for the remedy.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def why_retrain(
 ) -> tuple[RetrainCause, str] | None:
     """Say why the version in charge should be retrained, in numbers; None: no need.
 
-    ``last`` is when its adapter's retraining was asked for last, of whatever version.
+    ``last`` is the time of the adapter's last request, for any version.
     """
     if last is not None and now - last < settings.cool_down:
         return None
@@ -106,12 +106,12 @@ def replay_share(*, unlike: int, compared: int) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retrainings:
-    """Looks over the fleet and asks for what is due.
+    """Reviews the fleet and requests the retrainings that are due.
 
     Parameters
     ----------
     words
-        Whether typical words of new requests may be told: the operator has opted in to
+        Whether messages may contain typical words of new requests: the operator has opted in to
         prompt text in messages.
     base_url
         Where people and pipelines reach this service, for the manifest's address.
@@ -124,7 +124,7 @@ class Retrainings:
     clock: Callable[[], datetime]
 
     def turn(self) -> bool:
-        """Ask for every retraining that is due; False: it need not be called again at once."""
+        """Request every retraining that is due; False: no further call is due at once."""
         now = self.clock()
         rows, last = self.database.run(
             lambda tx: (fleet.fleet(tx, now=now), retrainings.newest_at(tx))
@@ -146,14 +146,15 @@ class Retrainings:
     def request(
         self, adapter: Adapter, version: Version, *, by: str, why: str, force: bool = False
     ) -> RetrainingRow:
-        """Ask as a person does, for the version in charge; ``force``: within the cool-down too.
+        """Request a retraining for a person; ``force``: also within the cool-down.
 
-        What is meant and told is as where inputs drift. Cost: .4 s for the requests of a day.
+        The requests covered and the message are as for drifting inputs. Cost: .4 s for the
+        requests of a day.
 
         Raises
         ------
         TooSoon
-            It was asked for within the cool-down.
+            A retraining was requested within the cool-down.
         """
         now, cause = self.clock(), RetrainCause.PERSON
         new = self.database.run(
@@ -234,7 +235,7 @@ class Retrainings:
         )
 
     def _event(self, adapter: Adapter, made: RetrainingRow) -> Alert:
-        """Write the event; it is no incident: nothing is acknowledged, nothing recovers."""
+        """Write the event; it is no incident, so it is not acknowledged and does not recover."""
         base = self.base_url.rstrip("/") if self.base_url else None
         path = f"/v1/retraining/{made.id}/manifest"
         label = f"{made.adapter}@{made.version}"

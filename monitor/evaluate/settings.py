@@ -73,5 +73,5 @@ class EvaluateSettings:
         return OUTPUT_SIMILARITY.name in self.detectors
 
     def directions(self, adapter: str) -> Directions:
-        """Say which feedback of an adapter is compared, and where it is better."""
+        """Return an adapter's compared feedback, with the direction in which each is better."""
         return self.feedback_of.get(adapter, self.feedback)

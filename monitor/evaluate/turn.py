@@ -1,7 +1,7 @@
-"""One turn of a version's verdict, taken alike by the service and by a replay. Pure.
+"""One turn of a version's verdict, the same for the service and a replay. Pure.
 
-What was read, what is remembered and what was found become what stands next: nothing here
-asks a database or a clock, so the same three always give the same turn.
+The data read, the memory and the findings determine the next state. Nothing here reads a
+database or a clock, so equal inputs always give the same turn.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def turn(
     findings: Sequence[Finding] = (),
     settings: PolicySettings,
 ) -> Turn:
-    """Judge what was found by what is remembered, and say what is to be remembered next."""
+    """Judge the findings by the memory, and return the next memory."""
     judgement = judge(memory, facts, settings)
     verdict, was = judgement.verdict, memory.verdict
     changed = was is None or was.kind is not verdict.kind

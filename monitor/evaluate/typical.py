@@ -20,7 +20,7 @@ _ASKED: Final = 200
 
 
 def unit_of(row: Sampled) -> bytes | str:
-    """Give who stands behind a request: its subject, or itself."""
+    """Return the unit behind a request: its subject, or the request itself."""
     return row.subject or row.id
 
 
@@ -46,9 +46,9 @@ def words_of_groups(
     *,
     others: Sequence[Sampled],
 ) -> list[tuple[str, ...]]:
-    """Give each group's most typical words, against the other groups and all ``others``.
+    """Return each group's most typical words, against the other groups and all ``others``.
 
-    A term counts once for a subject, however often it was said.
+    A term counts once for a subject, however often it was used.
     """
     inside = [TermCounts(group) for group in groups]
     rest = TermCounts(others)

@@ -18,9 +18,9 @@ def unseen(
     now: datetime,
     well: bool,
 ) -> Unseen:
-    """Put a version's blindness as people are told of it, the least seen detector first.
+    """Describe a version's blindness for a message, the least seen detector first.
 
-    ``well``: nothing is found wrong with it.
+    ``well``: nothing is found wrong with the version.
     """
     named = [one for one in covered if one.detector in blind.detectors]
     return Unseen(
@@ -37,9 +37,9 @@ def unseen(
 
 
 def mend(blind: Blindness, version: Version, *, well: bool) -> str:
-    """Name the one command that makes the requests comparable, or shows what they lack.
+    """Name the command that makes the requests comparable, or shows what they lack.
 
-    Of a version that is not ``well`` nothing is learned.
+    A version that is not ``well`` must not be learned from.
     """
     if blind.why.cause is Cause.SETTINGS and well:
         return f"driftline reference learn {version.adapter} {version.name}"

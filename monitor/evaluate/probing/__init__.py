@@ -1,7 +1,7 @@
-"""The perplexity evaluation: whether a model is what was registered, and applied at all.
+"""The perplexity evaluation: whether a model is the registered one, and is applied at all.
 
-:func:`probe` asks, confirms, looks for company (base, replicas, siblings) and tells; what it
-asked is stored as it comes, whatever follows.
+:func:`probe` asks the model, confirms a change, and asks its company (base, replicas,
+siblings). Each run is stored as it ends, whatever follows.
 """
 
 from monitor.evaluate.probing.asked import Occasion

@@ -32,14 +32,14 @@ MOST_CONFIRMATIONS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Answer:
-    """A run over one corpus against the registration.
+    """A run over one corpus compared with the registration.
 
     at
-        A crossing after it is not answered by it.
+        Start of the run; a crossing after it needs a new run.
     runs
-        All that it is made of, oldest first; ``run`` is the last.
+        All its runs, oldest first; ``run`` is the last.
     asked
-        Whether ``run`` was asked for by this attempt, and not by an earlier, stopped one.
+        Whether this attempt made ``run``, and not an earlier, stopped one.
     previous
         The scheduled run before it, for "+5 % twice".
     """
@@ -70,12 +70,12 @@ class Answer:
 
     @property
     def reference(self) -> list[DocumentScores]:
-        """The registration's runs, as the maths wants them."""
+        """The registration's runs, as :mod:`detectors.perplexity` takes them."""
         return [scores_of(run, self.corpus) for run in self.registered]
 
     @property
     def scores(self) -> DocumentScores:
-        """The run, as the maths wants it."""
+        """The run, as :mod:`detectors.perplexity` takes it."""
         return scores_of(self.run, self.corpus)
 
     @property
@@ -85,7 +85,7 @@ class Answer:
 
     @property
     def engine_words(self) -> str | None:
-        """Say so where another engine answered than at registration."""
+        """Return a note if another engine answered than at registration."""
         before, now = self.registered[0], self.run
         if before.engine == now.engine and before.dtype == now.dtype:
             return None
@@ -94,7 +94,7 @@ class Answer:
 
     @property
     def weights_words(self) -> str | None:
-        """Say so where the files are others than at registration."""
+        """Return a note if the files differ from those at registration."""
         known = {run.weights for run in self.registered if alike(run, self.run)}
         if self.run.weights is None or None in known or not known or self.run.weights in known:
             return None
@@ -102,7 +102,7 @@ class Answer:
 
 
 def leading(answers: Sequence[Answer]) -> Answer:
-    """Give the adapter's own domain where there is one: what its score is about."""
+    """Return the answer on the adapter's own domain, if there is one, for the score."""
     own = (a for a in answers if a.corpus.role is CorpusRole.DOMAIN)
     return next(own, answers[0])
 
@@ -149,7 +149,7 @@ def look(asked: Probing, corpus: Corpus, occasion: Occasion) -> Answer:
 
 
 def confirm(asked: Probing, first: Answer) -> Answer:
-    """Run again, at once and on the same replica: only what both say is told.
+    """Run again, at once and on the same replica: only a change in both runs is reported.
 
     Raises
     ------
@@ -165,15 +165,15 @@ def confirm(asked: Probing, first: Answer) -> Answer:
 
 
 def still_there(asked: Probing, answers: Sequence[Answer]) -> list[Answer]:
-    """Ask once more about what only an earlier, stopped attempt has read.
+    """Ask again about a finding that only an earlier, stopped attempt has read.
 
-    Between two attempts lie minutes in which weights come and go: what is told was read by
-    the attempt that tells it.
+    Weights may change in the minutes between two attempts, so the attempt that reports a
+    finding must have read it itself.
 
     Raises
     ------
     RunStopped
-        It is gone: nothing of what was found counts.
+        The finding is gone and does not count.
     """
     found = [answer for answer in answers if answer.found]
     if not found or any(answer.asked for answer in found):
@@ -192,7 +192,7 @@ def _once_more(asked: Probing, first: Answer) -> StoredRun:
 
 
 def _both(first: Answer, again: StoredRun, *, asked: bool) -> Answer:
-    """Say what a run and one after it say both, with the numbers of the second."""
+    """Combine two runs: only changes in both count, with the numbers of the second."""
     second = _with_trend(
         _compared(first.registered, again, first.corpus, previous=first.previous), first.trend
     )
@@ -223,14 +223,14 @@ def _compared(
 
 
 def _resumed(asked: Probing, corpus: Corpus, occasion: Occasion) -> StoredRun | None:
-    """Give the run of this probe's earlier attempt: by this process, since nobody said a word."""
+    """Return the run of this probe's earlier attempt, if this process made it."""
     since = occasion.resumed_since
     found = asked.recent(asked.own, corpus, roles=(occasion.role,), since=since)
     return next((r for r in found if r.began_at >= since and r.made_by == asked.held.owner), None)
 
 
 def _confirmation(asked: Probing, first: Answer) -> StoredRun | None:
-    """Give the second run that the earlier attempt had made as well."""
+    """Return the second run, if the earlier attempt made one."""
     if first.asked:
         return None
     later = asked.recent(
@@ -246,7 +246,7 @@ def _confirmation(asked: Probing, first: Answer) -> StoredRun | None:
 
 
 def _with_trend(change: PerplexityChange, heading: Trend | None) -> PerplexityChange:
-    """Count a whole week's mean at +5 % as degraded."""
+    """Count a mean of +5 % over a whole week as degraded."""
     if heading is None or not heading.degraded:
         return change
     said = f"7-day mean {heading.mean:+.1%}, line {MARGIN:+.0%}"

@@ -1,4 +1,4 @@
-"""Is the adapter applied at all, and is it this one? See :mod:`detectors.identity`."""
+"""Whether the adapter is applied at all, and is the right one. See :mod:`detectors.identity`."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ _LOG = structlog.get_logger(__name__)
 
 PROMPTS = 64
 LONGEST_PROMPT = 200
-"""Characters of a text over which the divergence is read."""
+"""Longest prompt, in characters, over which the divergence is read."""
 MOST_SIBLINGS = 50
 
 
 def latest_identity(asked: Probing) -> StoredIdentity | None:
-    """Give the last check of the version."""
+    """Return the last check of the version."""
     return asked.database.run(lambda tx: identity.latest(tx, asked.version.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityCheck:
-    """An answer to "which weights answer?", and what it was made on."""
+    """The result of a check of which weights answer, with its evidence."""
 
     found: Identity
     on: CheckedOn
@@ -55,15 +55,15 @@ class IdentityCheck:
 def check_identity(
     asked: Probing, answers: Sequence[Answer], occasion: Occasion, *, role: RunRole
 ) -> IdentityCheck:
-    """Compare what the version has just said with its base and siblings.
+    """Compare the version's newest answers with its base's and siblings'.
 
-    The general corpus is compared on where there is one: base and siblings are registered
-    over it too, so that only the 64 prompts and at most one run of the base are asked.
+    The general corpus is used where there is one. Base and siblings are registered over it
+    too, so only the 64 prompts and at most one run of the base are needed.
 
-    Where the documents say that the base answers and the prompts say that it does not, one
-    of the readings is wrong, most likely the base's, which engines mix adapters into. What
-    the base has said is then void, and both are read anew until two readings agree: here
-    once, and again at each further probe.
+    If the documents say that the base answers and the prompts say that it does not, one of
+    the readings is wrong. It is most likely the base's, because engines mix adapters into
+    it. The base's answers are then void, and both are read anew until two readings agree:
+    here once, and again at each further probe.
     """
     general = (a for a in answers if a.corpus.role is CorpusRole.GENERAL)
     answer = next(general, leading(answers))
@@ -104,15 +104,15 @@ def check_identity(
 
 
 def keep_identity(asked: Probing, checked: IdentityCheck) -> None:
-    """Store what was found."""
+    """Store the result of the check."""
     asked.write(lambda tx: identity.insert(tx, asked.version.id, checked.found, on=checked.on))
 
 
 def register_base(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
-    """Register the base model, once for all its versions, while nothing has moved.
+    """Register the base model once for all its versions, while no version has moved.
 
-    Beside a version that is registered a probe cycle later, or anew after a change, it is
-    registered once more: for the others the earlier one stays.
+    It is registered again beside a version that is registered a probe cycle later, or anew
+    after a change; the other versions keep the earlier one.
     """
     base = or_none(lambda: asked.base)
     if base is not None and not comparable(asked, base, corpus, occasion):
@@ -122,7 +122,7 @@ def register_base(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
 def _base_scores(
     asked: Probing, base: Model, answer: Answer, occasion: Occasion
 ) -> DocumentScores | None:
-    """The base's run of this probe cycle, or of the same weights here, or one made now."""
+    """Return the base's run of this cycle, or of the same weights here, or make one now."""
     since = occasion.at - occasion.interval
     recent = asked.recent(base, answer.corpus, since=since)
     known = (*recent, or_none(lambda: unchanged(asked, base, answer.corpus)))
@@ -135,7 +135,7 @@ def _base_scores(
 
 
 def _sibling_scores(asked: Probing, answer: Answer) -> Mapping[str, DocumentScores]:
-    """Last stored runs of other adapters on this base; nothing is asked for them."""
+    """Return the last stored runs of other adapters on this base; no new runs are made."""
     by_model = {target.model: target for target in asked.siblings}
     known = asked.database.run(
         lambda tx: perplexity.versions_of(tx, by_model.keys(), corpus=answer.corpus.id)
@@ -192,6 +192,6 @@ def _parity(asked: Probing, base: Model | None, *, replica: str | None) -> Mappi
 
 
 def prompts(corpora: Sequence[Corpus]) -> list[str]:
-    """Give the first 64 texts of the corpora, cut to 200 characters."""
+    """Return the first 64 texts of the corpora, cut to 200 characters."""
     texts = chain.from_iterable(corpus.documents for corpus in corpora)
     return [document.text[:LONGEST_PROMPT] for document in islice(texts, PROMPTS)]

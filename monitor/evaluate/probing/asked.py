@@ -1,4 +1,4 @@
-"""Asking a version's models, and remembering what they said."""
+"""Asking a version's models, and storing their answers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 RESUMED_FOR = timedelta(hours=1)
 """A stopped probe's runs are used up to this age, longer than any engine is left alone."""
 LOOK_EVERY = 1.0
-"""Seconds between looks at whether somebody waits."""
+"""Seconds between checks whether another probe waits."""
 _LOG = structlog.get_logger(__name__)
 
 
@@ -42,7 +42,7 @@ class RunStopped(Exception):  # noqa: N818 - the end of a run is not a fault of 
 
 
 class Numberless(RunStopped):
-    """The engine answers for this model without log-probabilities; of what address."""
+    """The engine at ``replica`` answers for this model without log-probabilities."""
 
     def __init__(self, reason: str, *, replica: str | None) -> None:
         super().__init__(reason)
@@ -70,19 +70,19 @@ class Replicated(Protocol):
 
 @runtime_checkable
 class Charged(Protocol):
-    """A probe whose engines give each purpose its own part of their time."""
+    """A probe that charges each purpose to its own part of the engines' time."""
 
     def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None]) -> ModelProbe:
-        """Give the same probe, asking for this."""
+        """Return the same probe, charged to this purpose."""
         ...
 
 
 @runtime_checkable
 class Crowded(Protocol):
-    """A probe that can see to it that the engine has others to answer meanwhile."""
+    """A probe that can run beside other requests to the engine."""
 
     def crowded(self) -> ModelProbe:
-        """Give the same probe, beside other requests."""
+        """Return the same probe, run beside other requests."""
         ...
 
 
@@ -120,10 +120,10 @@ class Occasion:
 
     @property
     def resumed_since(self) -> datetime:
-        """Runs begun since then are of this probe, stopped by a busy engine.
+        """Runs begun since this time belong to this probe, which a busy engine stopped.
 
-        Without them a probe that an engine lets go on for one run at a time would begin
-        again for ever. What was read before somebody's word is none of it.
+        Without them a probe that gets one run at a time would begin again for ever. Runs
+        from before a person's instruction do not belong to it.
         """
         times = (self.at - RESUMED_FOR, self.last, self.words.last)
         return max(one for one in times if one is not None)
@@ -137,7 +137,7 @@ class Model:
     version_id: VersionId | None
 
     def over(self, corpus: Corpus) -> Subject:
-        """Name its runs over a corpus."""
+        """Return the key of the model's runs over a corpus."""
         return Subject(version_id=self.version_id, model=self.target.model, corpus=corpus.id)
 
 
@@ -151,10 +151,10 @@ class Probing:
     held: Claim
 
     def asking_for(self, purpose: Purpose) -> Probing:
-        """Give the same probing, with its engines asked for this from now on.
+        """Return the same probing, charged to this purpose from now on.
 
-        A scheduled probe of the routine ends where a suspicion waits: on a slow engine it
-        would take minutes, and the suspicion has as many.
+        A routine probe ends where a suspicion waits: on a slow engine the routine would
+        take minutes, which is all that the suspicion has.
         """
         if not isinstance(self.via, Charged):
             return self
@@ -176,12 +176,12 @@ class Probing:
 
     @cached_property
     def corpora(self) -> tuple[Corpus, ...]:
-        """The texts it is asked about."""
+        """The corpora of the version."""
         return self.via.corpora(self.version.adapter)
 
     @cached_property
     def siblings(self) -> tuple[Target, ...]:
-        """Other adapters on its base, as the probe orders them; none where it cannot say."""
+        """Other adapters on its base, in the order of the probe; none where it cannot tell."""
         found = or_none(lambda: self.via.siblings_of(self.own.target)) or ()
         return tuple(target for target in found if target.model != self.version.model)
 
@@ -217,18 +217,18 @@ class Probing:
     ) -> StoredRun:
         """Measure and store; ``of`` is the whole corpus where only a part of it is asked.
 
-        ``by`` asks in another manner than the rest of this probing.
+        ``by`` replaces the probe for this run.
 
         Raises
         ------
         RunStopped
-            The run ended early; what it read is stored.
+            The run ended early; the part that was read is stored.
         Numberless
-            It did, because the engine has no numbers for this model.
+            The run ended early because the engine has no numbers for this model.
         ProbeError
-            Nothing could be asked.
+            No model could be asked.
         StaleLease
-            Meanwhile the task was lost, or what is registered was retired.
+            The task was lost meanwhile, or the registration was retired.
         """
         run = self._score(by or self.via, model.target, corpus, replica)
         kept = self.write(
@@ -272,7 +272,7 @@ class Probing:
         return self.database.run(guarded)
 
     def void(self, runs: Collection[int], *, because: str, at: datetime) -> NoReturn:
-        """Let these runs count no more, and end: the next probe asks anew.
+        """Void these runs and stop: the next probe asks anew.
 
         Raises
         ------
@@ -314,14 +314,14 @@ def _keep_on() -> str | None:
 
 
 def unchanged(asked: Probing, model: Model, corpus: Corpus) -> StoredRun | None:
-    """Give a model's last run again where one made now would say the same."""
+    """Return a model's last run if a new one would give the same numbers."""
     roles = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
     last = asked.recent(model, corpus, roles=roles)
     return last[0] if last and asked.via.would_repeat(model.target, last[0]) else None
 
 
 def scores_of(run: StoredRun, corpus: Corpus) -> DocumentScores:
-    """Put a run in the corpus's order; documents it does not have are NaN."""
+    """Arrange a run in the corpus's order; missing documents are NaN."""
     by_id = {score.document: score for score in run.documents}
     found = [by_id.get(document.id) for document in corpus.documents]
     return DocumentScores(
@@ -333,7 +333,7 @@ def scores_of(run: StoredRun, corpus: Corpus) -> DocumentScores:
 
 
 def or_none(ask: Callable[[], T]) -> T | None:
-    """Ask for what a finding can do without; None where nobody answers."""
+    """Ask for evidence that a finding can do without; None where no model answers."""
     try:
         return ask()
     except (ProbeError, RunStopped) as error:
@@ -362,7 +362,7 @@ def void_base(
     at: datetime,
     since: datetime | None = None,
 ) -> None:
-    """Hold nobody to what a base model has said, from a time on: it is registered again."""
+    """Void a base model's runs from a time on: the base is registered again."""
     asked.write(
         lambda tx: perplexity.void_base(
             tx, base.target.model, corpus=corpus.id, because=because, at=at, since=since
@@ -371,6 +371,6 @@ def void_base(
 
 
 def _folder(uri: str | None) -> Path | None:
-    """Give the folder that a version was registered with, where it can be read from here."""
+    """Return the version's registered folder, where this machine can read it."""
     path = local_folder(uri or "")
     return path if path is not None and path.is_dir() else None

@@ -42,7 +42,7 @@ MOST_SIBLINGS = 5
 PATIENCE = timedelta(minutes=15)
 """Longest time that a finding waits for an engine too busy to probe its company."""
 PART = 20
-"""Documents that others are asked: a change of base or engine moves every one of them."""
+"""Documents asked of others: a change of base or engine moves every document."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +88,14 @@ class _Siblings:
 def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -> Company:
     """Ask another replica, then the base, then up to 5 siblings, until one explains the move.
 
-    Another replica comes first: what is wrong with one engine moves its base model as well.
+    Another replica comes first, because a fault of one engine moves its base model as well.
     The general corpus is asked where it moved: all versions are registered over it.
 
     Raises
     ------
     ProbeFailed
-        An engine has no time for the base or a sibling just now, and the finding is young
-        enough to wait: one ticket for all is worth minutes.
+        An engine has no time for the base or a sibling now, and the finding is young enough to
+        wait: one ticket for all adapters is worth minutes.
     """
     moved = [answer for answer in answers if answer.found]
     general = (a for a in moved if a.corpus.role is CorpusRole.GENERAL)
@@ -104,7 +104,7 @@ def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Round:
-    """The others are asked about the corpus of ``answer``, which moved."""
+    """Asks the others about the corpus of ``answer``, which moved."""
 
     asked: Probing
     answer: Answer
@@ -133,7 +133,7 @@ class _Round:
         )
 
     def other_replica(self) -> str | None:
-        """Name a replica on which the version has not moved; None where there is none."""
+        """Return a replica on which the version has not moved; None where there is none."""
         via, here = self.asked.via, self.answer.run.replica
         if not isinstance(via, Replicated) or here is None:
             return None
@@ -148,10 +148,10 @@ class _Round:
         return None if _moved(change) or change.documents == 0 else other
 
     def base(self) -> _Base:
-        """Compare the base model with what it said when the version was registered.
+        """Compare the base model with its run at the version's registration.
 
         vLLM on a CPU computes a base model's tokens with an adapter's weights where both
-        share a batch. Documents that moved to just what an adapter says of them are such.
+        share a batch. The affected documents move exactly to the adapter's values.
         """
         base = or_none(lambda: self.asked.base)
         looked = None if base is None else self.look_at(base, replica=self.answer.run.replica)
@@ -182,7 +182,7 @@ class _Round:
         return bool(moved.any() and explained.sum() * 2 >= moved.sum())
 
     def registrations(self) -> list[StoredRun]:
-        """The newest registered run of the version and of each of its siblings."""
+        """Return the newest registered run of the version and of each of its siblings."""
         names = [target.model for target in self.asked.siblings]
         known = self.asked.database.run(
             lambda tx: perplexity.versions_of(tx, names, corpus=self.answer.corpus.id)
@@ -231,10 +231,10 @@ class _Round:
     def look_at(
         self, model: Model, *, replica: str | None = None, part: bool = False
     ) -> tuple[Sequence[StoredRun], StoredRun] | None:
-        """Give what a model is compared with and its newest run, made now unless it tells enough.
+        """Return a model's earlier runs and its newest, made now unless the last one is enough.
 
-        A run of this cycle that has moved already is proof enough; one that has not may be
-        older than the change, so the model is then asked anew.
+        A run of this cycle that has moved is enough. One that has not moved may be older
+        than the change, so the model is asked again.
         """
         registered = comparable(self.asked, model, self.answer.corpus, self.occasion)
         if not registered:

@@ -17,16 +17,17 @@ WHOLE = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
 def comparable(
     asked: Probing, model: Model, corpus: Corpus, occasion: Occasion
 ) -> Sequence[StoredRun]:
-    """Give the runs of a base model or a sibling that stand beside the version's registration.
+    """Return the runs of a base model or a sibling that match the version's registration.
 
-    A version that was registered anew, after a declared change that others were not named
-    in, holds numbers of the new engine. An older registration of its base or of a sibling
-    holds the old engine's: compared with it they would always seem to have moved, and each
-    later damage of the version would be theirs. So a base is registered again beside such a
-    version, and a sibling is compared with its first whole run since. For a version that
-    was not named nothing changes: its base has moved.
+    After a declared change that named only some versions, such a version is registered
+    anew, with numbers of the new engine. An older registration of its base or of a sibling
+    holds the old engine's numbers. Compared with these, they would always seem to have
+    moved, and each later damage of the version would be blamed on them. A base is therefore
+    registered again beside such a version, and a sibling is compared with its first whole
+    run since. For a version that was not named nothing changes: its base has moved.
 
-    Empty where the model was not asked at that time, or what it said is not kept any more.
+    The result is empty where the model was not asked at that time, or its runs are no
+    longer kept.
     """
     registered = asked.registration(model, corpus)
     own = asked.registration(asked.own, corpus)
@@ -45,6 +46,6 @@ def comparable(
 
 
 def _since(asked: Probing, corpus: Corpus, cycle: datetime) -> datetime:
-    """Tell from when on runs belong to the registration: its probe cycle, after any change."""
+    """Return when the registration's runs begin: with its probe cycle, after any change."""
     retired = asked.database.run(lambda tx: perplexity.last_retired(tx, asked.own.over(corpus)))
     return cycle if retired is None else max(cycle, retired)

@@ -1,4 +1,4 @@
-"""An adapter that an engine once had numbers for and has none for now: NaN in its weights."""
+"""An adapter for which an engine once had numbers and has none now: NaN in its weights."""
 
 from __future__ import annotations
 

@@ -35,10 +35,10 @@ class ProbeOutcome:
 
 
 def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFact:
-    """Say together what the corpora say apart: changed, degraded, forgotten.
+    """Combine the corpora's results into one fact: changed, degraded, forgotten.
 
-    The adapter's own domain decides about *degraded*; a general corpus that is harder
-    while the domain is not has been *forgotten*.
+    The adapter's own domain decides about *degraded*. If a general corpus is harder while
+    the domain is not, it has been *forgotten*.
     """
     lead = leading(answers)
     degraded = lead.change.degraded
@@ -71,12 +71,12 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
 
 
 def identity_fact(found: Identity, *, at: datetime) -> IdentityFact:
-    """Say what answers under the version's name."""
+    """Return which weights answer under the version's name."""
     return IdentityFact(at=at, state=found.state, reason=found.reason)
 
 
 def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
-    """Give one score, the leading corpus's, with the numbers of every corpus beside it."""
+    """Return one score, the leading corpus's, with the numbers of every corpus beside it."""
     score = as_score(leading(answers).change)
     notices = [as_score(answer.change).evidence_notice for answer in answers]
     wrong = identity is not None and identity.state in WRONG
@@ -96,7 +96,7 @@ def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
 
 
 def _winner(answers: Sequence[Answer], identity: Identity | None) -> str | None:
-    """Name what is told first, as messages put it into words."""
+    """Return the finding that messages name first."""
     if identity is not None and identity.state in WRONG:
         return identity.state.value
     if leading(answers).change.degraded:
@@ -107,7 +107,7 @@ def _winner(answers: Sequence[Answer], identity: Identity | None) -> str | None:
 
 
 def _forgotten(answers: Sequence[Answer], lead: Answer) -> Answer | None:
-    """The general corpus that is most surely harder."""
+    """Return the general corpus that is most surely harder."""
     lost = [a for a in answers if a is not lead and a.change.degraded]
     return max(lost, key=lambda a: a.change.interval[0], default=None)
 
@@ -157,7 +157,7 @@ def _trend_numbers(heading: Trend | None) -> dict[str, Any] | None:
 
 
 def _iso(seconds: float) -> str | None:
-    """None beyond the years that a date can have."""
+    """Return the date as text; None beyond the years that a date can have."""
     try:
         return datetime.fromtimestamp(seconds, tz=UTC).isoformat(timespec="minutes")
     except (OverflowError, ValueError):

@@ -1,4 +1,4 @@
-"""Register, look, confirm, ask others, tell."""
+"""The probe: register, measure, confirm, ask others, report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ from monitor.store.tasks import Claim
 
 REGISTRATION_REPEATS = 3
 """Repeats at registration: as the corpus stands, in the opposite order, and beside other
-requests. Their largest difference is the noise floor: what varies in production varies it."""
+requests. Their largest difference is the noise floor, because production varies in the same
+ways."""
 
 
 def probe(
@@ -83,7 +84,7 @@ def probe(
 
 
 def _register(asked: Probing, missing: Sequence[Corpus], occasion: Occasion) -> ProbeOutcome:
-    """Add what the registration lacks; nothing of perplexity comes of it."""
+    """Add the missing runs of the registration; they give no perplexity finding."""
     for corpus in missing:
         _repeat(asked, corpus, occasion)
         register_base(asked, corpus, occasion)
@@ -102,7 +103,7 @@ def _repeat(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
     Raises
     ------
     RunStopped
-        The engine or the weights were replaced meanwhile. What lies between two engines is
+        The engine or the weights were replaced meanwhile. A difference between two engines is
         no noise: a floor made of it would hide every smaller change for good.
     """
     known = asked.registration(asked.own, corpus)
@@ -116,7 +117,7 @@ def _repeat(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
 
 
 def _repeated(asked: Probing, corpus: Corpus, number: int) -> StoredRun:
-    """Make one of the repeats, each in another manner."""
+    """Make one of the repeats, each in its own manner."""
     manner = corpus if number == 0 else replace(corpus, documents=corpus.documents[::-1])
     is_last = number == REGISTRATION_REPEATS - 1
     by = asked.via.crowded() if is_last and isinstance(asked.via, Crowded) else None
@@ -126,7 +127,7 @@ def _repeated(asked: Probing, corpus: Corpus, number: int) -> StoredRun:
 def _take_back(
     asked: Probing, corpora: Sequence[Corpus], *, because: str, occasion: Occasion
 ) -> None:
-    """Retire what was just registered: the next probe registers it again."""
+    """Retire the new registration: the next probe registers again."""
     asked.write(
         lambda tx: perplexity.retire_version(
             tx,
@@ -165,7 +166,7 @@ def _compare(asked: Probing, occasion: Occasion) -> ProbeOutcome:
 
 
 def _require_silence(asked: Probing, answers: Sequence[Answer]) -> None:
-    """Void what was read before somebody's word, which it could only contradict.
+    """Void the runs if a person intervened while they were made.
 
     Raises
     ------

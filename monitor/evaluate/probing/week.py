@@ -1,4 +1,4 @@
-"""The scheduled runs of the last week, which a run is not judged without."""
+"""The scheduled runs of the last week, with which a run is judged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_RUNS = 200
 class Week:
     """Earlier scheduled runs, oldest first, each compared with the registration.
 
-    ``since`` is when that was made.
+    ``since`` is the time of the registration.
     """
 
     since: datetime
@@ -36,7 +36,7 @@ class Week:
         return self.changes[-1] if self.runs[-1].weights == run.weights else None
 
     def heading(self, change: PerplexityChange, *, at: datetime) -> Trend | None:
-        """Say where they and a run made now are heading."""
+        """Return the trend of these runs and a run made now."""
         runs = [*zip((run.at for run in self.runs), self.changes, strict=True), (at, change)]
         usable = [(when.timestamp(), c.effect) for when, c in runs if c.effect > -1.0]
         times, effects = np.array([u[0] for u in usable]), np.array([u[1] for u in usable])
@@ -48,9 +48,9 @@ def week_of(
 ) -> Week:
     """Read the week before an occasion.
 
-    A run of this same probe, made before an engine stopped it, is not of it, nor one that is
-    closer than half an interval: two runs of one look are not "twice". Nor is one from before
-    somebody judged what it found.
+    Left out are runs of this same probe from before an engine stopped it, and runs closer
+    than half an interval: two runs of one look are not "twice". Runs from before a person
+    judged the finding are left out as well.
     """
     word = occasion.words.of_the_model or registered[0].at
     since = max(registered[0].at, occasion.at - WEEK, word)
