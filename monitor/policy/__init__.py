@@ -1,6 +1,6 @@
-"""Scores and evidence, with the last verdict, become the next verdict. Pure.
+"""Scores and evidence, with the last verdict, give the next verdict. Pure.
 
-The rules have their reasons in ``docs/verdicts.md``; this package is the only place that
+``docs/verdicts.md`` gives the reasons for the rules; this package is the only place that
 applies them. :func:`judge` is a function of its arguments: replaying stored facts gives the
 same verdicts.
 """

@@ -14,11 +14,11 @@ from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 APART_FROM_ANSWERS = frozenset({"latency", "feedback"})
-"""Signals that say nothing of what the model answers."""
+"""Signals that do not measure the content of answers."""
 
 
 EXPLAINS_FOR: Final = timedelta(days=1)
-"""Answers that move later than this after the requests did have another cause."""
+"""If answers move later than this after the requests, the cause is another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,17 +35,17 @@ UNKNOWN = Blamed()
 def blame_for(
     memory: Memory, standing: BaseStanding, *, at: datetime, page_wait: timedelta
 ) -> Blamed:
-    """Blame what moved while the rest stood still, by all that is known ``at`` this time.
+    """Return the blame for the signals and probes that moved, by all facts ``at`` this time.
 
-    The base model's own probe moved, or several siblings moved with this version: ``base``,
-    unless it stands apart from them. One replica alone
-    moved, or other weights than this version's answer: ``serving``. This adapter's probe
-    moved and the base's did not: ``adapter``. Latency alone: ``serving``. Inputs moved, and
-    answers with them or after them, while no probe says otherwise: ``input``.
-    Answers moved with probes and inputs still: ``serving``. Without a probe since the
-    change only an input change can be told; the rest is ``unknown``, as is a moved probe
-    whose base could not be asked, and for ``page_wait`` one that could not tell whose weights
-    answered.
+    - ``base``: the base model's own probe moved, or several siblings moved with this version, and
+      the version does not stand apart from them.
+    - ``serving``: only one replica moved, or the adapter is not applied or mixed up, or only
+      latency moved, or answers moved while probes and inputs did not.
+    - ``adapter``: this adapter's probe moved and the base's did not, or its weights are wrong.
+    - ``input``: inputs moved, answers moved with them or later, and no probe says otherwise.
+    - ``unknown``: no probe has run since the change and inputs do not explain it, or a probe moved
+      whose base could not be asked. For ``page_wait`` also a probe that could not tell whose
+      weights answered.
     """
     if standing.shared:
         probed = memory.perplexity is not None and memory.perplexity.base_moved is True
@@ -74,7 +74,7 @@ def in_doubt(memory: Memory, *, at: datetime, page_wait: timedelta) -> bool:
 
 
 def _by_identity(state: IdentityState) -> Blamed:
-    """Weights that are not this version's are the engine's doing, damaged ones are not."""
+    """Blame serving for an adapter not applied or mixed up, the adapter for wrong weights."""
     match state:
         case IdentityState.NOT_APPLIED | IdentityState.MIXED_UP:
             return Blamed(blame=Blame.SERVING, sure=Sureness.CONFIRMED)
@@ -87,7 +87,7 @@ def _by_identity(state: IdentityState) -> Blamed:
 
 
 def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Blamed:
-    """A base model that could not be asked may have moved as well: it clears nobody."""
+    """Blame neither side if the base could not be asked: it may have moved as well."""
     if probe.one_replica:
         return Blamed(blame=Blame.SERVING, sure=Sureness.CONFIRMED)
     if probe.base_moved is None:
@@ -118,7 +118,7 @@ def _by_signals(memory: Memory) -> Blamed:
 
 
 def _beside_inputs(memory: Memory, inputs: list[Crossing], answers: list[Crossing]) -> Blamed:
-    """Requests that are others explain other answers, but neither failures nor what came before."""
+    """Blame changed requests for changed answers, but not for failures or for earlier changes."""
     if not answers:
         sure = Sureness.CONFIRMED if inputs else Sureness.LIKELY
         return Blamed(blame=Blame.INPUT, sure=sure)

@@ -26,7 +26,7 @@ NO_PAGE_BUDGET = frozenset(
 """Detectors without a page process. `perplexity` compares weights and has no process at all."""
 
 FEWEST_WEEKDAYS: Final = 3
-"""Weekdays that a detector must have seen of a reference of a week or more, to page."""
+"""Fewest weekdays a detector must have seen, in a reference of a week or more, to page."""
 
 _ANY = "standard"
 
@@ -63,11 +63,11 @@ class BudgetSettings:
     notices_of: Mapping[str, float] = field(default_factory=dict)
 
     def own_pages(self, tier: str) -> float | None:
-        """Give what is set aside for a tier, None where it goes by weight."""
+        """Return the pages set aside for a tier; None where its pages go by weight."""
         return self.tiers.get(tier, TierBudget()).false_pages_per_30_days
 
     def uniform(self, budget: float) -> BudgetSettings:
-        """Give the same pages to the fleet and notices to each adapter, tiers by weight."""
+        """Return settings with equal pages for the fleet and notices per adapter, tiers by weight."""
         weights = {name: TierBudget(weight=tier.weight) for name, tier in self.tiers.items()}
         return BudgetSettings(
             false_pages_per_30_days=budget, notices_per_30_days=budget, tiers=weights
@@ -92,7 +92,7 @@ class ShareStanding:
 
     @classmethod
     def among(cls, adapter: str, *, of: int) -> ShareStanding:
-        """One of so many adapters that are alike, as a replay takes it to be."""
+        """Return the standing of one adapter among this many equal ones, as a replay assumes."""
         return cls(adapter=adapter, tier=_ANY, adapters={_ANY: of})
 
 
@@ -105,12 +105,12 @@ class Share:
 
 
 def saw_too_few_days(fitted: Mapping[str, Any], *, span_days: float) -> frozenset[str]:
-    """Name the detectors whose signal a reference has of one or two weekdays only.
+    """Name the detectors whose signal a reference has measured on one or two weekdays only.
 
-    ``fitted`` are the calibrations of a reference that spans ``span_days``. What its records
-    cover says nothing of a signal that few of them have: two days do not show how days differ.
-    A whole reference of less than a week is provisional unless a person approved it, who knows
-    how short it is. Hard signals are exempt.
+    ``fitted`` are the calibrations of a reference that spans ``span_days``. Each signal
+    counts separately, because few of the records may have it: two days do not show how days
+    differ. A whole reference of less than a week is provisional unless a person, who knows
+    its length, approved it. Hard signals are exempt.
     """
     if span_days < DAY_BLOCKS_FROM_DAYS:
         return frozenset()
@@ -130,9 +130,10 @@ def shares(
 ) -> dict[str, Share]:
     """Divide one version's part over its detectors.
 
-    ``detectors`` are those that its reference can carry: what was never measured takes
-    nothing from what is. A version that is not watched gets nothing, and neither does a
-    page process of ``NO_PAGE_BUDGET`` or of ``only_tickets`` (:func:`saw_too_few_days`).
+    ``detectors`` are those that its reference can carry: a detector that was never measured
+    takes no share from the others. A version that is not watched gets no share, and neither
+    does a page process of ``NO_PAGE_BUDGET`` or of ``only_tickets``
+    (:func:`saw_too_few_days`).
     """
     if not standing.watched or not detectors:
         return dict.fromkeys(detectors, Share())
@@ -180,6 +181,6 @@ def notices_of_adapter(settings: BudgetSettings, adapter: str) -> float:
 
 
 def weight(settings: BudgetSettings, tier: str) -> float:
-    """Tell how many parts an adapter of this tier gets."""
+    """Return the weight of an adapter of this tier."""
     chosen = settings.tiers.get(tier, TierBudget()).weight
     return 1.0 if chosen is None else chosen

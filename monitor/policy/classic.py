@@ -1,9 +1,9 @@
-"""The preset `classic`: the textbook's thresholds beside the evidence, for who wants them. Pure.
+"""The preset `classic`: textbook thresholds beside the evidence, for those who want them. Pure.
 
-A detector that is past its threshold in three evaluations in a row opens a ticket, and closes
-it when it has been within in three. Nothing here pages, moves traffic or asks for a probe, and
-nothing keeps to a budget: a p-value that is looked at every 15 minutes is below .01 about
-seven times a week although nothing has happened. ``docs/verdicts.md`` has the measured cost.
+A detector that is past its threshold in three evaluations in a row opens a ticket, and
+closes it after three within it. The preset does not page, move traffic or ask for a probe,
+and it keeps to no budget: a p-value computed every 15 minutes is below .01 about seven
+times a week although nothing has changed. ``docs/verdicts.md`` has the measured cost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Threshold:
     above: bool = False
 
     def past(self, value: float) -> bool:
-        """Tell whether a value is past the limit."""
+        """Whether a value is past the limit."""
         return value > self.limit if self.above else value < self.limit
 
 
@@ -38,7 +38,7 @@ THRESHOLDS: Final[Mapping[str, Threshold]] = MappingProxyType(
         "perplexity": Threshold(what="perplexity's mean of 7 days", limit=0.05, above=True),
     }
 )
-"""By detector; the others have none in any textbook."""
+"""Thresholds by detector; for the others no textbook has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Streaks:
 
     @property
     def words(self) -> list[str]:
-        """Say of each why, with its numbers."""
+        """Return the reason for each open ticket, with its numbers."""
         return [_words(name, self.by_detector[name]) for name in self.opened]
 
     def to_json(self) -> dict[str, Any]:

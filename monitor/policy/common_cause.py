@@ -22,9 +22,9 @@ INPUT_DETECTORS: Final = frozenset({"input_similarity", "prompt_length", "prompt
 FEWEST_MOVED: Final = 2
 SHARE_MOVED: Final = 0.2
 OWN_MARGINS: Final = 1.0
-"""Margins beyond the common movement from which an adapter stands apart."""
+"""An adapter stands apart if it moved this many margins beyond the common movement."""
 OWN_SPREADS: Final = 3.0
-"""Robust standard deviations of the others' movement that it must be beyond as well."""
+"""It must also be this many robust standard deviations beyond the others' movement."""
 MAD_TO_SD: Final = 1.4826
 
 
@@ -32,7 +32,7 @@ MAD_TO_SD: Final = 1.4826
 class Moved:
     """Another adapter on the same base with an open finding that its inputs do not explain.
 
-    ``since`` is when its verdict became what it is. ``paging``: it is critical.
+    ``since`` is when its verdict took its present kind. ``paging``: it is critical.
     """
 
     version_id: VersionId
@@ -49,13 +49,13 @@ class FleetFact:
     base
         Name of the base model; empty: it was not registered.
     adapters
-        How many adapters on it are looked at, this one included.
+        Number of evaluated adapters on it, this one included.
     cycle
-        How long it takes to look at each once: what moves within it moves together.
+        Time in which each is evaluated once: adapters that move within it move together.
     moved
         The others with an open finding, one for each adapter.
     unseen
-        Others that have not been looked at since this version's verdict became what it is.
+        Others not evaluated since this version's verdict took its present kind.
     member
         Whether this version is part of an open fleet incident already.
     """
@@ -69,7 +69,7 @@ class FleetFact:
 
     @property
     def limit(self) -> int:
-        """So many adapters that move together have a common cause."""
+        """The number of adapters that must move together to have a common cause."""
         return fewest(self.adapters)
 
 
@@ -119,12 +119,12 @@ def standing(
     page_wait: timedelta,
     by_inputs: bool,
 ) -> BaseStanding:
-    """Say how a version stands to the others on its base.
+    """Return how a version stands among the others on its base.
 
-    A probe that saw the base move tells of a common cause alone. Without one it takes
-    20 % of the adapters, and at least 2, that moved within one probe cycle of each other;
-    those that stand apart from the rest are not counted, so that two that broke each in
-    its own way are two. ``by_inputs``: new inputs explain what moved.
+    A probe that saw the base move is enough for a common cause. Without one, 20 % of the
+    adapters, and at least 2, must have moved within one probe cycle of each other. Adapters
+    that stand apart from the rest do not count, so two adapters that broke in different
+    ways have no common cause. ``by_inputs``: new inputs explain the move.
     """
     if by_inputs or not moves(memory):
         return BaseStanding()
@@ -154,9 +154,9 @@ def standing(
 def _waits(
     memory: Memory, fleet: FleetFact, near: Sequence[Moved], *, at: datetime, page_wait: timedelta
 ) -> bool:
-    """A second page on one base waits, for minutes, until the others could be looked at.
+    """Whether a second page on one base waits, for minutes, until the others are evaluated.
 
-    The first one never does; nor does one that the others' number cannot make common.
+    The first page never waits, nor does one when the others are too few for a common cause.
     """
     paging = sum(m.paging for m in near)
     possible = 1 + len(near) + fleet.unseen
@@ -195,10 +195,10 @@ def _words(fleet: FleetFact, together: Sequence[Moved], *, base: bool) -> str:
 def _apart(memory: Memory, others: Sequence[Memory], limit: int) -> str | None:
     """Say why a version is broken by itself, whatever the others do; None: it may not be.
 
-    A kind of failure that fewer adapters have than make a common cause (hard signals,
-    other weights), or a page whose lower bound is beyond what the others moved, by its own
-    margin and by three robust standard deviations of theirs, where fewer than make a common
-    cause moved as far.
+    The first reason is a kind of failure (hard signals, other weights) that too few
+    adapters share for a common cause. The second is a page whose lower bound exceeds the
+    others' movement by the version's own margin and by three of their robust standard
+    deviations, where too few adapters for a common cause moved as far.
     """
     for words, has in _FAILURES:
         if others and has(memory) and 1 + sum(map(has, others)) < limit:
@@ -244,7 +244,7 @@ def _movement(memory: Memory) -> float:
 
 
 def _paging_low(memory: Memory) -> float | None:
-    """The lower bound of the movement by what pages; None where nothing does."""
+    """Return the lower bound of the movement by the paging evidence; None where nothing pages."""
     probe = memory.perplexity
     found = [_margins(probe.low)] if probe is not None and probe.degraded else []
     effects = [
@@ -264,5 +264,5 @@ def _of_company(memory: Memory) -> list[float]:
 
 
 def _margins(ratio: float) -> float:
-    """Perplexity multiplies, so its margins are counted in logarithms."""
+    """Return a perplexity ratio in margins; ratios multiply, so the scale is logarithmic."""
     return math.log1p(max(ratio, -0.99)) / math.log1p(MARGIN)

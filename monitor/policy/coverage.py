@@ -18,12 +18,12 @@ from monitor.policy.settings import PolicySettings
 KEPT: Final = timedelta(hours=24)
 MOST_WINDOWS: Final = 96
 MOST_VALUES: Final = 5
-"""Values of a cause that are told apart; a client that draws its settings has many."""
+"""Most values listed for one cause; a client that draws its settings at random has many."""
 OTHERS: Final = "other values"
 LEAST_SHARE: Final = 0.05
-"""Settings that no more of a day's requests have get no reference of their own."""
+"""Settings with this share of a day's requests or less get no reference of their own."""
 ENOUGH_AGAIN: Final = 0.1
-"""So much more than ``blind_below`` must be compared before blindness ends."""
+"""Blindness ends only once the compared share exceeds ``blind_below`` by this much."""
 
 
 class Cause(StrEnum):
@@ -50,12 +50,12 @@ class Cause(StrEnum):
 
 
 BLINDING: Final = frozenset({Cause.SETTINGS, Cause.NOT_MEASURED, Cause.NOT_EMBEDDED, Cause.LATE})
-"""Causes that make a version blind. The others are told elsewhere: as failing requests, as
+"""Causes that make a version blind. The others are reported elsewhere: as failing requests, as
 downtime, as an error, as learning."""
 
 
 class Why(NamedTuple):
-    """A cause with what it is about: ``settings``, ``temperature 0.7``."""
+    """A cause with its subject: ``settings``, ``temperature 0.7``."""
 
     cause: Cause
     value: str = ""
@@ -87,7 +87,7 @@ class Coverage:
 
     @property
     def of_expected(self) -> float | None:
-        """Compared of the expected, in [0, 1]; None where not even one was expected."""
+        """Compared share of the expected requests, in [0, 1]; None where under one is expected."""
         return min(1.0, self.compared / self.expected) if self.expected >= 1.0 else None
 
 
@@ -105,10 +105,10 @@ class CoveredWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """The newest windows with requests, of each kind of evaluation, and since when gaps last.
+    """The newest windows with requests, of each kind of evaluation, and the start of each gap.
 
-    ``known_blind`` are the detectors that compared too little when they were last looked at:
-    it takes more to end that than it took to begin.
+    ``known_blind`` are the detectors that compared too little at the last look. Ending
+    their blindness takes more than its beginning did.
     """
 
     windows: Mapping[str, tuple[CoveredWindow, ...]] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class Seen:
     known_blind: frozenset[str] = frozenset()
 
     def then(self, kind: str, window: CoveredWindow, settings: PolicySettings) -> Seen:
-        """Add a window with requests; those that are too old or not needed are forgotten."""
+        """Add a window with requests, and drop windows that are too old or not needed."""
         known = [w for w in self.windows.get(kind, ()) if w.end > window.end - KEPT]
         if window.requests:
             known.append(window)
@@ -144,7 +144,7 @@ class Seen:
         )
 
     def blind(self, settings: PolicySettings) -> tuple[Coverage, ...]:
-        """Give the detectors that compare too little of the newest windows."""
+        """Return the detectors that compare too little of the newest windows."""
         return tuple(
             total
             for kind, windows in self.windows.items()
@@ -197,7 +197,7 @@ class Seen:
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any] | None) -> Seen:
-        """Read what :meth:`to_json` wrote; None, as older releases left, is nothing seen."""
+        """Read what :meth:`to_json` wrote; None, from older releases, is an empty history."""
         if not body:
             return cls()
         return cls(
@@ -223,9 +223,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blindness:
-    """Too little is compared: by these detectors, mostly for this reason.
+    """The detectors that compare too little, and the main cause.
 
-    ``n`` of the ``requests`` were not compared for it, in the newest windows.
+    In the newest windows ``n`` of the ``requests`` were not compared because of it.
     """
 
     detectors: tuple[str, ...]
@@ -245,7 +245,7 @@ def summed(parts: Iterable[Coverage]) -> tuple[Coverage, ...]:
 
 
 def fewer_values(gaps: Mapping[Why, int]) -> dict[Why, int]:
-    """Keep the values of each cause that most requests have, and put the others together."""
+    """Keep the most frequent values of each cause, and combine the others."""
     kept: Counter[Why] = Counter()
     taken: Counter[Cause] = Counter()
     for why, n in sorted(gaps.items(), key=lambda gap: (-gap[1], gap[0])):
@@ -255,7 +255,7 @@ def fewer_values(gaps: Mapping[Why, int]) -> dict[Why, int]:
 
 
 _FIELDS: Final = ("detector", "requests", "compared", "gaps", "usual")
-"""In the order of :func:`to_json`, for where many are stored without their names."""
+"""Fields in the order of :func:`to_json`, for storage without their names."""
 
 
 def to_json(one: Coverage) -> dict[str, Any]:
@@ -297,7 +297,7 @@ def _total(parts: Sequence[Coverage]) -> Coverage:
 def _enough(
     windows: Sequence[CoveredWindow], settings: PolicySettings
 ) -> tuple[CoveredWindow, ...]:
-    """Keep the newest windows that the rule needs: so many, or more where requests are few."""
+    """Keep the newest windows that the rule needs: more of them where requests are few."""
     kept: list[CoveredWindow] = []
     for window in reversed(windows[-MOST_WINDOWS:]):
         if len(kept) >= settings.blind_windows and _tell(kept, settings):

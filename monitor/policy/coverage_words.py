@@ -11,16 +11,16 @@ from monitor.policy.coverage import BLINDING, Coverage, Why
 from monitor.policy.words import why_words
 
 WORTH_TELLING: Final = 0.05
-"""A smaller share of the requests is no news beside a verdict."""
+"""A smaller share of the requests is not mentioned beside a verdict."""
 
 
 def largest_first(one: Coverage) -> list[tuple[Why, int]]:
-    """Give why requests were not compared, what makes blind first, the largest first."""
+    """Return why requests were not compared: blinding causes first, the largest first."""
     return sorted(one.gaps.items(), key=lambda gap: (gap[0].cause not in BLINDING, -gap[1], gap[0]))
 
 
 def least(found: Iterable[Coverage]) -> Coverage | None:
-    """Give the detector that compares the least of what it could; None: none could anything."""
+    """Return the detector with the lowest compared share; None: none could compare anything."""
     asked = [one for one in found if one.of_expected is not None]
     return min(asked, key=lambda one: (one.of_expected, one.detector), default=None)
 

@@ -24,8 +24,8 @@ QUARANTINE_AFTER = 5
 def remember(memory: Memory, facts: Facts, settings: PolicySettings) -> Memory:
     """Absorb one evaluation: coverage, failures, the probe, new crossings, recoveries.
 
-    What was found against an older reference than the one in force, or by a detector that is
-    switched off, says nothing any more.
+    Findings against an older reference than the one in force, or by a detector that is
+    switched off, are dropped.
     """
     memory = ruled(memory, facts)
     if facts.covered is not None:
@@ -47,12 +47,12 @@ def remember(memory: Memory, facts: Facts, settings: PolicySettings) -> Memory:
 
 
 def ruled(memory: Memory, facts: Facts) -> Memory:
-    """Leave of a memory what still holds by the rules of now."""
+    """Return the part of the memory that is valid under the present rules."""
     return memory.against(facts.reference_id).within(facts.enabled)
 
 
 def _classic(last: Streaks, facts: Facts) -> Streaks:
-    """Follow the textbook's thresholds where the adapter wants them, else forget them."""
+    """Follow the textbook thresholds where the adapter has the preset, else forget them."""
     if not facts.classic:
         return Streaks()
     values = {fact.detector: fact.textbook for fact in facts.detectors}
@@ -103,7 +103,7 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
 
 
 def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> IdentityMemory | None:
-    """Keep the last answer; "could not be told" takes nothing back, and leaves it in doubt."""
+    """Keep the last answer; "could not be told" keeps it too, but marks it as doubted."""
     if fact is None:
         return last
     if fact.state is IdentityState.UNKNOWN and last is not None:

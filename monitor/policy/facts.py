@@ -19,7 +19,7 @@ class ReferenceStage(StrEnum):
 
     NONE = "none"
     REPLACED = "replaced"
-    """Somebody has said that it no longer fits, and a newer one is being built."""
+    """A person has said that the reference no longer fits, and a newer one is being built."""
     PROVISIONAL = "provisional"
     APPROVED = "approved"
 
@@ -29,7 +29,7 @@ class OnsetEffect:
     """An effect since the estimated onset with its 95 % interval; positive is worse.
 
     ``n`` counts units, ``records`` the records behind them: a subject's are one unit.
-    ``alone``: it is one subject's, and those of others beside it are as they were.
+    ``alone``: the effect is one subject's, and the other subjects' values are unchanged.
     """
 
     value: float
@@ -133,11 +133,11 @@ class IdentityFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """Everything one evaluation knows.
+    """The facts of one evaluation.
 
-    ``n_day`` counts records of the last 24 h that can be compared, ``covered`` says how much of
-    the window's requests each detector compared.
-    ``corpora`` are the ids of the corpora in use; empty where no probe was made.
+    ``n_day`` counts records of the last 24 h that can be compared. ``covered`` is the part
+    of the window's requests that each detector compared. ``corpora`` are the ids of the
+    corpora in use; empty where no probe was made.
     """
 
     at: datetime
@@ -161,6 +161,6 @@ class Facts:
     classic: bool = False
     """Whether the adapter has the preset `classic`."""
     enabled: frozenset[str] | None = None
-    """Detectors that are switched on; None: nobody says."""
+    """Detectors that are switched on; None: unknown."""
     fleet: FleetFact | None = None
-    """The others on its base; None where nobody looked."""
+    """The others on its base; None where they were not read."""

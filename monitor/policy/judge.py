@@ -53,7 +53,7 @@ class ActionEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The next verdict, what to remember, and what it asks for."""
+    """The next verdict, the next memory, and the probe or action that they need."""
 
     verdict: Verdict
     memory: Memory
@@ -63,10 +63,10 @@ class Judgement:
     standing: BaseStanding
     """The version's standing among the others on its base."""
     blindness: Blindness | None = None
-    """Too little of the requests can be compared, whatever else was found."""
+    """Set if too few requests can be compared, whatever else was found."""
     rules_changed: bool = False
-    """It is stable because what was found counts no more: another reference, or a detector
-    that was switched off."""
+    """The verdict is stable because the findings no longer count: another reference is in
+    force, or a detector was switched off."""
 
 
 def judge(memory: Memory, facts: Facts, settings: PolicySettings) -> Judgement:
@@ -110,7 +110,7 @@ def _blindness(memory: Memory, facts: Facts, settings: PolicySettings) -> Blindn
 
 
 def _other_rules(before: Memory, facts: Facts) -> str | None:
-    """Say why nothing of what was found counts any more; None: it does, or nothing was."""
+    """Say why the earlier findings no longer count; None: they do, or there were none."""
     if not before.crossings or ruled(before, facts).crossings:
         return None
     if not before.against(facts.reference_id).crossings:
@@ -134,9 +134,9 @@ def _pages(crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySet
 def _probe_lets_page(
     crossing: Crossing, memory: Memory, facts: Facts, settings: PolicySettings
 ) -> bool:
-    """A soft page crossing waits for the suspicion probe; silence of the probe pages.
+    """Whether a soft page crossing may page: after the suspicion probe, or if it stays silent.
 
-    Not where other requests explain other answers, unless the probe says otherwise.
+    It may not where other requests explain other answers, unless the probe says otherwise.
     """
     if crossing.detector in UNPROBED:
         return True
@@ -204,9 +204,9 @@ def _was_open(memory: Memory) -> bool:
 
 
 def _back(before: Memory, memory: Memory, facts: Facts) -> Verdict:
-    """Say that a version is stable again, also where it has too few records to be judged anew.
+    """Return a stable verdict, even with too few records for a new judgement.
 
-    A version that lost its traffic recovers by its probes: it must say so once, or its
+    A version that lost its traffic recovers by its probes. Without this verdict its
     incident would stay open for want of records.
     """
     return Verdict(
@@ -284,7 +284,7 @@ def _action(
     paging: tuple[Crossing, ...],
     verdict: Verdict,
 ) -> ActionEvidence:
-    """Significant *and* large, by the model's own signals, or no traffic moves."""
+    """Permit an action only for a significant *and* large effect in the model's own signals."""
     if verdict.kind is not VerdictKind.CRITICAL:
         return ActionEvidence(
             allowed=False, reason=f"the verdict is {verdict.kind.value}", at=facts.at
@@ -351,9 +351,10 @@ def _large(crossing: Crossing, settings: PolicySettings) -> bool:
 
 
 def _wants_probe(before: Memory, after: Memory, facts: Facts) -> bool:
-    """A process crossed that had not when we last looked, and a probe can say more of it.
+    """Whether a probe should run: after a new crossing, a new doubt, or too early a probe.
 
-    Or a probe has ended that had begun before a crossing, and so says nothing of it.
+    A probe that began before a crossing came too early: its result does not cover the
+    crossing.
     """
     if after.doubted and not before.doubted:
         return True

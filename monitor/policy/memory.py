@@ -15,8 +15,8 @@ from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
 UNPROBED = frozenset({"input_similarity", "prompt_length", "prompt_prefix", "latency"})
-"""A run over fixed texts says nothing of what users ask or how long an answer takes: a crossing
-of these asks for no probe, and a page of theirs waits for none."""
+"""Detectors that a run over fixed texts cannot confirm, because they measure what users ask or
+how long an answer takes: their crossings ask for no probe, and their pages wait for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,9 +81,9 @@ class Memory:
     failures: Mapping[str, int] = field(default_factory=dict)
     verdict: Verdict | None = None
     reference_id: ReferenceId | None = None
-    """The reference that crossings and failures were found against."""
+    """The reference of the stored crossings and failures."""
     classic: Streaks = field(default_factory=Streaks)
-    """Of an adapter with the preset `classic`."""
+    """Streaks of an adapter with the preset `classic`."""
     accompanied: bool = False
     """Whether requests have surely moved since answers did, though no line was crossed."""
     seen: Seen = field(default_factory=Seen)
@@ -154,7 +154,7 @@ class Memory:
         )
 
     def within(self, enabled: frozenset[str] | None) -> Memory:
-        """Forget what was found by detectors that are switched off: nothing would take it back."""
+        """Forget the findings of detectors that are switched off: nothing else would end them."""
         if enabled is None:
             return self
         return replace(
@@ -166,7 +166,7 @@ class Memory:
     def overruled(self, verdict: Verdict) -> Memory:
         """Forget every finding, because a person has judged them; ``verdict`` stands now.
 
-        Failures stay: no word makes a detector work that raises.
+        Failures stay: a person's judgement does not repair a detector that raises.
         """
         return replace(
             self,
@@ -183,7 +183,7 @@ class Memory:
         return next((c for c in self.crossings if c.key == (detector, process)), None)
 
     def with_crossing(self, crossing: Crossing) -> Memory:
-        """Add it, or replace the one of the same detector and process."""
+        """Add a crossing, or replace the one of the same detector and process."""
         rest = tuple(c for c in self.crossings if c.key != crossing.key)
         return replace(self, crossings=(*rest, crossing))
 
@@ -267,7 +267,7 @@ def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
 
 
 def sureness_from_json(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Read how sure a stored verdict's blame is; an earlier release did not say."""
+    """Read how sure a stored verdict's blame is; an earlier release did not store this."""
     due = body.get("probe_due")
     return {
         "sure": Sureness(body.get("sure", Sureness.NOT_CONFIRMED)),

@@ -15,11 +15,11 @@ WRONG = frozenset({IdentityState.NOT_APPLIED, IdentityState.MIXED_UP, IdentitySt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexityMemory:
-    """The last probe, its open finding, and how many probes in a row found nothing.
+    """The last probe, its open finding, and the number of probes in a row without a finding.
 
     corpus
-        Id of the corpus of the finding. ``replaced`` says that the service's files hold
-        other texts now: what was found on these cannot be looked at again.
+        Id of the corpus of the finding. ``replaced`` says that the service's files hold other
+        texts now: a finding on the old texts cannot be checked again.
     """
 
     at: datetime
@@ -64,8 +64,9 @@ class PerplexityMemory:
 class IdentityMemory:
     """The last answer to "which weights answer under this name?".
 
-    ``doubted_since``: from then on it could not be told; None: the answer is the newest.
-    ``numberless``: its engine has no log-probabilities for it, and has them for its base.
+    ``doubted_since``: since when checks could not tell; None: the answer is the newest.
+    ``numberless``: the engine has log-probabilities for the base, but none for this
+    version.
     """
 
     at: datetime

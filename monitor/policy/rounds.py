@@ -16,7 +16,8 @@ from monitor.domain import VersionId
 PLANNED: Final = 0.75
 """Part of the share that is planned; registrations, repeats and suspicions need the rest."""
 LONGEST: Final = timedelta(days=7)
-"""A version is probed at least so often, whatever the plan: its engine then refuses some."""
+"""A version is probed at least this often, whatever the plan; its engine then refuses some
+probes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +34,9 @@ class Round:
     """One probe of each version of an engine.
 
     seconds
-        Of the engine's time, all versions together.
+        Engine time of the whole round.
     wanted, period
-        How often each is to be probed, and how often it can be.
+        The wanted interval between a version's probes, and the possible one.
     """
 
     engine: str
@@ -70,7 +71,7 @@ class Round:
 def plan_rounds(
     measured: Iterable[ProbeCost], *, share: float, wanted: timedelta
 ) -> tuple[Round, ...]:
-    """Plan a round of each engine, those that are stretched most first."""
+    """Plan a round for each engine, the most stretched first."""
     by_engine: dict[str, list[ProbeCost]] = {}
     for one in measured:
         by_engine.setdefault(one.engine, []).append(one)
@@ -81,7 +82,7 @@ def plan_rounds(
 
 
 def versions_within(share: float, *, seconds: float, wanted: timedelta) -> int:
-    """Tell how many versions an engine's share is enough for, at ``seconds`` a probe.
+    """Return how many versions an engine's share is enough for, at ``seconds`` a probe.
 
     >>> versions_within(0.1, seconds=6.0, wanted=timedelta(hours=6))
     270
@@ -90,7 +91,7 @@ def versions_within(share: float, *, seconds: float, wanted: timedelta) -> int:
 
 
 def period_of(version: VersionId, rounds: Iterable[Round], *, wanted: timedelta) -> timedelta:
-    """Tell how often a version is probed; one that was not measured yet as often as wanted."""
+    """Return the interval of a version's probes; the wanted one if it was not measured yet."""
     return next((one.period for one in rounds if version in one.versions), wanted)
 
 

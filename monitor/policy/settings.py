@@ -11,9 +11,9 @@ class Preset(StrEnum):
     """The sets of rules that decide whether an adapter drifts."""
 
     BUDGET = "budget"
-    """Evidence within the budget alone."""
+    """Only evidence within the budget."""
     CLASSIC = "classic"
-    """The thresholds of textbooks open tickets as well: :mod:`monitor.policy.classic`."""
+    """Textbook thresholds open tickets as well: :mod:`monitor.policy.classic`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

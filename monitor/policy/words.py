@@ -1,4 +1,4 @@
-"""Verdicts in words, always with the numbers they were judged by."""
+"""Verdicts in words, always with the numbers behind them."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def crossing_words(crossing: Crossing) -> str:
 
 
 def _counted_words(crossing: Crossing) -> str:
-    """Say on how many requests a crossing stands, and of how many users where these are fewer."""
+    """Say how many requests a crossing rests on, and how many users where these are fewer."""
     if crossing.counted == crossing.n:
         return str(crossing.n)
     return f"{crossing.records} of {crossing.n} subjects"
 
 
 def probe_words(memory: Memory) -> list[str]:
-    """Say what the probes found and has not ended yet."""
+    """Describe the open findings of the probes."""
     found = []
     if memory.identity is not None and memory.identity.wrong:
         found.append(memory.identity.reason)
@@ -61,7 +61,7 @@ def _replaced_words(probe: PerplexityMemory) -> str:
 
 
 def detector_reason(memory: Memory, detector: str) -> str:
-    """Say what one detector alone has to do with the verdict, with its numbers."""
+    """Describe one detector's part in the verdict, with its numbers."""
     own = [crossing_words(c) for c in memory.crossings if c.detector == detector]
     return join([*own, *(probe_words(memory) if detector == "perplexity" else ())])
 
@@ -85,7 +85,7 @@ def why_not_page(memory: Memory, facts: Facts) -> str:
 
 
 def unmeasured_words(memory: Memory, facts: Facts) -> str:
-    """Say since when perplexity is not known, after a semicolon; empty where it is."""
+    """Say since when perplexity is unknown, after a semicolon; empty where it is known."""
     since = memory.unmeasured_since
     if since is None or not facts.probe_available:
         return ""
@@ -103,7 +103,7 @@ def unmeasured(since: datetime, stopped: str | None) -> str:
 
 
 def blind_words(blind: Blindness) -> str:
-    """Say what is not compared and why, in one sentence."""
+    """Say which requests are not compared and why, in one sentence."""
     since = f", since {blind.since:%Y-%m-%d %H:%M} UTC" if blind.since else ""
     return (
         f"{blind.n:,} of the newest {blind.requests:,} requests {why_words(blind.why)}{since};"
@@ -132,7 +132,7 @@ _WHY: Final[Mapping[Cause, str]] = {
 
 
 def standing_words(standing: BaseStanding) -> str:
-    """Say how a version stands to the others on its base, after a semicolon."""
+    """Describe a version's standing among the others on its base, after a semicolon."""
     if standing.apart is not None:
         return f"; {standing.apart}"
     if standing.shared:
@@ -158,7 +158,7 @@ def large_words(crossing: Crossing, settings: PolicySettings) -> str:
 
 
 def small_words(crossing: Crossing, settings: PolicySettings) -> str:
-    """Say what a crossing lacks to move traffic."""
+    """Say what a crossing lacks before it may move traffic."""
     if not crossing.acts:
         return f"{crossing.winner}: the reference of its settings is too young to act by"
     low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
