@@ -1,7 +1,7 @@
-"""The dashboard: pages rendered here, refreshed by a little script, charts by plotly.
+"""The dashboard: pages rendered here, refreshed by a small script, charts by plotly.
 
-Everything is served from this process under a strict Content-Security-Policy: no inline
-script or style, nothing from elsewhere. Text of users reaches a page only through the
+This process serves everything under a strict Content-Security-Policy: no inline script or
+style, and no content from other sites. Text of users reaches a page only through the
 templates' autoescape or ``textContent``.
 """
 

@@ -26,7 +26,7 @@ _TYPES: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/sv
 
 @dataclass(slots=True)
 class Asset:
-    """One file; read when it is first asked for, and kept."""
+    """One file; read at its first request, and kept."""
 
     path: Path
     media_type: str
@@ -60,7 +60,7 @@ class Assets:
         self._tags = {name: _tag(asset.path) for name, asset in self._assets.items()}
 
     def url(self, name: str) -> str:
-        """Give the address of a file; it changes when the file does."""
+        """Return the address of a file; it changes when the file does."""
         return f"/assets/{self._tags[name]}/{name}"
 
     def router(self) -> APIRouter:
@@ -85,7 +85,7 @@ class Assets:
 
 
 def _tag(path: Path) -> str:
-    """Name a file's content; of plotly's megabytes the size and version line are enough."""
+    """Return a short name for a file's content; plotly's is known by its size and version line."""
     with path.open("rb") as file:
         start = file.read(1 << 16)
     return hashlib.sha256(start + str(path.stat().st_size).encode()).hexdigest()[:12]

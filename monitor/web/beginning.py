@@ -1,4 +1,4 @@
-"""The page that plans and begins a canary: what was asked for, and what that takes."""
+"""The page that plans and begins a canary: the question, and the plan that answers it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class CanaryForm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareLine:
-    """One share of the traffic, and what it takes there; falls in points."""
+    """One share of the traffic, with the time it needs; falls in points."""
 
     choice: Choice
     weight: float
     verdict_at: datetime
     in_a_day: float | None
-    """Smallest fall that one day shows; None: no fall is large enough."""
+    """Smallest fall that a day reveals; None: no fall is large enough."""
     in_time: bool
 
 
@@ -70,7 +70,7 @@ class Beginning:
     version: Version | None = None
     control: str | None = None
     standing: CanaryId | None = None
-    """The canary of the same adapter that would be superseded."""
+    """The canary of the same adapter that a new one would supersede."""
     latched: CanaryId | None = None
     """The canary by which the version was rolled back."""
     per_day: float = 0.0
@@ -82,7 +82,7 @@ class Beginning:
 
     @property
     def one(self) -> CanaryStep | None:
-        """The one step that is offered: the chosen one, else one that is decided by itself."""
+        """The one step offered: the chosen one, else one that is decided without a person."""
         if self.chosen:
             return step_of(self.chosen.choice)
         way = self.ways.get(WayKind.ONE.value)
@@ -140,7 +140,7 @@ def _step(fields: Mapping[str, str], asked: CanaryForm) -> CanaryStep:
 def read_beginning(
     tx: Connection, asked: CanaryForm, orders: Orders, *, now: datetime
 ) -> Beginning:
-    """Work out the plan for what was asked, and beside it the other ways to begin."""
+    """Compute the plan for the form, and the other ways to begin."""
     version = _fetched(tx, asked.of)
     plain = Beginning(asked=asked, candidates=_candidates(tx))
     if version is None:
@@ -213,7 +213,7 @@ def _line(choice: Choice, wanted: Wanted, asked: CanaryForm, *, now: datetime) -
 
 
 def _candidates(tx: Connection) -> list[Version]:
-    """Versions that are not in charge, the newest of each adapter first."""
+    """Return the versions that are not in charge, the newest of each adapter first."""
     in_charge = {
         (route.adapter, arm.version)
         for route in routes.all_routes(tx)

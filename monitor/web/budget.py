@@ -20,9 +20,9 @@ MOST_UNCOMPARED: Final = 20
 def read_budget(
     tx: Connection, outlook: Outlook, *, now: datetime, page: int = 1
 ) -> dict[str, Any]:
-    """Read the lines, the blind first, what an adapter of each tier gets, and the receipts.
+    """Read the budget's lines, the blind first, with each tier's part and the receipts.
 
-    ``page`` from 1 on; one behind the last is the last.
+    ``page`` counts from 1; a number beyond the last page means the last.
     """
     lines = outlook.read(tx, now=now)
     adapters = watching.adapters_by_tier(tx)

@@ -50,10 +50,10 @@ class CanaryLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardLine:
-    """One guardrail at the last look that measured something.
+    """One guardrail at the last look that measured.
 
     place, band
-        Where it is drawn; None: not known yet, or a hard guardrail.
+        Its drawing; None: not known yet, or a hard guardrail.
     critical
         Any proven worsening rolls back.
     """
@@ -79,7 +79,7 @@ class GuardLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happened:
-    """Looks in a row that came to the same; ``last`` speaks for them."""
+    """Consecutive looks with the same result; ``last`` represents them."""
 
     first_at: datetime
     last: CanaryEvent
@@ -88,20 +88,20 @@ class Happened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryGlance:
-    """One canary with everything that became of it.
+    """One canary with its history.
 
     measured
-        The last look that measured something; None: none did yet.
+        The last look that measured; None: none has yet.
     route
-        Of the adapter, as it is now.
+        The adapter's present route.
     begun_at
-        When its first step began, and with it the pictures.
+        When its first step began; the pictures begin there.
     stepped
-        How long the present step has run, standing still left out.
+        How long the present step has run, without pauses.
     foreseen
-        What it can come to; None: it is decided.
+        Its forecast; None: it is decided.
     registered_since
-        Versions that came while it is under way.
+        Versions registered while it is under way.
     """
 
     line: CanaryLine
@@ -119,7 +119,7 @@ class CanaryGlance:
 def read_list(
     tx: Connection, *, before: int | None = None
 ) -> tuple[list[CanaryLine], list[CanaryLine], int | None]:
-    """Read those under way, a page of those that ended, and where the next page begins."""
+    """Read the canaries under way, a page of those that ended, and the next page's start."""
     active = [] if before else canaries.canary_list(tx, active_only=True, limit=1000)
     found = canaries.canary_list(tx, before_id=before, limit=CANARIES_A_PAGE + 1)
     ended = [row for row in found[:CANARIES_A_PAGE] if row.ended_at is not None]
@@ -128,7 +128,7 @@ def read_list(
 
 
 def asking(tx: Connection) -> list[CanaryLine]:
-    """Read those that wait for a person: paused, whatever for."""
+    """Read the canaries that wait for a person: paused for any reason."""
     active = [_line(row) for row in canaries.canary_list(tx, active_only=True, limit=1000)]
     return [line for line in active if line.state.phase is Phase.PAUSED]
 
@@ -172,7 +172,7 @@ def possible(state: CanaryState) -> list[OrderKind]:
 
 
 def happened(looks: Sequence[CanaryEvent]) -> list[Happened]:
-    """Put looks together that came to the same; the newest first."""
+    """Combine consecutive looks with the same result; the newest first."""
     groups: list[Happened] = []
     for look in looks:
         if groups and _alike(groups[-1].last, look):
@@ -184,7 +184,7 @@ def happened(looks: Sequence[CanaryEvent]) -> list[Happened]:
 
 
 def guard_lines(looks: Sequence[CanaryEvent]) -> list[GuardLine]:
-    """Draw every guardrail as the last measuring look found it, and how it came to that."""
+    """Draw every guardrail as of the last look that measured, with its history."""
     looked = [look for look in looks if look.event == "looked"]
     measured = [look for look in looked if look.guards]
     if not measured:

@@ -1,4 +1,4 @@
-"""The pages of canaries: how they stand, what a person may say, and how one begins."""
+"""The pages of canaries: their state, people's orders, and the form that begins one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RACK: Final = {
 FRAME: Final = {"width": intervals.BAND_WIDTH, "height": intervals.BAND_HEIGHT}
 
 FORCE: Final = "force"
-"""Promotes what is not proven."""
+"""Promotes a canary that is not proven."""
 ORDERS: Final = {
     "pause": OrderKind.PAUSE,
     "resume": OrderKind.RESUME,
@@ -63,7 +63,7 @@ class CanaryPages:
         self._parts = frame.parts
 
     def canaries(self, before: Before = None) -> Response:
-        """Show those under way and those that ended."""
+        """Show the canaries under way and those that ended."""
         active, ended, older = self._parts.database.run(
             lambda tx: canaries.read_list(tx, before=before)
         )
@@ -81,7 +81,7 @@ class CanaryPages:
         return self._canary(request, CanaryId(canary))
 
     def plan(self, request: Request) -> Response:
-        """Say what a canary takes at its adapter's traffic, and offer to begin it."""
+        """Plan a canary at its adapter's traffic, and offer to begin it."""
         return self._plan(request, request.query_params)
 
     async def begin(self, request: Request) -> Response:

@@ -28,7 +28,7 @@ MOST_CHANGES: Final = 50
 def read_chart(
     tx: Connection, shown: Version, *, since: datetime, until: datetime
 ) -> dict[str, Any]:
-    """Read every detector's series and what changed meanwhile, on one time axis."""
+    """Read every detector's series and the changes in that time, on one time axis."""
     found = series.score_series(tx, version_id=shown.id, since=since, until=until)
     judged = verdicts.current(tx, version_id=shown.id)
     onset = judged.verdict.onset if judged else None

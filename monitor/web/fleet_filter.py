@@ -44,7 +44,7 @@ class FleetFilter:
         )
 
     def shown(self, rows: Sequence[FleetRow]) -> Sequence[FleetRow]:
-        """Give one page of the rows."""
+        """Return one page of the rows."""
         return rows[(self.page - 1) * SHOWN : self.page * SHOWN]
 
     def more(self, of: int) -> bool:
@@ -52,7 +52,7 @@ class FleetFilter:
         return self.page * SHOWN < of
 
     def link(self, page: int) -> str:
-        """Address another page of the same."""
+        """Return the address of another page with the same filter."""
         asked = {
             "q": self.text,
             "verdict": self.verdict or "",
@@ -76,7 +76,7 @@ class FleetChoices:
 
 
 def choices_of(rows: Sequence[FleetRow]) -> FleetChoices:
-    """Offer what at least one adapter has."""
+    """Return the choices that match at least one adapter."""
     bases = {row.version.base_model for row in rows if row.version}
     return FleetChoices(
         verdicts=[kind for kind in VerdictKind if any(row.verdict is kind for row in rows)],

@@ -1,4 +1,4 @@
-"""Forms of the pages: their fields, and why one that changes something is not accepted."""
+"""Forms of the pages: their fields, and the reasons to refuse one."""
 
 from __future__ import annotations
 

@@ -46,18 +46,18 @@ class Frame:
         self._templates = _environment(self.assets, version=parts.version)
 
     def session(self, request: Request) -> Session:
-        """Let only people with a session in; everyone else is sent to the login page."""
+        """Admit only people with a session; everyone else is sent to the login page."""
         session = self.signed_in(request)
         if session is None or self.key(session) is None:
             raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
         return session
 
     def signed_in(self, request: Request) -> Session | None:
-        """Give the session of the request's cookie, whether its key still works or not."""
+        """Return the session of the request's cookie, even if its key no longer works."""
         return self.sessions.read(request.cookies.get(COOKIE, ""), now=self.parts.clock())
 
     def key(self, session: Session) -> Key | None:
-        """Give the session's key while it works."""
+        """Return the session's key while it works."""
         now = self.parts.clock()
         known: list[Key] = self.parts.database.run(keys.fetch_all)
         return next((k for k in known if k.id == session.key_id and k.alive(now)), None)

@@ -57,7 +57,7 @@ class Notices:
     undelivered_for: timedelta
     dead: int
     degraded: Sequence[str]
-    """Channels that have taken no message for ten minutes."""
+    """Channels that have accepted no message for ten minutes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,25 +73,25 @@ class FleetGlance:
     """The fleet, worst first."""
 
     rows: Sequence[FleetRow]
-    """The page of them that is shown."""
+    """The rows of the page shown."""
     of: int
     """Number of adapters that match the filter."""
     wanted: FleetFilter
     choices: FleetChoices
     counts: Mapping[str, int]
-    """By verdict, of all adapters."""
+    """Number of adapters by verdict, over the whole fleet."""
     open_incidents: Mapping[str, IncidentRow]
     fleet_incidents: Sequence[FleetIncident]
     canaries: Mapping[str, CanaryRow]
-    """Those under way, by adapter."""
+    """The canaries under way, by adapter."""
     covered: Mapping[str, CoverageBody | None]
-    """By adapter, the detector that compares the least of what it could."""
+    """By adapter, the detector with the lowest compared share."""
     notices: Notices
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterGlance:
-    """One adapter, looked at through one of its versions."""
+    """One adapter, seen through one of its versions."""
 
     row: FleetRow
     version: Version | None
@@ -100,11 +100,11 @@ class AdapterGlance:
     judged: VerdictRow | None
     scores: Sequence[ScoreRow]
     coverage: Sequence[CoverageBody]
-    """Of the newest windows, those that ``blind`` is judged by; the least covered first."""
+    """Coverage of the newest windows, by which ``blind`` is judged; the least covered first."""
     least_covered: CoverageBody | None
     coverage_last_day: Sequence[CoverageBody]
     mend: str | None
-    """The one command that lets it see again; None: it is not blind."""
+    """The command that ends blindness; None: the adapter is not blind."""
     sampling: SamplingBody
     weights: InspectionRow | None
     probe: ProbeRow | None
@@ -119,7 +119,7 @@ class AdapterGlance:
     transitions: Sequence[TransitionRow]
     changes: Sequence[StoredChange]
     under_way: StoredChange | None
-    """The engine or base change that probing waits for."""
+    """The engine or base change for which probing waits."""
     incidents: Sequence[IncidentRow]
     deliveries: Sequence[DeliveryRow]
     notices: Notices
@@ -136,7 +136,7 @@ class AdapterGlance:
 def read_fleet(
     tx: Connection, kill_switch: KillSwitch, wanted: FleetFilter, *, now: datetime
 ) -> FleetGlance:
-    """Read the first page: counts of all adapters, and a page of those that are asked for."""
+    """Read the first page: counts of all adapters, and a page of those that match."""
     everyone = fleet.fleet(tx, now=now)
     found = [row for row in everyone if wanted.accepts(row)]
     rows = wanted.shown(found)

@@ -1,4 +1,4 @@
-"""The inbox of incidents: what waits for somebody, what is in hand, what is over."""
+"""The inbox of incidents: open, acknowledged, and ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of an incident, and what a person does about it there."""
+"""The page of an incident, with the actions that a person can take."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def incident_pages(frame: Frame) -> APIRouter:
 
 
 class FormRefused(Exception):  # noqa: N818 - what a person asked for is not done, and why
-    """Shown above the page; ``status`` is that of the answer."""
+    """The refusal shown above the page; ``status`` is the HTTP status of the answer."""
 
     def __init__(self, why: str, *, status: int) -> None:
         super().__init__(why)
@@ -71,12 +71,12 @@ class IncidentPages:
         return self._page(incident)
 
     async def do(self, request: Request, incident: Number) -> Response:
-        """Do what a button of the page says, if the session's key may operate."""
+        """Carry out the action of a button, if the session's key may operate."""
         fields = await read_form(request)
         return await run_in_threadpool(self._do, request, incident, fields)
 
     def answers(self, request: Request, incident: Number) -> Response:
-        """Put the adapter's smoke prompts to its models, and show what they say this once."""
+        """Send the adapter's smoke prompts to its models; show the answers, unstored."""
         key = self._frame.key(self._frame.session(request))
         refused = may_not(request, key)
         if refused is not None:
@@ -239,7 +239,7 @@ class IncidentPages:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Some of an incident's signals, for a wide screen and for a narrow one."""
+    """Some of an incident's signals, drawn for a wide screen and for a narrow one."""
 
     wide: Markup
     narrow: Markup
@@ -247,7 +247,7 @@ class Drawing:
 
 
 def _drawings(chart: Chart) -> dict[str, Drawing | None]:
-    """Draw the signals that moved apart from the others; all of them where none did."""
+    """Draw the signals that moved apart from the others; all together where none did."""
     moved = [signal for signal in chart.signals if signal.crossed]
     others = [signal for signal in chart.signals if moved and not signal.crossed]
     return {

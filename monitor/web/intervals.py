@@ -17,12 +17,12 @@ from monitor.traffic.trial.guards import GuardKind
 RACK_WIDTH: Final = 400.0
 RACK_FROM: Final = -2.0
 RACK_TO: Final = 3.0
-"""Ends of the rack in margins; what lies beyond is cut off and marked."""
+"""Ends of the rack in margins; intervals beyond them are cut off and marked."""
 BAND_WIDTH: Final = 320.0
 BAND_HEIGHT: Final = 110.0
 LEAST_REACH: Final = 2.0
 MOST_REACH: Final = 8.0
-"""A band reaches so many margins to either side: enough for the later half of its bounds."""
+"""Most margins that a band shows to either side: enough for the later half of its bounds."""
 MOST_POINTS: Final = 160
 
 _T = TypeVar("_T")
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 class RackPlace:
     """One guardrail's interval on the rack; x in [0, ``RACK_WIDTH``].
 
-    ``cut_low`` and ``cut_high``: the interval goes on beyond the end.
+    ``cut_low`` and ``cut_high``: the interval continues beyond the end.
     """
 
     lo: float
@@ -95,7 +95,7 @@ class Band:
     steps
         x of each step's beginning after the first.
     now
-        x of the last look, with its bounds; None where that one knew nothing.
+        x of the last look, with its bounds; None where that look measured none.
     """
 
     stretches: Sequence[Stretch]
@@ -105,7 +105,7 @@ class Band:
     steps: Sequence[float]
     now: tuple[float, float, float, float] | None
     reach: float
-    """Of the axis to either side, in the guardrail's unit."""
+    """Length of the axis to either side, in the guardrail's unit."""
 
 
 def band(
@@ -119,7 +119,7 @@ def band(
 ) -> Band:
     """Draw a guardrail from ``since`` to ``until``; looks in the order of time.
 
-    What lies beyond the axis is drawn at its end: the first bounds are as wide as the sky.
+    Values beyond the axis are drawn at its end: the first bounds are very wide.
     """
     reach = margin * _reach(looks, margin)
     span = max((until - since).total_seconds(), 1.0)

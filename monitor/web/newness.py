@@ -27,7 +27,7 @@ class NewSection:
 
 
 class NewSections:
-    """Reads them one at a time: pages refresh by themselves, and each costs some .5 s."""
+    """Reads sections one at a time: pages refresh by themselves, and each read costs some .5 s."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -35,7 +35,7 @@ class NewSections:
         self._lock = Lock()
 
     def of(self, version: Version, *, now: datetime) -> NewSection:
-        """Give what is new about a version, at most a minute old."""
+        """Return a version's new topics, at most a minute old."""
         with self._lock:
             kept = self._kept.pop(version.id, None)
             if kept is None or not timedelta() <= now - kept.at < FRESH:

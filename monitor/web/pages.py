@@ -1,4 +1,4 @@
-"""The pages and who may see them."""
+"""The pages, and the permissions to see them."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Pages:
         return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
 
     def budget(self, page: PageNumber = 1) -> Response:
-        """Show who has what of the budget, the blind detectors first."""
+        """Show each detector's share of the budget, the blind detectors first."""
         now = self._parts.clock()
         seen = self._parts.database.run(
             lambda tx: budget.read_budget(tx, self._parts.outlook, now=now, page=page)
@@ -125,7 +125,7 @@ class Pages:
     def adapter(
         self, adapter: str, window: Window | None = None, version: VersionQuery = None
     ) -> Response:
-        """Show one adapter: its last hour while it is new, else its last day, unless asked."""
+        """Show one adapter: by default its last hour while it is new, else its last day."""
         now = self._parts.clock()
         name = wording.name_of(adapter)
         since = now - WINDOWS[window or DEFAULT_WINDOW]
@@ -156,7 +156,7 @@ class Pages:
         )
 
     def _plan(self, version: Version | None, *, now: datetime) -> Sequence[Planned]:
-        """Give nothing for a version that is not watched."""
+        """Return the plan's lines; none for a version that is not watched."""
         if version is None:
             return ()
         plans, adapter, name = self._parts.plans, version.adapter, version.name
@@ -165,7 +165,7 @@ class Pages:
     def chart(
         self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
     ) -> Response:
-        """Give the numbers of an adapter's charts."""
+        """Return the data of an adapter's charts."""
         now = self._parts.clock()
 
         def read(tx: Connection) -> dict[str, Any] | None:

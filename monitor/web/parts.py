@@ -24,7 +24,7 @@ class Admit(Protocol):
     """Finds the key behind a pasted text; ``monitor.api.access.Gate.admit`` does."""
 
     def __call__(self, text: str, *, address: str) -> Key:
-        """Raise an ``HTTPException`` of 401 or 429 where there is none to find."""
+        """Return the key; raise an ``HTTPException`` of 401 or 429 where there is none."""
         ...
 
 
@@ -36,8 +36,8 @@ def _utc_now() -> datetime:
 class WebParts:
     """The parts of the dashboard.
 
-    ``secret`` signs session cookies; the same on all daemons, or people must log in again
-    wherever they land. At least 32 random bytes.
+    ``secret`` signs session cookies. All daemons must share it, or people must log in again
+    on each. At least 32 random bytes.
     """
 
     database: Database
@@ -52,7 +52,7 @@ class WebParts:
     kill_switch: KillSwitch
     version: str
     mode: Mode = Mode.OBSERVE
-    """Of adapters that have none of their own."""
+    """The mode of adapters without one of their own."""
     hearers: Hearers = field(default_factory=Hearers)
     """The recipients of the message when a person ends an incident."""
     session: timedelta = timedelta(hours=12)
@@ -60,4 +60,4 @@ class WebParts:
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """The smoke test that a person can run from an incident's page."""
     clock: Callable[[], datetime] = _utc_now
-    """By which sessions and their keys end."""
+    """The clock by which sessions and their keys end."""

@@ -1,4 +1,4 @@
-"""The runbooks of ``docs/runbooks`` as pages: what to do when a message has come."""
+"""The runbooks of ``docs/runbooks`` as pages: instructions for each message."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TO_ANOTHER: Final = re.compile(r"\(([a-z_-]+)\.md\)")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runbook:
-    """One page, ready to be shown. ``html`` is ours: nothing in it came from outside."""
+    """One page, ready to be shown. ``html`` comes from our own files only."""
 
     name: str
     title: str

@@ -41,14 +41,14 @@ class Sessions:
         self._ended: OrderedDict[str, None] = OrderedDict()
 
     def begin(self, key_id: str, *, now: datetime) -> str:
-        """Give the cookie of a new session."""
+        """Return the cookie of a new session."""
         expires = int((now + self._lasts).timestamp())
         body = json.dumps([secrets.token_hex(16), key_id, expires]).encode()
         packed = base64.urlsafe_b64encode(body).decode()
         return f"{packed}.{self._sign(packed)}"
 
     def read(self, cookie: str, *, now: datetime) -> Session | None:
-        """Give the session of a cookie; None for a forged, expired or ended one."""
+        """Return the session of a cookie; None for a forged, expired or ended one."""
         packed, _, signature = cookie.partition(".")
         if not hmac.compare_digest(self._sign(packed).encode(), signature.encode()):
             return None

@@ -1,4 +1,4 @@
-"""The page of silences: what nobody is told of, and setting and ending it."""
+"""The page of silences: the list, and the forms to set and end one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class SilencePages:
         self._parts = frame.parts
 
     def silences(self, request: Request) -> Response:
-        """Show what is silenced, or will be, and the form for another one."""
+        """Show present and future silences, and the form for another one."""
         return self._page(request)
 
     async def add(self, request: Request) -> Response:

@@ -32,12 +32,12 @@ REPORTED: Final = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switch:
-    """The kill switch: whether it is on, and what of that a button can change.
+    """The kill switch: its state, and the part of it that a button can change.
 
     reading
-        What the daemons go by: environment, file and flag together.
+        The state that the daemons follow: environment, file and flag together.
     flag
-        The one of the database; None until somebody sets it.
+        The flag in the database; None until somebody sets it.
     """
 
     reading: SwitchReading
@@ -50,7 +50,7 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteLine:
-    """One adapter's route; ``row`` None: it has none yet.
+    """One adapter's route; ``row`` None: there is none yet.
 
     route
         As routers apply it now: expiry included.
@@ -83,7 +83,7 @@ class RoutesGlance:
     """Canaries that wait for a person."""
     actions: Sequence[MoveRecord]
     report: Report
-    """Of the last ``REPORTED``: what only the mode kept from being done."""
+    """Actions of the last ``REPORTED`` that only the mode prevented."""
     switch: Switch
 
 
@@ -97,19 +97,19 @@ class Generation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteGlance:
-    """One adapter's route with everything that became of it."""
+    """One adapter's route with its history."""
 
     line: RouteLine
     history: Sequence[Generation]
     older: int | None
-    """Before which generation the next page begins; None: there is no more."""
+    """The generation at which the next page begins; None: there is no more."""
     waiting: Sequence[ActionRow]
     actions: Sequence[MoveRecord]
     switch: Switch
     canary: CanaryRow | None
-    """The one under way."""
+    """The canary under way."""
     standing: BreakerStanding | None
-    """Of the breaker; None: there is no route."""
+    """The breaker's standing; None: there is no route."""
 
 
 def read_switch(tx: Connection, kill_switch: KillSwitch) -> Switch:
@@ -150,7 +150,7 @@ def read_route(
 def route_of(
     tx: Connection, seen: FleetRow, parts: WebParts, *, now: datetime, before: int | None = None
 ) -> RouteGlance:
-    """Read the same of an adapter that was read already."""
+    """Read the same for an adapter that was read already."""
     name = seen.adapter.name
     history = _generations(tx, name, before=before)
     shown = history[:GENERATIONS_A_PAGE]

@@ -1,4 +1,4 @@
-"""The pages of routes, and what a person may do there: approve, and stop everything."""
+"""The pages of routes, where a person can approve actions and stop them all."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class TrafficPages:
         return self._route(request, wording.name_of(adapter), before=before)
 
     async def approve(self, request: Request, action: Number) -> Response:
-        """Carry out an action that waits for a person, and show what became of it."""
+        """Carry out an action that waits for approval, and show the result."""
         await read_form(request)
         return await run_in_threadpool(self._approve, request, ActionId(action))
 
     async def kill_switch(self, request: Request) -> Response:
-        """Stop every automatic action, or let them go on."""
+        """Stop every automatic action, or permit them again."""
         fields = await read_form(request)
         return await run_in_threadpool(self._kill_switch, request, fields)
 

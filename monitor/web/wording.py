@@ -58,7 +58,7 @@ def signed(value: float | None, digits: int = 2) -> str:
 
 
 def ended(closing: str) -> str:
-    """Say how an incident ended that had not recovered.
+    """Return the word for how an incident ended without recovering.
 
     >>> ended("out_of_service")
     'out of service'
