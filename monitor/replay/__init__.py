@@ -1,1 +1,1 @@
-"""Run a log through the detectors without a server: what would have fired, when and why."""
+"""Run a log through the detectors without a server, to see which would have fired, and when."""

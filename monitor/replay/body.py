@@ -1,4 +1,4 @@
-"""A story as JSON: what ``--json`` prints and what the chart draws."""
+"""A story as JSON: the output of ``--json`` and the data of the chart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Body = dict[str, Any]
 
 
 def body_of(outcome: ReplayOutcome, *, points: bool = False) -> Body:
-    """Write an outcome with plain JSON types; ``points`` adds every detector's series."""
+    """Return an outcome as plain JSON types; ``points`` adds every detector's series."""
     return {
         "file": _lines(outcome.lines),
         "baseline": None if outcome.baseline is None else _lines(outcome.baseline),
@@ -84,7 +84,7 @@ def _maybe(one: Crossed | None) -> Body | None:
 
 
 def crossed_of(one: Crossed) -> Body:
-    """Write a crossing."""
+    """Return a crossing as plain JSON types."""
     crossing = one.crossing
     return {
         "at": _time(crossing.at),
@@ -133,7 +133,7 @@ def _time(at: datetime) -> str:
 
 
 def words_of(body: Mapping[str, Any]) -> str:
-    """Say a detector's crossing in one line, as the terminal and the page do."""
+    """Describe a detector's crossing in one line, as the terminal and the page do."""
     low, high = body["interval"]
     effect = "" if body["effect"] is None else f", effect {body['effect']:+.2f}"
     known = "" if low is None or high is None else f" ({low:+.2f} … {high:+.2f})"

@@ -2,4 +2,4 @@
 
 
 class ReplayFailed(Exception):  # noqa: N818 (reads as a sentence where it is raised)
-    """The log, the baseline or the training texts do not do; the text says what would."""
+    """The log, the baseline or the training texts cannot be used; the text says what would do."""

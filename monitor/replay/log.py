@@ -1,4 +1,4 @@
-"""Records of one version in memory, asked as the store is asked. Pure."""
+"""Records of one version in memory, with the store's queries. Pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from monitor.strata import SAMPLING, Strata, comparable
 class Log:
     """Records in order of time; a signal is NaN where its settings are not the reference's.
 
-    ``measured`` are the signals before that, as the service counts what it cannot compare.
+    ``measured`` are the signals before that, from which the service counts gaps.
     """
 
     at: Floats
@@ -32,7 +32,7 @@ class Log:
 
     @classmethod
     def of(cls, records: Baseline, compared: Mapping[str, Floats], known: Sequence[str]) -> Log:
-        """Take measured records and what comes of comparing them with training, ``(n,)`` each."""
+        """Build a log from measured records and their comparison with training, ``(n,)`` each."""
         measured, strata = {**records.signals, **compared}, Strata.of(records.strata)
         return cls(
             at=records.at,
@@ -65,7 +65,7 @@ class Log:
         return high - low
 
     def traffic(self, start: datetime, end: datetime) -> Traffic:
-        """Say how many records there are in ``[start, end)``, and when the newest was."""
+        """Return how many records there are in ``[start, end)``, and when the newest was."""
         low, high = self._places(start, end)
         last = datetime.fromtimestamp(float(self.at[high - 1]), tz=UTC) if high > low else None
         return Traffic(
@@ -80,7 +80,7 @@ class Log:
         return int((~self._alike()).sum())
 
     def window(self, interval: Interval) -> tuple[Window, Requests]:
-        """Give an interval's records as they are compared, and as they came."""
+        """Return an interval's records, both as compared and as they came."""
         low, high = self._places(interval.start, interval.end)
         requests = Requests(
             signals={name: values[low:high] for name, values in self.measured.items()},
@@ -89,10 +89,10 @@ class Log:
         return self._cut(low, high, interval), requests
 
     def newest(self, since: datetime, *, now: datetime, until: datetime, limit: int) -> Window:
-        """Give the newest ``limit`` records between since and now.
+        """Return the newest ``limit`` records between since and now.
 
-        ``until`` is where the window ends for its reader, as in the service: late records
-        are in it all the same.
+        ``until`` is the window's end for its reader, as in the service: late records belong
+        to it too.
         """
         low, high = self._places(since, now)
         return self._cut(max(low, high - limit), high, Interval(start=since, end=until))

@@ -1,4 +1,4 @@
-"""The story as one HTML file that needs nothing else: no server, no network."""
+"""The story as one HTML file that needs no server and no network."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATES: Final = Path(__file__).parent / "templates"
 
 
 def page_of(outcome: ReplayOutcome, *, script: str) -> str:
-    """Draw a page.
+    """Return the page.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def _series(story: dict[str, Any]) -> dict[str, Any]:
 
 
 def _inside_a_script(value: object) -> str:
-    """Write JSON that cannot end the script element it stands in."""
+    """Return JSON that cannot end its script element."""
     written = json.dumps(value, allow_nan=False)
     for character in "<>&\u2028\u2029":
         written = written.replace(character, f"\\u{ord(character):04x}")

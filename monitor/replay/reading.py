@@ -1,4 +1,4 @@
-"""A log file as measured records, apart for each adapter version that it names."""
+"""A log file as measured records, separately for each adapter version in it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MOST_RECORDS: Final = 500_000
 FIRST_BAD: Final = 5
 EXCERPT: Final = 200
 UNNAMED: Final = "unnamed"
-"""Adapter of a log whose lines name none."""
+"""Name of the adapter where a log's lines name none."""
 _BATCH: Final = 512
 _BURST_SECONDS: Final = 60.0
 _BURST_RECORDS: Final = 50
@@ -46,7 +46,7 @@ _WITHOUT_TIME: Final = "has no time"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bad:
-    """A line that no record could be made of."""
+    """A line that holds no usable record."""
 
     line: int
     reason: str
@@ -139,7 +139,7 @@ def read_log(
 
 @dataclass(slots=True)
 class _Pending:
-    """Records of one label that wait to be measured together, and those that were."""
+    """Records of one label: those to be measured together, and those measured."""
 
     admitted: list[Admitted] = field(default_factory=list)
     subjects: list[bytes | None] = field(default_factory=list)
@@ -288,7 +288,7 @@ class _Reader:
         return [label for label in self._labels if label != UNNAMED]
 
     def _adopt_unnamed(self) -> None:
-        """Failed requests name no model; where there is only one, they are its own."""
+        """Give failed requests without a model to the only adapter, if there is just one."""
         named = self._named()
         if len(named) != 1 or UNNAMED not in self._labels:
             return
@@ -339,7 +339,7 @@ def _record(mapped: Mapped, number: int, *, at: datetime) -> Record:
 
 
 def _refuse_burst(path: Path, records: Baseline, given: LogReading) -> None:
-    """Records of a batch have the time of the batch: nothing of their rhythm is known."""
+    """Refuse records stamped with the time of their batch: their real times are unknown."""
     if given.per_day is not None or len(records) < _BURST_RECORDS:
         return
     seconds = float(records.at[-1] - records.at[0])

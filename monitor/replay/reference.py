@@ -26,7 +26,7 @@ APPROVED_BY_HAND = "you, for this replay"
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frozen:
-    """A reference in force, with the index that live prompts are compared with.
+    """A reference in force, with the index with which prompts are compared.
 
     ``held_out`` is true where the index is the early half of the baseline itself.
     """
@@ -41,13 +41,13 @@ class Frozen:
     n_other_strata: int
 
     def log_of(self, records: Baseline) -> Log:
-        """Compare records with the index, and take those apart that have other settings."""
+        """Compare records with the index, and mark those with other settings."""
         signals = self.compared(records) | records.said(self.directions)
         signals |= fitting.placed_answers(records, self.answers)
         return Log.of(records, signals, self.calibrated.reference.strata)
 
     def compared(self, records: Baseline) -> dict[str, Floats]:
-        """Similarity to training and coordinates, ``(n,)`` each, NaN where there is none."""
+        """Return similarity to training and coordinates, ``(n,)`` each, NaN where absent."""
         rows = fitting.usable(records, self.encoder)
         if self.index is None or rows.size == 0:
             return fitting.unmeasured(records)

@@ -1,4 +1,4 @@
-"""From files to a story: read, freeze, run, and run again at other budgets."""
+"""A replay from files to a story: read, freeze, run, and run again at other budgets."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ class Request:
     approve
         Let soft evidence page although the baseline covers less than 14 days.
 
-    Examples
-    --------
-        Least similar prompts to show.
+    ``examples`` is the number of least similar prompts to show.
     """
 
     log: Path
@@ -78,7 +76,7 @@ class ReplayParts:
 class ReplayOutcome:
     """Stories by label, and the versions that could not be replayed with the reason.
 
-    ``baseline`` is None where the log's first records are it.
+    ``baseline`` None: the log's first records are the baseline.
     """
 
     lines: Lines
@@ -177,7 +175,7 @@ def _after(baseline: ReadLog, reading: LogReading) -> datetime:
 
 
 def _own(baseline: ReadLog, label: str) -> Baseline:
-    """The version's own lines of a baseline file; all of it where it names one version only."""
+    """Return the version's lines of a baseline file; all lines where it names one version only."""
     if len(baseline.records) == 1:
         return next(iter(baseline.records.values()))
     own = baseline.records.get(label) or baseline.records.get(UNNAMED)
@@ -248,7 +246,7 @@ def _version(label: str, *, at: float) -> Version:
 def _at_budgets(
     replayed: Replayed, first: Run, tape: Tape, *, watch: Watch
 ) -> list[story.BudgetLine]:
-    """Count messages at other budgets, from the increments that the first run kept."""
+    """Count messages at other budgets, from the increments of the first run."""
     lines = []
     for budget in BUDGETS:
         found = first
@@ -295,7 +293,7 @@ def _may_differ(first: Run, settings: EvaluateSettings, budget: float) -> bool:
 def _examples(
     found: Run, frozen: Frozen, records: Baseline, read: ReadLog, *, most: int
 ) -> list[str]:
-    """Beginnings of the prompts least like training since the first onset of all."""
+    """Return the beginnings of the prompts least like training since the first onset."""
     if not most or not read.excerpts:
         return []
     begin = min((one.crossing.onset.start for one in found.crossed), default=None)

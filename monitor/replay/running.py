@@ -1,4 +1,4 @@
-"""A log run through the detectors on the service's own clockwork, without its clock."""
+"""A log run through the detectors with the service's own schedule, without its clock."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _STEPS: Final = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """One version's log with all it is judged by.
+    """One version's log and the reference and settings by which it is judged.
 
-    ``fleet`` is how many versions share the budget of pages.
+    ``fleet`` is the number of versions that share the budget of pages.
     """
 
     version: Version
@@ -51,7 +51,7 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """One window: when it was judged, what was found, and the verdict."""
+    """One window: when it was judged, its findings, and the verdict."""
 
     kind: EvaluationKind
     window: Interval
@@ -72,7 +72,7 @@ class VerdictChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Crossed:
-    """A process that crossed its line, with what was known then.
+    """A process that crossed its line, with the facts known then.
 
     n
         Records of the log up to the end of the window that crossed.
@@ -115,11 +115,11 @@ def run(
     keep: bool = False,
     sparse: bool = False,
 ) -> Run:
-    """Evaluate every window that has ended when the last record had come.
+    """Evaluate every window that ended before the last record came.
 
-    ``keep`` keeps every evaluation: scores for tables and charts. ``sparse`` passes over
-    empty minutes of hard signals while nothing is open: the next window takes over their
-    start weights, so that evidence and messages are the same.
+    ``keep`` stores every evaluation: scores for tables and charts. ``sparse`` skips empty
+    minutes of hard signals while nothing is open: the next window takes over their start
+    weights, so evidence and messages are the same.
     """
     running = _Running(replayed, ask, keep=keep)
     log = replayed.log
@@ -137,7 +137,7 @@ def run(
 
 
 def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, WindowPlan]]:
-    """Let the windows of both kinds fall due in their order, as one daemon would see them."""
+    """Yield the windows of both kinds in the order in which they fall due for one daemon."""
     log = replayed.log
     starts: dict[EvaluationKind, datetime | None] = dict.fromkeys(KINDS)
     due = {
@@ -187,7 +187,7 @@ class _Running:
         return recently and self.replayed.log.count(window.start, window.end) == 0
 
     def evaluate(self, kind: EvaluationKind, window: Interval, *, now: datetime) -> None:
-        """Take one window's turn, as the service's evaluator does."""
+        """Evaluate one window, as the service's evaluator does."""
         settings, reading = self.replayed.settings, self._read(window, now=now)
         lookback = _HeldLookback(self.replayed, self.past, window=window, now=now)
         evaluated = score(
@@ -308,12 +308,12 @@ class _HeldLookback:
 
     @property
     def recent_beside(self) -> Sequence[Window]:
-        """A log is compared with one reference."""
+        """Empty, because a log is compared with one reference."""
         return ()
 
     @property
     def feedback(self) -> Window:
-        """Feedback of a log stands beside its records."""
+        """The newest records, because feedback of a log belongs to them."""
         return self.recent
 
     def past(self, detector: str) -> Sequence[Increment]:

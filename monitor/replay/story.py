@@ -42,7 +42,7 @@ SOURCES: Final[Mapping[str, tuple[str, str]]] = {
     "prompt_tokens": ("length of requests", "log the usage that the engine counts"),
     "latency_ms": ("duration of answers", "log the time and the tokens of each answer"),
 }
-"""By the signal that stands for it: what the log must carry, and what to do about it."""
+"""By representative signal: the data that the log must carry, and how to record it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class ReplayedTraffic:
     last_at: datetime
     days: float
     other_settings: int
-    """Set aside: the baseline has no records of their settings."""
+    """Records left out: the baseline has none with their settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +98,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """One window of a detector, for the chart; None is "no evidence at all"."""
+    """One window of a detector, for the chart; None means "no evidence at all"."""
 
     at: datetime
     value: float | None
@@ -141,7 +141,7 @@ class BudgetLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One version's replay. ``budget`` is what the verdicts were reached at."""
+    """One version's replay. ``budget`` is the budget behind the verdicts."""
 
     label: str
     traffic: ReplayedTraffic
@@ -166,7 +166,7 @@ class Story:
 
 
 def traffic_of(log: Log) -> ReplayedTraffic:
-    """Sum up the records."""
+    """Summarise the records."""
     return ReplayedTraffic(
         records=len(log),
         first_at=log.first_at,
@@ -177,7 +177,7 @@ def traffic_of(log: Log) -> ReplayedTraffic:
 
 
 def basis_of(frozen: Frozen) -> Basis:
-    """Sum up the reference."""
+    """Summarise the reference."""
     reference = frozen.calibrated.reference
     return Basis(
         records=reference.n_baseline,
@@ -192,9 +192,9 @@ def basis_of(frozen: Frozen) -> Basis:
 
 
 def sources_of(log: Log, frozen: Frozen, *, prompts: bool) -> list[Source]:
-    """Count the records that carried each thing that detectors live on.
+    """Count the records that carried each kind of data that detectors need.
 
-    Without ``prompts`` nobody looked at them, and nothing is said of them.
+    Without ``prompts`` no prompts were read, and they are left out.
     """
     counts = {name: int((~np.isnan(values)).sum()) for name, values in log.signals.items()}
     absent = frozen.calibrated.absent
@@ -223,7 +223,7 @@ def _source(signal: str, measured: int, seeing: Collection[str]) -> Source:
 
 
 def detectors_of(run: Run, frozen: Frozen, names: Sequence[str]) -> list[DetectorStory]:
-    """Tell each detector's part."""
+    """Return each detector's story."""
     absent = frozen.calibrated.absent
     return [
         DetectorStory(name=name, absent=absent[name])
@@ -280,7 +280,7 @@ def _point(evaluation: Evaluation, finding: Finding) -> Point:
 
 
 def _thinned(points: Sequence[Point]) -> list[Point]:
-    """Keep the highest of each stretch: a chart of a month of minutes shows no more."""
+    """Keep the highest point of each stretch: a chart of a month of minutes shows no more."""
     step = -(-len(points) // _MOST_POINTS) or 1
     return [max(points[begin : begin + step], key=_height) for begin in range(0, len(points), step)]
 

@@ -16,8 +16,8 @@ class Tape:
     """Records the scores of a run; plays the same windows at another budget.
 
     A budget changes only the start weights of the processes. Increments depend on records
-    and reference alone, so the second run costs a small part of the first. Not so where the
-    reference is too short to know how days differ: such windows are looked at again.
+    and reference alone, so the second run costs a small part of the first. The exception is
+    a reference too short to know how days differ: its windows are scored again.
     """
 
     def __init__(self) -> None:
@@ -63,5 +63,5 @@ def _key(question: DetectorQuestion) -> tuple[str, float, float]:
 
 
 def _units(score: Score, process: Process) -> int:
-    """Units of a process: those of hours that the reference has not seen add no increment."""
+    """Return the units of a process; hours that the reference has not seen add no increment."""
     return score.n_window if score.increments[process].any() else 0

@@ -41,9 +41,9 @@ def read_training(
 ) -> Training | None:
     """Embed the training texts of a file; None where it has none.
 
-    A line is a text, ``{"role": "training", …}`` as references have it, or an object with
-    ``text``, ``prompt`` or ``messages``; baseline lines are passed over. ``only_role``
-    takes lines that say ``"role": "training"`` and no others.
+    A line is a text, ``{"role": "training", …}`` as in references, or an object with
+    ``text``, ``prompt`` or ``messages``; baseline lines are skipped. ``only_role`` takes
+    only lines with ``"role": "training"``.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def _line(line: bytes | None, *, only_role: bool) -> TrainingLine | None:
 
 
 def _of_role(line: bytes | None) -> TrainingLine | None:
-    """Read a training line among others; those that cannot be read are the log's to count."""
+    """Read a training line among others; unreadable lines are counted with the log's."""
     try:
         role = read_object(line or b"", such_as=_SUCH_AS).get("role")
     except RecordRefused:
@@ -116,7 +116,7 @@ def _of_text(text: str) -> TrainingLine:
 
 
 def _embedded(batch: list[TrainingLine], embed: Embedder) -> Index:
-    """Vectors of a batch; a batch of both kinds is refused by its encoders."""
+    """Return the vectors of a batch; a batch of both kinds is refused by its encoders."""
     if all(line.vector is not None for line in batch):
         lengths = {len(line.vector or b"") for line in batch}
         if len(lengths) > 1:

@@ -6,9 +6,9 @@ from typing import Protocol
 
 
 class Watch(Protocol):
-    """A progress bar, or nobody.
+    """A progress bar, or none.
 
-    One stage runs at a time; beginning the next one ends it.
+    One stage runs at a time; the beginning of the next one ends it.
     """
 
     def begin(self, stage: str, total: float) -> None:
@@ -21,7 +21,7 @@ class Watch(Protocol):
 
 
 class Unwatched:
-    """Tells nobody."""
+    """Shows no progress."""
 
     def begin(self, stage: str, total: float) -> None:
         """Do nothing."""
