@@ -1,4 +1,4 @@
-"""Canaries: who looks at them, who does what people ask of them, and who tells."""
+"""Canaries: the parts that judge them, take people's orders, and notify people."""
 
 from __future__ import annotations
 
@@ -43,10 +43,9 @@ def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
 
 
 def judging(hands: Hands, *, owner: str, probed: bool) -> Mapping[str, Callable[[], bool]]:
-    """Give the turns of two loops: each says whether there may be more at once.
+    """Return the turns of two loops: each says whether there may be more to do at once.
 
-    Looks ask nobody and pre-checks ask engines, so that an engine that hangs keeps no look
-    waiting.
+    Looks ask no engine, but prechecks do; an engine that hangs therefore delays no look.
     """
     judge = Judge(hands=hands, owner=owner, probed=probed)
     return {"canaries": judge.turn, "canary-checks": judge.check}
@@ -54,7 +53,7 @@ def judging(hands: Hands, *, owner: str, probed: bool) -> Mapping[str, Callable[
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryMessages:
-    """Tells of canaries through the channels, as one incident of a version."""
+    """Notifies people of canaries through the channels, as one incident of a version."""
 
     channels: Sequence[outbox.ConfiguredChannel]
     base_url: str | None = None
@@ -68,7 +67,7 @@ class CanaryMessages:
         reason: str,
         now: datetime,
     ) -> None:
-        """Step the version's ``canary`` incident; the messages ride in this transaction."""
+        """Step the version's ``canary`` incident; the messages belong to this transaction."""
         row = verdicts.current(tx, version_id=version.id)
         unknown = Verdict(kind=VerdictKind.LEARNING, reason="", since=now)
         outbox.record_canary(

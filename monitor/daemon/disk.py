@@ -21,8 +21,8 @@ _LOG: Final = structlog.get_logger(__name__)
 
 EVERY: Final = timedelta(seconds=2)
 CALM: Final = timedelta(minutes=10)
-"""Room for so long is room again where only refusals tell of a full disk: with few requests
-it refuses one a minute."""
+"""Where only refusals reveal a full disk, space must last this long to count: with few requests
+there is one refusal a minute."""
 AGAIN: Final = timedelta(minutes=1)
 """Pause before a channel that did not accept the page is tried again."""
 SUBJECT: Final = "driftline"

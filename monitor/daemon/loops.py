@@ -55,7 +55,7 @@ REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """The longest time until a router is told a new route."""
 DECIDE, CANARY_ROUTES = "decide", "canary-routes"
-"""Loops that are woken where there is something to decide, or a route has changed."""
+"""Loops that are woken for a new decision, or for a changed route."""
 SELFTESTS = timedelta(seconds=5)
 """The longest time until a requested self-test begins."""
 AHEAD = timedelta(minutes=10)
@@ -150,9 +150,9 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
 
 
 def _moving(parts: WorkerParts, pulse: Pulse) -> Iterator[Loop]:
-    """Decide about traffic, and have the router do it, in loops of their own.
+    """Decide about traffic, and tell the router, in separate loops.
 
-    Both ask engines and routers, which may hang: as many decide as evaluate.
+    Both ask engines and routers, which may hang: as many loops decide as evaluate.
     """
     schedule, changes = parts.config.schedule, parts.breaker.changes
     deciding = Deciding(breaker=parts.breaker)
@@ -172,7 +172,7 @@ def _confirming(parts: WorkerParts, pulse: Pulse, name: str, log: ChangeLog) -> 
 
 
 def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
-    """Tell the router what the table says, where it does not follow the table by itself."""
+    """Tell the router the table's routes, if it does not follow the table by itself."""
     settings = parts.config.routing
     kind = ROUTERS[settings.router]
     if not kind.told:
@@ -248,7 +248,7 @@ class _Embedding:
         self._trouble: str | None = None
 
     def turn(self) -> bool:
-        """Embed what waits; a model that is missing is said once, not at every turn."""
+        """Embed the waiting texts; a missing model is logged once, not at every turn."""
         try:
             embedded = self.drain(None, self._now() + AHEAD)
         except ProbeError as error:
@@ -298,10 +298,10 @@ def _selftests(parts: WorkerParts, indexes: Indexes, pulse: Pulse) -> SelfTests:
 
 
 def _registrations(parts: WorkerParts) -> Callable[[], bool]:
-    """Give new versions their tasks; the first window of each live kind ends one interval on.
+    """Create the tasks of new versions; the first window of each live kind ends one interval later.
 
-    The perplexity probe runs at once: what it measures first is what a version is held to,
-    and hours later the weights may not be those that were registered.
+    The perplexity probe runs at once: its first result is what the version is compared
+    with, and hours later the weights may no longer be those that were registered.
     """
     cadences = parts.config.schedule.cadences
     kinds = dict(cadences)
@@ -370,6 +370,6 @@ def _disk(parts: WorkerParts) -> disk.DiskPages:
 
 
 def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
-    """Look at canaries; what probes find before one begins is waited for where they run."""
+    """Judge canaries; the prechecks wait for probes where probes run."""
     probed = parts.serving.probe is not None
     return judging(parts.hands, owner=owner, probed=probed)

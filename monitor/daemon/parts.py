@@ -122,7 +122,7 @@ def _prompts(found: Corpus | None) -> tuple[Document, ...]:
 
 
 def _general(corpora: Corpora) -> Corpus:
-    """Give the corpus of every adapter; an adapter whose own is unusable does without it."""
+    """Return the corpus of every adapter; an adapter whose own is unusable does without it."""
     if corpora.general is None:
         raise CorpusInvalid(corpora.problems["probes.perplexity.corpus"])
     for key, problem in corpora.problems.items():
@@ -131,7 +131,7 @@ def _general(corpora: Corpora) -> Corpus:
 
 
 def embedder_of(config: Config) -> EmbeddingClient:
-    """The embedding probe; its process starts with the first text."""
+    """Build the embedding probe; its process starts with the first text."""
     return EmbeddingClient(config.probes.embedding)
 
 
@@ -158,7 +158,7 @@ def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
 
 
 def kill_switch_of(config: Config) -> KillSwitch:
-    """The switch that stops every automatic action."""
+    """Build the switch that stops every automatic action."""
     return KillSwitch(config.service.data_dir, os.environ)
 
 
@@ -183,7 +183,7 @@ def milestones_of(config: Config) -> MilestoneRules:
 
 
 def retrainings_of(config: Config, database: Database) -> Retrainings:
-    """Asks for retraining, whether by itself or because a person does."""
+    """Build the part that requests retraining, automatically or for a person."""
     return Retrainings(
         database=database,
         settings=config.retrain,

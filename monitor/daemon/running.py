@@ -66,7 +66,7 @@ OWN_FILES = 128
 GRACE = timedelta(seconds=10)
 """Requests in flight may take this long after the stop signal."""
 FLUSH = timedelta(seconds=5)
-"""Records that wait may take this long to be written; they were not acknowledged yet."""
+"""Waiting records may take this long to be written; they were not acknowledged yet."""
 JOIN = timedelta(seconds=8)
 """Loops, and then deliveries, may take this long to finish; leases cover the rest."""
 
@@ -166,7 +166,7 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
 
 
 def _woken(loops: Sequence[Loop], watch: RouteWatch) -> dict[str, Callable[[str], None]]:
-    """Have the loops that move traffic turn as soon as there is something to do."""
+    """Wake the loops that move traffic as soon as there is work for them."""
     deciding = [loop for loop in loops if loop.name.startswith(DECIDE)]
     [canaries] = [loop for loop in loops if loop.name == CANARY_ROUTES]
 
@@ -312,7 +312,7 @@ def _server(
 
 
 class _Server(uvicorn.Server):
-    """Lets long-polls go at the stop signal, so that they do not hold up the end."""
+    """Releases long-polls at the stop signal, so that they do not delay the end."""
 
     def __init__(self, watch: RouteWatch, ending: Shutdown, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -326,10 +326,10 @@ class _Server(uvicorn.Server):
 
 
 class _Signals:
-    """SIGTERM and SIGINT ask for an orderly stop; once more, and the process ends at once.
+    """SIGTERM and SIGINT ask for an orderly stop; a second signal ends the process at once.
 
-    uvicorn handles them while it serves and raises them again when it has finished, which
-    would end the process before the other parts are stopped: this catches that.
+    uvicorn handles signals while it serves and raises them again when it has finished,
+    which would end the process before the other parts are stopped. This class catches them.
     """
 
     def __init__(self, ending: Shutdown) -> None:
@@ -348,7 +348,7 @@ class _Signals:
         threading.Thread(target=tell, name="signals", daemon=True).start()
 
     def wait(self) -> None:
-        """Block until one comes."""
+        """Block until a signal comes."""
         self._asked.wait()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
