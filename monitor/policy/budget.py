@@ -67,7 +67,7 @@ class BudgetSettings:
         return self.tiers.get(tier, TierBudget()).false_pages_per_30_days
 
     def uniform(self, budget: float) -> BudgetSettings:
-        """Return settings with equal pages for the fleet and notices per adapter, tiers by weight."""
+        """Return settings with this number of pages and of notices, tiers by weight."""
         weights = {name: TierBudget(weight=tier.weight) for name, tier in self.tiers.items()}
         return BudgetSettings(
             false_pages_per_30_days=budget, notices_per_30_days=budget, tiers=weights
