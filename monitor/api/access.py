@@ -92,7 +92,7 @@ class KeyGate:
         return self.recall(text) or self._spend(self._look_up(text, address=address))
 
     def recall(self, text: str) -> Key | None:
-        """:meth:`admit` without a look-up: None for a key not seen in the last seconds."""
+        """As :meth:`admit`, without a look-up: None for a key not seen in the last seconds."""
         with self._lock:
             seen = self._seen.get(_digest(text))
         if seen is None or seen.until <= self._clock():
@@ -139,12 +139,12 @@ class KeyGate:
 
 
 def address_of(request: Request) -> str:
-    """Give the peer's address; behind a proxy uvicorn has already put the client's there."""
+    """Return the peer's address; behind a proxy uvicorn has already replaced it by the client's."""
     return request.client.host if request.client else "local"
 
 
 def key_of(scope: MutableMapping[str, Any]) -> Key | None:
-    """Give the key that a request was found to have."""
+    """Return the key that was found for a request."""
     found: Key | None = scope.get(_FOUND)
     return found
 
@@ -173,7 +173,7 @@ async def _found(request: Request, credentials: HTTPAuthorizationCredentials | N
 
 
 def needs(*scopes: Scope) -> Callable[..., object]:
-    """Make the dependency that lets only keys with one of ``scopes`` in and gives the key."""
+    """Return the dependency that admits only keys with one of ``scopes``, and yields the key."""
 
     async def admitted(
         request: Request,
@@ -189,7 +189,7 @@ def needs(*scopes: Scope) -> Callable[..., object]:
 
 
 def scope_missing(key: Key, *scopes: Scope, why: str = "This") -> Problem:
-    """The 403 that names the scopes of which ``why`` needs one."""
+    """Return the 403 that names the scopes, one of which ``why`` needs."""
     return Problem(
         403,
         f"{why} needs the scope {' or '.join(repr(scope.value) for scope in scopes)};"

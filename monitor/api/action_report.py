@@ -1,4 +1,4 @@
-"""``/actions/report``: what Driftline would have done by itself, and what happened instead."""
+"""``/actions/report``: the fallbacks that the mode prevented, and what happened instead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/actions`` and ``/kill-switch``: what Driftline did or would do, and stopping it all."""
+"""``/actions`` and ``/kill-switch``: actions done or prevented, and stopping them all."""
 
 from __future__ import annotations
 

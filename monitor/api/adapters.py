@@ -1,4 +1,4 @@
-"""``/adapters`` and ``/adapters/{a}/versions/{v}``: the fleet, and what is registered."""
+"""``/adapters`` and ``/adapters/{a}/versions/{v}``: the fleet and its registered versions."""
 
 from __future__ import annotations
 

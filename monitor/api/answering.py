@@ -1,4 +1,4 @@
-"""Answers that are written out at once: what we made ourselves need not be validated again."""
+"""Answers written at once: shapes of our own need no second validation."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ from monitor.views.shape import View
 def answered(
     found: View, *, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    """Answer with a shape as JSON."""
+    """Return a shape as a JSON answer."""
     body = msgspec.json.encode(found)
     return Response(body, status_code=status, headers=headers, media_type="application/json")

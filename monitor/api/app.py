@@ -1,4 +1,4 @@
-"""The application: routes, middleware and errors put together, once."""
+"""The application: routes, middleware and error handlers in one place."""
 
 from __future__ import annotations
 
@@ -90,10 +90,10 @@ def create_app(
     Parameters
     ----------
     parts
-        What it works with; started and stopped by the caller, not here.
+        Its parts; the caller starts and stops them.
     pages
-        Makes the dashboard from :meth:`Gate.admit`, so that a key pasted into it is counted
-        like any other; mounted at the root, left out of the API's description.
+        Builds the dashboard from :meth:`Gate.admit`, so that keys pasted into it count like any
+        other. The dashboard is mounted at the root, and is not in the API's description.
     """
     registry = metrics.new_registry()
     names = [one.name for one in parts.known_channels]

@@ -25,7 +25,8 @@ from monitor.domain import ArmKind, ChangeKind, Mode, is_web_address
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000
 LATEST_EPOCH: Final = 10**10
-"""In the year 2286: a router that says more would have every later epoch begin there."""
+"""Year 2286. A router that reports a later epoch is refused: every new epoch would have to exceed
+it."""
 
 
 def _no_nul(text: str) -> str:
@@ -47,7 +48,7 @@ def _web_address(text: str) -> str:
 
 
 def _plain(value: Any, *, depth: int = 0) -> int:
-    """Count the values of a JSON tree while refusing what cannot be stored."""
+    """Count the values of a JSON tree, and refuse those that cannot be stored."""
     if depth > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     match value:
@@ -140,7 +141,7 @@ class VersionRequest(Body):
     metrics: Tree = {}
 
     def metadata(self) -> dict[str, Any]:
-        """Everything the store keeps as metadata: what was given, and no nulls."""
+        """Everything that the store keeps as metadata: the given fields, without nulls."""
         described = self.model_dump(
             exclude={"model", "parent", "uri", "sha256", "base_model"}, exclude_defaults=True
         )

@@ -1,4 +1,4 @@
-"""``/adapters/{a}/breaker``: where an adapter's fallback breaker stands, and what it waits for."""
+"""``/adapters/{a}/breaker``: the state of an adapter's fallback breaker, and its next step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/budget``: who has what of the accepted false pages, and what each detector would see."""
+"""``/budget``: each detector's share of the accepted false pages, and its expected delay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/canaries``: versions on trial, what each look found, and what people ask of them."""
+"""``/canaries``: versions on trial, their looks, and orders."""
 
 from __future__ import annotations
 

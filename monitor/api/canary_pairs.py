@@ -1,4 +1,4 @@
-"""``/canaries/{canary}/pairs``: what a shadow and the version in charge said to one prompt."""
+"""``/canaries/{canary}/pairs``: the answers of a shadow and of the version in charge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/adapters/{a}/canary-plan``: what a canary must be to be decided."""
+"""``/adapters/{a}/canary-plan``: the plan of a canary that will be decided."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class PlanQuery(BaseModel):
     )
 
     def wanted(self, *, counted: int, watched: int) -> Wanted:
-        """Read it beside what is counted and watched; ValueError where it makes no sense."""
+        """Combine the query with the counted traffic; ValueError where it makes no sense."""
         given = self.requests_per_day
         return Wanted(
             rate=self.rate,

@@ -1,7 +1,7 @@
-"""``/changes``: what people say they changed, and the fresh start that an engine needs.
+"""``/changes``: declared changes, and the fresh start that an engine needs.
 
-A key with ``ingest`` may say what happened. What changes Driftline's own behaviour needs
-``operate``: opening and ending a change (probing waits meanwhile), and re-baselining.
+A key with ``ingest`` may declare what happened. Whatever changes Driftline's own behaviour
+needs ``operate``: opening and ending a change (probing waits meanwhile), and re-baselining.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from monitor.views.shape import Page
 router: Final = APIRouter(prefix="/changes", tags=["changes"])
 
 AHEAD: Final = timedelta(minutes=10)
-"""Clocks differ: a time at most this far ahead is accepted, as it is of a record."""
+"""Clocks differ: a time at most this far ahead is accepted, as for records."""
 
 
 @router.post("", status_code=201, responses={200: {"description": "Declared before."}})
@@ -124,7 +124,7 @@ def _check_scope(key: Key, body: ChangeRequest) -> None:
 
 
 def _check_bound(tx: Connection, declared: Declaration, match: Mapping[str, Sequence[str]]) -> None:
-    """A key bound to adapters speaks for these only, and never for the fleet."""
+    """Refuse a key bound to adapters when it speaks for others, or for the fleet."""
     known = {one.name: one.facts for one in adapters.fetch_all(tx)}
     named = declared.adapters or ()
     if not named or not all(keys.may_send_for(match, known[name]) for name in named):
@@ -204,7 +204,7 @@ def _rebaselined(
 
 
 def _same(known: StoredChange, body: ChangeRequest) -> StoredChange:
-    """The change that was declared under the same id, if it is the same."""
+    """Return the change declared under the same id, if it is the same."""
     wanted = None if body.adapters is None else tuple(sorted(set(body.adapters)))
     if (known.kind, known.title, known.adapters) != (body.kind, body.title, wanted):
         raise Problem(

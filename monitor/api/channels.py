@@ -1,4 +1,4 @@
-"""``/channels``: who is told by which way, and trying one."""
+"""``/channels``: the configured channels, and testing one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Every request is answered in time, whatever the database does.
 
-A thread that waits for a server which says nothing cannot be called back. It is left to
-itself, and its caller is told to look and to come again.
+A thread that waits for a silent server cannot be interrupted. It is left alone, and its
+caller gets an answer that says to check and try again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LOG: Final = structlog.get_logger(__name__)
 RETRY_SECONDS: Final = 10
 
 _ASKING: Final = ("/answers", "/test")
-"""Ends of paths that wait for engines or receivers, without being told how long."""
+"""Ends of paths that wait for engines or receivers without a time in the request."""
 
 
 class Deadline:

@@ -1,4 +1,4 @@
-"""``/deliveries``: every message, whether it arrived, and sending a dead one again."""
+"""``/deliveries``: every message with its attempts, and sending a dead one again."""
 
 from __future__ import annotations
 

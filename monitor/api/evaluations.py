@@ -1,4 +1,4 @@
-"""``/adapters/{a}/evaluations``: run one now, and what past ones said."""
+"""``/adapters/{a}/evaluations``: run one now, and list earlier ones."""
 
 from __future__ import annotations
 

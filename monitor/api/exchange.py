@@ -25,7 +25,7 @@ _LOG = structlog.get_logger(__name__)
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 GONE: Final = 499
-"""As logs have it where a client went away, or was sent away, before its body was whole."""
+"""Status in the log where a client left, or was disconnected, before its body was complete."""
 
 QUIET: Final = frozenset({"/livez", "/readyz", "/metrics"})
 
@@ -102,7 +102,7 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "O
 
 
 class _Answer:
-    """Passes messages on, adding our headers to the first and noting the status."""
+    """Passes messages on, adds our headers to the first, and notes the status."""
 
     def __init__(self, send: Send, *, request_id: str) -> None:
         self._send = send
@@ -121,7 +121,7 @@ class _Answer:
 
 
 def _log_fault(error: Exception) -> None:
-    """Log where it broke, not what it held: a message may repeat a prompt or a secret."""
+    """Log where the error arose, but not its message, which may repeat a prompt or a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-12:]
     where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     _LOG.error("request_failed", error=type(error).__name__, frames=where)

@@ -1,9 +1,9 @@
-"""``/livez`` and ``/readyz``: cheap, open to everyone, and honest.
+"""``/livez`` and ``/readyz``: cheap, and open to everyone.
 
 ``/livez`` says that this process answers. ``/readyz`` says that it does its work: the
-database answers, the schema is the one this code knows, the loops turn, and messages that
-are due are being sent. Its answer is kept for a second, so a flood of probes costs one
-check a second, and it waits at most two seconds for the database.
+database answers, the schema is the one this code knows, the loops turn, and due messages
+are being sent. Its answer is kept for a second, so a flood of probes costs one check a
+second, and it waits at most two seconds for the database.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPEN: Final[dict[str, Any]] = {"security": []}
 
 @dataclass(slots=True)
 class Probe:
-    """The last readiness answer and the one thread that looks for the next."""
+    """The last readiness answer, and the one thread that computes the next."""
 
     limiter: CapacityLimiter
     lock: asyncio.Lock
@@ -47,7 +47,7 @@ class Probe:
 
 
 def new_probe() -> Probe:
-    """Make the probe of one application, inside its event loop."""
+    """Create the probe of one application, inside its event loop."""
     # Its own limiter: sixty slow requests in the thread pool must not make us look dead.
     return Probe(limiter=CapacityLimiter(2), lock=asyncio.Lock())
 

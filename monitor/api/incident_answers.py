@@ -1,4 +1,4 @@
-"""``/incidents/{incident}/answers``: what an adapter's models say to its own smoke prompts."""
+"""``/incidents/{incident}/answers``: answers of an adapter's models to its own smoke prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/incidents``: what on-call was told about, and that somebody has it in hand."""
+"""``/incidents``: the incidents that people were told of, and their orders."""
 
 from __future__ import annotations
 

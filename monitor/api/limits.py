@@ -24,7 +24,7 @@ KEYED: Final = "/v1/"
 """Paths below this prefix take bodies only from callers with a key."""
 
 MOST_HELD: Final = 64 * 1024 * 1024
-"""Bytes of all bodies together whose requests are not answered yet."""
+"""Most bytes of all bodies together whose requests are not answered yet."""
 
 _NOBODY: Final = ""
 
@@ -100,7 +100,7 @@ class _Body:
         return message
 
     def give_back(self) -> None:
-        """Let others have the memory: the request is answered."""
+        """Release the body's memory, because the request is answered."""
         if self._room is not None and self._held:
             self._room.give(self._held, holder=self._sender)
 

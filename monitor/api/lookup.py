@@ -1,4 +1,4 @@
-"""From the names and numbers in a path to what they mean, or the 404 that says which is unknown."""
+"""Look-ups of the names and numbers in a path, or the 404 that says which one is unknown."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IncidentNumber = Annotated[
 
 
 def adapter(tx: Connection, name: str) -> Adapter:
-    """Give the adapter called ``name``."""
+    """Return the adapter called ``name``."""
     found = adapters.fetch(tx, name)
     if found is None:
         raise no_adapter(name)
@@ -35,12 +35,12 @@ def adapter(tx: Connection, name: str) -> Adapter:
 
 
 def no_adapter(name: str) -> Problem:
-    """Say that no adapter has this name."""
+    """Return the 404 for an unknown adapter."""
     return Problem(404, f"No adapter is called {name!r}.", kind="unknown-adapter")
 
 
 def version(tx: Connection, of: str, name: str) -> Version:
-    """Give version ``name`` of the adapter ``of``."""
+    """Return version ``name`` of the adapter ``of``."""
     adapter(tx, of)
     found = versions.fetch(tx, adapter=of, name=name)
     if found is None:
@@ -49,7 +49,7 @@ def version(tx: Connection, of: str, name: str) -> Version:
 
 
 def shown(tx: Connection, of: str, name: str | None) -> Version:
-    """Give version ``name`` of the adapter ``of``; None: the one in charge."""
+    """Return version ``name`` of the adapter ``of``; None: the one in charge."""
     if name is not None:
         return version(tx, of, name)
     found = fleet.in_charge(tx, adapter(tx, of).name)
@@ -59,7 +59,7 @@ def shown(tx: Connection, of: str, name: str | None) -> Version:
 
 
 def canary(tx: Connection, number: int) -> CanaryRow:
-    """Give the canary of this number."""
+    """Return the canary of this number."""
     try:
         return canaries.fetch(tx, CanaryId(number))
     except NotFound as error:
@@ -67,12 +67,12 @@ def canary(tx: Connection, number: int) -> CanaryRow:
 
 
 def no_canary(number: int) -> Problem:
-    """Say that there is no canary of this number."""
+    """Return the 404 for an unknown canary."""
     return Problem(404, f"There is no canary {number}.", kind="unknown-canary")
 
 
 def incident(tx: Connection, number: int) -> IncidentRow:
-    """Give the incident of this number."""
+    """Return the incident of this number."""
     found = incidents.incident(tx, IncidentId(number))
     if found is None:
         raise _no_incident(number)
@@ -80,7 +80,7 @@ def incident(tx: Connection, number: int) -> IncidentRow:
 
 
 def story(tx: Connection, number: int, parts: ApiParts, *, now: datetime) -> IncidentStory:
-    """Give the same incident with everything that bears on it."""
+    """Return the same incident with all related facts."""
     margin = parts.outlook.live_interval
     found = read_story(tx, IncidentId(number), margin=margin, now=now)
     if found is None:

@@ -50,14 +50,14 @@ from monitor.views.reading.coverage import seen_of
 KEPT: Final = 5.0
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TAKEN: Final = frozenset({"accepted", "duplicates"})
-"""Outcomes of a record that are no loss; every other one is a drop and has a reason."""
+"""Outcomes of a record that lose nothing; every other one is a drop with a reason."""
 
 Counts = Counter[tuple[str, str]]
 """Records by (adapter, outcome)."""
 
 
 MOST_CANARIES: Final = 10_000
-"""One of each adapter: more than a fleet has."""
+"""Most canaries read, one of each adapter: more than a fleet has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +76,11 @@ class MetricsReading:
     probes: Sequence[ProbeRow]
     canaries: Sequence[CanaryRow]
     behind: Sequence[tuple[str, bool]]
-    """Adapters with a route, and whether their router does not go by it."""
+    """Adapters with a route, and whether their router does not follow it."""
 
 
 class StoredMetrics:
-    """A collector of what the database knows; one per registry."""
+    """A collector of stored values; one per registry."""
 
     def __init__(
         self,
@@ -99,7 +99,7 @@ class StoredMetrics:
         self._kept: tuple[float, MetricsReading] | None = None
 
     def collect(self) -> Iterator[Metric]:
-        """Give all families; called by the registry at each scrape."""
+        """Return all families; the registry calls this at each scrape."""
         reading = self._reading()
         yield from _score_families(reading.scores)
         yield from _verdict_families(reading.verdicts)
@@ -146,7 +146,7 @@ class StoredMetrics:
         )
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: registering must not need the database."""
+        """Return no families: registering must not need the database."""
         return iter(())
 
     def _reading(self) -> MetricsReading:
@@ -176,7 +176,7 @@ class StoredMetrics:
 
 @dataclass(slots=True)
 class RecordTotals:
-    """Records ever counted, without reading every hour each time."""
+    """Totals of all records ever counted, without reading every hour each time."""
 
     now: Callable[[], datetime]
     closed: Counts = field(default_factory=Counter)
@@ -284,7 +284,7 @@ def _weights_family(states: list[tuple[str, str, WeightsState]]) -> Metric:
 
 
 def _canary_families(rows: Sequence[CanaryRow]) -> Iterator[Metric]:
-    """Tell of canaries under way; one that has ended leaves no series."""
+    """Return the families of canaries under way; an ended canary leaves no series."""
     weight = GaugeMetricFamily(
         "driftline_canary_weight",
         "Share of the traffic that a canary was given",
@@ -321,7 +321,7 @@ def _breaker_family(reading: MetricsReading, *, now: datetime) -> Metric:
 
 
 def _probe_family(rows: Sequence[ProbeRow], table: Sequence[Route]) -> Metric:
-    """Tell of versions with traffic: an engine may have unloaded the others for good."""
+    """Return the family of versions with traffic: engines may have unloaded the others for good."""
     family = GaugeMetricFamily(
         "driftline_last_probe_timestamp_seconds",
         "When a perplexity probe last had an answer; the registration where none ever had",
@@ -368,7 +368,7 @@ def _record_families(counts: Counts) -> Iterator[Metric]:
 
 
 def new_registry() -> CollectorRegistry:
-    """Make a registry of its own with what every process has."""
+    """Return a separate registry with every process's metrics."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -377,5 +377,5 @@ def new_registry() -> CollectorRegistry:
 
 
 def exposition(registry: CollectorRegistry) -> bytes:
-    """Write everything in Prometheus's text format."""
+    """Return everything in Prometheus's text format."""
     return generate_latest(registry)

@@ -1,4 +1,4 @@
-"""Times that callers give, as ones that can be written in UTC and that years can be taken from."""
+"""Callers' times, limited to those that UTC and calendar arithmetic can represent."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pydantic import AfterValidator, AwareDatetime
 
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""Nothing here is older or later: beyond these a bound means "from the first on", "to the last"."""
+"""Latest time used: a later bound means "to the last", one before 1970 "from the first on"."""
 
 
 def storable(at: datetime) -> datetime:
-    """Give a time in UTC; ``ValueError`` for one that has none there, or lies before 1970."""
+    """Return a time in UTC; ``ValueError`` for one that UTC cannot hold, or before 1970."""
     if at < EARLIEST:
         raise ValueError("lies before 1970")
     try:
@@ -23,7 +23,7 @@ def storable(at: datetime) -> datetime:
 
 
 def bounded(at: datetime) -> datetime:
-    """Give the nearest time that is counted with here, in UTC.
+    """Return the nearest usable time, in UTC.
 
     >>> bounded(datetime.fromisoformat("0001-01-01T00:00:00+14:00")).isoformat()
     '1970-01-01T00:00:00+00:00'
@@ -32,7 +32,7 @@ def bounded(at: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, AfterValidator(storable)]
-"""Of a body: when something is, was or shall be."""
+"""A time in a body: when something is, was or will be."""
 
 Bound = Annotated[AwareDatetime, AfterValidator(bounded)]
-"""Of a query: from when on, or until when."""
+"""A time in a query: the start or the end of a range."""

@@ -1,4 +1,4 @@
-"""Cursors: where the next page begins, opaque to clients and safe to get back from them."""
+"""Cursors: the start of the next page, opaque to clients and checked when they return it."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def page(
     *,
     place: Callable[[Row], tuple[str | int, ...]],
 ) -> Page[Shown]:
-    """Write the first ``limit`` of the rows, of which one more was read to know of a next page."""
+    """Return the first ``limit`` of the rows, one more of which was read to detect a next page."""
     return Page(
         items=[write(row) for row in rows[:limit]],
         next=encode(*place(rows[limit - 1])) if len(rows) > limit else None,

@@ -45,7 +45,7 @@ class Dashboard:
 
 
 class IntakePort(Protocol):
-    """Takes records in; :class:`monitor.capture.intake.Intake` is the one there is."""
+    """Accepts records; :class:`monitor.capture.intake.Intake` is the only one."""
 
     def records(
         self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
@@ -60,14 +60,14 @@ class IntakePort(Protocol):
         ...
 
     def shares(self, sampled_out: Mapping[str, int], *, sender: Sender) -> Mapping[str, float]:
-        """Count what a sampler did not send; give the share it shall send, by adapter."""
+        """Count the records that a sampler did not send; return its new share by adapter."""
         ...
 
 
 class Approver(Protocol):
-    """Carries an action out that waited for a person: the breaker.
+    """Carries out an action that waited for approval: the breaker.
 
-    It also says where the breaker of an adapter stands, and what it would have done.
+    It also returns an adapter's standing, and the report of prevented fallbacks.
     """
 
     def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
@@ -82,11 +82,11 @@ class Approver(Protocol):
         until: datetime,
         adapter_id: AdapterId | None = None,
     ) -> Report:
-        """Account for what was done, and would have been, of one adapter or of all."""
+        """Report the fallbacks done and prevented, of one adapter or of all."""
         ...
 
     def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
-        """Give None where the adapter has no route."""
+        """Return the standing; None where the adapter has no route."""
         ...
 
 
@@ -96,7 +96,7 @@ class ServedProof(Protocol):
     def problems(
         self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
     ) -> list[str]:
-        """Say why traffic cannot go where these arms send it; nothing: it can."""
+        """Say why traffic cannot go where these arms send it; empty: it can."""
         ...
 
 
@@ -138,11 +138,11 @@ class ApiParts:
     """The public facts about the configured channels."""
     longest_wait: timedelta = timedelta(seconds=60)
     deadline: timedelta = timedelta(seconds=60)
-    """Until a request is answered, counted from its last byte."""
+    """Longest time from a request's last byte to its answer."""
     delivery_lag: timedelta = timedelta(minutes=5)
     """How long a due message may stay untouched before ``/readyz`` says so."""
     retention: timedelta = timedelta(days=90)
-    """A change cannot be declared to have begun before the oldest records."""
+    """Age of the oldest records: no change can be declared to have begun before."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     """The rules by which references are frozen automatically."""
     pages: PageLinks = field(default_factory=PageLinks)
@@ -150,7 +150,7 @@ class ApiParts:
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """The smoke test that a person can run from an incident."""
     clock: Callable[[], datetime] = _utc_now
-    """By which keys, silences, links and what waits for a person end."""
+    """The clock by which keys, silences, links and waiting actions end."""
 
     @property
     def hearers(self) -> Hearers:
@@ -165,7 +165,7 @@ class ApiParts:
 
 
 def parts_of(request: Request) -> ApiParts:
-    """Give a handler the parts of its application."""
+    """Return the parts of the application, for a handler."""
     parts: ApiParts = request.app.state.parts
     return parts
 

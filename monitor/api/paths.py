@@ -41,7 +41,7 @@ def keep_slashes(raw: bytes) -> str:
 
 
 def decode_name(part: str) -> str:
-    """Give the name that a path part stands for.
+    """Return the name behind a path part.
 
     >>> decode_name("acme%2Fsupport")
     'acme/support'

@@ -1,4 +1,4 @@
-"""``/adapters/{a}/plan``: the smallest faults that an adapter's own baseline would show in time."""
+"""``/adapters/{a}/plan``: the smallest faults that an adapter's own baseline would show."""
 
 from __future__ import annotations
 

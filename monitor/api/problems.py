@@ -2,10 +2,10 @@
 
 A browser that asked for a page gets one with the same words.
 
-``Problem`` is the one exception handlers raise. ``type`` is a URN a client can branch on,
-``detail`` says what and where, ``errors`` lists each wrong field with a JSON pointer into
-the body or the name of the parameter. An error nobody foresaw answers 500 without a word
-of its inside, which goes to the log as a stack without values.
+``Problem`` is the one exception that handlers raise. ``type`` is a URN a client can branch
+on, ``detail`` says what and where, ``errors`` lists each wrong field with a JSON pointer
+into the body or the name of the parameter. An unforeseen error answers 500 without details;
+the log has its stack, without values.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LEAST_ERROR: Final = 400
 
 
 class Problem(HTTPException):
-    """An answer that is not the one asked for.
+    """An answer other than the requested one.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Problem(HTTPException):
 
 
 ProblemPage = Callable[[Problem], Response]
-"""Draws a problem for people."""
+"""Renders a problem for people."""
 
 
 def problem_body(
@@ -72,7 +72,7 @@ def problem_body(
     kind: str | None = None,
     errors: Sequence[Mapping[str, object]] = (),
 ) -> dict[str, object]:
-    """Write the members of RFC 9457, and ``errors``."""
+    """Return the members of RFC 9457, and ``errors``."""
     title = _title(status)
     slug = kind or title.lower().replace(" ", "-").replace("'", "")
     return {
@@ -164,7 +164,7 @@ async def _on_validation(request: Request, error: Exception) -> Response:
 
 
 def _field(item: Mapping[str, Any]) -> dict[str, object]:
-    """Name a wrong field; the value itself is never repeated (it may be a secret)."""
+    """Name a wrong field; its value is never repeated (it may be a secret)."""
     source, *path = item["loc"] or ("body",)
     detail = str(item["msg"]).removeprefix("Value error, ")
     if source == "body":
@@ -184,7 +184,7 @@ async def _on_database(request: Request, error: Exception) -> Response:
 
 
 def database_problem(error: Exception) -> Problem:
-    """Tell an outage that passes (503), a full disk (507) and a fault of ours apart.
+    """Distinguish a passing outage (503), a full disk (507) and a fault of ours.
 
     Any other database error is raised again: it is a 500 like every unforeseen error.
     """

@@ -1,4 +1,4 @@
-"""``/receipt``: the pages that were promised, sent, and marked as a false alarm."""
+"""``/receipt``: the pages promised, sent, and marked as false alarms."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""``POST /records`` and ``POST /feedback``: bytes in, a durable outcome out.
+"""``POST /records`` and ``POST /feedback``: bytes in, a durable result out.
 
-The body goes to the intake as it came; pydantic never sees a record.
+The body goes to the intake unparsed; pydantic never sees a record.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ _FREEZE: Final = {
     "required": ["freeze"],
     "properties": {"freeze": FreezeWindow.model_json_schema()},
 }
-"""Written out: what pydantic makes of the whole refers to a place that this document has not."""
+"""Written out, because the schema that pydantic makes refers to a place outside this document."""
 
 _BODIES: Final = {
     "requestBody": {

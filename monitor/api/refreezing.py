@@ -1,4 +1,4 @@
-"""``/references/refreeze``: the references of many adapters frozen anew in one act."""
+"""``/references/refreeze``: new references for many adapters in one request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/retraining``: requests to retrain an adapter, and the records that each one means."""
+"""``/retraining``: requests to retrain an adapter, with the records of each."""
 
 from __future__ import annotations
 

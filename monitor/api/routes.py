@@ -1,4 +1,4 @@
-"""``/routes``: who answers for an adapter; ETag, long-poll, and changes by If-Match only."""
+"""``/routes``: the route of each adapter; ETag, long-poll, and changes by If-Match only."""
 
 from __future__ import annotations
 
@@ -200,7 +200,7 @@ def put_route(
 
 
 def _prove(parts: ApiParts, adapter: str, wanted: RouteRequest, *, expected: Edition) -> None:
-    """Refuse versions that are not served; asked before the transaction, which it would hold."""
+    """Refuse versions that are not served, before the transaction, which this would hold open."""
 
     def read(tx: Connection) -> tuple[Route | None, list[Version]]:
         known = lookup.adapter(tx, adapter)

@@ -1,4 +1,4 @@
-"""``/adapters/{a}/selftest``: ask for a self-test, and what the last one found."""
+"""``/adapters/{a}/selftest``: request a self-test, and read the last one."""
 
 from __future__ import annotations
 

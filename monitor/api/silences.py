@@ -1,4 +1,4 @@
-"""``/silences``: what nobody is told of for a while, because a person said so and why."""
+"""``/silences``: messages held back for a while, by a person and for a reason."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Token buckets: how many requests a key, or failed logins an address, may make.
+"""Token buckets: limits on the requests of a key, and on the failed logins of an address.
 
-In memory and per process: they protect this process, not an account, so nothing is shared
-between daemons. The table of buckets is bounded; the one unused for longest is forgotten
-first, which gives back a full bucket and never refuses anybody.
+The buckets are in memory and per process: they protect this process, not an account. The
+table of buckets is bounded; the one unused for longest is forgotten first, which gives back
+a full bucket and never refuses a caller.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Throttle:
             return wait
 
     def wait(self, name: str) -> float:
-        """Seconds until ``name`` has a token, 0.0 for none to wait; takes nothing."""
+        """Return the seconds until ``name`` has a token, 0.0 for no wait; takes nothing."""
         with self._lock:
             level, _ = self._level(name)
             return self._wait(level)

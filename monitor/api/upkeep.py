@@ -1,4 +1,4 @@
-"""``/retention``: whether what is old is deleted, by which time, and what would go."""
+"""``/retention``: the time by which old data is deleted, and data that is held back."""
 
 from __future__ import annotations
 
