@@ -13,7 +13,7 @@ from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
 from monitor.views.shape import Page
 
 MOST: Final = 50
-"""Moves that are listed; ``--days`` asks for a shorter time."""
+"""Most moves listed; ``--days`` asks for a shorter time."""
 
 
 @options.asks

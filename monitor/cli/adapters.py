@@ -52,13 +52,13 @@ def status(
 
 
 def _under_the_models(service: Service) -> list[ChangeBody]:
-    """The open changes of engine or base."""
+    """Return the open changes of engine or base."""
     found = service.get("/changes", open="true", limit=LARGEST_PAGE)
     return [one for one in read(found, Page[ChangeBody]).items if one.kind in UNDER_THE_MODEL]
 
 
 def _say_fleet_incidents(service: Service) -> None:
-    """Say which bases have moved as a whole: their adapters tell of it once."""
+    """Print the bases that have moved as a whole: one line for all their adapters."""
     for one in service.pages("/incidents", IncidentBody, open="true", limit=LARGEST_PAGE):
         if one.base_model is not None:
             screen.say(f"fleet incident {one.incident} ({one.severity}): {one.summary}")
@@ -135,7 +135,7 @@ def _print_adapter(found: AdapterDetail) -> None:
 
 
 def _least_covered(found: CoverageBody | None) -> str:
-    """Write the share of the detector that compares the least, and its name where it matters."""
+    """Return the lowest compared share of a detector, with its name where it matters."""
     if found is None or found.of_expected is None:
         return "-"
     share = screen.covered(found.of_expected)
@@ -164,7 +164,7 @@ def _say_coverage(title: str, found: Sequence[CoverageBody]) -> None:
 
 
 def _say_probe(probe: ProbeBody | None) -> None:
-    """Say since when perplexity is not known, where the newest probe had no answer."""
+    """Print since when perplexity is unknown, where the newest probe had no answer."""
     if probe and probe.stopped:
         since = f"since {screen.moment(probe.answered_at)}" if probe.answered_at else "so far"
         screen.say(f"perplexity: no answer {since}: {probe.stopped}")

@@ -1,4 +1,4 @@
-"""Is each adapter of an engine applied? Asked of the engine, with no history at all."""
+"""The check whether each adapter of an engine is applied, from its answers alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from monitor.probes.comparing import Reads, document_scores, read_all
 from monitor.probes.errors import ModelNotServed, ProbeError
 
 Tick = Callable[[str, int], None]
-"""Told the model that is being asked, and how many more texts it has read."""
+"""Called with the model being asked, and the number of texts it has just read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,7 +30,7 @@ class ModelReading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterCheck:
-    """One adapter's answer; ``identity`` None where the engine was not asked to the end."""
+    """One adapter's result; ``identity`` None where the engine was not asked to the end."""
 
     card: ModelCard
     identity: Identity | None
@@ -43,7 +43,7 @@ class AdapterCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineCheck:
-    """All adapters; ``stopped`` says why the engine was left alone, if it was.
+    """The results of all adapters; ``stopped`` says why the engine was asked no further.
 
     ``floor`` is the largest move of a text between two readings of one base, nats per
     token.
@@ -64,7 +64,7 @@ class _Readings:
 
 
 def asked_for(adapters: Sequence[ModelCard]) -> list[str]:
-    """Models to ask in order: each base twice, for the noise floor, then the adapters."""
+    """Return the models in order: each base twice, for the noise floor, then the adapters."""
     bases = list(dict.fromkeys(card.parent for card in adapters if card.parent))
     return [*bases, *bases, *(card.id for card in adapters)]
 
@@ -74,8 +74,8 @@ def check(
 ) -> EngineCheck:
     """Let the base and every adapter read the same texts, and compare them.
 
-    One request at a time; the first failure of the engine ends the asking, and what is
-    known by then is told. A model that has gone meanwhile is passed over.
+    Requests go one at a time. The first failure of the engine ends the check, and the
+    results so far are reported. A model that has disappeared meanwhile is skipped.
     """
     readings = _read(probe, asked_for(adapters), texts, tick=tick)
     floor = max((_floor(*pair) for pair in readings.repeats), default=noise_floor([]))
@@ -84,7 +84,7 @@ def check(
 
 
 def _floor(one: DocumentScores, other: DocumentScores) -> float:
-    """Largest move between two readings, of the texts that were read alone if enough were."""
+    """Return the largest move between two readings, of texts read alone if enough were."""
     mixed = [run.beside for run in (one, other) if run.beside is not None]
     beside = np.logical_or.reduce(mixed) if mixed else np.zeros(one.tokens.size, dtype=np.bool_)
     if np.count_nonzero(~beside) < FEWEST_DOCUMENTS:

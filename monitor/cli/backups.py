@@ -1,4 +1,4 @@
-"""Copy all that is of value into a folder, and make a service of it again."""
+"""Commands that back a service up into a folder, and restore it."""
 
 from __future__ import annotations
 

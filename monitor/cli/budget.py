@@ -82,12 +82,12 @@ def _print_lines(title: str, items: Sequence[ShareBody], *, process: str | None 
 
 
 def share(value: float) -> str:
-    """Write a part of a budget: a dash for none."""
+    """Return a part of a budget as text: a dash for none."""
     return f"{value:.3g}" if value else "-"
 
 
 def note(item: ShareBody) -> str:
-    """Say what keeps it from seeing, or from paging."""
+    """Return what keeps a detector from seeing, or from paging."""
     if item.blind is not None:
         return f"blind: {item.blind}"
     days = item.day_effect

@@ -1,4 +1,4 @@
-"""Canaries from the command line: begin, show, and what people ask of one."""
+"""Commands that begin and show canaries, and give them orders."""
 
 from __future__ import annotations
 

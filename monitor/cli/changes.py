@@ -1,4 +1,4 @@
-"""Saying what was changed: around a deployment, or afterwards."""
+"""Commands that declare a change: around a deployment, or afterwards."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def list_changes(
 
 
 def say_under_way(changes: Sequence[ChangeBody]) -> None:
-    """Say which changes of engine or base are under way: probing waits for them."""
+    """Print the changes of engine or base under way, for which probing waits."""
     for one in changes:
         since = one.begun_at.astimezone(UTC)
         of = f" for {', '.join(one.adapters)}" if one.adapters else ""

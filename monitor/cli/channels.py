@@ -61,7 +61,7 @@ def try_channel(
 
 
 def wants(match: Mapping[str, Any]) -> str:
-    """Say what a `match` accepts."""
+    """Return in words what a `match` accepts."""
     if not match:
         return "everything"
     labels = match.get("labels", {})

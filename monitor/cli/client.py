@@ -1,4 +1,4 @@
-"""The service as the command line sees it: HTTP with a key."""
+"""The service as the command line uses it: HTTP with a key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UPLOAD_PATIENCE = 600.0
 
 
 def read(answer: object, shape: type[Shape]) -> Shape:
-    """Read an answer into its shape; what a later release adds is left out."""
+    """Read an answer into its shape; fields of a later release are left out."""
     try:
         return msgspec.convert(answer, shape)
     except msgspec.ValidationError as error:
@@ -45,9 +45,9 @@ def place(*parts: str | int) -> str:
 class Service:
     """One running service.
 
-    Every answer that is not a success becomes :class:`CommandFailed` with the service's
-    own words (RFC 9457 ``title`` and ``detail``). ``found`` gives address and key, when the first
-    question is asked: what is wrong with a command's words is said before.
+    Every answer that is not a success becomes :class:`CommandFailed` with the service's own
+    words (RFC 9457 ``title`` and ``detail``). ``found`` returns address and key. It is
+    called at the first request, so that errors in a command's words are reported first.
     """
 
     def __init__(self, found: Callable[[], tuple[str, str]], *, as_json: bool = False) -> None:
@@ -93,13 +93,13 @@ class Service:
             self._client.close()
 
     def show(self, answer: object, *, code: int = 0) -> None:
-        """With ``--json`` print an answer as it came, and end the command there."""
+        """Print an answer unchanged with ``--json``, and end the command there."""
         if self.as_json:
             screen.as_json(answer)
             raise typer.Exit(code)
 
     def shown(self, answer: object, shape: type[Shape]) -> Shape:
-        """The same; else read the answer into its shape."""
+        """As :meth:`show`; without ``--json`` read the answer into its shape."""
         self.show(answer)
         return read(answer, shape)
 
@@ -159,7 +159,7 @@ class Service:
 
 
 def _given(parameters: Mapping[str, object]) -> dict[str, str | list[str]]:
-    """Leave out what was not given; a list is repeated."""
+    """Leave out parameters that were not given; a list is repeated."""
     return {
         key: [str(one) for one in value] if isinstance(value, list) else str(value)
         for key, value in parameters.items()
@@ -189,7 +189,7 @@ def _field(item: Mapping[str, Any]) -> str:
 
 
 def local_key(data_dir: Path) -> str:
-    """The admin key that the first run wrote; raises CommandFailed with the alternatives."""
+    """Return the admin key of the first run; raises CommandFailed with the alternatives."""
     path = data_dir / "admin.key"
     try:
         return path.read_text(encoding="utf-8").strip()

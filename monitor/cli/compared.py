@@ -1,4 +1,4 @@
-"""Two models on the same inputs: asked, shown, written down."""
+"""Two models compared on the same inputs: asked, shown, written to JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from monitor.probes.inputs import Input
 
 Tick = Callable[[str, int], None]
-"""Told who reads, and how many more texts are read."""
+"""Called with the reader's name, and the number of texts it has just read."""
 SHOWN_INPUTS = 5
 LONGEST_SHOWN = 200
 REAL, FIXED = "real prompts", "fixed texts"
@@ -24,11 +24,10 @@ REAL, FIXED = "real prompts", "fixed texts"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedModels:
-    """Two models on some inputs.
+    """The results of two models on some inputs.
 
-    ``parts`` tells real prompts and fixed texts apart, because a prompt has a tenth of a
-    document's tokens and would not be seen in a common mean; ``each`` goes by the input's
-    index.
+    ``parts`` separates real prompts from fixed texts: a prompt has a tenth of a document's
+    tokens and would vanish in a common mean. ``each`` is by the input's index.
     """
 
     labels: tuple[str, str]
@@ -38,11 +37,11 @@ class ComparedModels:
     each: Mapping[int, Parity]
 
     def count(self, part: str) -> int:
-        """Inputs of a part that were compared: not too long, and of two tokens at least."""
+        """Count the compared inputs of a part: not too long, and of two tokens at least."""
         return sum(self.inputs[index].real is (part == REAL) for index in self.each)
 
     def beyond(self, limits: Limits) -> list[str]:
-        """Say which part is beyond which limit; nothing where the two are the same."""
+        """Say which part exceeds which limit; empty where the two models are the same."""
         from detectors.parity import beyond
 
         return [
@@ -52,13 +51,13 @@ class ComparedModels:
         ]
 
     def worst(self) -> list[tuple[int, Parity]]:
-        """Inputs of the largest divergence first, without those that have none."""
+        """Return the inputs by divergence, the largest first, without those that have none."""
         differ = [(index, one) for index, one in self.each.items() if one.kl != 0.0]
         return sorted(differ, key=lambda item: -item[1].kl)[:SHOWN_INPUTS]
 
 
 def compared(a: Side, b: Side, inputs: Sequence[Input]) -> ComparedModels:
-    """Let both read the inputs; raises CommandFailed where one does not."""
+    """Let both models read the inputs; raises CommandFailed where one does not."""
     from detectors.parity import pooled
 
     with screen.progress() as progress:
@@ -89,7 +88,7 @@ def compared(a: Side, b: Side, inputs: Sequence[Input]) -> ComparedModels:
 
 
 def _exactly(a: Side, b: Side, inputs: Sequence[Input], tick: Tick) -> Mapping[int, Parity]:
-    """Compare whole vocabularies where both models are on this machine; else nothing."""
+    """Compare whole vocabularies where both models are on this machine; otherwise empty."""
     from monitor.probes.comparing import AT_ONCE
     from monitor.probes.errors import ModelMissing, ProbeError, TokenizersDiffer
 
@@ -182,7 +181,7 @@ def _shown(text: str) -> str:
 
 
 def as_json(found: ComparedModels, *, show_text: bool) -> dict[str, Any]:
-    """Write the same down; an input's text only where it is asked for."""
+    """Return the same as JSON; an input's text only where it is asked for."""
     a, b = found.labels
     worst = [
         {"index": index, "input": found.inputs[index].label}

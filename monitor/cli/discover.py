@@ -1,4 +1,4 @@
-"""`discover`: register what an engine serves, and tell at once whether it is applied."""
+"""`discover`: register an engine's adapters, and check at once whether each is applied."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _texts(prompts: Path | None) -> list[str]:
 
 
 def _hint(url: str, settings: Config) -> str | None:
-    """Say what to add to the config so that the service asks this engine too."""
+    """Print what to add to the config so that the service asks this engine too."""
     known = [engines.address(engine) for engine in settings.serving.engines]
     if url in known:
         return None

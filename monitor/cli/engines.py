@@ -1,4 +1,4 @@
-"""An engine that is named on the command line, asked under the config's own rules."""
+"""An engine named on the command line, asked under the config's rules."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PATIENCE = timedelta(seconds=30)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskedEngine:
-    """An engine's address, and what asks it."""
+    """An engine's address, and the client that asks it."""
 
     url: str
     http: OutgoingClient
@@ -33,7 +33,7 @@ class AskedEngine:
     probe: Reads
 
     def models(self) -> tuple[ModelCard, ...]:
-        """List what it serves; raises CommandFailed."""
+        """List the models that the engine serves; raises CommandFailed."""
         from monitor.probes.cards import list_models
         from monitor.probes.errors import ProbeFailed
 
@@ -46,14 +46,14 @@ class AskedEngine:
 def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
     """Open an engine with the config's timeout and way of asking.
 
-    The config's key goes to hosts of its own engines, and to others where ``send_key`` says so:
-    an address that was mistyped, or read in a message, is not to learn it.
+    The config's key goes to the hosts of its own engines, and to others only with
+    ``send_key``: a mistyped address, or one read in a message, must not learn it.
 
-    Who runs a command waits for its end: it may take all of the engine's idle time, still
-    one request at a time, and waits for :data:`PATIENCE` while others queue.
+    A person waits for the command's end. It may therefore use all of the engine's idle
+    time, still one request at a time, and waits for :data:`PATIENCE` while others queue.
 
-    Its address may be private, as engines' are; beyond that the config's ``outgoing``
-    decides what may be reached.
+    The address may be private, as engines' are; beyond that the config's ``outgoing``
+    decides which addresses may be reached.
     """
     from alerts.outgoing import OutgoingClient
     from monitor.probes.corpus import load_corpus
@@ -78,7 +78,7 @@ def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
 
 
 def _place(url: str) -> tuple[str, str | None]:
-    """Give what is trusted with a key: a host, and the way there."""
+    """Return the host and scheme that are trusted with a key."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname
 
@@ -94,7 +94,7 @@ def _settings(config: Config) -> PerplexitySettings:
 
 
 def address(url: str) -> str:
-    """Write an engine's address one way: no ``/v1``, no slash at the end.
+    """Return an engine's address in one form: no ``/v1``, no slash at the end.
 
     >>> address("http://10.0.3.7:8000/v1/")
     'http://10.0.3.7:8000'

@@ -1,4 +1,4 @@
-"""``driftline explain``: an incident in words, the most needed at three in the morning first."""
+"""``driftline explain``: an incident in words, the most urgent facts first."""
 
 from __future__ import annotations
 

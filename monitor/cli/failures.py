@@ -16,7 +16,7 @@ class ExitCode(IntEnum):
 
 
 class CommandFailed(Exception):  # noqa: N818 (reads as a sentence where it is raised)
-    """The command cannot do what was asked; the message says what to do about it."""
+    """The command cannot do its work; the message says what to do about it."""
 
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)

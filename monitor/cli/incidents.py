@@ -131,7 +131,7 @@ def _until(incident: IncidentBody) -> str:
 
 
 def _subject(incident: IncidentBody) -> str:
-    """Whom it is about: a version, or all adapters on a base."""
+    """Return the subject of an incident: a version, or all adapters on a base."""
     if incident.adapter is not None:
         return f"{incident.adapter}@{incident.version}"
     return f"all on {incident.base_model or 'one base model'}"

@@ -1,4 +1,4 @@
-"""Weight health of an adapter's folder."""
+"""Command that inspects the weights in an adapter's folder."""
 
 from __future__ import annotations
 

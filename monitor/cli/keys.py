@@ -1,4 +1,4 @@
-"""Keys, straight in the database: who can run this can read it anyway."""
+"""Commands about keys, directly in the database: a person who can run them can read it anyway."""
 
 from __future__ import annotations
 

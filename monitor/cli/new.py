@@ -65,7 +65,7 @@ def _row(group: GroupBody) -> list[str]:
 
 
 def grew(growth: GrowthBody | None) -> str:
-    """Write a growth with its interval.
+    """Return a growth with its interval, as text.
 
     >>> grew(GrowthBody(ratio=4.0, interval=(1.97, 8.97)))
     'x 4 (2 to 9)'
@@ -82,7 +82,7 @@ def grew(growth: GrowthBody | None) -> str:
 
 
 def _moment(text: str) -> str:
-    """Read how far back, or a time, into the time that the service wants."""
+    """Convert a duration back from now, or a time, to the service's form."""
     from monitor.config.reading import duration
 
     try:

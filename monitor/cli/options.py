@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they open."""
+"""Options that several commands share, and the objects that they open."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def settings(config: Path | None) -> Settings:
 
 
 def service(config: Path | None, *, as_json: bool = False) -> Service:
-    """The service of the config, or of ``DRIFTLINE_URL`` and ``DRIFTLINE_KEY``."""
+    """Return the service of the config, or of ``DRIFTLINE_URL`` and ``DRIFTLINE_KEY``."""
     return Service(lambda: _address(config), as_json=as_json)
 
 
@@ -76,7 +76,7 @@ def _address(config: Path | None) -> tuple[str, str]:
 
 
 def asks(command: Callable[Concatenate[Service, P], None]) -> Callable[..., None]:
-    """Give a command the service in place of ``--config`` and ``--json``, which it takes too."""
+    """Pass a command the service in place of the options ``--config`` and ``--json``."""
 
     def run(config: Path | None, *, as_json: bool, **given: Any) -> None:
         with service(config, as_json=as_json) as opened:
@@ -102,7 +102,7 @@ def asks(command: Callable[Concatenate[Service, P], None]) -> Callable[..., None
 
 @contextmanager
 def wrong_config() -> Iterator[None]:
-    """Turn what is wrong with a config into one message."""
+    """Turn a config's errors into one message."""
     from monitor.config.reading import ConfigError
 
     try:
@@ -127,7 +127,7 @@ def database(config: Path | None) -> Iterator[Database]:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn what an operator can do something about into one message, without a traceback."""
+    """Turn an error that an operator can fix into one message, without a traceback."""
     import sqlalchemy as sa
 
     from monitor.capture.subjects import KeyUnfit
@@ -147,5 +147,5 @@ def told() -> Iterator[None]:
 
 
 def unusable(error: OSError) -> CommandFailed:
-    """Name the file, or whatever else the system does not let be used."""
+    """Name the file, or the other resource, that the system refused."""
     return CommandFailed(f"{error.filename or 'the system'}: {error.strerror}")

@@ -1,4 +1,4 @@
-"""`parity`: do two models say the same? For a merge, a quantisation, a new engine."""
+"""`parity`: whether two models give the same answers, after a merge, quantisation or new engine."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def parity(
 
 
 def _inputs(prompts: Path | None, count: int) -> list[Input]:
-    """Take half from the file where there is one, the rest from the built-in corpus."""
+    """Take half of the inputs from the file, if there is one, the rest from the built-in corpus."""
     from monitor.probes import inputs
     from monitor.probes.corpus import CorpusInvalid, load_corpus
 

@@ -1,4 +1,4 @@
-"""The receipt of pages: promised, sent, marked as a false alarm."""
+"""Command that shows the receipt of pages: promised, sent, marked as a false alarm."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def receipt(
 
 
 def _say_coverage(found: Sequence[WatchedBody]) -> None:
-    """Say what was not compared, and how long a version was blind."""
+    """Print the requests not compared, and how long a version was blind."""
     told = [one for one in found if one.blind_hours or _share(one) < 1.0]
     if told:
         screen.table(

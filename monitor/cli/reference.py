@@ -1,4 +1,4 @@
-"""References: build one from a file, freeze one from live records, see how far it is."""
+"""Commands that build references from files or live records, and show their progress."""
 
 from __future__ import annotations
 
@@ -207,6 +207,6 @@ def _follow(service: Service, path: str) -> None:
 
 
 def _left_out(reference: ReferenceBody) -> str:
-    """Say what of an upload was not used, if anything."""
+    """Return the parts of an upload that were not used, if any."""
     count = reference.left_out
     return f"; baseline lines left out, also among training: {count:,}" if count else ""

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from monitor.probes.cards import ModelCard
 
 FIRST_VERSION = "v1"
-"""Of a served name that tells no version: what it serves now is its first."""
+"""Version of a served name without one: what it serves now is its first."""
 LARGEST_PAGE = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Named:
-    """A served adapter as the service shall know it."""
+    """A served adapter under the name that the service will use."""
 
     card: ModelCard
     adapter: str
@@ -39,7 +39,7 @@ def named(card: ModelCard) -> Named:
 
 
 def register(service: Service, wanted: Named, known: dict[str, str]) -> str:
-    """Register a version unless its model is; say what was done, or why it could not be."""
+    """Register a version unless its model is known; return the result, or why it failed."""
     if label := known.get(wanted.card.id):
         return f"already, as {label}"
     path = place("adapters", wanted.adapter, "versions", wanted.version)
@@ -61,14 +61,14 @@ def registered(service: Service) -> dict[str, str]:
 
 
 def _body(card: ModelCard) -> dict[str, Any]:
-    """A folder of the engine's machine becomes the version's place; a hub id is none."""
+    """Use a folder of the engine's machine as the version's address, but not a hub id."""
     folder = card.root if card.root and card.root.startswith("/") else None
     body = {"model": card.id, "uri": folder, "base_model": card.parent}
     return body | ({"sha256": _identity(Path(folder))} if folder and card.parent else {})
 
 
 def _identity(folder: Path) -> str | None:
-    """Of an adapter whose files are readable from here too."""
+    """Return the identity of an adapter whose files this machine can read."""
     from monitor.probes.weights.adapter_folder import opened_adapter
     from monitor.probes.weights.errors import WeightsRefused
 

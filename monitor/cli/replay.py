@@ -1,4 +1,4 @@
-"""A log through the detectors, offline: what would have fired, when and why."""
+"""Command that runs a log through the detectors offline."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ NO_PROBE = (
 
 
 def tell(outcome: ReplayOutcome) -> None:
-    """Print everything, the versions one after the other, a summary first where there are many."""
+    """Print all stories, one version after the other; a summary first where there are many."""
     _lines(outcome.lines)
     if outcome.baseline is not None:
         _lines(outcome.baseline)
@@ -103,7 +103,7 @@ def _stage(basis: Basis) -> str:
 
 
 def _sources(story: Story) -> None:
-    """Say what could not be tested, and what would change that."""
+    """Print what could not be tested, and what would change that."""
     total = story.traffic.records
     for source in story.sources:
         if source.measured < total:

@@ -1,4 +1,4 @@
-"""A second look at an adapter's signals, by Evidently."""
+"""Command that writes Evidently's report about an adapter's signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Command that lists the retention periods, and the clock of each."""
+"""Commands that show by which time old data is deleted, and confirm the database's clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def confirm(service: Service) -> None:
 
 
 def say_withheld(found: RetentionBody) -> None:
-    """Say what is not deleted, where there is something; in a new database nothing is old."""
+    """Print which old data is not deleted, if any; a new database has no old data."""
     if found.withheld and found.would_drop:
         days = ", ".join(f"{table} {count}" for table, count in found.would_drop.items())
         screen.say(f"not all is deleted: {found.withheld} (days that would go: {days})")

@@ -1,4 +1,4 @@
-"""Requests to retrain an adapter: listed, and asked for by a person."""
+"""Commands that list requests to retrain an adapter, and make one."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def _put(service: Service, body: object, *, seen: RouteDetail) -> None:
 
 
 def _arm(word: str) -> dict[str, object]:
-    """Read ``stable=v7:0.9``; a version may have a colon itself."""
+    """Read ``stable=v7:0.9``; a version may itself contain a colon."""
     kind, _, target = word.partition("=")
     version, _, weight = target.rpartition(":")
     try:

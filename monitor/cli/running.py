@@ -1,4 +1,4 @@
-"""Run the service, prepare its database, check its config."""
+"""Commands that run the service, prepare its database, and check its config."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def check_config(config: options.Config = None) -> None:
 
 
 def _say_rounds(settings: Config, corpus: Corpus) -> None:
-    """Say how many versions one engine's share is enough for."""
+    """Print how many versions one engine's share is enough for."""
     from monitor.policy.rounds import span, versions_within
 
     share, wanted = settings.probes.perplexity.budget, settings.schedule.perplexity_interval

@@ -23,7 +23,7 @@ PIPED_WIDTH = 160
 
 
 def _console(*, stderr: bool) -> Console:
-    """Give a console; into a pipe it is wide, so that what people search for is not cut."""
+    """Return a console; into a pipe it is wide, so that searched words are not cut."""
     stream = sys.stderr if stderr else sys.stdout
     known = stream.isatty() or "COLUMNS" in os.environ
     return Console(stderr=stderr, width=None if known else PIPED_WIDTH)
@@ -45,7 +45,7 @@ VERDICT_STYLES = {
 
 
 def plain(text: str) -> str:
-    r"""Write out what a terminal would obey: escapes, carriage returns, reversed writing.
+    r"""Escape what a terminal would obey: escapes, carriage returns, reversed writing.
 
     >>> print(plain("a" + chr(27) + "[31mred"))
     a\x1b[31mred
@@ -56,12 +56,12 @@ def plain(text: str) -> str:
 
 
 def say(text: str, *, style: str = "") -> None:
-    """Print a line as it is; it wraps only where the terminal does."""
+    """Print a line unchanged; only the terminal wraps it."""
     OUT.print(Text(plain(text), style=style), soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Print a line to stderr: what a script that reads stdout should not see."""
+    """Print a line to stderr, out of sight of scripts that read stdout."""
     ERR.print(Text(plain(text)), soft_wrap=True)
 
 
@@ -84,29 +84,29 @@ def without_logs() -> None:
 
 
 def progress() -> Progress:
-    """A progress bar where somebody watches; nothing in a log or a pipe."""
+    """Return a progress bar in a terminal; a hidden one in a log or a pipe."""
     return Progress(console=ERR, disable=not ERR.is_terminal)
 
 
 def as_json(body: object) -> None:
-    """Print JSON in ASCII: it may go to a terminal as well as into a pipe."""
+    """Print JSON in ASCII, safe for a terminal and for a pipe."""
     typer.echo(json.dumps(body, indent=2))
 
 
 def verdict(word: str) -> Text:
-    """A verdict in its colour; the word alone says it too."""
+    """Return a verdict in its colour; the word alone says it too."""
     return Text(plain(word), style=VERDICT_STYLES.get(word, ""))
 
 
 def number(value: float | None, *, digits: int = 2) -> str:
-    """A number, or a dash where there is none."""
+    """Return a number as text, or a dash where there is none."""
     if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.{digits}f}"
 
 
 def weight(share: float) -> str:
-    """Write a share of the traffic; one below a percent is not rounded to nothing.
+    """Return a share of the traffic as text; less than one percent is not rounded to zero.
 
     >>> weight(0.1), weight(0.005)
     ('10%', '0.5%')
@@ -115,7 +115,7 @@ def weight(share: float) -> str:
 
 
 def covered(share: float) -> str:
-    """Write a share of requests that were compared; only all of them are 100 %.
+    """Return a compared share of requests as text; only all of them are 100 %.
 
     >>> covered(0.9999), covered(1.0)
     ('99%', '100%')
@@ -124,7 +124,7 @@ def covered(share: float) -> str:
 
 
 def moment(at: datetime | None, *, otherwise: str = "-") -> str:
-    """Write a time as people read it, in UTC to the second.
+    """Return a time as people read it, in UTC to the second.
 
     >>> moment(datetime(2026, 11, 25, 16, 22, 26, 776179, UTC)), moment(None, otherwise="open")
     ('2026-11-25 16:22:26', 'open')
@@ -133,7 +133,7 @@ def moment(at: datetime | None, *, otherwise: str = "-") -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
-    """Print a table under its title; the first column, which people copy from, is never broken."""
+    """Print a table under its title; its first column, which people copy from, is never broken."""
     shown = Table(header_style="bold")
     for place, column in enumerate(columns):
         shown.add_column(column, overflow="fold", no_wrap=place == 0)

@@ -56,7 +56,7 @@ def selftest(
 
 
 def _run(service: Service, path: str, before: SelfTestBody, *, version: str | None) -> Any:
-    """Ask, and follow it until it ends."""
+    """Request a self-test, and follow it until it ends."""
     answer = service.post(path, version=version)
     found = read(answer, SelfTestBody)
     with screen.progress() as progress:

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One of the two models, and what asks it; ``local`` where it is on this machine.
+    """One of the two models, with its client; ``local`` where it is on this machine.
 
-    ``taken`` says in words what its name was taken for.
+    ``taken`` says in words how its name was understood.
     """
 
     label: str
@@ -44,15 +44,16 @@ def opened(
     config: Config,
     send_key: bool,
 ) -> Iterator[tuple[Side, Side]]:
-    """Open both sides; the worker of those on this machine ends with the body.
+    """Open both sides; the worker of local models ends with the body.
 
     Parameters
     ----------
     urls
-        Of the engines that serve them, where they are served. Beside one, a folder has a
-        path's separator in its name: what a served model is called may lie here as well.
+        Addresses of the engines that serve the models, where they are served. With one given, a
+        folder needs a path's separator in its name, because a file here may have a served model's
+        name.
     base
-        Folder or hub name of the adapters' base; None: what an adapter was trained on.
+        Folder or hub name of the adapters' base; None: the base that an adapter was trained on.
     """
     asked = tuple(zip(words, urls, strict=True))
     folders = [Path(word) for word, url in asked if _is_folder(word, url)]
@@ -107,7 +108,7 @@ def _probe(folders: Sequence[Path], base: str | None, config: Config) -> LocalPr
 
 
 def _base(folders: Sequence[Path]) -> str:
-    """Give what an adapter was trained on; without an adapter the first model itself."""
+    """Return the base that an adapter was trained on; without an adapter the first model itself."""
     from monitor.probes.errors import ProbeError
     from monitor.probes.local.folders import FolderKind, is_hub_name, kind_of, trained_on
 

@@ -1,4 +1,4 @@
-"""Times as people write them on the command line; every option reads them by this."""
+"""Times as people write them on the command line, read alike by every option."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HELP: Final = "in UTC unless it has an offset, as 2026-11-01, 2026-11-01T09:30 o
 
 
 def moment(text: str) -> datetime:
-    """Read a time of ISO 8601, of any precision; it is of UTC unless it has an offset.
+    """Read an ISO 8601 time of any precision; it is in UTC unless it has an offset.
 
     >>> moment("2026-11-01").isoformat(), moment("2026-11-01T09:30:00+02:00").isoformat()
     ('2026-11-01T00:00:00+00:00', '2026-11-01T09:30:00+02:00')
@@ -17,7 +17,7 @@ def moment(text: str) -> datetime:
     Raises
     ------
     ValueError
-        It is no time.
+        The text is no time.
     """
     try:
         at = datetime.fromisoformat(text.strip())
