@@ -104,7 +104,7 @@ def create_app(
         summary="Drift monitoring for LoRA adapters in production.",
         docs_url=None,  # these pages load scripts from a CDN; nothing here phones home
         redoc_url=None,
-        redirect_slashes=False,  # it would write the caller's own `Host` into an address
+        redirect_slashes=False,  # a redirect would repeat the caller's own `Host`
         lifespan=_lifespan,
     )
     app.state.parts = parts

@@ -103,7 +103,7 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _whole(cls, tree: Any) -> Any:
-        if not is_whole(tree):  # in a name too, which an answer would repeat
+        if not is_whole(tree):  # also in names, which answers repeat
             raise ValueError("holds half a character (a lone surrogate)")
         return tree
 

@@ -111,7 +111,7 @@ class _Exchange:
 
 def _let_go(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        task.exception()  # nobody is there to hear of it
+        task.exception()  # the caller has gone
 
 
 def _too_late() -> Problem:

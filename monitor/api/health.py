@@ -99,7 +99,7 @@ def _stored(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
         return (DISK_FULL,)
     try:
         with parts.database.begin() as tx:
-            # asked until true: a newer daemon may move the schema on, and the old code runs on
+            # checked until true: a newer daemon may migrate further while this one still runs
             probe.at_head = probe.at_head or schema.at_head(tx)
             if not probe.at_head:
                 return ("the database's schema is not at this version's head; run the migrations",)

@@ -24,7 +24,7 @@ router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
 Width = Annotated[int, Query(ge=300, le=2000, description="In pixels; the height follows.")]
 HEADERS: Final = {
     "Cache-Control": "private, max-age=60",
-    # people look at it where they read messages, on another site
+    # messages show the image on another site
     "Cross-Origin-Resource-Policy": "cross-origin",
 }
 

@@ -59,7 +59,7 @@ class LimitBody:
             answer = problem_response(_too_large(limit), instance=scope["path"])
             await answer(scope, receive, send)
             return
-        # uploads are handed on piece by piece, and held nowhere
+        # uploads are passed on piece by piece, and never held
         held = limit <= self._limits.ordinary
         body = _Body(scope, receive, limit=limit, room=self._room if held else None)
         try:

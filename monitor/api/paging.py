@@ -85,7 +85,7 @@ def moment(text: str | int) -> datetime:
     """Read an aware time out of a cursor."""
     try:
         return bounded(datetime.fromisoformat(str(text)))
-    except (ValueError, TypeError) as error:  # the latter where it has no offset
+    except (ValueError, TypeError) as error:  # TypeError: a time without an offset
         raise _refused() from error
 
 

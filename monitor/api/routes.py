@@ -85,7 +85,7 @@ def post_refusals(_key: Ingester, parts: Parts, body: RefusalsRequest) -> None:
     """
 
     def work(tx: Connection) -> None:
-        # behind one address may be the services of two databases: this may concern the other
+        # services of two databases may share an address: the report may be for the other
         ours = {0, epochs.in_force(tx)}
         held = {
             one.adapter: Edition(one.epoch, one.generation)

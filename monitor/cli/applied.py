@@ -154,7 +154,7 @@ def _parities(
         yield BASE, found
     for name, sibling in siblings.items():
         move = compare_runs([own.scores], sibling.scores).largest_move
-        # the divergence only confirms that two are the same; most pairs differ plainly
+        # most pairs differ clearly; only the others need the divergence as confirmation
         if move <= CHANGED_FLOORS * floor and (found := _parity(own, sibling)):
             yield name, found
 

@@ -177,7 +177,7 @@ def _problem(answer: httpx2.Response) -> str:
         return f"{said}; does Driftline answer at this address?"
     lines = [f"{body['title']}: {body.get('detail', '')}".rstrip(": ")]
     errors = body.get("errors") or []
-    # a single wrong field is told by the detail already
+    # the detail already names a single wrong field
     lines += [f"  {_field(item)}" for item in errors if len(errors) > 1]
     return "\n".join(lines)
 

@@ -62,8 +62,8 @@ def replay(
     """Queue dead messages again, each with its id and all its attempts."""
     if every == bool(delivery):
         raise CommandFailed("name dead messages by their ids, or --all of them")
-    # listed whole first: what is queued again leaves the pages that are being read
-    # and one of each message: what was told together is queued together
+    # read the whole list first, because a message queued again leaves its page;
+    # one delivery per message is enough: all of a message's are queued together
     found = service.pages("/deliveries", DeliveryBody, state="dead") if every else ()
     dead = delivery or list({one.message: str(one.delivery) for one in found}.values())
     answers = [service.post(place("deliveries", one, "replay")) for one in dead]

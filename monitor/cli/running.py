@@ -46,7 +46,7 @@ def serve(
         with options.told():
             run(settings, api=role is not Role.WORKER, worker=role is not Role.API)
     except SystemExit as end:
-        # the HTTP server ends so where it cannot listen, with a code that means drift here
+        # the HTTP server exits like this if it cannot listen, with a code that here means drift
         if end.code:
             where = f"{settings.server.host}:{settings.server.port}"
             raise CommandFailed(f"cannot listen on {where}; the log says why") from None

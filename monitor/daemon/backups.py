@@ -168,7 +168,7 @@ def _play(tx: Connection, dump: Path) -> None:
     ):
         assert script.stdout is not None  # noqa: S101 (asked for)
         assert player.stdin is not None  # noqa: S101 (asked for)
-        # a process that breaks has ended, and said why
+        # if the pipe breaks, the process has ended and has reported why
         with contextlib.suppress(BrokenPipeError), player.stdin as into:
             into.write(b"BEGIN;\n")
             into.writelines(_known_to_all(script.stdout))

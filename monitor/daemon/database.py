@@ -84,7 +84,7 @@ def _connected(settings: Config, place: ServiceDatabase, url: str) -> Iterator[D
     database = Database(
         url,
         pool_size=settings.database.pool_size,
-        # no shorter than pauses of a busy machine, no longer than others wait anyway
+        # at least the pauses of a busy machine; others wait for the lease anyway
         longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
         room=place.room,
     )

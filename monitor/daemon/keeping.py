@@ -65,7 +65,7 @@ class Timed:
         """Work once; return False, since nothing more is due at once."""
         now, known = self.database.run(lambda tx: (clock.now(tx), clock.read(tx)))
         if clock.unseen(known, now=now):
-            return False  # a jump, or a start: the next look at the clock tells
+            return False  # a jump, or a start: the next look at the clock decides
         skew = self.told() - now
         doubt = (
             clock.doubt(known, skew=skew, tolerated=self.tolerated)

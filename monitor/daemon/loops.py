@@ -123,7 +123,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("registrations", _registrations(parts), pulse=pulse, every=REGISTRATIONS),
         Loop("inspections", inspecting(database), pulse=pulse, every=REGISTRATIONS),
         Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
-        # one loop each: an action that cannot be reconciled must not keep old days on the disk
+        # separate loops: an action that cannot be reconciled must not stop the deletion of old days
         *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),
         *_moving(parts, pulse),
         *_carrying(parts, pulse),
@@ -158,7 +158,7 @@ def _moving(parts: WorkerParts, pulse: Pulse) -> Iterator[Loop]:
     deciding = Deciding(breaker=parts.breaker)
     for number in range(schedule.workers):
         yield Loop(f"{DECIDE}-{number}", deciding.turn, pulse=pulse, every=schedule.tick)
-    # one each: what a canary gave the router to do keeps no fallback waiting
+    # separate loops, so that a canary's change delays no fallback
     actions = _confirming(parts, pulse, "action-routes", changes)
     changes.wake = actions.wake
     yield actions

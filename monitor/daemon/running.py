@@ -120,7 +120,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             loops = loops_of(parts, pulse, owner=owner)
             callbacks |= _woken(loops, watch)
             beats = _start_worker(stack, loops, deliverer, pulse=pulse, ending=ending)
-            # first to go at the end: nothing new is claimed while the rest is finished
+            # stops first: nothing new is claimed while the other parts finish
             early.callback(pulse.stop)
         wakeups = WakeUps(database, callbacks)
         wakeups.start()

@@ -95,7 +95,7 @@ def commit(
     found = _judged(tx, evaluated, before, how)
     judgement = found.judgement
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
-    compared = found.facts.covered  # nothing of a window without requests, or of a probe
+    compared = found.facts.covered  # empty for a window without requests, and for a probe
     covered = tuple(compared.by_detector.values()) if compared and compared.requests else ()
     evaluation_id = evaluations.add(
         tx,
@@ -147,7 +147,7 @@ def commit(
         claim,
         next_due=planned.next_due,
         next_start=window.end,
-        # the next probe goes before others that are due: it brings the version back
+        # its next probe goes first among those due, because it brings the version back
         first=returns and claim.kind is EvaluationKind.PERPLEXITY,
     )
     return found
@@ -162,7 +162,7 @@ def _judged(
     ends.
     """
     memory = Memory.from_json(before.memory) if before and before.memory else Memory()
-    # what is told began when it is told: a probe that says it has taken minutes
+    # a finding begins when it is reported: its probe may have taken minutes
     facts = replace(evaluated.facts, at=clock.now(tx))
     taken = partial(
         turn, evaluated.reading, memory, findings=evaluated.findings, settings=how.settings
@@ -198,7 +198,7 @@ def _put_scores(
     found: Turn,
     evaluation_id: EvaluationId,
 ) -> None:
-    # an empty minute of a hard signal says nothing: it would be a row a minute for ever
+    # skip a hard signal's empty minutes: each would be a row without information
     hard = claim.kind is EvaluationKind.HARD
     measured = {
         f.detector: f.score
@@ -212,7 +212,7 @@ def _put_scores(
     evaluations.put_scores(tx, rows)
     since = found.judgement.memory.unmeasured_since
     if since is not None and found.facts.probe_available:
-        # what perplexity's newest score says is taken back: a suspicion came after it
+        # the newest perplexity score no longer holds: a suspicion came after it
         reason = unmeasured(since, found.facts.probe_stopped)
         evaluations.put_unmeasured(tx, claim.version_id, detector=PERPLEXITY, reason=reason)
 

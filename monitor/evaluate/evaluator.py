@@ -214,7 +214,7 @@ class Evaluator:
             return Ending.POSTPONED
         stretched = None if returning else self._stretched(claim)
         if stretched is not None:
-            # a round that takes longer than the interval misses nothing
+            # no window is missed while a round takes longer than the interval
             due = max(planned.next_due, claim.now + stretched)
             planned = replace(planned, skipped=(), next_due=due)
         facts = facts_of(
@@ -268,7 +268,7 @@ class Evaluator:
             seconds = error.again_in if isinstance(error, ProbeFailed) else None
             again_in = None if seconds is None else timedelta(seconds=seconds)
             return ProbeOutcome(stopped=str(error), again_in=again_in)
-        # half of the documents may have been read before the change began, half after it
+        # a change began during the probe: its documents may be from before and after
         held_up = self._held_up(version)
         return found if held_up is None else ProbeOutcome(stopped=held_up)
 

@@ -95,7 +95,7 @@ def _unlike_training(
     if calibrated is None or not about.detectors:
         return None
     reference = calibrated.by_detector.get(DETECTOR)
-    # crossed before a re-freeze that measured no similarity, or by coordinates alone
+    # it crossed before a re-freeze without similarities, or by coordinates alone
     if reference is None or SIGNAL not in reference.signals:
         return None
     below = unlike_below(reference, share=USUAL)

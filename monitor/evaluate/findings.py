@@ -237,7 +237,7 @@ def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:
 def _looked_into(
     question: DetectorQuestion, score: Score, fact: DetectorFact, settings: EvaluateSettings
 ) -> DetectorFact:
-    # what came before the recovery began must not hold it up
+    # values from before the recovery began must not delay it
     begin = _time(question.window.end) - settings.policy.recovery_window
     lately = question.newest(begin.timestamp())
     past = question.lookback.past(fact.detector)

@@ -266,7 +266,7 @@ class _Looking:
         """The recent requests of a cluster, those nearest to its centre first."""
         places = np.flatnonzero((self.clusters.label == cluster) & self.recent)
         mine = [self.rows[int(place)] for place in places]
-        if not mine:  # all of it is of the earlier interval
+        if not mine:  # the whole cluster is from the earlier interval
             return []
         near = _vectors(mine).astype(np.float32) @ self.clusters.centres[cluster]
         return [mine[int(place)] for place in np.lexsort((places, -near))]

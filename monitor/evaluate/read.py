@@ -55,7 +55,7 @@ def read(
     behind = capture_counts.any_backfilled(
         tx, adapter_id=version.adapter_id, start=window.start, end=window.end
     )
-    # older days are counted by one kind of look: each visits all of them
+    # only one kind of evaluation counts older days, because each would visit all of them
     late, missed = _missed(tx, version, window, late=behind and is_live, skipped=skipped)
     calibrated = calibrations.current(tx, version.id)
     reference_id = calibrated.reference.id if calibrated else None

@@ -79,7 +79,7 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
         return last
     still = not fact.moved
     if last is not None and last.moved and last.replaced and not fact.degraded:
-        # the new corpus was registered from weights that nobody has called healthy
+        # the new corpus was registered with weights that may be damaged
         return replace(last, at=fact.at, ratio=fact.ratio, low=fact.low, unchanged_streak=0)
     streak = (last.unchanged_streak if last else 0) + 1 if still else 0
     if still and last is not None and last.moved and streak < RECOVERING_PROBES:

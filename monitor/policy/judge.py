@@ -241,7 +241,7 @@ def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[Verd
     last, asked = memory.verdict, {fact.detector for fact in facts.detectors}
     unasked = [name for name in memory.failures if name not in asked]
     if last is not None and last.kind is VerdictKind.ERROR and unasked:
-        return last.kind, last.reason  # another kind's run says nothing of those that failed
+        return last.kind, last.reason  # another kind's run clears none of these failures
     if facts.reference is ReferenceStage.NONE:
         return VerdictKind.LEARNING, "no reference yet"
     blindness = _blindness(memory, facts, settings)
@@ -297,7 +297,7 @@ def _action(
         )
     paging = tuple(c for c in paging if c.model_side)
     approved = facts.reference is ReferenceStage.APPROVED
-    # a version that was never probed has nothing that a probe could compare with
+    # without an earlier probe there is nothing to compare a new one with
     can_tell = facts.probe_available and memory.perplexity is not None
     waits = can_tell and verdict.blame is not Blame.ADAPTER
     large = [c for c in paging if (c.hard or (approved and not waits)) and _large(c, settings)]

@@ -209,7 +209,7 @@ class _Reader:
         pending = self._labels.setdefault(label, known)
         pending.count += 1
         if not self._given.apart and len(self._named()) > 1:
-            return  # not measured any more: only counted, for the message
+            return  # no longer measured, only counted for the message
         if self._given.excerpts and record.prompt:
             self._excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
         pending.admitted.append(admitted)

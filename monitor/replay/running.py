@@ -182,7 +182,7 @@ class _Running:
         """Whether a window adds nothing except its time."""
         if kind is EvaluationKind.LIVE or self.looked is None or self.memory.crossings:
             return False
-        # time alone never alarms: the process sees to that only where it is asked
+        # an empty window cannot alarm, but its time must be evaluated once a day
         recently = window.end - self.looked < DAY
         return recently and self.replayed.log.count(window.start, window.end) == 0
 

@@ -87,7 +87,7 @@ class Carrier:
             failed = 0 if self._carry(route) else failed + 1
             if failed == IN_A_ROW:
                 self._quiet_until = self._monotonic() + FIRST_PAUSE
-                self._seen = None  # the rest is still to be told
+                self._seen = None  # the other routes are still untold
                 break
         return bool(waiting)
 

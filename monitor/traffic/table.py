@@ -130,7 +130,7 @@ def start(tx: Connection, version: Version, *, actor: str, now: datetime) -> Rou
     try:
         return write(tx, version.adapter_id, route=route, actor=actor)
     except routes.GenerationConflict:
-        return None  # somebody else has just done the same
+        return None  # another process has just done the same
 
 
 def write(

@@ -182,7 +182,7 @@ def _known(waiters: Iterable[_RouteWaiter]) -> list[tuple[str, Edition]]:
 
 
 def _hand_over(waiter: _Waiter, found: Route | FleetState | None) -> None:
-    # A loop that has closed meanwhile has nobody left to tell.
+    # A loop that has closed meanwhile has no waiters left.
     with contextlib.suppress(RuntimeError):
         waiter.loop.call_soon_threadsafe(_settle, waiter.answer, found)
 

@@ -34,7 +34,7 @@ def read_runbooks() -> Mapping[str, Runbook]:
 
 
 def _rendered(folder: Path) -> Iterator[Runbook]:
-    from markdown_it import MarkdownIt  # .1 s, and few ask for a runbook
+    from markdown_it import MarkdownIt  # imported late: it takes .1 s, and few read a runbook
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     for page in sorted(folder.glob("*.md")):

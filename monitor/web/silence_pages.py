@@ -96,7 +96,7 @@ class SilencePages:
         if key is None or refused is not None:
             return self._page(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         now = self._parts.clock()
-        # one that is over already is what was asked for
+        # a silence that is over already needs no error
         self._parts.database.run(lambda tx: expire(tx, number, actor=key.name, now=now))
         return RedirectResponse("/silences", status_code=HTTPStatus.SEE_OTHER)
 

@@ -181,7 +181,7 @@ def _line(seen: FleetRow, row: RouteRow | None, *, mode: Mode, now: datetime) ->
 
 def _generations(tx: Connection, name: str, *, before: int | None) -> list[Generation]:
     """Read one generation more than a page has, each with the moment the next one began."""
-    first = None if before is None else before + 1  # the one before the page ends its first
+    first = None if before is None else before + 1  # the earlier page ends this one's first
     found = routes.history(tx, name, before_generation=first, limit=GENERATIONS_A_PAGE + 2)
     ends = [None, *(row.route.since for row in found)]
     paired = [Generation(row=row, until=end) for row, end in zip(found, ends, strict=False)]

@@ -157,7 +157,7 @@ def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Ans
     """Whether a sibling is known to have these weights under another name."""
     own = asked.own.target
     same_folder = own.folder is not None and own.folder == sibling.target.folder
-    # what an engine says of where it has loaded from may be a neighbour's folder by mistake
+    # an engine may report a neighbour's folder as its source by mistake
     known = theirs.weights is not None and not theirs.weights.startswith(TOLD)
     same_run = known and theirs.weights == answer.run.weights
     return same_folder or same_run or _registered_alike(asked, sibling.version_id)

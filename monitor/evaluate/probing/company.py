@@ -175,7 +175,7 @@ class _Round:
         one, other = scores_of(said, corpus), scores_of(beside, corpus)
         far = _apart(one, other)
         moved = (far > CHANGED_FLOORS * self.answer.floor) & np.isfinite(far)
-        # the same weights in the same engine: nothing was saved again
+        # same weights, same engine: the registration's own noise is the limit
         line = CHANGED_FLOORS * noise_floor(self.answer.reference)
         alike = [_apart(one, scores_of(run, corpus)) <= line for run in self.registrations()]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
@@ -271,7 +271,7 @@ class _Round:
         return self.asked.run(model, corpus, RunRole.CONFIRMATION, replica=replica, of=whole)
 
     def compared(self, registered: Sequence[StoredRun], run: StoredRun) -> PerplexityChange:
-        # what was not asked is not lost
+        # documents that were not asked do not count as lost
         told = {one.document for one in run.documents}
         whole = self.answer.corpus
         corpus = replace(whole, documents=tuple(d for d in whole.documents if d.id in told))

@@ -41,7 +41,7 @@ def comparable(
     first = asked.database.run(
         lambda tx: perplexity.first_run(tx, model.over(corpus), roles=WHOLE, since=since)
     )
-    # one of much later may have moved already
+    # a much later run may have moved already
     return [] if first is None or first.at > own[-1].at + occasion.interval else [first]
 
 

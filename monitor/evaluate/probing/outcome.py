@@ -82,7 +82,7 @@ def score_of(answers: Sequence[Answer], identity: Identity | None) -> Score:
     wrong = identity is not None and identity.state in WRONG
     return replace(
         score,
-        # other weights are beyond the line, though no process has measured how far
+        # other weights count as past the line, although no process measured how far
         evidence_notice=max([*notices, *([0.0] if wrong else [])]),
         winner=_winner(answers, identity),
         details={

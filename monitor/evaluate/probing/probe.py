@@ -92,7 +92,7 @@ def _register(asked: Probing, missing: Sequence[Corpus], occasion: Occasion) -> 
     checked = check_identity(asked, answers, occasion, role=RunRole.REGISTRATION)
     keep_identity(asked, checked)
     if checked.found.state is IdentityState.NOT_APPLIED:
-        # no adapter is held to what its base model said
+        # no adapter may be compared with its base model's answers
         _take_back(asked, missing, because=checked.found.reason, occasion=occasion)
     return _outcome(answers, None, checked.found, occasion)
 
@@ -157,7 +157,7 @@ def _compare(asked: Probing, occasion: Occasion) -> ProbeOutcome:
     last = latest_identity(asked)
     if last is not None and last.found.state is IdentityState.APPLIED and not moved:
         return _outcome(answers, fact, last.found, occasion)
-    # something moved, or the last look did not end well
+    # the probe moved, or the last check found a fault
     checked = check_identity(asked, answers, occasion, role=occasion.role)
     if moved or checked.found.state in WRONG:
         _require_silence(asked, answers)

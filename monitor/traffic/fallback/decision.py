@@ -146,7 +146,7 @@ def _stops(
     yield Gate.FLEET_INCIDENT, base_in_question(scene.fleet_incident)
     yield Gate.SELF_HEALTH, unwell(scene)
     if action is ActionKind.TRIAL:
-        # the fallback that would end the trial must be left, or nobody could end it
+        # keep one fallback of the budget: the one that may have to end this trial
         yield Gate.ADAPTER_BUDGET, adapter_spent(scene.taken_here, settings, now=now)
     if action is ActionKind.END_TRIAL:
         yield Gate.COMMON_CAUSE, common_cause(scene, settings)

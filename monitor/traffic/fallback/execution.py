@@ -103,7 +103,7 @@ class Execution:
         if why_not is not None:
             return self.drop(tx, action, why_not, now=now)
         route = self._next_route(tx, action, now=now)
-        # The action's name as actor tells a return what was moved by us and not by a person.
+        # The actor names the action, so that a return can tell our moves from a person's.
         write(tx, action.adapter_id, route=route, actor=f"{AUTOMATIC}:action-{action.id}")
         reason = f"route of {action.adapter} is at generation {route.generation}"
         return advance(tx, action, ActionState.APPLIED, reason, now=now)
@@ -157,7 +157,7 @@ class Execution:
             self._arms(route, action, versions.fetch_by_id(tx, target_id(action))),
             reason=f"{action.kind.value}: {action.reason}",
             now=now,
-            # with Driftline down, readers end the trial by themselves
+            # if Driftline is down, readers end the trial by themselves
             valid_until=now + self.settings.trial_limit if trial else None,
             on_expiry=ArmKind.FALLBACK if trial else ArmKind.STABLE,
         )

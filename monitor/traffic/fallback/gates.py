@@ -66,7 +66,7 @@ def unfinished(scene: Scene) -> str | None:
     if last is None or route is None:
         return None
     in_doubt = last.state in {ActionState.EXECUTING, ActionState.APPLIED}
-    # Until somebody sets another route, what the router really does is not known.
+    # The router's real state is unknown until somebody sets another route.
     unverified = (
         last.state is ActionState.VERIFY_FAILED
         and route.route.generation == (last.expected_generation or 0) + 1

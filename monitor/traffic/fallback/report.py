@@ -82,7 +82,7 @@ def report(
             )
         ],
         taken=sum(row.state in actions.TAKEN and row.actor == AUTOMATIC for row in fallbacks),
-        # no gate stopped what had begun: then it was the kill switch, which is read again
+        # no gate: the action had begun, and the kill switch, read again, stopped it
         blocked=Counter(row.evidence.get("gate") or Gate.KILL_SWITCH.value for row in blocked),
         complete=len(rows) <= MOST,
     )

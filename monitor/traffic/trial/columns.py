@@ -74,8 +74,8 @@ def _cliffs_delta(trial: Column, control: Column, *, higher_is_better: bool) -> 
     )
     if found is None:
         return None
-    # both placements have the same mean, so their difference moves twice as far as either;
-    # and one pair more that differs either way, so that no overlap proves not everything
+    # Both placements have the same mean, so their difference moves twice as far as either.
+    # One more pair in either direction: without overlap the variance must not be 0.
     least = 0.5 / (x.size + 2.0) ** 2 + 0.5 / (y.size + 2.0) ** 2
     return Difference(
         value=found.value, variance=4.0 * max(found.variance, least), units=found.units

@@ -169,7 +169,7 @@ class Hands:
         version = scene.version
         if isinstance(effect, TakeBack):
             if stable_arm(before).version != version.name:
-                return None  # somebody has put another version in charge meanwhile
+                return None  # another version has been put in charge meanwhile
             version = scene.control
         reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
         after = changed(before, effect, version, plan=scene.plan, reason=reason, now=now)

@@ -68,10 +68,10 @@ def _order_resume(state: CanaryState, said: str, plan: Plan, now: datetime) -> R
         return go(state, state.proposal, plan, f"allowed {said}; {state.reason}", now)
     wanted = plan.steps[state.step]
     again = running_again(state, f"resumed {said}", now)
-    if state.pause is Pause.INCONCLUSIVE:  # the time of one extension more
+    if state.pause is Pause.INCONCLUSIVE:  # grants the time of one more extension
         again = replace(again, clock_since=now - wanted.lasts * state.extended)
     effect = Mirror() if wanted.shadow else SetWeight(weight=wanted.weight)
-    # stated anew: somebody may have given the arm another weight
+    # state the weight again: somebody may have changed it
     return replace(again, weight=wanted.weight, blind=0, seen_at=now), (effect,)
 
 

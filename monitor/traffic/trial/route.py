@@ -64,7 +64,7 @@ def _arms(route: Route, effect: Effect, version: Version) -> tuple[Arm, ...]:
     if isinstance(effect, Promote | TakeBack):
         return (replace(stable, version=version.name, model=version.model, weight=1.0),)
     weight = effect.weight if isinstance(effect, SetWeight) else 0.0
-    # what is neither in charge nor on trial, somebody else wanted there
+    # keep all other arms: somebody else put them there
     others = tuple(arm for arm in route.arms if arm.arm not in _TRIAL and arm.arm != stable.arm)
     left = 1.0 - weight - sum(arm.weight for arm in others)
     trial: tuple[Arm, ...] = ()
