@@ -59,7 +59,7 @@ DECIDE, CANARY_ROUTES = "decide", "canary-routes"
 SELFTESTS = timedelta(seconds=5)
 """The longest time until a requested self-test begins."""
 AHEAD = timedelta(minutes=10)
-"""Records may be stamped this far ahead; their texts are embedded all the same."""
+"""Records may be stamped this far ahead; their texts are still embedded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,13 +88,13 @@ class PerplexityFact:
         The general corpus is harder by the margin and the adapter's own domain is not.
     base_moved
         Whether the base model's own probe, or several siblings', moved too; None when
-        nobody could be asked.
+        none could be asked.
     company_ratio
-        What moved with it moved by: the base's ratio, or the median of the siblings' that did.
+        The move of its company: the base's ratio, or the median of the siblings that moved.
     one_replica
         Whether another replica that holds the model did not move.
     corpus
-        Id of the corpus that the finding, or without one the ratio, was made on.
+        Id of the corpus behind the finding, or without a finding behind the ratio.
     week
         Mean ratio minus one of the last 7 days; None while they are not whole.
     """

@@ -20,7 +20,7 @@ _CHUNK: Final = 1 << 20
 
 
 def lines(path: Path, watch: Watch, *, stage: str) -> Iterator[tuple[int, bytes | None]]:
-    """Give every line that is not blank with its number from 1; None is one of over 16 MiB.
+    """Yield each non-blank line with its number from 1; None for a line of over 16 MiB.
 
     Raises
     ------

@@ -56,7 +56,7 @@ REPLACED: Final = RouterAnswer(goes=True, reason="replaced by a later route")
 def tell(router: Router, route: Route) -> RouterAnswer:
     """Tell the router once and read it back, outside transactions.
 
-    A failed call may have taken effect all the same: only reading back can tell.
+    A failed call may still have taken effect: only reading back can tell.
     """
     try:
         router.apply(route)

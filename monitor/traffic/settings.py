@@ -18,34 +18,34 @@ class RoutingSettings:
     router
         A key of ``monitor.traffic.ROUTERS``.
     resync
-        How often a router that must be told is asked whether it still does as told.
+        How often a router that must be told is read back.
     gateway, redis, vllm, webhook
-        Tables of the routers; only that of the chosen one is looked at.
+        Tables of the routers; only the chosen router's is read.
     cool_down
-        Between two automatic fallbacks of one adapter.
+        Least time between two automatic fallbacks of one adapter.
     adapter_budget, adapter_window
-        Automatic fallbacks of one adapter in a window.
+        Most automatic fallbacks of one adapter in a window.
     fleet_budget, fleet_window
-        Of all adapters together.
+        The same for all adapters together.
     blast_share, blast_floor
         When this share of the adapters, and at least so many, turn critical within one
-        ``cycle`` of each other, the cause is common to them and nothing moves.
+        ``cycle`` of each other, they have a common cause and no traffic moves.
     cycle
-        How long the fleet takes to be looked at once: the live interval and its lag.
+        Time in which each adapter is evaluated once: the live interval and its lag.
     evidence_age
-        Evidence older than this moves nothing (two live intervals).
+        Evidence older than this moves no traffic (two live intervals).
     return_hold, return_hold_max, streak_gap
-        How long a version must have recovered before its trial; doubled for each fallback
-        within ``streak_gap`` of the one before, up to the longest.
+        How long a version must have recovered before its trial. The time doubles for each
+        fallback within ``streak_gap`` of the one before, up to the longest.
     trial_share
-        Of the traffic that a version on trial answers, in (0, 1]; 1: no trial, all returns.
+        Share of the traffic for a version on trial, in (0, 1]; 1: all returns, untried.
     trial_hold, trial_records
         How long a trial must stay good, and over how many records of the version.
     trial_limit
-        Term of a trial's route: after it readers go back to the fallback arm by themselves.
-        A trial that wants records is then begun anew, and keeps what it has gathered.
+        Term of a trial's route: after it readers return to the fallback arm by themselves.
+        A trial that still needs records then begins anew, and keeps those it has.
     clock_skew
-        This process's clock may differ so much from the database's, or nothing moves.
+        If this process's clock differs from the database's by more, no traffic moves.
     execution_timeout
         After this an action in execution counts as interrupted and is read back; a router
         that cannot be read by then has not verified it.

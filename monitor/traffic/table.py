@@ -82,7 +82,7 @@ def put(
     expected_generation
         The generation it was decided on; 0 where there was no route.
     expected_epoch
-        The epoch of that; 0: whichever is in force.
+        The epoch of that generation; 0: the one in force.
     hold_until
         No automatic action changes the route before then.
 

@@ -44,7 +44,7 @@ class RackPlace:
 
 
 def rack_x(margins: float) -> float:
-    """Give the place of a degradation in margins, cut off at the ends.
+    """Return the x of a degradation in margins, cut off at the ends.
 
     >>> rack_x(-2.0), rack_x(0.5), rack_x(9.0)
     (0.0, 200.0, 400.0)

@@ -1,4 +1,4 @@
-"""The fallback breaker: where an adapter stands and what comes next. Pure.
+"""The fallback breaker: its states and its next steps. Pure.
 
 ::
 
@@ -7,15 +7,14 @@
        ├─────recovers───────┘                     ├───fires again, or its time is up───┤
        └───────────────stays good for the trial, over enough records───────────────────┘
 
-Nothing of it is stored: a position follows from the route in force, the verdict and the
-times of the version's fallbacks, so a restart forgets nothing and two daemons agree.
+The state is not stored. It follows from the route in force, the verdict and the times of the
+version's fallbacks, so a restart forgets nothing and two daemons agree.
 
-A version in ``FALLBACK`` has no traffic of its own. What speaks for it are two unchanged
-probes in a row (the policy then calls it recovered), and after that a trial: in
-``HALF_OPEN`` it answers a trickle. A trial that fires again ends, and each failed trial, or
-fallback within ``streak_gap`` of the one before, doubles the hold before the next trial, up to
-``return_hold_max``. A trial's route has a term: with Driftline down, readers give all
-traffic back to the fallback arm by themselves.
+A version in ``FALLBACK`` has no traffic. It recovers after two unchanged probes in a row, and
+then gets a trial: in ``HALF_OPEN`` it answers a small share of the traffic. A trial that fires
+again ends. Each failed trial, or fallback within ``streak_gap`` of the one before, doubles the
+hold before the next trial, up to ``return_hold_max``. A trial's route has a term: if Driftline is
+down, readers give all traffic back to the fallback arm by themselves.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def compare(
 
     ``known`` is what is known of the clock.
 
-    Raises whatever reading raises.
+    Raises the errors of reading.
     """
     plan = plan_from_json(canary.plan)
     shadow = plan.steps[state.step].shadow

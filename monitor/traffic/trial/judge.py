@@ -85,7 +85,7 @@ class Judge:
         return True
 
     def _claimed(self, phases: Collection[Phase], now: datetime | None) -> _Claimed | None:
-        """Claim a due canary; None while the clock has jumped and nobody has looked at it."""
+        """Claim a due canary; None after a clock jump that has not been handled yet."""
         lease = self.hands.settings.lease
 
         def work(tx: Connection) -> _Claimed | None:

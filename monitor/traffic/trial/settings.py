@@ -18,9 +18,9 @@ class CanarySettings:
     """Settings of canaries where a person gives no others.
 
     interval, lag
-        Between two looks, and how far behind now a look stays, for records under way.
+        Time between two looks, and how far behind now a look ends, for records under way.
     weights, lasts, requests
-        Of the steps before everything: share, least time, and least requests of either arm.
+        Share, least time, and least requests of either arm, for each step before promotion.
     shadow_lasts
         Least time of a canary that only answers copies.
     extensions, blind_looks, blind_max, on_blind
@@ -28,19 +28,19 @@ class CanarySettings:
     alpha
         Accepted false rollbacks of a canary, divided over its guardrails.
     margin_rate, margin_rank
-        What may be lost: difference of rates; Cliff's delta.
+        Largest accepted degradation: difference of rates; Cliff's delta.
     signals, critical
-        Guardrails beside the named feedback; those of which any proven worsening rolls back.
+        Guardrails beside the named feedback; those that roll back on any proven worsening.
     prechecks_wait
-        How long what is not known yet is waited for before a canary begins.
+        How long a canary waits for unknown results of prechecks.
     perplexity_margin
-        Perplexity of the canary over that of the stable version, less 1, at most.
+        Largest ratio of the canary's perplexity to the stable version's, minus 1.
     rollbacks, rollbacks_window
-        Automatic rollbacks of all adapters in a window; beyond them a person is asked.
+        Most automatic rollbacks of all adapters in a window; then a person is asked.
     read_back
-        How long a router may take until it does what the route says; then people are told.
+        How long a router may take to follow the route; then people are told.
     lease
-        After this somebody else takes over a look.
+        After this another process takes over a look.
     """
 
     interval: timedelta = timedelta(minutes=5)
