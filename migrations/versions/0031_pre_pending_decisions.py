@@ -19,7 +19,9 @@ def upgrade() -> None:
         sa.Column("adapter_id", sa.Integer(), nullable=False),
         sa.Column("evidence", JSONB()),
         sa.Column("asked_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("waits_since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("lease_until", sa.DateTime(timezone=True)),
+        sa.Column("lease_owner", sa.Text()),
         sa.ForeignKeyConstraint(
             ["version_id"], ["versions.id"], name=op.f("fk_pending_decisions_version_id")
         ),

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
 from monitor.config.sections import HeartbeatSection
-from monitor.store import backlog, receivers
+from monitor.store import backlog, pending_decisions, receivers
 from monitor.store.database import Database
 
 _LOG = structlog.get_logger(__name__)
@@ -81,6 +81,9 @@ class Heartbeat:
         oldest = self._settings.oldest
         if not backlog.evaluations_go_on(tx, within=oldest):
             yield f"no evaluation has finished for {oldest}"
+        undecided = pending_decisions.longest_seconds(tx)
+        if undecided > oldest.total_seconds():
+            yield f"a decision about traffic has waited for {undecided:.0f} s"
         waited = receivers.oldest_seconds(tx)
         if waited > oldest.total_seconds():
             yield f"a message has not been delivered for {waited:.0f} s"

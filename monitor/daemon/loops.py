@@ -125,7 +125,7 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
         # separate loops: an action that cannot be reconciled must not stop the deletion of old days
         *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),
-        *_moving(parts, pulse),
+        *_moving(parts, pulse, owner=owner),
         *_carrying(parts, pulse),
         *(
             Loop(name, turn, pulse=pulse, every=tick)
@@ -149,13 +149,13 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     return loops
 
 
-def _moving(parts: WorkerParts, pulse: Pulse) -> Iterator[Loop]:
+def _moving(parts: WorkerParts, pulse: Pulse, *, owner: str) -> Iterator[Loop]:
     """Decide about traffic, and tell the router, in separate loops.
 
     Both ask engines and routers, which may hang: as many loops decide as evaluate.
     """
     schedule, changes = parts.config.schedule, parts.breaker.changes
-    deciding = Deciding(breaker=parts.breaker)
+    deciding = Deciding(breaker=parts.breaker, owner=owner)
     for number in range(schedule.workers):
         yield Loop(f"{DECIDE}-{number}", deciding.turn, pulse=pulse, every=schedule.tick)
     # separate loops, so that a canary's change delays no fallback

@@ -49,7 +49,7 @@ from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.schedule import Loop, Pulse
-from monitor.store import tasks
+from monitor.store import pending_decisions, tasks
 from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database
 from monitor.store.keys import Key
@@ -99,6 +99,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             callbacks[OUTBOX] = lambda _payload: deliverer.wake()
             owner = owner_name()
             stack.callback(database.run, partial(tasks.release, owner=owner))
+            stack.callback(database.run, partial(pending_decisions.release, owner=owner))
             embedder = stack.enter_context(closing(embedder_of(config)))
             ending.kills(embedder.close)
             parts = WorkerParts(
@@ -202,11 +203,15 @@ def _start_worker(
     deliverer.start()
     stack.callback(lambda: deliverer.stop(ending.left(JOIN)))
     evaluating = [loop for loop in loops if loop.name.startswith("evaluate")]
+    deciding = [loop for loop in loops if loop.name.startswith(DECIDE)]
     [telling] = [loop for loop in loops if loop.name == "telling"]
     return {
         "scheduler": Beat(last=lambda: pulse.last_beat, every=pulse.every),
         "evaluation": Beat(
             last=lambda: max(loop.last_turn for loop in evaluating), every=timedelta(minutes=1)
+        ),
+        "decisions": Beat(
+            last=lambda: max(loop.last_turn for loop in deciding), every=timedelta(minutes=1)
         ),
         "delivery": Beat(last=lambda: deliverer.last_turn, every=timedelta(seconds=30)),
         "telling": Beat(last=lambda: telling.last_done, every=timedelta(seconds=30)),

@@ -355,6 +355,7 @@ _PUT_OFF: Final = (
     ("selftests", "lease_until"),
     ("outbox", "next_at"),
     ("outbox", "lease_until"),
+    ("pending_decisions", "lease_until"),
     ("canaries", "next_look_at"),
     ("canaries", "lease_until"),
 )

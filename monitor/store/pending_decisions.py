@@ -32,54 +32,82 @@ class PendingDecision:
 def add(tx: Connection, version: Version, evidence: Mapping[str, object], *, now: datetime) -> None:
     """Have it decided whether the version's traffic moves away, by this evidence."""
     row = insert(pending_decisions).values(
-        version_id=version.id, adapter_id=version.adapter_id, evidence=evidence, asked_at=now
+        version_id=version.id,
+        adapter_id=version.adapter_id,
+        evidence=evidence,
+        asked_at=now,
+        waits_since=now,
     )
     _put(tx, row)
 
 
 def add_return(tx: Connection, version: Version, *, now: datetime) -> None:
-    """Have it decided whether traffic returns, where some of it goes to a fallback arm."""
+    """Have it decided whether traffic returns, where some of it goes to a fallback arm.
+
+    What was found before and has not been decided on is withdrawn: the newest finding counts.
+    """
+    at = sa.literal(now, sa.DateTime(timezone=True))
     found = sa.select(
         sa.literal(version.id),
         routes.c.adapter_id,
         sa.null().cast(JSONB),
-        sa.literal(now, sa.DateTime(timezone=True)),
+        at,
+        at,
     ).where(
         routes.c.adapter_id == version.adapter_id,
         routes.c.arms.contains([{"arm": "fallback"}]),
     )
-    columns = ["version_id", "adapter_id", "evidence", "asked_at"]
-    _put(tx, insert(pending_decisions).from_select(columns, found))
+    columns = ["version_id", "adapter_id", "evidence", "asked_at", "waits_since"]
+    if not _put(tx, insert(pending_decisions).from_select(columns, found)):
+        mine = pending_decisions.c.version_id == version.id
+        tx.execute(pending_decisions.delete().where(mine))
 
 
-def claim(tx: Connection, *, lease: timedelta) -> PendingDecision | None:
+def claim(tx: Connection, *, owner: str, lease: timedelta) -> PendingDecision | None:
     """Take the one that waits for the longest; None where none does."""
-    row = tx.execute(_CLAIM, {"lease": lease}).mappings().one_or_none()
+    row = tx.execute(_CLAIM, {"owner": owner, "lease": lease}).mappings().one_or_none()
     return None if row is None else PendingDecision(**row)
 
 
-def finish(tx: Connection, pending: PendingDecision) -> None:
+def finish(tx: Connection, pending: PendingDecision, *, owner: str) -> None:
     """Take it away, unless something newer was found meanwhile: then that waits."""
     mine = pending_decisions.c.version_id == pending.version_id
     same = pending_decisions.c.asked_at == pending.asked_at
     if tx.execute(pending_decisions.delete().where(mine, same)).rowcount == 0:
-        tx.execute(pending_decisions.update().where(mine).values(lease_until=None))
+        held = pending_decisions.c.lease_owner == owner
+        freed = {"lease_until": None, "waits_since": pending_decisions.c.asked_at}
+        tx.execute(pending_decisions.update().where(mine, held).values(freed))
 
 
-def _put(tx: Connection, row: Any) -> None:
+def release(tx: Connection, *, owner: str) -> None:
+    """Let others decide at once about what this process had taken."""
+    mine = pending_decisions.c.lease_owner == owner
+    tx.execute(pending_decisions.update().where(mine).values(lease_until=None))
+
+
+def longest_seconds(tx: Connection) -> float:
+    """For how long the version that waits longest for a decision has waited; 0.0: none does."""
+    waited = sa.func.clock_timestamp() - sa.func.min(pending_decisions.c.waits_since)
+    found = tx.execute(sa.select(sa.func.extract("epoch", waited))).scalar_one()
+    return max(0.0, float(found or 0.0))
+
+
+def _put(tx: Connection, row: Any) -> bool:
     newest = {name: row.excluded[name] for name in ("evidence", "asked_at")}
     kept = row.on_conflict_do_update(index_elements=["version_id"], set_=newest)
-    if tx.execute(kept).rowcount:
-        wakeups.notify(tx, wakeups.DECISIONS)
+    if tx.execute(kept.returning(pending_decisions.c.version_id)).one_or_none() is None:
+        return False
+    wakeups.notify(tx, wakeups.DECISIONS)
+    return True
 
 
 _CLAIM = sa.text(
     """
-    UPDATE pending_decisions SET lease_until = now() + :lease
+    UPDATE pending_decisions SET lease_until = now() + :lease, lease_owner = :owner
     WHERE version_id = (
         SELECT version_id FROM pending_decisions
         WHERE lease_until IS NULL OR lease_until < now()
-        ORDER BY asked_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+        ORDER BY waits_since LIMIT 1 FOR UPDATE SKIP LOCKED)
     RETURNING version_id, evidence, asked_at
     """
 )

@@ -1,5 +1,5 @@
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -7,7 +7,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.config.sections import HeartbeatSection
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.domain import EvaluationKind
-from monitor.store import outbox, tasks
+from monitor.store import outbox, pending_decisions, tasks
 from monitor.store.database import Database
 from monitor.store.tables import outbox as messages
 from monitor.store.tables import tasks as due
@@ -44,7 +44,7 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
         looks.append(time.monotonic())
 
         with database.begin() as tx:
-            register(tx)
+            version = register(tx)
             tasks.ensure(tx, first_due={EvaluationKind.HARD: timedelta()})
         assert pings()
         late = due.update().values(next_due_at=sa.func.now() - timedelta(minutes=6))
@@ -59,6 +59,13 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
         with database.begin() as tx:
             tx.execute(on_time.values(failures=0))
 
+        with database.begin() as tx:
+            asked = datetime.now(UTC) - timedelta(minutes=6)
+            pending_decisions.add(tx, version, {}, now=asked)
+        assert not pings(), "traffic that should move does not"
+        assert heartbeat.reasons()[0].startswith("a decision about traffic has waited for 36")
+        with database.begin() as tx:
+            pending_decisions.add_return(tx, version, now=asked)
         with database.begin() as tx:
             outbox.enqueue(tx, channel="on-call", alert=message())
         assert pings(), "a message may take its time"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain import VerdictSeverity, Version
+from monitor.domain import ArmKind, VerdictSeverity, Version
 from monitor.store import audit
 from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
@@ -60,6 +60,31 @@ def test_one_that_is_aborted_gives_all_back_to_the_version_before(
         written = [entry for entry in audit.about(tx, "support") if entry.act == "route.changed"]
     assert written[0].actor == "ann"
     assert "aborted by ann" in written[0].details["route"]["reason"]
+
+
+def test_one_that_is_aborted_gives_all_back_to_whom_a_person_had_put_in_charge(
+    trial: Trial,
+) -> None:
+    with trial.database.begin() as tx:
+        register(tx, "support", "v9")
+    canary = trial.start()
+    with trial.database.begin() as tx:
+        arms = [(ArmKind.STABLE, "v9", 0.8), (ArmKind.CANARY, "v8", 0.2)]
+        table.put(
+            tx,
+            "support",
+            arms=[ArmRequest(arm=arm, version=name, weight=w) for arm, name, w in arms],
+            expected_generation=trial.route().generation,
+            reason="v7 is bad",
+            actor="bob",
+            now=trial.now,
+        )
+    trial.look()
+    trial.router.fails = True
+    trial.order(canary, OrderKind.PROMOTE, force=True)
+    assert trial.weights() == {"v8": 1.0}
+    trial.order(canary, OrderKind.ABORT)
+    assert trial.weights() == {"v9": 1.0}
 
 
 def test_one_that_is_superseded_stays_in_charge_beside_the_next(

@@ -13,6 +13,7 @@ from monitor.domain import EvaluationKind
 from monitor.store import adapters, clock, tasks, versions
 from monitor.store.clock import ASKED_EVERY, Clock, DatabaseClock, Watcher
 from monitor.store.database import Database
+from monitor.store.tables import metadata
 from tests.clocks import ShiftedDatabase
 
 NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)
@@ -254,3 +255,9 @@ def test_while_the_database_is_away_its_last_answer_counts(database: Database) -
     sa.event.listen(database.engine, "before_cursor_execute", away)
     seconds.at += 3600
     assert time() == begun + timedelta(hours=1)
+
+
+def test_every_lease_is_given_back_when_the_clock_goes_back() -> None:
+    leases = {table.name for table in metadata.sorted_tables if "lease_until" in table.c}
+    given = {table for table, column in clock._PUT_OFF if column == "lease_until"}  # noqa: SLF001 - the list itself is what must be whole
+    assert leases - given == {"tasks"}  # taken back whole

@@ -9,9 +9,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from alerts.types import Blame
 from monitor.domain import Mode, Route, Version
 from monitor.policy import ActionEvidence
 from monitor.schedule import Loop, Pulse
+from monitor.store import pending_decisions
 from monitor.store.actions import ActionKind
 from monitor.store.wakeups import DECISIONS, WakeUps
 from monitor.traffic.fallback.deciding import Deciding
@@ -125,6 +127,55 @@ def test_what_is_found_meanwhile_is_decided_next(world: World) -> None:
     assert waiting(world) == 0
     [action] = world.actions()
     assert action.evidence["at"] == (NOW + MINUTE).isoformat()
+
+
+def test_what_speaks_against_a_move_withdraws_what_spoke_for_it(world: World) -> None:
+    version = ill(world)
+    ask(world, version, evidence())
+    ask(world, version, evidence(allowed=False))
+    assert waiting(world) == 0
+
+
+def test_a_blame_that_is_found_while_engines_are_asked_moves_no_traffic(world: World) -> None:
+    version = ill(world)
+    ask(world, version, evidence())
+
+    def served(_model: str) -> bool:
+        world.judge(version, CRITICAL, blame=Blame.SERVING)
+        return True
+
+    assert Deciding(breaker=replace(world.breaker, served=served)).turn()
+    assert world.states() == []
+    assert waiting(world) == 0
+
+
+def test_a_process_that_stops_leaves_its_decisions_to_others_at_once(world: World) -> None:
+    version = ill(world)
+    ask(world, version, evidence())
+    claimed = world.database.run(
+        lambda tx: pending_decisions.claim(tx, owner="one", lease=timedelta(seconds=90))
+    )
+    assert claimed is not None
+    other = Deciding(breaker=world.breaker, owner="other")
+    assert not other.turn()
+    world.database.run(lambda tx: pending_decisions.release(tx, owner="one"))
+    assert other.turn()
+    assert world.states() == ["verified"]
+
+
+def test_who_is_asked_for_again_keeps_the_place_in_the_queue(world: World) -> None:
+    first, second = ill(world), ill(world, "billing")
+    for version, at in ((first, NOW), (second, NOW + MINUTE), (first, NOW + 2 * MINUTE)):
+        found, when = evidence(), at
+        world.database.run(
+            lambda tx, v=version, f=found, w=when: Deciding(breaker=world.breaker).ask(tx, v, f, w)  # type: ignore[misc]  # default arguments
+        )
+    claimed = world.database.run(
+        lambda tx: pending_decisions.claim(tx, owner="one", lease=timedelta(seconds=90))
+    )
+    assert claimed is not None
+    assert claimed.version_id == first.id
+    assert claimed.asked_at == NOW + 2 * MINUTE
 
 
 def test_the_router_is_told_as_soon_as_an_evaluation_has_committed(world: World) -> None:

@@ -118,7 +118,9 @@ pending_decisions: Final = Table(
     adapter_id(),
     Column("evidence", JSONB),  # null: whether traffic returns
     Column("asked_at", TIME, nullable=False),
+    Column("waits_since", TIME, nullable=False),  # whoever has waited longest is next
     Column("lease_until", TIME),
+    Column("lease_owner", Text),
 )
 
 canaries: Final = Table(

@@ -36,11 +36,12 @@ class FallbackChanges:
 
     settings: RoutingSettings
     wake: Callable[[], None] = _nobody
-    _begun: set[ActionId] = field(default_factory=set)
+    _begun: dict[ActionId, datetime | None] = field(default_factory=dict)
+    """Actions applied by this process, and when the router was first to be told of each."""
 
     def begin(self, action_id: ActionId) -> None:
         """Queue an action whose route was changed here, for the router to be told."""
-        self._begun.add(action_id)
+        self._begun[action_id] = None
         self.wake()
 
     def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]:
@@ -49,7 +50,9 @@ class FallbackChanges:
         mine = frozenset(self._begun)
         found = actions.unread(tx, before=before, begun=mine)
         for settled in mine - {row.id for row in found}:
-            self._begun.discard(settled)
+            self._begun.pop(settled, None)
+        for begun, since in tuple(self._begun.items()):
+            self._begun[begun] = since or now
         return [self.of(row, now=now) for row in found]
 
     def of(self, action: ActionRow, *, now: datetime) -> UnreadChange:
@@ -58,7 +61,7 @@ class FallbackChanges:
         approach = Approach.TELL
         if action.state is ActionState.VERIFY_FAILED:
             approach = Approach.READ
-        elif now - (action.decided_at or action.created_at) >= timeout:
+        elif now - self._told_from(action) >= timeout:
             approach = Approach.TELL_IF_LOST
         return UnreadChange(
             owner=action.id,
@@ -67,6 +70,10 @@ class FallbackChanges:
             approach=approach,
             pause=max(timeout, AGAIN),
         )
+
+    def _told_from(self, action: ActionRow) -> datetime:
+        """Engines may have been asked for longer than the router has: that is not its doing."""
+        return self._begun.get(action.id) or action.decided_at or action.created_at
 
     def settle(
         self,

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +21,7 @@ from monitor.policy import ActionEvidence
 from monitor.store import clock, pending_decisions, versions
 from monitor.store.pending_decisions import PendingDecision
 from monitor.traffic.fallback.breaker import Breaker
+from monitor.traffic.fallback.gates import Gate
 
 LEASE: Final = timedelta(seconds=90)
 """After this another daemon decides: the first was killed, or still waits for an engine."""
@@ -30,6 +32,7 @@ class Deciding:
     """Passes the findings of evaluations to the breaker; any number of these share a database."""
 
     breaker: Breaker
+    owner: str = "nobody"
 
     def ask(
         self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
@@ -42,20 +45,24 @@ class Deciding:
 
     def turn(self) -> bool:
         """Decide about one version; False where none is waiting."""
-        claimed = self.breaker.database.run(_claim)
+        claimed = self.breaker.database.run(partial(_claim, owner=self.owner))
         if claimed is None:
             return False
         pending, version, now = claimed
         if pending.evidence is None:
-            self.breaker.consider_return(version, now=now)
+            decision = self.breaker.consider_return(version, now=now)
         else:
-            self.breaker.consider(version, _evidence(pending.evidence), now=now)
-        self.breaker.database.run(lambda tx: pending_decisions.finish(tx, pending))
+            decision = self.breaker.consider(version, _evidence(pending.evidence), now=now)
+        if decision.gate is not Gate.UNFINISHED:
+            # an action that somebody began and did not end is decided on when the lease is over
+            self.breaker.database.run(
+                lambda tx: pending_decisions.finish(tx, pending, owner=self.owner)
+            )
         return True
 
 
-def _claim(tx: Connection) -> tuple[PendingDecision, Version, datetime] | None:
-    pending = pending_decisions.claim(tx, lease=LEASE)
+def _claim(tx: Connection, *, owner: str) -> tuple[PendingDecision, Version, datetime] | None:
+    pending = pending_decisions.claim(tx, owner=owner, lease=LEASE)
     if pending is None:
         return None
     return pending, versions.fetch_by_id(tx, pending.version_id), clock.now(tx)

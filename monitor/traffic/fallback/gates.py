@@ -13,7 +13,7 @@ from monitor.store.actions import ActionState
 from monitor.store.common_cause import BaseFleet
 from monitor.store.words import by_a_person
 from monitor.traffic.arms import serving_arm
-from monitor.traffic.fallback.machine import whole
+from monitor.traffic.fallback.machine import ELSEWHERE, whole
 from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
@@ -46,9 +46,11 @@ Check = Callable[[MoveQuestion], str | None]
 
 def _not_critical(question: MoveQuestion) -> str | None:
     verdict = question.scene.verdict
-    if verdict is not None and verdict.kind is VerdictKind.CRITICAL:
-        return None
-    return f"the stored verdict is {verdict.kind.value if verdict else 'missing'}"
+    if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
+        return f"the stored verdict is {verdict.kind.value if verdict else 'missing'}"
+    if verdict.blame in ELSEWHERE:  # it has been judged again since this evidence
+        return f"the stored verdict blames {verdict.blame.value}: another version would not help"
+    return None
 
 
 def _no_traffic(question: MoveQuestion) -> str | None:

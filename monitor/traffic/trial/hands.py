@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.domain import Mode, Route, VerdictSeverity, Version
-from monitor.store import audit, canaries, canary_looks
+from monitor.store import audit, canaries, canary_looks, routes, versions
 from monitor.store.actions import AUTOMATIC
 from monitor.store.canaries import CanaryProgress
 from monitor.store.canary_looks import CanaryEvent
@@ -170,7 +170,7 @@ class Hands:
         if isinstance(effect, TakeBack):
             if stable_arm(before).version != version.name:
                 return None  # another version has been put in charge meanwhile
-            version = scene.control
+            version = _replaced_by(tx, scene)
         reason = f"canary {scene.canary.id}, {scene.version.name}: {state.reason}"
         after = changed(before, effect, version, plan=scene.plan, reason=reason, now=now)
         if after is None:
@@ -192,6 +192,19 @@ class Hands:
             return None
         reading = isinstance(event, ReadBack)
         return scene.canary.next_look_at if reading else now + self.settings.interval
+
+
+def _replaced_by(tx: Connection, scene: TrialScene) -> Version:
+    """Give the version that the promotion took the traffic from.
+
+    Mostly the control; another one where a person had put it in charge during the canary.
+    """
+    own = scene.canary.generation
+    for row in routes.history(tx, scene.canary.adapter, before_generation=own, limit=1):
+        name = stable_arm(row.route).version
+        if name not in {scene.version.name, scene.control.name}:
+            return versions.fetch(tx, adapter=scene.canary.adapter, name=name) or scene.control
+    return scene.control
 
 
 def _carried(scene: TrialScene, state: CanaryState, found: LookDetails) -> dict[str, Any]:
