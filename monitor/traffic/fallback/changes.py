@@ -37,7 +37,7 @@ class FallbackChanges:
     settings: RoutingSettings
     wake: Callable[[], None] = _nobody
     _begun: dict[ActionId, datetime | None] = field(default_factory=dict)
-    """Actions applied by this process, and when the router was first to be told of each."""
+    """Actions applied by this process, each with the time from which the router must be told."""
 
     def begin(self, action_id: ActionId) -> None:
         """Queue an action whose route was changed here, for the router to be told."""
@@ -72,7 +72,7 @@ class FallbackChanges:
         )
 
     def _told_from(self, action: ActionRow) -> datetime:
-        """Engines may have been asked for longer than the router has: that is not its doing."""
+        """Return since when the router was to be told; asking engines first may have taken long."""
         return self._begun.get(action.id) or action.decided_at or action.created_at
 
     def settle(

@@ -54,7 +54,7 @@ class Deciding:
         else:
             decision = self.breaker.consider(version, _evidence(pending.evidence), now=now)
         if decision.gate is not Gate.UNFINISHED:
-            # an action that somebody began and did not end is decided on when the lease is over
+            # while another action is unfinished, decide again once the lease is over
             self.breaker.database.run(
                 lambda tx: pending_decisions.finish(tx, pending, owner=self.owner)
             )

@@ -48,7 +48,7 @@ def _not_critical(question: MoveQuestion) -> str | None:
     verdict = question.scene.verdict
     if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
         return f"the stored verdict is {verdict.kind.value if verdict else 'missing'}"
-    if verdict.blame in ELSEWHERE:  # it has been judged again since this evidence
+    if verdict.blame in ELSEWHERE:  # judged again since this evidence
         return f"the stored verdict blames {verdict.blame.value}: another version would not help"
     return None
 

@@ -195,9 +195,9 @@ class Hands:
 
 
 def _replaced_by(tx: Connection, scene: TrialScene) -> Version:
-    """Give the version that the promotion took the traffic from.
+    """Return the version from which the promotion took the traffic.
 
-    Mostly the control; another one where a person had put it in charge during the canary.
+    Usually the control; another one if a person put it in charge during the canary.
     """
     own = scene.canary.generation
     for row in routes.history(tx, scene.canary.adapter, before_generation=own, limit=1):
