@@ -76,3 +76,7 @@ def _to_json(evidence: ActionEvidence) -> dict[str, object]:
 def _evidence(body: Mapping[str, Any]) -> ActionEvidence:
     known = {name: value for name, value in body.items() if value is not None}
     return msgspec.convert({"effect_low": float("-inf")} | known, ActionEvidence)
+
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(ActionEvidence)
