@@ -44,7 +44,7 @@ def gist(
     """Return the main facts of a drift incident; an unknown fact is an empty string.
 
     >>> slow = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2)
-    >>> known = gist(verdict=Verdict.DRIFTING, blame=Blame.SERVING, scores=[slow])
+    >>> known = gist(verdict=VerdictKind.DRIFTING, blame=Blame.SERVING, scores=[slow])
     >>> [str(said) for said in known.values()]
     ['ticket', 'serving', 'answers slower', '']
     """

@@ -19,7 +19,7 @@ class Bucket:
     """The tokens left of a pace; for one thread.
 
     >>> now = 0.0
-    >>> bucket = Bucket(Pace(per_second=1.0, burst=2), clock=lambda: now)
+    >>> bucket = Bucket(MessageRate(per_second=1.0, burst=2), clock=lambda: now)
     >>> bucket.take(2)
     >>> bucket.free
     0

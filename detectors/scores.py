@@ -75,7 +75,7 @@ class Units:
 def score_names(signal: str, side: DriftSide) -> tuple[str, ...]:
     """Name a signal's scores, in column order.
 
-    >>> score_names("similarity", Side.DOWN)
+    >>> score_names("similarity", DriftSide.DOWN)
     ('similarity:down', 'similarity:low', 'similarity:bottom5%', 'similarity:bottom1%')
     """
     return tuple(f"{signal}:{kind}" for kind in _SIDES[side])
@@ -84,7 +84,7 @@ def score_names(signal: str, side: DriftSide) -> tuple[str, ...]:
 def location_column(names: Sequence[str], signal: str) -> int:
     """Return the column of a signal's location: its mean rank, up or down (differing in sign).
 
-    >>> location_column(score_names("latency_ms", Side.UP), "latency_ms")
+    >>> location_column(score_names("latency_ms", DriftSide.UP), "latency_ms")
     0
     """
     falling = f"{signal}:down"

@@ -63,7 +63,7 @@ def is_late(
 
     >>> from datetime import timedelta
     >>> slow = ConnectionSettings(body=timedelta(seconds=20), pace=1000)
-    >>> [is_late(slow, Part.BODY, at, size=5000, hurried=False) for at in (25.0, 25.1)]
+    >>> [is_late(slow, AwaitedPart.BODY, at, size=5000, hurried=False) for at in (25.0, 25.1)]
     [False, True]
     """
     match part:

@@ -42,9 +42,9 @@ class CoveredHours:
         """Describe the unseen hours and weekdays.
 
         >>> office = [8 <= hour < 18 for hour in range(24)]
-        >>> Seen(hours=office, weekdays=[True] * 5 + [False] * 2).text
+        >>> CoveredHours(hours=office, weekdays=[True] * 5 + [False] * 2).text
         'not seen yet: 18:00 to 08:00 UTC, Saturday, Sunday'
-        >>> Seen(hours=[True] * 24, weekdays=[True] * 7).text
+        >>> CoveredHours(hours=[True] * 24, weekdays=[True] * 7).text
         'every hour and weekday is seen'
         """
         days = [day for day, seen in zip(WEEKDAYS, self.weekdays, strict=True) if not seen]
