@@ -16,7 +16,7 @@ class RoutingSettings:
     """Settings of automatic moves of traffic.
 
     router
-        A key of ``monitor.traffic.ROUTERS``.
+        A key of ``monitor.traffic.routers.ROUTERS``.
     resync
         How often a router that must be told is read back.
     gateway, redis, vllm, webhook

@@ -21,7 +21,7 @@ from monitor.traffic.trial.orders import Orders
 
 
 class Admit(Protocol):
-    """Finds the key behind a pasted text; ``monitor.api.access.Gate.admit`` does."""
+    """Finds the key behind a pasted text; ``monitor.api.access.KeyGate.admit`` does."""
 
     def __call__(self, text: str, *, address: str) -> Key:
         """Return the key; raise an ``HTTPException`` of 401 or 429 where there is none."""

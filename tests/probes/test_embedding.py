@@ -228,10 +228,10 @@ def test_a_senseless_answer_is_a_failure_of_the_probe(start: Start) -> None:
 def test_the_worker_ends_with_the_daemon() -> None:
     code = (
         "import sys, time\n"
-        "from monitor.probes.client import Worker\n"
+        "from monitor.probes.client import WorkerProcess\n"
         "from monitor.probes import protocol\n"
-        f"w = Worker(protocol.Open(model='{MINILM}', dtype='auto', batch_tokens=64, threads=1),"
-        " protocol.EMBEDDING, start_timeout=60)\n"
+        f"opening = protocol.Open(model='{MINILM}', dtype='auto', batch_tokens=64, threads=1)\n"
+        "w = WorkerProcess(opening, protocol.EMBEDDING, start_timeout=60)\n"
         "w.opened(); print('pid', w.pid, flush=True); time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as daemon:
