@@ -79,6 +79,12 @@ def finish(tx: Connection, pending: PendingDecision, *, owner: str) -> None:
         tx.execute(pending_decisions.update().where(mine, held).values(freed))
 
 
+def put_off(tx: Connection, pending: PendingDecision) -> None:
+    """Decide again once the lease is over: it has been looked at, and does not wait unseen."""
+    mine = pending_decisions.c.version_id == pending.version_id
+    tx.execute(pending_decisions.update().where(mine).values(waits_since=sa.func.clock_timestamp()))
+
+
 def release(tx: Connection, *, owner: str) -> None:
     """Let others decide at once about what this process had taken."""
     mine = pending_decisions.c.lease_owner == owner

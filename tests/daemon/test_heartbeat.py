@@ -1,3 +1,4 @@
+import re
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -63,7 +64,7 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
             asked = datetime.now(UTC) - timedelta(minutes=6)
             pending_decisions.add(tx, version, {}, now=asked)
         assert not pings(), "traffic that should move does not"
-        assert heartbeat.reasons()[0].startswith("a decision about traffic has waited for 36")
+        assert re.fullmatch(r"a decision about traffic has waited for \d+ s", *heartbeat.reasons())
         with database.begin() as tx:
             pending_decisions.add_return(tx, version, now=asked)
         with database.begin() as tx:

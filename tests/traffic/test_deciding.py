@@ -19,7 +19,16 @@ from monitor.store.wakeups import DECISIONS, WakeUps
 from monitor.traffic.fallback.deciding import Deciding
 from monitor.traffic.readback import Confirming
 from tests.fleet import NOW
-from tests.traffic.stage import CRITICAL, MINUTE, STABLE, Engine, World, evidence, with_router
+from tests.traffic.stage import (
+    CRITICAL,
+    MINUTE,
+    STABLE,
+    Engine,
+    World,
+    evidence,
+    executing,
+    with_router,
+)
 
 HOUR = timedelta(hours=1)
 PATIENCE = 60.0
@@ -161,6 +170,19 @@ def test_a_process_that_stops_leaves_its_decisions_to_others_at_once(world: Worl
     world.database.run(lambda tx: pending_decisions.release(tx, owner="one"))
     assert other.turn()
     assert world.states() == ["verified"]
+
+
+def test_an_action_in_doubt_is_decided_on_again_and_is_no_decision_that_nobody_makes(
+    world: World,
+) -> None:
+    """The heartbeat is for deciders that hang, not for a router that never confirmed a move."""
+    version = ill(world)
+    executing(world, version)
+    ask(world, version, evidence())  # asked for years ago, by the database's clock
+    assert world.database.run(pending_decisions.longest_seconds) > HOUR.total_seconds()
+    assert Deciding(breaker=world.breaker).turn()
+    assert waiting(world) == 1
+    assert world.database.run(pending_decisions.longest_seconds) < HOUR.total_seconds()
 
 
 def test_who_is_asked_for_again_keeps_the_place_in_the_queue(world: World) -> None:

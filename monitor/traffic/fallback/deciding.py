@@ -53,8 +53,9 @@ class Deciding:
             decision = self.breaker.consider_return(version, now=now)
         else:
             decision = self.breaker.consider(version, _evidence(pending.evidence), now=now)
-        if decision.gate is not Gate.UNFINISHED:
-            # while another action is unfinished, decide again once the lease is over
+        if decision.gate is Gate.UNFINISHED:
+            self.breaker.database.run(lambda tx: pending_decisions.put_off(tx, pending))
+        else:
             self.breaker.database.run(
                 lambda tx: pending_decisions.finish(tx, pending, owner=self.owner)
             )
