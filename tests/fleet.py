@@ -12,6 +12,7 @@ from alerts.types import Blame, Kind, Status, VerdictKind
 from alerts.types import Severity as Urgency
 from alerts.types import VerdictKind as Word
 from monitor.domain import IncidentId, Transition, Verdict, VerdictSeverity, Version
+from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentUpdate
@@ -61,7 +62,7 @@ def transition(
 def judge(tx: Connection, version: Version, judged: Verdict) -> None:
     """Store a verdict as an evaluation does."""
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-    verdicts.put(tx, version_id=version.id, verdict=judged, memory={}, size=None)
+    verdicts.put(tx, version_id=version.id, verdict=judged, memory=Memory(), size=None)
 
 
 def message(number: int = 1, status: Status = Status.STARTED) -> dict[str, object]:

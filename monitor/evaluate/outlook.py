@@ -134,7 +134,7 @@ class _Seen:
 
     @classmethod
     def of(cls, judged: VerdictRow | None, policy: PolicySettings) -> _Seen:
-        seen = Seen.from_json(judged.memory.get("seen")) if judged else Seen()
+        seen = judged.memory.seen if judged else Seen()
         return cls(
             coverage={one.detector: one for one in seen.coverage()},
             blind=frozenset(one.detector for one in seen.blind(policy)),

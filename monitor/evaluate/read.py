@@ -52,7 +52,7 @@ def read(
     calibrated = calibrations.current(tx, version.id)
     reference_id = calibrated.reference.id if calibrated else None
     row = verdicts.current(tx, version_id=version.id)
-    memory = Memory.from_json(row.memory) if row and row.memory else Memory()
+    memory = row.memory if row else Memory()
     memory = memory.against(reference_id)
     columns = records.read_arrivals(
         tx,

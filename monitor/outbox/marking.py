@@ -209,7 +209,7 @@ def _end(tx: Connection, held: LockedIncident, word: Word, hearers: Hearers) -> 
 
 def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word: Word) -> None:
     """Reset a version's verdict to stable, until something new is found."""
-    memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
+    memory = judged.memory if judged else Memory()
     verdict = Verdict(kind=VerdictKind.STABLE, reason=word.text, since=word.at)
     processes.begin_anew(
         tx, version_id=version.id, detectors={c.detector for c in memory.crossings}
@@ -220,7 +220,7 @@ def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word:
         tx,
         version_id=version.id,
         verdict=verdict,
-        memory=memory.overruled(verdict).to_json(),
+        memory=memory.overruled(verdict),
         size=None,
     )
     before = judged.verdict.kind

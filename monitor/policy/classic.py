@@ -9,9 +9,9 @@ times a week although nothing has changed. ``docs/verdicts.md`` has the measured
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 FOR: Final = 3
 """Evaluations in a row that open, and that close."""
@@ -82,15 +82,6 @@ class Streaks:
     def words(self) -> list[str]:
         """Return the reason for each open ticket, with its numbers."""
         return [_words(name, self.by_detector[name]) for name in self.opened]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; :meth:`from_json` gives an equal object back."""
-        return {name: asdict(streak) for name, streak in self.by_detector.items()}
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any] | None) -> Streaks:
-        """Read what :meth:`to_json` wrote; None is none."""
-        return cls(by_detector={name: Streak(**streak) for name, streak in (body or {}).items()})
 
 
 def _next(last: Streak | None, value: float, threshold: Threshold) -> Streak:

@@ -57,7 +57,7 @@ def opened(database: Database, version: Version, memory: Memory) -> IncidentId:
 
     def work(tx: Connection) -> IncidentId:
         verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-        verdicts.put(tx, version_id=version.id, verdict=judged, memory=memory.to_json(), size=None)
+        verdicts.put(tx, version_id=version.id, verdict=judged, memory=memory, size=None)
         return incidents.put(tx, version, kind="drift", update=update)
 
     return database.run(work)

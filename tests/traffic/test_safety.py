@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, VerdictSeverity, Version
+from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentUpdate
@@ -53,7 +54,7 @@ def test_a_detector_that_fails_blocks(world: World) -> None:
             tx,
             version_id=v7.id,
             verdict=verdict(CRITICAL),
-            memory={"failures": {"entropy": 2}},
+            memory=Memory(failures={"entropy": 2}),
             size=None,
         )
     refused(world, world.breaker.consider(v7, evidence(), now=NOW), "detectors fail: entropy")
