@@ -15,7 +15,7 @@ from monitor.domain import IncidentId, Transition, Verdict, VerdictSeverity, Ver
 from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import adapters, versions
 
 NOW = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
@@ -98,7 +98,7 @@ def incident(tx: Connection, version: Version, number: int = 1) -> IncidentId:
         opened_at=NOW,
         closed_at=NOW,
     )
-    return incidents.put(tx, version, kind="drift", update=update)
+    return incidents.put(tx, StoredKey.of(version, "drift"), update)
 
 
 def count(tx: Connection, table: sa.Table) -> int:

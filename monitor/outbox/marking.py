@@ -29,7 +29,7 @@ from monitor.store import audit
 from monitor.store.evaluation import processes, tasks, verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.incidents import fleet_incidents, incidents, outbox
-from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.incidents.incidents import IncidentRow, StoredKey
 from monitor.store.registry import adapters, versions
 
 _SAID: Final = MappingProxyType(
@@ -184,7 +184,7 @@ def _newest_state(tx: Connection, held: LockedIncident) -> machine.IncidentState
     """Return the machine's state if the incident is its key's newest one."""
     row = held.row
     if row.base_model is not None:
-        newest = fleet_incidents.newest(tx, row.base_model, kind=row.kind)
+        newest = incidents.newest(tx, StoredKey.on(row.base_model, row.kind))
         body = newest.state if newest else None
     else:
         [version] = held.versions

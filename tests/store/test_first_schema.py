@@ -77,7 +77,7 @@ def test_the_first_schema_is_to_the_byte_what_the_steps_before_it_made(
     made_before: Database, empty: Database
 ) -> None:
     with empty.begin() as tx:
-        command.upgrade(schema.alembic_config(tx), "head")
+        command.upgrade(schema.alembic_config(tx), schema.FIRST)
     assert _dumped(empty) == _dumped(made_before)
 
 

@@ -405,7 +405,10 @@ _TRAILER_BYTES: Final = 2
 
 
 def _copy(connection: Connection, query: sql.Composed) -> npt.NDArray[Any]:
-    """Run a query through COPY BINARY and view the answer as structured rows."""
+    """Run a query through COPY BINARY and view the answer as structured rows.
+
+    COPY takes no parameters, so ``psycopg.sql`` writes the values into the statement.
+    """
     driver: Any = connection.connection.dbapi_connection
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
