@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detectors.profile import DetectorSide, Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 from detectors.scores import DriftSide
 
@@ -38,6 +39,11 @@ FEEDBACK = RankDetector(
     signals=(),
     families={HIGHER: DriftSide.DOWN, LOWER: DriftSide.UP},
     shown=largest_worsening,
+    profile=Profile(
+        side=DetectorSide.FEEDBACK,
+        words=Phrases("feedback", "feedback worse", "feedback worse", "feedback changed"),
+        either_way=True,
+    ),
 )
 """Each named number beside the reference's numbers of that name; only worse is drift.
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     from detectors.day_effect import DayEffect
+    from detectors.profile import EffectScale, Profile
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -69,8 +70,8 @@ class Window:
 class Budget:
     """One (adapter, detector)'s share of the accepted alarms per 30 days.
 
-    ``page`` 0 means the detector has no page process (``input_similarity``): its page
-    evidence is ``-inf`` and it can never page.
+    ``page`` 0 means that it has no page process: its page evidence is ``-inf``, and it can never
+    page.
     """
 
     notice: float
@@ -184,6 +185,21 @@ class Detector(Protocol[R]):
     @property
     def hard(self) -> bool:
         """True for hard signals, which are evaluated every minute and page without waiting."""
+        ...
+
+    @property
+    def pages(self) -> bool:
+        """True if it has a page process."""
+        ...
+
+    @property
+    def profile(self) -> Profile:
+        """What everything but the maths needs to know of it."""
+        ...
+
+    @property
+    def scale(self) -> EffectScale:
+        """The scale of its effects."""
         ...
 
     def fit(self, baseline: Window, *, days: DayEffect = ...) -> R:

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
+from detectors.signals import SAMPLING, needed
 from detectors.types import Window
 from monitor.domain import Interval, Reference, VerdictSeverity, Version, VersionId
 from monitor.policy.coverage import LEAST_SHARE, Cause
@@ -26,7 +27,7 @@ from monitor.store.database import Database
 from monitor.store.errors import Conflict
 from monitor.store.settings_references import SettingsReference
 from monitor.store.verdicts import VerdictRow
-from monitor.strata import SAMPLING, alike, needed, settings, words
+from monitor.strata import alike, settings, words
 
 AGAIN_AFTER_FAILURE: Final = timedelta(hours=1)
 

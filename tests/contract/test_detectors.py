@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detectors import DETECTORS
-from detectors.answer_format import FORMAT_SIGNALS
 from detectors.errors import DetectorError, ReferenceTooSmall, ReferenceUnreadable, SignalAbsent
 from detectors.packing import pack
+from detectors.signals import FORMAT_SIGNALS
 from detectors.types import Budget, Detector, Floats, Process, Score, State, Window
 
 DAY = 86_400.0

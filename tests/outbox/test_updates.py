@@ -30,13 +30,14 @@ from monitor.policy.common_cause import BaseStanding
 from monitor.store import actions, adapters, deliveries, incidents, pages, silences
 from monitor.store.actions import ActionKind, ActionState
 from monitor.store.database import Database
+from tests.alert_samples import score_line
 from tests.fleet import register, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
 START = datetime.now(tz=UTC).replace(microsecond=0)
 WINDOW = timedelta(minutes=15)
-SLOW = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2, process="notice")
-ASKED = ScoreLine(
+SLOW = score_line(detector="latency", winner="latency_ms:up", evidence=1.2, process="notice")
+ASKED = score_line(
     detector="input_similarity", winner="similarity:low", evidence=7.0, process="notice"
 )
 
@@ -301,7 +302,7 @@ def test_an_evaluation_can_ask_beforehand_whether_it_will_tell(watched: Watched)
 
 # --- adapters that moved together ---------------------------------------------------------
 
-MOVED = ScoreLine(detector="perplexity", winner="perplexity:ratio", evidence=2.0, value=0.02)
+MOVED = score_line(detector="perplexity", winner="perplexity:ratio", evidence=2.0, value=0.02)
 
 
 def together(watched: Watched) -> tuple[Version, BaseStanding]:
