@@ -9,8 +9,8 @@ from detectors.feedback import Directions
 from detectors.types import Floats, Window
 from monitor.domain import Arrival, Interval
 from monitor.evaluate.calibrated import Calibrated
-from monitor.store import feedback
-from monitor.store.records import RecordColumns
+from monitor.store.records import feedback
+from monitor.store.records.records import RecordColumns
 from monitor.strata import comparable
 
 

@@ -28,16 +28,10 @@ from detectors.rate_ratio import RateRatio, rate_ratio
 from detectors.signals import SIMILARITY
 from monitor.domain import Reference, Version
 from monitor.evaluate.typical import unit_of, words_of_groups
-from monitor.store import (
-    calibrations,
-    embeddings,
-    reference_axes,
-    reference_vectors,
-    references,
-    samples,
-)
-from monitor.store.samples import ComparedWith, Sampled
-from monitor.store.verdicts import current
+from monitor.store.evaluation.verdicts import current
+from monitor.store.records import embeddings, samples
+from monitor.store.records.samples import ComparedWith, Sampled
+from monitor.store.references import calibrations, reference_axes, reference_vectors, references
 
 DETECTOR: Final = INPUT_SIMILARITY.name
 SIGNAL: Final = SIMILARITY

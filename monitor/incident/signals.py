@@ -17,7 +17,7 @@ from detectors.words import name_words
 from monitor.domain import Interval, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
-from monitor.store import series
+from monitor.store.evaluation import series
 
 LONGEST: Final = timedelta(days=14)
 SHORTEST: Final = timedelta(minutes=2)

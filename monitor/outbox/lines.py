@@ -11,7 +11,7 @@ from detectors.perplexity import PERPLEXITY
 from detectors.types import Score
 from detectors.words import plain_words
 from monitor.policy.memory import Crossing
-from monitor.store.evaluations import ScoreRow
+from monitor.store.evaluation.evaluations import ScoreRow
 
 
 def score_lines(

@@ -17,7 +17,7 @@ from detectors.rank_reference import RankReference
 from detectors.signals import SignalKind, main_signal
 from detectors.types import Window
 from monitor.reference.errors import Unbuildable
-from monitor.store.calibrations import Bins, Calibration
+from monitor.store.references.calibrations import Bins, Calibration
 
 SMALLEST_BASELINE: Final = 300
 COVERED_RECORDS: Final = 1_000
