@@ -13,7 +13,6 @@ process that scores pays for it (24 MB, .15 s).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from detectors.answer_format import ANSWER_FORMAT
@@ -38,7 +37,7 @@ from detectors.repetition import REPETITION
 from detectors.truncated import TRUNCATED
 from detectors.types import Detector
 
-_TABLE: dict[str, Detector[Any]] = {
+DETECTORS: Mapping[str, Detector[Any]] = {
     detector.name: detector
     for detector in (
         LOGIT_KS,
@@ -60,7 +59,6 @@ _TABLE: dict[str, Detector[Any]] = {
         FEEDBACK,
     )
 }
-DETECTORS: Mapping[str, Detector[Any]] = MappingProxyType(_TABLE)
 
 
 def profile_of(name: str) -> Profile:

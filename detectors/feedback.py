@@ -51,6 +51,9 @@ A name of two values (solved or not) is a rate: Cliff's delta is then the differ
 rates. Numbers that come late count when they come, each once: a window holds what has come
 since the last one, about whatever records, and their own times decide about rhythm.
 
+Whoever handles the arrivals themselves (marks them as read, settles them, lets them pass from
+one reference to the next) names this detector: they have one reader.
+
 It speaks of what answers are worth, not of what they are: it opens tickets and pages, and
 never moves traffic.
 
