@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from detectors.answer_format import ANSWER_FORMAT
+from detectors.detector import Detector
 from detectors.empty import EMPTY
 from detectors.entropy import ENTROPY
 from detectors.error_rate import ERRORS
@@ -35,7 +36,6 @@ from detectors.prompt_prefix import PROMPT_PREFIX
 from detectors.refusal import REFUSAL
 from detectors.repetition import REPETITION
 from detectors.truncated import TRUNCATED
-from detectors.types import Detector
 
 DETECTORS: Mapping[str, Detector[Any]] = {
     detector.name: detector

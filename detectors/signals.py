@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from detectors.axes import COUNT
+from detectors.detector import Detector
 from detectors.profile import Phrases
-from detectors.types import Detector
 
 SIMILARITY: Final = "similarity"
 """A prompt's cosine to the nearest training example."""

@@ -13,8 +13,9 @@ from detectors.types import Score, Window
 def smallest_p_value(_window: Window, score: Score) -> float | None:
     """Return the smallest KS p-value of a rank detector's signals; None without data."""
     signals = score.details.get("signals")
-    found = signals.values() if isinstance(signals, Mapping) else ()
-    return min((one["ks_p_value"] for one in found if one["n"]), default=None)
+    if not isinstance(signals, Mapping):
+        return None
+    return min((one["ks_p_value"] for one in signals.values() if one["n"]), default=None)
 
 
 def mean_of(signal: str) -> Callable[[Window, Score], float | None]:

@@ -10,9 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.detector import Detector
 from detectors.profile import DetectorSide
 from detectors.signals import SignalKind, main_signal, needed, settings_of
-from detectors.types import Detector, Floats
+from detectors.types import Floats
 from monitor.evaluate.calibrated import Calibrated
 from monitor.policy.coverage import Cause, Coverage, Why, fewer_values
 from monitor.strata import Strata, unlike

@@ -12,9 +12,10 @@ import structlog
 
 from detectors import evidence
 from detectors import types as maths
+from detectors.detector import Detector
 from detectors.mixed import effect_mixed, score_mixed
 from detectors.profile import DetectorSide
-from detectors.types import Budget, Detector, Process, Score, State, Window
+from detectors.types import Budget, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import DetectorFact, Memory, OnsetEffect

@@ -44,7 +44,7 @@ class StoredLookback:
     @cached_property
     def _newest(self) -> RecordColumns:
         reading = self._reading
-        carried = reading.calibrated.by_detector if reading.calibrated else ()
+        carried = reading.calibrated.by_detector if reading.calibrated else {}
         return self._database.run(
             lambda tx: records.newest_since(
                 tx,

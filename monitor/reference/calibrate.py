@@ -106,7 +106,7 @@ def measured_shares(window: Window, *, embedded: float, answered: float) -> dict
     the baseline's early half is its own index, only the later half is compared.
     """
     with_vector = {SignalKind.PROMPT: embedded, SignalKind.ANSWER: answered}
-    shares = {}
+    shares: dict[str, float] = {}
     for name, detector in DETECTORS.items():
         signal = main_signal(detector)
         if signal is not None and signal.kind in with_vector:

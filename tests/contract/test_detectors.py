@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detectors import DETECTORS
+from detectors.detector import Detector
 from detectors.errors import DetectorError, ReferenceTooSmall, ReferenceUnreadable, SignalAbsent
 from detectors.packing import pack
 from detectors.profile import EffectScale
-from detectors.types import Budget, Detector, Floats, Process, Score, State, Window
+from detectors.types import Budget, Floats, Process, Score, State, Window
 
 DAY = 86_400.0
 START = 1_699_833_600.0

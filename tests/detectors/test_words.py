@@ -60,7 +60,8 @@ def test_every_detector_has_plain_words(detector: str) -> None:
 
 def test_no_phrase_is_empty_or_ends_a_sentence() -> None:
     profiles = [profile_of(name) for name in (*DETECTORS, PERPLEXITY)]
-    known = [one.words for one in (*SIGNALS.values(), *profiles)]
+    known = [one.words for one in SIGNALS.values()]
+    known += [one.words for one in profiles]
     known += [phrases for one in profiles for phrases in one.findings.values()]
     for phrases in known:
         for phrase in phrases or ():

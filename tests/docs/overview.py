@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from detectors import DETECTORS
+from detectors.detector import Detector
 from detectors.signals import SIGNALS, main_signal, needed
-from detectors.types import Detector
 from detectors.words import plain_words
 from tests.docs.pages import DOCS
 
