@@ -13,7 +13,7 @@ OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release slow attack sbom engine bench bench-adapters bench-statistics browser faketime clean
+.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs bench bench-adapters bench-statistics browser faketime clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -26,6 +26,7 @@ help:
 	@echo "make lock    requirements.lock anew, from the ranges in pyproject.toml"
 	@echo "make sbom    what is installed, as CycloneDX, into sbom.json (OF=…/python: of another environment)"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
+	@echo "make docs    the generated part of docs/detectors.md"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 	@echo "make bench-adapters  ways to break adapters on a real vLLM, and who notices: an hour"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
@@ -106,6 +107,10 @@ $(ENGINE)/.ready:
 # The ways that nobody has played yet; build/adapters keeps what was. Needs an engine.
 bench-adapters: $(READY) $(ENGINE)/.ready
 	$(BIN)/python -m benchmarks adapters --silence 300
+
+# The generated part of docs/detectors.md.
+docs: $(READY)
+	$(BIN)/python -m tests.docs.overview
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

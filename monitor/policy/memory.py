@@ -10,15 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from detectors import profile_of
+from detectors.profile import Profile
 from detectors.types import Process
 from monitor.domain import Interval, ReferenceId, Verdict
 from monitor.policy.classic import Streaks
 from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
-
-UNPROBED = frozenset({"input_similarity", "prompt_length", "prompt_prefix", "latency"})
-"""Detectors that a run over fixed texts cannot confirm, because they measure what users ask or
-how long an answer takes: their crossings ask for no probe, and their pages wait for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +65,11 @@ class Crossing:
     def seen_at(self) -> datetime:
         """The time to which ``n`` and the effect belong."""
         return self.looked_at or self.at
+
+    @property
+    def profile(self) -> Profile:
+        """What is known of its detector."""
+        return profile_of(self.detector)
 
     @property
     def key(self) -> tuple[str, Process]:
@@ -129,7 +132,7 @@ class Memory:
         if self.probes_found:
             return None
         probed = self.perplexity
-        waiting = (c.at for c in self.crossings if c.detector not in UNPROBED)
+        waiting = (c.at for c in self.crossings if c.profile.side.asks_probe)
         return min((at for at in waiting if probed is None or probed.at <= at), default=None)
 
     def against(self, reference_id: ReferenceId | None) -> Memory:

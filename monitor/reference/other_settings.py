@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
+from detectors.signals import SAMPLING, needed
 from detectors.types import Window
 from monitor.domain import (
     EvaluationKind,
@@ -36,7 +37,7 @@ from monitor.store.references import calibrations, references, settings_referenc
 from monitor.store.references.calibrations import Calibration
 from monitor.store.references.settings_references import SettingsReference
 from monitor.store.registry import versions as registry
-from monitor.strata import SAMPLING, alike, needed, settings, words
+from monitor.strata import alike, settings, words
 
 AGAIN_AFTER_FAILURE: Final = timedelta(hours=1)
 
