@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final, TypeGuard
+from typing import Final
 
 import numpy as np
 
@@ -162,18 +162,8 @@ def identify(
             reason = f"mixed up, unless both hold the same weights: {sibling.said(noise)}"
             return _identity(IdentityState.MIXED_UP, to_base, reason, sibling=name)
     believed = registered_gap is not None and registered_gap > CHANGED_FLOORS * floor
-    alone = _alone(to_base, floor=floor, registered=registered_gap if believed else None)
-    if alone.state is IdentityState.APPLIED and _another(since_registration):
-        reason = (
-            f"wrong weights: KL {since_registration.kl:.2g} nats per token from what was registered"
-            f" (line {OTHER_MODEL:g}), over {since_registration.positions} tokens"
-        )
-        return replace(alone, state=IdentityState.WRONG_WEIGHTS, reason=reason)
-    return alone
-
-
-def _another(since_registration: Parity | None) -> TypeGuard[Parity]:
-    return since_registration is not None and since_registration.kl > OTHER_MODEL
+    registered = registered_gap if believed else None
+    return _alone(to_base, since_registration, floor=floor, registered=registered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -249,7 +239,9 @@ def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Flags]:
     return np.asarray((mine[both] - theirs[both]) / own.tokens[both]), beside[both]
 
 
-def _alone(to_base: _Against, *, floor: float, registered: float | None) -> Identity:
+def _alone(
+    to_base: _Against, itself: Parity | None, *, floor: float, registered: float | None
+) -> Identity:
     if not to_base.enough:
         count = to_base.moves.size
         reason = f"{count} documents in common with the base, {FEWEST_DOCUMENTS} needed"
@@ -262,6 +254,12 @@ def _alone(to_base: _Against, *, floor: float, registered: float | None) -> Iden
         )
         if to_base.lent is not None and gap < registered:
             return _identity(IdentityState.UNKNOWN, to_base, f"{reason}; {to_base.lent}")
+        return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
+    if itself is not None and itself.kl > OTHER_MODEL:
+        reason = (
+            f"wrong weights: KL {itself.kl:.2g} nats per token from what was registered"
+            f" (line {OTHER_MODEL:g}), over {itself.positions} tokens"
+        )
         return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
     known = "" if registered is None else f", {registered:.3g} at registration"
     reason = f"applied: {gap:.3g} nats per token from the base{known}"
