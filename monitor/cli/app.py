@@ -21,6 +21,7 @@ from monitor.cli import (
     inspect,
     keys,
     new,
+    opening,
     parity,
     plan,
     receipt,
@@ -33,6 +34,7 @@ from monitor.cli import (
     running,
     selftest,
     silences,
+    status,
 )
 from monitor.cli.explaining import explain
 
@@ -70,7 +72,8 @@ app.command("migrate")(running.migrate)
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)
 app.command("check-config")(running.check_config)
-app.command("status")(adapters.status)
+app.command("status")(status.status)
+app.command("open")(opening.open_page)
 app.command("evaluate")(adapters.evaluate)
 app.command("discover")(discover.discover)
 app.command("new")(new.new)
