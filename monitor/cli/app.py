@@ -36,6 +36,7 @@ from monitor.cli import (
     silences,
     status,
 )
+from monitor.cli.examples import add_examples
 from monitor.cli.explaining import explain
 
 app = typer.Typer(
@@ -99,3 +100,5 @@ app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(silences.app, name="silence")
 app.add_typer(retention.app, name="retention")
 app.add_typer(keys.app, name="keys")
+
+add_examples(app)

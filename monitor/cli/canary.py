@@ -11,7 +11,7 @@ from monitor.cli.budget import hours
 from monitor.cli.client import Service, place
 from monitor.views.canary import CanaryPlanBody, ChoiceBody, StepBody, WayBody
 
-app = typer.Typer(help="Versions on trial.", no_args_is_help=True)
+app = typer.Typer(help="Put a version on trial, follow it, and decide.", no_args_is_help=True)
 
 app.command("start")(canary_trials.start)
 app.command("list")(canary_trials.listed)

@@ -43,7 +43,7 @@ def start(
         bool, typer.Option("--shadow", help="It only answers copies, until it is promoted.")
     ] = False,
 ) -> None:
-    """Put a version on trial."""
+    """Put a version on trial beside the one in charge."""
     body = {
         "adapter": adapter,
         "version": version,
@@ -68,6 +68,9 @@ def listed(
         service.get("/canaries", adapter=adapter, active=active or None, limit=limit),
         Page[CanaryBody],
     )
+    if not found.items:
+        screen.say("no canary; `driftline canary start ADAPTER VERSION` begins one")
+        return
     screen.table(
         "canaries, newest first",
         ["canary", "version", "beside", "stands", "share", "since", "reason"],
@@ -106,13 +109,13 @@ def show(service: Service, canary: Number) -> None:
 
 @options.asks
 def pause(service: Service, canary: Number, reason: Reason = None) -> None:
-    """Keep a canary where it is; what is proven worse still goes back."""
+    """Keep a canary's share where it is; a version that is proven worse still goes back."""
     _order(service, canary, "pause", {"reason": reason})
 
 
 @options.asks
 def resume(service: Service, canary: Number, reason: Reason = None) -> None:
-    """Go on, or let a version that was rolled back try again."""
+    """Let a paused canary go on, or a version that was rolled back try again."""
     _order(service, canary, "resume", {"reason": reason})
 
 
@@ -126,13 +129,13 @@ def promote(
         bool, typer.Option("--force", help="Also where not all is inside its margins.")
     ] = False,
 ) -> None:
-    """Put the version in charge now."""
+    """Put the canary's version in charge now."""
     _order(service, canary, "promote", {"reason": reason, "force": force})
 
 
 @options.asks
 def abort(service: Service, canary: Number, reason: Reason = None) -> None:
-    """Give everything back to the stable version."""
+    """Give all traffic back to the stable version."""
     _order(service, canary, "abort", {"reason": reason})
 
 

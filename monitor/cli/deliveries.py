@@ -12,7 +12,9 @@ from monitor.cli.failures import CommandFailed
 from monitor.views.message import DeliveryBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="What was sent to whom; dead letters again.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show what was sent to whom, and send again what nobody took.", no_args_is_help=True
+)
 
 LARGEST_PAGE = 1000
 
@@ -29,7 +31,11 @@ def list_deliveries(
     """Show messages and what became of them, newest first."""
     found = service.shown(service.get("/deliveries", state=state, limit=limit), Page[DeliveryBody])
     if not found.items:
-        screen.say(f"no message is {state}" if state else "no message was sent yet")
+        screen.say(
+            f"no message is {state}"
+            if state
+            else "no message was sent yet; `driftline channels test NAME` sends one"
+        )
         return
     screen.table(
         "messages, newest first",
@@ -59,7 +65,7 @@ def replay(
     *,
     every: Annotated[bool, typer.Option("--all", help="Every dead message.")] = False,
 ) -> None:
-    """Queue dead messages again, each with its id and all its attempts."""
+    """Send dead messages again, each under its own id."""
     if every == bool(delivery):
         raise CommandFailed("name dead messages by their ids, or --all of them")
     # read the whole list first, because a message queued again leaves its page;

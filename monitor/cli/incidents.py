@@ -12,7 +12,9 @@ from monitor.cli.explaining import explain
 from monitor.views.incident import AcceptedIncident, IncidentBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="What people were told of, and what they say of it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show incidents, acknowledge them, and say what they were.", no_args_is_help=True
+)
 
 LARGEST_PAGE = 1000
 
@@ -58,7 +60,11 @@ def list_incidents(
     found = service.shown(service.get("/incidents", **asked), Page[IncidentBody])
     if not found.items:
         narrowed = any((adapter, state, severity, blame, owner, base, open_only))
-        screen.say("no incident matches" if narrowed else "nobody was told of anything yet")
+        screen.say(
+            "no incident matches; `driftline incident list` shows all"
+            if narrowed
+            else "no incident yet; `driftline channels test NAME` tries how one would reach you"
+        )
         return
     screen.table(
         "incidents, pages first" if order == "severity" else "incidents, newest first",
@@ -88,7 +94,7 @@ def acknowledge(
     incident: Incident,
     hours: Annotated[float, typer.Option(min=0.01, max=168.0, help="For so long.")] = 24.0,
 ) -> None:
-    """Take an incident in hand: no repeats until then, or until it worsens."""
+    """Acknowledge an incident: nobody is reminded of it until then, unless it worsens."""
     answer = service.post(place("incidents", incident, "ack"), {"hours": hours})
     found = service.shown(answer, IncidentBody)
     screen.say(f"{found.acknowledged_by} has incident {incident}")
@@ -97,7 +103,7 @@ def acknowledge(
 @app.command("false")
 @options.asks
 def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
-    """Say that an incident was false; an open one ends, and its evidence begins at nothing."""
+    """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing."""
     answer = service.post(place("incidents", incident, "false"), {"reason": reason})
     found = service.shown(answer, IncidentBody)
     screen.say(f"incident {incident} of {_subject(found)} is marked as a false alarm")
@@ -106,7 +112,7 @@ def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
 @app.command("accept")
 @options.asks
 def accept(service: Service, incident: Incident, reason: Reason) -> None:
-    """Say that what an incident found is the new normal: it ends, and is compared with anew."""
+    """Accept what an incident found as normal: it ends, and a new reference is built."""
     answer = service.post(place("incidents", incident, "accept"), {"reason": reason})
     found = service.shown(answer, AcceptedIncident)
     screen.say(f"incident {incident} of {_subject(found)} is accepted as normal")

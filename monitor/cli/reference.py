@@ -18,7 +18,7 @@ from monitor.cli.times import HELP, moment
 from monitor.views.reference import LearnedBody, ReferenceBody, ReferencesBody, RefreezeBody
 
 app = typer.Typer(
-    help="The frozen picture an adapter version is compared with.", no_args_is_help=True
+    help="Build, approve and renew what a version is compared with.", no_args_is_help=True
 )
 
 CHUNK = 1 << 16
@@ -82,7 +82,7 @@ def freeze(
 @app.command("learn")
 @options.asks
 def learn(service: Service, adapter: options.Adapter, version: options.Version) -> None:
-    """Learn settings that the reference has not, from the live records there are."""
+    """Learn a reference for settings that have none yet, from live records."""
     found = service.shown(service.post(f"{_place(adapter, version)}/learn", {}), LearnedBody)
     for settings in found.learned:
         screen.say(f"learned {settings}: compared from the next window on")
@@ -108,7 +108,7 @@ def refreeze(
     *,
     every: Annotated[bool, typer.Option("--all", help="Every adapter.")] = False,
 ) -> None:
-    """Freeze the references of many adapters anew; one that fails loses none of the others."""
+    """Freeze new references for many adapters; one that fails stops none of the others."""
     body = {
         "all": every,
         "match": dict(map(options.pair, match or [])),
@@ -141,6 +141,20 @@ def refreeze(
 def status(service: Service, adapter: options.Adapter, version: options.Version) -> None:
     """Show the version's references, newest first."""
     found = service.shown(service.get(_place(adapter, version)), ReferencesBody)
+    if not found.items:
+        screen.say(
+            f"no reference yet; `driftline reference build {adapter} {version} FILE` builds one, or"
+            " one is learned from live records"
+        )
+    else:
+        _print_generations(adapter, version, found)
+    if found.seen:
+        screen.say(f"hours and weekdays: {found.seen.text}")
+    if found.learning:
+        screen.say(found.learning.text)
+
+
+def _print_generations(adapter: str, version: str, found: ReferencesBody) -> None:
     screen.table(
         f"references of {adapter}@{version}",
         ["generation", "state", "progress", "approved by", "training", "baseline", "days", "note"],
@@ -158,10 +172,6 @@ def status(service: Service, adapter: options.Adapter, version: options.Version)
             for item in found.items
         ],
     )
-    if found.seen:
-        screen.say(f"hours and weekdays: {found.seen.text}")
-    if found.learning:
-        screen.say(found.learning.text)
 
 
 @app.command("approve")

@@ -14,7 +14,9 @@ from monitor.domain import ArmKind
 from monitor.views.route import EpochBody, RouteChange, RouteDetail
 from monitor.views.shape import Page
 
-app = typer.Typer(help="Who answers for an adapter.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and change which versions answer for an adapter.", no_args_is_help=True
+)
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the route.")]
 Until = Annotated[
@@ -26,7 +28,7 @@ Until = Annotated[
 @app.command("show")
 @options.asks
 def show(service: Service, adapter: options.Adapter) -> None:
-    """Show who answers now, since when and why."""
+    """Show which versions answer now, since when and why."""
     _print(service.shown(service.get(place("routes", adapter)), RouteDetail))
 
 
@@ -37,7 +39,7 @@ def history(
     adapter: options.Adapter,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
 ) -> None:
-    """Show what the route was, newest first."""
+    """Show every route that the adapter had, newest first."""
     found = service.shown(
         service.get(place("routes", adapter, "history"), limit=limit), Page[RouteChange]
     )
@@ -76,7 +78,7 @@ def set_route(
         typer.Option("--unproven", help="Although no engine shows that the versions are served."),
     ] = False,
 ) -> None:
-    """Replace the route, if nobody else does meanwhile."""
+    """Replace the route, unless somebody else has replaced it meanwhile."""
     wanted = [_arm(word) for word in arms]
     until = _until(held_for) if held_for else None
     known = read(service.get(place("routes", adapter)), RouteDetail)
@@ -89,7 +91,7 @@ def set_route(
 def hold(
     service: Service, adapter: options.Adapter, reason: Reason, held_for: Until = "24h"
 ) -> None:
-    """Keep the route as it is: until then no automatic action touches it."""
+    """Keep the route as it is: Driftline changes nothing of it until then."""
     _hold(service, adapter, _until(held_for), reason)
 
 

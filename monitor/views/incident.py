@@ -140,11 +140,29 @@ class MomentBody(View):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BriefBody(View):
+    """An incident in the words of its messages; an empty part has nothing to say."""
+
+    title: str
+    impact: str
+    """What happened to users, as a share beside the normal one."""
+    likely_cause: str
+    driftline: str
+    """What was done with traffic, or why nothing was."""
+    you: Sequence[str]
+    """The next steps, in order."""
+    details: str
+    """The numbers behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentDetail(IncidentBody):
     """An incident with everything that bears on it; the messages newest first."""
 
     blame_now: Blame
     """As far as is known now; `blame` is what was told, and may have known less."""
+    brief: BriefBody | None
+    """What people were told last while it was open; null: nobody was told yet."""
     waits_since: datetime | None
     """Since when a message about it waits to be told; null: none does."""
     members: Sequence[MemberBody]

@@ -171,7 +171,7 @@ def test_incidents_are_narrowed_by_what_is_asked(run: Run) -> None:
     assert f"{BROKEN}@" in shown.out
     assert f"{DRIFTS}@" not in shown.out
     none = run("incident", "list", "--state", "resolved", "--owner", "nobody")
-    assert none.out == "no incident matches\n"
+    assert none.out == "no incident matches; `driftline incident list` shows all\n"
     failed(run("incident", "list", "--state", "shut"), "open")
 
 

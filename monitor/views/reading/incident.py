@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from alerts.brief import brief
 from alerts.incident import Closing
+from alerts.message import from_json
 from alerts.silences import Silence
 from monitor.domain import ChangeKind
 from monitor.incident import Chart, IncidentStory
@@ -13,6 +17,7 @@ from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.views.incident import (
     AnewBody,
+    BriefBody,
     IncidentBody,
     IncidentDetail,
     MemberBody,
@@ -43,6 +48,7 @@ def detail(story: IncidentStory, chart: Chart) -> IncidentDetail:
     return IncidentDetail.of(
         summary(story.row, story.silenced),
         blame_now=story.blame,
+        brief=_brief(story),
         waits_since=story.waits_since,
         members=[MemberBody.of(one) for one in story.members],
         onset=story.onset and WindowBody.of(story.onset),
@@ -75,6 +81,25 @@ def answers(exchange: ComparedAnswers) -> PromptAnswers:
             for asked, answer in exchange.answers
         ],
     )
+
+
+def _brief(story: IncidentStory) -> BriefBody | None:
+    for sent in story.deliveries:
+        try:
+            told = from_json(sent.alert)
+        except ValueError:  # an older release wrote it in another form
+            continue
+        if told.firing:
+            said = brief(replace(told, action=story.done or told.action))
+            return BriefBody(
+                title=said.title,
+                impact=said.impact,
+                likely_cause=said.cause,
+                driftline=said.done,
+                you=said.steps,
+                details=said.details,
+            )
+    return None
 
 
 def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:
