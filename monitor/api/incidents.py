@@ -57,7 +57,7 @@ def get_incidents(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[IncidentBody]:
-    """List incidents; all that is given must match."""
+    """List the incidents that match everything given."""
     unresolved = (InboxState.OPEN, InboxState.ACKNOWLEDGED)
     wanted = IncidentFilter(
         states=state or (unresolved if open_only else tuple(InboxState)),
@@ -85,7 +85,7 @@ def get_incidents(
 
 @router.get("/{incident}")
 def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> IncidentDetail:
-    """Show one incident and what was sent about it."""
+    """Show one incident with what was told, measured and done about it."""
     return parts.database.run(lambda tx: _detail(tx, incident, parts))
 
 
@@ -93,7 +93,7 @@ def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> Incide
 def acknowledge(
     key: Operator, parts: Parts, incident: IncidentNumber, body: AcknowledgeRequest | None = None
 ) -> IncidentDetail:
-    """Say that somebody has it in hand: no repeats until then, or until there is more to it."""
+    """Acknowledge an incident; nobody is reminded of it until then, unless it worsens."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> IncidentDetail:
@@ -118,7 +118,7 @@ def acknowledge(
 def mark_false(
     key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> IncidentDetail:
-    """Say that it was false: it ends if it is open, and its evidence begins at nothing.
+    """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing.
 
     Of a fleet incident that holds for all its members. Said twice is said once.
     """
@@ -131,7 +131,7 @@ def mark_false(
 def accept_incident(
     key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> AcceptedIncident:
-    """Say that what it found is the new normal: it ends, and what it is compared with moves.
+    """Accept what an incident found as normal; it ends, and new references are built.
 
     Live signals get a reference of the records since the onset, perplexity is registered anew.
     """
