@@ -19,6 +19,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import IncidentId, Mark, VerdictSeverity
 from monitor.incident import read_chart
+from monitor.incident.examples import read_examples
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import accept
@@ -31,9 +32,14 @@ from monitor.store.incidents.inbox import (
     read_inbox,
 )
 from monitor.store.people.keys import Key
-from monitor.views.incident import AcceptedIncident, IncidentBody, IncidentDetail
+from monitor.views.incident import (
+    AcceptedIncident,
+    IncidentBody,
+    IncidentDetail,
+    IncidentExamples,
+)
 from monitor.views.reading.incident import anew as anew_view
-from monitor.views.reading.incident import detail, summary
+from monitor.views.reading.incident import detail, examples, summary
 from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -87,6 +93,19 @@ def get_incidents(
 def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> IncidentDetail:
     """Show one incident with what was told, measured and done about it."""
     return parts.database.run(lambda tx: _detail(tx, incident, parts))
+
+
+@router.get("/{incident}/examples")
+def get_examples(_key: Reader, parts: Parts, incident: IncidentNumber) -> IncidentExamples:
+    """List requests that show what an incident is about, beside the nearest training examples.
+
+    At most five, from before it opened: those least like training, the failed, the slowest, by
+    what was found. Texts come only where they are stored. A fleet incident has none.
+    """
+    now = parts.clock()
+    return parts.database.run(
+        lambda tx: examples(read_examples(tx, lookup.story(tx, incident, parts, now=now)))
+    )
 
 
 @router.post("/{incident}/ack")

@@ -8,9 +8,16 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
-from monitor.views.incident import IncidentDetail, MemberBody, SignalBody
+from monitor.cli.client import Service, place, read
+from monitor.views.incident import (
+    ExampleBody,
+    IncidentDetail,
+    IncidentExamples,
+    MemberBody,
+    SignalBody,
+)
 
+LONGEST_TEXT = 300
 WAITING = frozenset({"recommended", "awaiting_approval"})
 
 
@@ -29,6 +36,7 @@ def explain(
         screen.say(f"declared: {change.text}, by {change.author}")
     _print_members(found.members)
     _print_next(found, f"{service.url}/incidents/{incident}")
+    _print_examples(service, incident)
     _print_timeline(found)
     _print_details(found)
 
@@ -85,6 +93,40 @@ def _print_route(found: IncidentDetail) -> None:
 
 def _role(arm: str) -> str:
     return "" if arm == "stable" else f" as {arm}"
+
+
+def _print_examples(service: Service, incident: int) -> None:
+    found = read(service.get(place("incidents", incident, "examples")), IncidentExamples).items
+    if not found:
+        return
+    screen.table(
+        "requests that show it, the clearest first",
+        ["request", "at", "status", "tokens", "similarity", "nearest training"],
+        [_example(one) for one in found],
+        below=[[f"{name}: {_short(text)}" for name, text in _texts(one) if text] for one in found],
+    )
+
+
+def _example(one: ExampleBody) -> list[str]:
+    asked, said = (str(n) if n is not None else "?" for n in (one.prompt_tokens, one.output_tokens))
+    near = one.nearest
+    return [
+        one.id,
+        screen.moment(one.at),
+        str(one.status or "-"),
+        f"{asked} in, {said} out",
+        screen.number(one.similarity),
+        "-" if near is None else f"line {near.row} ({near.similarity:.2f})",
+    ]
+
+
+def _texts(one: ExampleBody) -> tuple[tuple[str, str | None], ...]:
+    return ("asked", one.prompt), ("answered", one.output)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}…"
 
 
 def _print_details(found: IncidentDetail) -> None:

@@ -12,7 +12,7 @@ from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody
 from monitor.views.message import DeliveryBody
 from monitor.views.route import RouteBody
-from monitor.views.score import WindowBody
+from monitor.views.score import NeighbourBody, WindowBody
 from monitor.views.shape import View
 from monitor.views.vocabulary import MomentWord, RoleWord
 
@@ -203,3 +203,28 @@ class AcceptedIncident(IncidentDetail):
 
     anew: Sequence[AnewBody]
     """Empty: it was accepted before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleBody(View):
+    """A request that shows what the incident is about."""
+
+    id: str
+    at: datetime
+    status: int | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    prompt: str | None
+    """Redacted; null: text is not stored."""
+    output: str | None
+    similarity: float | None
+    """To its nearest training example when it was compared; null: it was not."""
+    nearest: NeighbourBody | None
+    """That example in the reference in force; null: it was compared with another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentExamples(View):
+    """At most five requests from before the incident opened, the clearest first."""
+
+    items: Sequence[ExampleBody]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from alerts.brief import brief
@@ -10,6 +11,7 @@ from alerts.message import from_json
 from alerts.silences import Silence
 from monitor.domain import ChangeKind
 from monitor.incident import Chart, IncidentStory
+from monitor.incident.examples import Example
 from monitor.incident.signals import Signal
 from monitor.incident.smoke import ComparedAnswers
 from monitor.reference.accept import Anew
@@ -18,8 +20,10 @@ from monitor.store.incidents.incidents import IncidentRow
 from monitor.views.incident import (
     AnewBody,
     BriefBody,
+    ExampleBody,
     IncidentBody,
     IncidentDetail,
+    IncidentExamples,
     MemberBody,
     ModelAnswer,
     MomentBody,
@@ -29,7 +33,7 @@ from monitor.views.incident import (
 )
 from monitor.views.reading import action, message, route
 from monitor.views.reading.score import number
-from monitor.views.score import WindowBody
+from monitor.views.score import NeighbourBody, WindowBody
 
 
 def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
@@ -58,6 +62,16 @@ def detail(story: IncidentStory, chart: Chart) -> IncidentDetail:
         actions=[action.action(one) for one in story.actions],
         timeline=[MomentBody.of(one) for one in story.timeline],
         deliveries=[message.delivery(one) for one in story.deliveries],
+    )
+
+
+def examples(found: Sequence[Example]) -> IncidentExamples:
+    """Write the requests that show what an incident is about."""
+    return IncidentExamples(
+        items=[
+            ExampleBody.of(one.request, nearest=one.nearest and NeighbourBody.of(one.nearest))
+            for one in found
+        ]
     )
 
 
