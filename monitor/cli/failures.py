@@ -23,5 +23,5 @@ class CommandFailed(Exception):  # noqa: N818 (reads as a sentence where it is r
         self.exit_code = exit_code
 
 
-class Unavailable(CommandFailed):
+class NotAnswering(CommandFailed):
     """The service does not answer, or cannot do its work now: the same may work in a while."""

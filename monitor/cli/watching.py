@@ -11,7 +11,7 @@ from typing import Final
 from rich.text import Text
 
 from monitor.cli import screen
-from monitor.cli.failures import Unavailable
+from monitor.cli.failures import NotAnswering
 
 EVERY: Final = 5.0
 """Seconds between two looks."""
@@ -35,7 +35,7 @@ def watch(draw: Callable[[], object], *, every: float) -> None:
                     with screen.OUT.capture() as seen:
                         draw()
                     drawn = seen.get()
-                except Unavailable as error:
+                except NotAnswering as error:
                     trouble = str(error)
                 _show(drawn, _footer(trouble, every=every))
                 time.sleep(every)
