@@ -16,7 +16,7 @@ from monitor.views.shape import Page
 
 Number = Annotated[int, typer.Argument(min=1, help="Number of the canary, as `list` shows it.")]
 Reason = Annotated[
-    str | None, typer.Option("--reason", help="Why; it goes into the canary's history.")
+    str | None, typer.Option("--reason", help="Why; people read it in the canary's history.")
 ]
 
 
@@ -40,7 +40,10 @@ def start(
     ] = None,
     *,
     shadow: Annotated[
-        bool, typer.Option("--shadow", help="It only answers copies, until it is promoted.")
+        bool,
+        typer.Option(
+            "--shadow", help="Let it answer only copies of requests, until it is promoted."
+        ),
     ] = False,
 ) -> None:
     """Put a version on trial beside the one in charge."""
@@ -58,8 +61,8 @@ def start(
 @options.asks
 def listed(
     service: Service,
-    adapter: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    adapter: Annotated[str | None, typer.Argument(help="Only those of this adapter.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
     *,
     active: Annotated[bool, typer.Option("--active", help="Only what has not ended.")] = False,
 ) -> None:
@@ -126,7 +129,8 @@ def promote(
     reason: Reason = None,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where not all is inside its margins.")
+        bool,
+        typer.Option("--force", help="Promote although not every guardrail is inside its margin."),
     ] = False,
 ) -> None:
     """Put the canary's version in charge now."""

@@ -24,7 +24,9 @@ Kind = Annotated[ChangeKind, typer.Argument(help="What was changed.", show_defau
 Title = Annotated[str, typer.Argument(help="What people will read, such as 'vLLM 0.32 to 0.33'.")]
 Adapters = Annotated[
     list[str] | None,
-    typer.Option("--adapter", "-a", help="An adapter it concerns; may be repeated. None: all."),
+    typer.Option(
+        "--adapter", "-a", help="An adapter it concerns; may be repeated. All when left out."
+    ),
 ]
 Details = Annotated[
     list[str] | None,
@@ -32,7 +34,9 @@ Details = Annotated[
 ]
 Id = Annotated[
     str | None,
-    typer.Option("--id", help="Your own name of it: declared again, it is the same change."),
+    typer.Option(
+        "--id", help="Your own id for the change; declared twice under it, it is one change."
+    ),
 ]
 Rebaseline = Annotated[
     bool,
@@ -81,7 +85,7 @@ def begin(
 def end(
     service: Service,
     change: Annotated[
-        int | None, typer.Argument(min=1, help="Its id; the only open one where it is left out.")
+        int | None, typer.Argument(min=1, help="Id of the change; the only open one when left out.")
     ] = None,
     at: Time = None,
     *,
@@ -126,7 +130,7 @@ def list_changes(
         str | None, typer.Option("--adapter", "-a", help="Only what concerns this adapter.")
     ] = None,
     since: Time = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 50,
     *,
     open_only: Annotated[bool, typer.Option("--open", help="Only what is under way.")] = False,
 ) -> None:

@@ -49,7 +49,7 @@ def list_channels(service: Service) -> None:
 @options.asks
 def try_channel(
     service: Service,
-    channel: Annotated[str, typer.Argument(help="Its name in the config.")],
+    channel: Annotated[str, typer.Argument(help="Name of the channel in the config.")],
     severity: Annotated[
         Severity, typer.Option(help="A ticket wakes nobody; a page may.")
     ] = Severity.TICKET,

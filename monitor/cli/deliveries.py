@@ -24,9 +24,11 @@ LARGEST_PAGE = 1000
 def list_deliveries(
     service: Service,
     state: Annotated[
-        str | None, typer.Option(help="Only those: queued, delivered or dead.")
+        str | None, typer.Option(help="Only messages in this state: queued, delivered or dead.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
+    ] = 50,
 ) -> None:
     """Show messages and what became of them, newest first."""
     found = service.shown(service.get("/deliveries", state=state, limit=limit), Page[DeliveryBody])
@@ -63,7 +65,7 @@ def replay(
         list[str] | None, typer.Argument(help="Ids of dead messages, as the list shows them.")
     ] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every dead message.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Send every dead message.")] = False,
 ) -> None:
     """Send dead messages again, each under its own id."""
     if every == bool(delivery):

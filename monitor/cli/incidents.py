@@ -20,7 +20,7 @@ LARGEST_PAGE = 1000
 
 Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in its link.")]
 Reason = Annotated[
-    str, typer.Option("--reason", help="Why; kept, and told to whoever heard of the incident.")
+    str, typer.Option("--reason", help="Why; whoever heard of the incident hears this, too.")
 ]
 
 
@@ -35,11 +35,16 @@ def list_incidents(
         list[str] | None, typer.Option("--state", help="open, acknowledged or resolved.")
     ] = None,
     severity: Annotated[str | None, typer.Option(help="page or ticket.")] = None,
-    blame: Annotated[str | None, typer.Option(help="The suspected cause.")] = None,
+    blame: Annotated[
+        str | None,
+        typer.Option(help="input, adapter, base, serving or unknown: the suspected cause."),
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Only those of this owner's adapters.")] = None,
     base: Annotated[str | None, typer.Option(help="Only those on this base model.")] = None,
     order: Annotated[str, typer.Option(help="newest, or severity: pages first.")] = "newest",
-    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
+    ] = 50,
     *,
     open_only: Annotated[
         bool, typer.Option("--open", help="Only those that are not resolved.")
@@ -92,7 +97,9 @@ app.command("show")(explain)
 def acknowledge(
     service: Service,
     incident: Incident,
-    hours: Annotated[float, typer.Option(min=0.01, max=168.0, help="For so long.")] = 24.0,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=168.0, help="Remind nobody for this many hours.")
+    ] = 24.0,
 ) -> None:
     """Acknowledge an incident: nobody is reminded of it until then, unless it worsens."""
     answer = service.post(place("incidents", incident, "ack"), {"hours": hours})

@@ -16,10 +16,10 @@ app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Who or what uses it.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; repeat for several.")],
+    name: Annotated[str, typer.Argument(help="Who or what uses the key.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; may be repeated.")],
     days: Annotated[
-        int | None, typer.Option(min=1, help="Days until it expires; never if left out.")
+        int | None, typer.Option(min=1, help="Days until the key expires; never when left out.")
     ] = None,
     match: Annotated[
         list[str] | None,

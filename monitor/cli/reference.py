@@ -34,7 +34,9 @@ def build(
     file: Annotated[
         Path, typer.Argument(help="NDJSON: one training text or baseline record a line.")
     ],
-    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "uploaded by hand",
+    cause: Annotated[
+        str, typer.Option(help="Why; people read it in the audit.")
+    ] = "uploaded by hand",
     *,
     wait: Wait = True,
 ) -> None:
@@ -65,7 +67,9 @@ def freeze(
         datetime,
         typer.Option(parser=moment, metavar="TIME", help=f"First moment after it, {HELP}."),
     ],
-    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "frozen by hand",
+    cause: Annotated[
+        str, typer.Option(help="Why; people read it in the audit.")
+    ] = "frozen by hand",
     *,
     wait: Wait = True,
 ) -> None:
@@ -99,14 +103,14 @@ def learn(service: Service, adapter: options.Adapter, version: options.Version) 
 @options.asks
 def refreeze(
     service: Service,
-    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    cause: Annotated[str, typer.Option(help="Why; people read it in the audit.")],
     match: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE: adapter, owner, tier or a label; repeated, all hold."),
     ] = None,
-    days: Annotated[float, typer.Option(help="Of the last so many days' records.")] = 14.0,
+    days: Annotated[float, typer.Option(help="Freeze the records of this many days.")] = 14.0,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every adapter.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Freeze every adapter.")] = False,
 ) -> None:
     """Freeze new references for many adapters; one that fails stops none of the others."""
     body = {
@@ -180,7 +184,9 @@ def approve(
     service: Service,
     adapter: options.Adapter,
     version: options.Version,
-    generation: Annotated[int, typer.Argument(min=1, help="As `reference status` shows it.")],
+    generation: Annotated[
+        int, typer.Argument(min=1, help="Number of the generation, as `reference status` shows it.")
+    ],
 ) -> None:
     """Approve a ready generation by hand: from now on its evidence may move traffic."""
     answer = service.post(f"{_place(adapter, version)}/approve", {"generation": generation})

@@ -21,8 +21,8 @@ app = typer.Typer(
 @options.asks
 def listed(
     service: Service,
-    adapter: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    adapter: Annotated[str | None, typer.Argument(help="Only those of this adapter.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
 ) -> None:
     """List requests to retrain, newest first."""
     found = service.shown(
@@ -57,10 +57,11 @@ def listed(
 def request(
     service: Service,
     adapter: options.Adapter,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the request.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; people read it in the request.")],
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Also within the cool-down of another request.")
+        bool,
+        typer.Option("--force", help="Ask again although another request is still cooling down."),
     ] = False,
 ) -> None:
     """Ask for an adapter to be retrained from the version in charge."""

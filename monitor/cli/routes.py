@@ -18,10 +18,10 @@ app = typer.Typer(
     help="Show and change which versions answer for an adapter.", no_args_is_help=True
 )
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the route.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; people read it beside the route.")]
 Until = Annotated[
     str,
-    typer.Option("--for", help="For so long nothing but people changes the route: 2h, 14d."),
+    typer.Option("--for", help="Keep Driftline's hands off the route for this long: 2h, 14d."),
 ]
 
 
@@ -37,7 +37,7 @@ def show(service: Service, adapter: options.Adapter) -> None:
 def history(
     service: Service,
     adapter: options.Adapter,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
 ) -> None:
     """Show every route that the adapter had, newest first."""
     found = service.shown(
@@ -70,12 +70,14 @@ def set_route(
     reason: Reason,
     held_for: Annotated[
         str | None,
-        typer.Option("--hold", help="For so long nothing but people changes it: 2h, 14d."),
+        typer.Option("--hold", help="Keep Driftline's hands off it for this long: 2h, 14d."),
     ] = None,
     *,
     unproven: Annotated[
         bool,
-        typer.Option("--unproven", help="Although no engine shows that the versions are served."),
+        typer.Option(
+            "--unproven", help="Set it although no engine is known to serve these versions."
+        ),
     ] = False,
 ) -> None:
     """Replace the route, unless somebody else has replaced it meanwhile."""

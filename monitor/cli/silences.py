@@ -34,7 +34,7 @@ def add(
     ],
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; people will read it.")],
     hours: Annotated[
-        float, typer.Option(min=0.01, max=90 * 24.0, help="For so long from its start.")
+        float, typer.Option(min=0.01, max=90 * 24.0, help="Hold messages back for this many hours.")
     ] = 2.0,
     starts_at: Annotated[
         datetime | None,
@@ -61,7 +61,7 @@ def add(
 def list_silences(
     service: Service,
     *,
-    over: Annotated[bool, typer.Option("--over", help="Those that have ended, too.")] = False,
+    over: Annotated[bool, typer.Option("--over", help="List those that have ended, too.")] = False,
 ) -> None:
     """Show silences that hold now or later, newest first."""
     found = service.shown(service.get("/silences", over=over or None), Page[SilenceBody])
@@ -90,7 +90,10 @@ def list_silences(
 @app.command("expire")
 @options.asks
 def expire(
-    service: Service, silence: Annotated[int, typer.Argument(min=1, help="Its number in the list.")]
+    service: Service,
+    silence: Annotated[
+        int, typer.Argument(min=1, help="Number of the silence, as `list` shows it.")
+    ],
 ) -> None:
     """End a silence now; what it held back and is still open is told."""
     service.show(service.delete(place("silences", silence)))
