@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import webbrowser
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -32,10 +31,18 @@ def open_page(
     if number is not None and what != "incident":
         raise typer.BadParameter("a number follows `incident`")
     url = _without_secrets(options.pages_url(config)) + _path(what, number)
-    if only_print or not _has_browser() or not webbrowser.open(url):
+    if only_print or not _opened(url):
         screen.say(url)
     else:
         screen.note(f"opened {url}")
+
+
+def _opened(url: str) -> bool:
+    if not _has_browser():
+        return False
+    import webbrowser
+
+    return webbrowser.open(url)
 
 
 def _path(what: str | None, number: int | None) -> str:
