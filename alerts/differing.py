@@ -57,6 +57,11 @@ def gist(
     }
 
 
+def action_gist(action: ActionLine | None) -> Gist:
+    """Return the only fact of an incident that is about traffic alone."""
+    return {Fact.ACTION: _deed(action)}
+
+
 def _deed(action: ActionLine | None) -> str:
     """Return the action's text; a brake's changing reasons are no news."""
     match action:

@@ -76,10 +76,8 @@ async def post_reference(
     version: VersionName,
     cause: Annotated[Line, Query(description="Why, for the audit.")] = "uploaded",
 ) -> ReferenceBody:
-    """Upload a reference as NDJSON, streamed, or freeze a window as JSON; then it is built.
-
-    Async, since an upload may take minutes: only its pieces of work occupy a thread.
-    """
+    """Upload a reference as NDJSON, streamed, or freeze a window as JSON; then it is built."""
+    # async: an upload may take minutes, and only its pieces of work occupy a thread
     of = await run_in_threadpool(
         parts.database.run, lambda tx: lookup.version(tx, adapter, version)
     )
