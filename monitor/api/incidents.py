@@ -93,7 +93,7 @@ def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> Incide
 def acknowledge(
     key: Operator, parts: Parts, incident: IncidentNumber, body: AcknowledgeRequest | None = None
 ) -> IncidentDetail:
-    """Say that somebody has it in hand: no repeats until then, or until there is more to it."""
+    """Acknowledge it: no repeats until then, or until there is more to it."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> IncidentDetail:
@@ -118,7 +118,7 @@ def acknowledge(
 def mark_false(
     key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> IncidentDetail:
-    """Say that it was false: it ends if it is open, and its evidence begins at nothing.
+    """Mark it as a false alarm: it ends if it is open, and its evidence starts from nothing.
 
     Of a fleet incident that holds for all its members. Said twice is said once.
     """

@@ -51,7 +51,7 @@ COMPARED: Final = (SIMILARITY, *TOPICS, *ANSWERS)
 """Signals from comparing the embeddings of prompt and answer with a reference."""
 
 SIGNALS: Final = (*MEASURED, "log_length", "error", *FORMAT_SIGNALS, *COMPARED)
-"""What a window holds per record; :func:`derived` says what is computed on reading. NaN is
+"""The columns of a window, one row a record; :func:`derived` says what is computed on reading. NaN is
 "not measured for this record"."""
 
 SERVER_ERRORS: Final = 500
@@ -61,8 +61,8 @@ engine does not know (any more), a timeout."""
 
 
 PROMPT: Final = timedelta(minutes=70)
-"""Nearly every record arrives within this of its request's start; where one has not, the
-capture counters say so."""
+"""Nearly every record arrives within this of its request's start; the capture counters
+count those that do not."""
 LATEST: Final = timedelta(hours=24)
 """A record that arrives later than this is late: no evaluation window reads it."""
 EARLIEST: Final = timedelta(minutes=10)
