@@ -46,7 +46,7 @@ def get_silences(
 
 @router.post("", status_code=201)
 def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBody:
-    """Set one: incidents that match open and end as before, but send no message until it is over."""
+    """Set one: incidents that match open and end as before, but send no messages meanwhile."""
     now = parts.clock()
     starts_at = body.starts_at or now
 

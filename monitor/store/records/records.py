@@ -51,8 +51,8 @@ COMPARED: Final = (SIMILARITY, *TOPICS, *ANSWERS)
 """Signals from comparing the embeddings of prompt and answer with a reference."""
 
 SIGNALS: Final = (*MEASURED, "log_length", "error", *FORMAT_SIGNALS, *COMPARED)
-"""The columns of a window, one row a record; :func:`derived` says what is computed on reading. NaN is
-"not measured for this record"."""
+"""The columns of a window, one row a record; :func:`derived` says what is computed on reading.
+NaN is "not measured for this record"."""
 
 SERVER_ERRORS: Final = 500
 FAILURES: Final = (0, 404, 408)
