@@ -22,7 +22,6 @@ SYNONYMS: Final = {
     r"scorers?": "probe",
     r"notifications?": "message",
     r"dry[- ]run": "mode",
-    r"roll(?:ed|s|ing)? ?out the canary": "promote",
 }
 """Other words for what the glossary names."""
 
@@ -38,11 +37,10 @@ PHRASES: Final = {
     r"(?<!good )as ever": "as before",
     r"though \w+ (?:\w+ ){0,2}be": "even if it is",
     r"(?:is|are) others": "is different",
-    r"so that nobody has to": "so that you need not",
+    r"told since": "alerted",
     r"(?:has|have) not(?=[.,;:)])": "lacks",
     r"for so long|of so many|so many a day": "say how long, how many",
     r"(?:speaks?|says?) nothing of": "does not depend on, does not tell",
-    r"the kind of them": "their kind",
 }
 """Constructions that a reader has to take apart."""
 
@@ -64,11 +62,9 @@ Rules = tuple[tuple[re.Pattern[str], str], ...]
 
 
 def _rules(*tables: Mapping[str, str]) -> Rules:
-    return tuple(
-        (re.compile(rf"(?<![\w`-]){said}(?![\w`-])", re.IGNORECASE), instead)
-        for table in tables
-        for said, instead in table.items()
-    )
+    said = (one for table in tables for one in table.items())
+    whole = r"(?<![\w`-])(?:{})(?![\w`-])"
+    return tuple((re.compile(whole.format(one), re.IGNORECASE), instead) for one, instead in said)
 
 
 GLOSSARY: Final = _rules(SYNONYMS)
@@ -117,7 +113,7 @@ def _broken(name: str, said: Iterable[tuple[int, str]], rules: Rules) -> Iterato
 
 
 _BLANKED: Final = re.compile(r"^```.*?^```$|<!--.*?-->", re.MULTILINE | re.DOTALL)
-_BLOCK: Final = re.compile(r"\n(?:[ \t]*\n)+|\n(?=\s*(?:[-*|#>]|\d+\.) ?)|(?<!\\)\|")
+_BLOCK: Final = re.compile(r"\n(?:[ \t]*\n)+|\n(?=\s*(?:[-*] |[|#>]|\d+\. ))|(?<!\\)\|")
 _ENDED: Final = re.compile(r"(?<=[.?!])[*)_\"]*\s+(?=[*(_\"]*[A-Z])")
 _LISTED: Final = re.compile(rf"{_ENDED.pattern}|(?<=;)\s+")
 
