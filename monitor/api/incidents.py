@@ -93,7 +93,7 @@ def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> Incide
 def acknowledge(
     key: Operator, parts: Parts, incident: IncidentNumber, body: AcknowledgeRequest | None = None
 ) -> IncidentDetail:
-    """Acknowledge it: no repeats until then, or until there is more to it."""
+    """Acknowledge an incident; nobody is reminded of it until then, unless it worsens."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> IncidentDetail:
@@ -118,7 +118,7 @@ def acknowledge(
 def mark_false(
     key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> IncidentDetail:
-    """Mark it as a false alarm: it ends if it is open, and its evidence starts from nothing.
+    """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing.
 
     Of a fleet incident that holds for all its members. Said twice is said once.
     """

@@ -46,7 +46,7 @@ def get_silences(
 
 @router.post("", status_code=201)
 def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBody:
-    """Set one: incidents that match open and end as before, but send no messages meanwhile."""
+    """Hold messages back; what matches opens and ends as ever, and is told when it is over."""
     now = parts.clock()
     starts_at = body.starts_at or now
 

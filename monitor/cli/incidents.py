@@ -88,7 +88,7 @@ def acknowledge(
     incident: Incident,
     hours: Annotated[float, typer.Option(min=0.01, max=168.0, help="For so long.")] = 24.0,
 ) -> None:
-    """Take an incident in hand: no repeats until then, or until it worsens."""
+    """Acknowledge an incident: nobody is reminded of it until then, unless it worsens."""
     answer = service.post(place("incidents", incident, "ack"), {"hours": hours})
     found = service.shown(answer, IncidentBody)
     screen.say(f"{found.acknowledged_by} has incident {incident}")
@@ -97,7 +97,7 @@ def acknowledge(
 @app.command("false")
 @options.asks
 def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
-    """Say that an incident was false; an open one ends, and its evidence begins at nothing."""
+    """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing."""
     answer = service.post(place("incidents", incident, "false"), {"reason": reason})
     found = service.shown(answer, IncidentBody)
     screen.say(f"incident {incident} of {_subject(found)} is marked as a false alarm")

@@ -82,7 +82,7 @@ def freeze(
 @app.command("learn")
 @options.asks
 def learn(service: Service, adapter: options.Adapter, version: options.Version) -> None:
-    """Learn settings that the reference has not, from the live records there are."""
+    """Learn a reference for settings that have none yet, from live records."""
     found = service.shown(service.post(f"{_place(adapter, version)}/learn", {}), LearnedBody)
     for settings in found.learned:
         screen.say(f"learned {settings}: compared from the next window on")

@@ -47,7 +47,7 @@ def add(
         ),
     ] = None,
 ) -> None:
-    """Keep messages back: incidents open and end as ever, and what is still open is told after."""
+    """Hold messages back; what is still open at the end is told then."""
     body: dict[str, Any] = {"match": _match(match), "hours": hours, "comment": comment}
     if starts_at is not None:
         body["starts_at"] = starts_at.isoformat()

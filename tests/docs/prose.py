@@ -34,7 +34,6 @@ PHRASES: Final = {
     r"needed by what is below": "required",
     r"begins? at nothing": "starts again from zero",
     r"^was it": "if it was",
-    r"(?<!good )as ever": "as before",
     r"though \w+ (?:\w+ ){0,2}be": "even if it is",
     r"(?:is|are) others": "is different",
     r"told since": "alerted",
