@@ -18,7 +18,7 @@ INTO   ?= sbom.json
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
 	@echo "make test    checks, fast, fault and docs tests"
-	@echo "make check   format, lint, types, layers: seconds"
+	@echo "make check   format, lint, types, layers, prose: seconds"
 	@echo "make matrix  the fast tests under every Python from 3.11 to 3.14 that is at hand"
 	@echo "make slow    simulations and soak runs of minutes"
 	@echo "make attack  long attacks on running processes, and a fuzzer of the whole API: half an hour"
@@ -52,6 +52,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs.prose
 
 # most of the tests' time is waiting for processes that they started
 test: check browser faketime $(SBOM)/.ready

@@ -102,7 +102,7 @@ class BaseStanding:
 
 
 def fewest(adapters: int) -> int:
-    """Return how many of so many adapters make a common cause: 20 % of them, and at least 2."""
+    """Return how many adapters of a number make a common cause: 20 % of it, and at least 2."""
     return max(FEWEST_MOVED, math.ceil(SHARE_MOVED * adapters))
 
 

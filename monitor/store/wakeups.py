@@ -42,7 +42,7 @@ def notify(tx: Connection, name: str, *, payload: str = "") -> None:
 
 
 class WakeUps:
-    """One connection and one thread that pass notifications to callbacks.
+    """One connection and one thread that pass what PostgreSQL notifies to callbacks.
 
     After a (re)connection every callback is called once with an empty payload, since a notification
     may have been missed.

@@ -1,4 +1,4 @@
-"""Words that parts of the service define: whoever reads an answer loads none of these parts."""
+"""Words that parts of the service define, so that a reader of answers loads none of these parts."""
 
 from __future__ import annotations
 

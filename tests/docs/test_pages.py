@@ -230,25 +230,6 @@ def test_every_scope_is_explained() -> None:
     assert all(f"`{scope.value}`" in said for scope in Scope)
 
 
-SYNONYMS = {
-    r"\bfalse positives?\b": "false alarm, false page",
-    r"\bx_ref\b": "reference",
-    r"\bp_val\b": "evidence",
-    r"\bscorers?\b": "probe",
-    r"\bnotifications?\b": "message",
-    r"\bdry[- ]run\b": "mode",
-}
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_pages_use_the_words_of_the_glossary(page: Path) -> None:
-    if page.name == "glossary.md":
-        return
-    for wrong, right in SYNONYMS.items():
-        found = re.search(wrong, prose(page), re.IGNORECASE)
-        assert not found, f"{found and found[0]!r}: say {right}"
-
-
 # --- pages --------------------------------------------------------------------------------
 
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)([^)\s]+)\)")

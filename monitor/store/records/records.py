@@ -37,8 +37,8 @@ COMPARED: Final = of_kind(SignalKind.PROMPT, SignalKind.ANSWER)
 """Signals from comparing the embeddings of prompt and answer with a reference."""
 
 SIGNALS: Final = (*MEASURED, *of_kind(SignalKind.DERIVED), *COMPARED)
-"""What a window holds per record; :func:`derived` says what is computed on reading. NaN is
-"not measured for this record"."""
+"""The columns of a window, one row a record; :func:`derived` says what is computed on reading.
+NaN is "not measured for this record"."""
 
 SERVER_ERRORS: Final = 500
 FAILURES: Final = (0, 404, 408)
@@ -47,8 +47,8 @@ engine does not know (any more), a timeout."""
 
 
 PROMPT: Final = timedelta(minutes=70)
-"""Nearly every record arrives within this of its request's start; where one has not, the
-capture counters say so."""
+"""Nearly every record arrives within this of its request's start; the capture counters
+count those that do not."""
 LATEST: Final = timedelta(hours=24)
 """A record that arrives later than this is late: no evaluation window reads it."""
 EARLIEST: Final = timedelta(minutes=10)
