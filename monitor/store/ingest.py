@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
-from monitor.store import pgarray
+from monitor.store import pgarray, wakeups
 from monitor.store.pgarray import Floats, Ints
 
 NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
@@ -263,6 +263,7 @@ def _insert_texts(connection: Connection, batch: RecordBatch, fresh: Sequence[bo
         pgarray.blobs([row.embedding for row in kept]),
     ]
     pgarray.execute(connection, _INSERT_PENDING, columns)
+    wakeups.notify(connection, wakeups.TEXTS)
 
 
 def _fresh(count: int, cursor: Any, keys: Sequence[tuple[object, ...]]) -> list[bool]:

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import EvaluationKind, VersionId
-from monitor.store import identity
+from monitor.store import identity, wakeups
 from monitor.store.tables import (
     adapters,
     perplexity_documents,
@@ -363,6 +363,7 @@ def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
             epoch=tasks.c.epoch + 1,
         )
     )
+    wakeups.notify(tx, wakeups.TASKS)
 
 
 def drop_older(tx: Connection, *, than: datetime, most: int = 500) -> int:

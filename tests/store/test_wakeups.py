@@ -13,7 +13,9 @@ PATIENCE = 60.0
 @pytest.fixture
 def heard(database: Database) -> Iterator[queue.Queue[str]]:
     words: queue.Queue[str] = queue.Queue()
-    wake_ups = WakeUps(database, {ROUTES: words.put, OUTBOX: lambda _: None})
+    wake_ups = WakeUps(database)
+    wake_ups.on(ROUTES, words.put)
+    wake_ups.on(OUTBOX, lambda _: None)
     wake_ups.start()
     assert words.get(timeout=PATIENCE) == ""  # connected
     yield words
@@ -48,4 +50,8 @@ def test_a_lost_connection_is_made_anew_and_said(
             )
         ).scalar_one()
     assert killed == 1
-    assert heard.get(timeout=PATIENCE) == ""
+    assert heard.get(timeout=PATIENCE) == ""  # lost
+    assert heard.get(timeout=PATIENCE) == ""  # made anew
+    with database.begin() as tx:
+        notify(tx, ROUTES, payload="again")
+    assert heard.get(timeout=PATIENCE) == "again"
