@@ -20,8 +20,9 @@ from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.freeze import freeze
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
-from monitor.store import audit, references
+from monitor.store import audit
 from monitor.store.errors import Conflict
+from monitor.store.references import references
 from monitor.views.reading.reference import read as read_references
 from monitor.views.reading.reference import reference
 from monitor.views.reference import LearnedBody, OtherSettingsBody, ReferenceBody, ReferencesBody

@@ -36,8 +36,11 @@ from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
-from monitor.store import clock, pending, references, tasks, wakeups
+from monitor.store import clock, wakeups
 from monitor.store.database import Database
+from monitor.store.evaluation import tasks
+from monitor.store.records import pending
+from monitor.store.references import references
 from monitor.store.wakeups import Due, WakeUps
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker

@@ -16,7 +16,7 @@ from detectors.rank_detector import RankDetector
 from monitor.domain import Interval, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
-from monitor.store import series
+from monitor.store.evaluation import series
 
 PERPLEXITY: Final = "perplexity"
 LONGEST: Final = timedelta(days=14)

@@ -12,7 +12,9 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from monitor.domain import Version
-from monitor.store import changes, routes, series, verdicts
+from monitor.store.evaluation import series, verdicts
+from monitor.store.people import changes
+from monitor.store.traffic import routes
 from monitor.web import wording
 
 WINDOWS: Final = {

@@ -12,32 +12,23 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Reference, Route, Version
 from monitor.reference.coverage import CoveredHours, read_seen
 from monitor.reference.milestone import Milestone, next_milestone
-from monitor.store import (
-    canaries,
-    changes,
-    deliveries,
-    evaluations,
-    fleet,
-    fleet_incidents,
-    incidents,
-    inspections,
-    probing,
-    receivers,
-    references,
-    selftests,
-    versions,
-)
-from monitor.store.canaries import CanaryRow
-from monitor.store.changes import StoredChange
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.evaluations import ScoreRow
-from monitor.store.fleet import FleetRow
-from monitor.store.fleet_incidents import Member
-from monitor.store.incidents import IncidentRow
-from monitor.store.inspections import InspectionRow
-from monitor.store.probing import ProbeRow
-from monitor.store.selftests import SelfTestRow
-from monitor.store.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.store.evaluation import evaluations, probing, selftests
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.evaluation.probing import ProbeRow
+from monitor.store.evaluation.selftests import SelfTestRow
+from monitor.store.evaluation.verdicts import TransitionRow, VerdictRow, current, history
+from monitor.store.incidents import deliveries, fleet_incidents, incidents, receivers
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.fleet_incidents import Member
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.people import changes
+from monitor.store.people.changes import StoredChange
+from monitor.store.references import references
+from monitor.store.registry import inspections, versions
+from monitor.store.registry.inspections import InspectionRow
+from monitor.store.traffic import canaries, fleet
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.fleet import FleetRow
 from monitor.traffic.killswitch import KillSwitch, SwitchReading
 from monitor.views.coverage import CoverageBody, SamplingBody
 from monitor.views.reading import coverage

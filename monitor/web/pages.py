@@ -19,7 +19,9 @@ from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope, Version
 from monitor.evaluate.plan import Planned
-from monitor.store import fleet, keys, versions
+from monitor.store.people import keys
+from monitor.store.registry import versions
+from monitor.store.traffic import fleet
 from monitor.web import budget, charts, documentation, glance, wording
 from monitor.web.canary_pages import canary_pages
 from monitor.web.charts import DEFAULT_WINDOW, WINDOWS

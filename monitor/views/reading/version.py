@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from monitor.domain import Version
-from monitor.store import inspections
-from monitor.store.inspections import InspectionRow
+from monitor.store.registry import inspections
+from monitor.store.registry.inspections import InspectionRow
 from monitor.views.version import VersionBody, WeightsBody, WeightsSummary
 
 
