@@ -57,7 +57,6 @@ _LOG: Final = structlog.get_logger(__name__)
 CHORES = timedelta(minutes=1)
 CLOCK = timedelta(seconds=10)
 """The interval between checks for a jump of the database's clock."""
-REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
 """The shortest pause of a carrier that has routes to tell."""
 DECIDE = "decide"
@@ -163,12 +162,10 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
         sleep.loop(
             "registrations",
             _registrations(parts),
-            every=REGISTRATIONS,
+            every=tick,
             woken_by=wakeups.VERSIONS,
         ),
-        sleep.loop(
-            "inspections", inspecting(database), every=REGISTRATIONS, woken_by=wakeups.VERSIONS
-        ),
+        sleep.loop("inspections", inspecting(database), every=tick, woken_by=wakeups.VERSIONS),
         sleep.loop(
             "selftests",
             _selftests(parts, indexes, pulse).turn,

@@ -8,8 +8,8 @@ connection, or a pooler that does not carry ``LISTEN``), every loop looks at its
 
 from __future__ import annotations
 
-import os
 import select
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -48,7 +48,7 @@ VERSIONS: Final = "driftline_versions"
 NET: Final = timedelta(seconds=30)
 """The longest sleep: what a lost notification costs."""
 
-_CHECK: Final = "driftline_wake_ups"
+CHECK: Final = "driftline_wake_ups"
 """Notifications that only show that notifications arrive."""
 _RECONNECT: Final = timedelta(seconds=2)
 
@@ -106,7 +106,6 @@ class WakeUps:
         self._net = net
         self._callbacks: dict[str, list[Callback]] = {}
         self._stopping = threading.Event()
-        self._bell, self._button = os.pipe()
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
 
     def on(self, name: str, callback: Callback) -> None:
@@ -115,12 +114,13 @@ class WakeUps:
 
     def start(self) -> None:
         """Listen until :meth:`stop`."""
+        self._bell, self._ring = socket.socketpair()
         self._thread.start()
 
     def stop(self) -> None:
         """Stop listening and close the connection."""
         self._stopping.set()
-        os.write(self._button, b"!")
+        self._ring.close()  # which the bell shows
         self._thread.join(timeout=_RECONNECT.total_seconds())
 
     def rest(self, due: Due, *, least: timedelta) -> timedelta:
@@ -132,13 +132,14 @@ class WakeUps:
         return max(least, self._net if left is None else min(left, self._net))
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._connected() as connection:
-                    self._listen(connection)
-            except (sa.exc.DBAPIError, psycopg.Error) as error:
-                _LOG.warning("wake_ups_lost", error=type(error).__name__)
-                self._stopping.wait(_RECONNECT.total_seconds())
+        with self._bell:
+            while not self._stopping.is_set():
+                try:
+                    with self._connected() as connection:
+                        self._listen(connection)
+                except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
+                    _LOG.warning("wake_ups_lost", error=type(error).__name__)
+                    self._stopping.wait(_RECONNECT.total_seconds())
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection]:
@@ -155,13 +156,13 @@ class WakeUps:
                 self._wake_all()
 
     def _listen(self, connection: psycopg.Connection) -> None:
-        for name in (_CHECK, *self._callbacks):
+        for name in (CHECK, *self._callbacks):
             connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
         self._wake_all()
         # sent as others send: a pooler may carry it on another connection than this one
-        self._database.run(lambda tx: notify(tx, _CHECK))
+        self._database.run(lambda tx: notify(tx, CHECK))
         waiting = select.poll()
-        for source in (connection.fileno(), self._bell):
+        for source in (connection.fileno(), self._bell.fileno()):
             waiting.register(source, select.POLLIN)
         while not self._stopping.is_set():
             waiting.poll()

@@ -324,6 +324,6 @@ def ensure(
             versions.c.registered_at,
             sa.func.now() if kind in at_once else sa.cast(sa.null(), sa.DateTime(timezone=True)),
         ).where(~sa.exists().where(tasks.c.version_id == versions.c.id, tasks.c.kind == kind.value))
-        made = tx.execute(insert(tasks).from_select(_NEW, rows).on_conflict_do_nothing())
-        if made.rowcount:
+        made = insert(tasks).from_select(_NEW, rows).on_conflict_do_nothing()
+        if tx.execute(made.returning(tasks.c.id)).first() is not None:
             wakeups.notify(tx, wakeups.TASKS)
