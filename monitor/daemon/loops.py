@@ -41,7 +41,7 @@ from monitor.store.database import Database
 from monitor.store.evaluation import tasks
 from monitor.store.records import pending
 from monitor.store.references import references
-from monitor.store.wakeups import Due, WakeUps
+from monitor.store.wakeups import Due, WakeUps, never
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.deciding import Deciding
@@ -94,7 +94,7 @@ class Sleep:
         *,
         every: timedelta,
         woken_by: str,
-        due: Due = wakeups.never,
+        due: Due = never,
     ) -> Loop:
         """Make a loop that looks at most each ``every`` by itself, and at once when notified."""
         rest = partial(self.wakeups.rest, due, least=every)
