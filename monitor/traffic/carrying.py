@@ -92,6 +92,13 @@ class Carrier:
                 break
         return bool(waiting)
 
+    def next_due(self) -> timedelta | None:
+        """Return the time until a route is told or read back again; None while there are none."""
+        due = min((told.due for told in self._told.values()), default=None)
+        if self._seen is None:
+            due = self._quiet_until
+        return None if due is None else timedelta(seconds=due - self._monotonic())
+
     def _is_due(self, route: Route, now: float) -> bool:
         return not self._is_known(route) or self._told[route.adapter].due <= now
 

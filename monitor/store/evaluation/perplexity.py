@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, VersionId
+from monitor.store import wakeups
 from monitor.store.evaluation import identity, verdicts
 from monitor.store.tables import (
     adapters,
@@ -351,6 +352,7 @@ def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
             epoch=tasks.c.epoch + 1,
         )
     )
+    wakeups.notify(tx, wakeups.TASKS)
 
 
 def drop_older(tx: Connection, *, than: datetime, most: int = 500) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors.signals import SIGNALS, SignalKind, of_kind
-from monitor.store import pgarray
+from monitor.store import pgarray, wakeups
 from monitor.store.pgarray import Floats, Ints
 
 _TYPES: Final = {
@@ -251,6 +251,7 @@ def _insert_texts(connection: Connection, batch: RecordBatch, fresh: Sequence[bo
         pgarray.blobs([row.embedding for row in kept]),
     ]
     pgarray.execute(connection, _INSERT_PENDING, columns)
+    wakeups.notify(connection, wakeups.TEXTS)
 
 
 def _fresh(count: int, cursor: Any, keys: Sequence[tuple[object, ...]]) -> list[bool]:
