@@ -38,7 +38,7 @@ class Detector(Protocol[R]):
 
     @property
     def profile(self) -> Profile:
-        """What everything but the maths needs to know of it."""
+        """Everything but the maths."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""What everything but the maths needs to know of a detector: its side, its words, its faults."""
+"""A detector's side, words and faults: all that is needed of it but the maths."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ LAST: Final = 9
 
 
 class DetectorSide(StrEnum):
-    """What a detector measures; the rules of blame and of traffic depend on nothing else of it."""
+    """The side that a detector measures; the rules of blame and of traffic go by this alone."""
 
     ANSWERS = "answers"
-    """What the model says, and whether it says anything."""
+    """The model's words, and whether it says anything."""
     REQUESTS = "requests"
-    """What users ask: no fault of the model, and no run over fixed texts can confirm it."""
+    """Users' requests: no fault of the model, and no run over fixed texts can confirm it."""
     SERVING = "serving"
     """How long answers take, which a run over fixed texts does not show either."""
     FEEDBACK = "feedback"
-    """What answers are worth to people. It comes later than the answers, as arrivals of its own."""
+    """The worth of answers to people. It comes later than the answers, as arrivals of its own."""
 
     @property
     def moves_traffic(self) -> bool:
@@ -61,7 +61,7 @@ class Phrases(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """What the rules, the messages and the pages know of a detector.
+    """Facts about a detector for the rules, the messages and the pages.
 
     side
         What it measures: decides whether it moves traffic, asks for the probe, and whom it blames.

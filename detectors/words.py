@@ -1,4 +1,4 @@
-"""What a detector found, in everyday words."""
+"""A detector's finding in everyday words."""
 
 from __future__ import annotations
 

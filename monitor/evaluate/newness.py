@@ -35,8 +35,8 @@ from monitor.store.references import calibrations, reference_axes, reference_vec
 
 DETECTOR: Final = INPUT_SIMILARITY.name
 SIGNAL: Final = SIMILARITY
-"""What is new is told by the similarity to training examples alone: this module clusters the
-embeddings behind it, which no other detector has. So it is about one detector, and not a rule."""
+"""The similarity to training examples alone tells what is new: this module clusters the embeddings
+behind it, which no other detector has. So it is about one detector, and not a rule."""
 UNLIKE: Final = 0.05
 """Share of the baseline's requests that are as unlike training as the requests clustered here."""
 MOST_GROUPS: Final = 10

@@ -68,7 +68,7 @@ class Crossing:
 
     @property
     def profile(self) -> Profile:
-        """What is known of its detector."""
+        """The profile of its detector."""
         return profile_of(self.detector)
 
     @property

@@ -53,7 +53,7 @@ class IdentityCheck:
     found: Identity
     on: CheckedOn
     reading: Reading | None = None
-    """What later checks are compared with, of a registration."""
+    """Later checks are compared with it; None unless the version is being registered."""
 
 
 def check_identity(

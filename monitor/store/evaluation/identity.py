@@ -35,7 +35,7 @@ class CheckedOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Reading:
-    """What a version expected at each token of some texts; ``texts`` says which they were."""
+    """A version's expectations at each token of some texts; ``texts`` is a digest of them."""
 
     texts: str
     expected: TopLogprobs
