@@ -11,7 +11,7 @@ from detectors.identity import Identity, IdentityState
 from detectors.parity import TopLogprobs, compare
 from monitor.store.database import Database
 from monitor.store.evaluation import identity, perplexity
-from monitor.store.evaluation.identity import CheckedOn, Reading
+from monitor.store.evaluation.identity import CheckedOn, Expectations
 
 
 def found(state: IdentityState, gap: float | None = 0.3) -> Identity:
@@ -64,7 +64,7 @@ def test_a_reading_is_given_back_for_the_same_texts_until_it_is_retired(
         document=np.array([0, 1]),
     )
     on = CheckedOn(role="registration", corpus="g:1", base="base", replica=None, engine="toy 1")
-    reading = Reading(texts="t", expected=expected)
+    reading = Expectations(texts="t", expected=expected)
     what = found(IdentityState.APPLIED)
     database.run(lambda tx: identity.insert(tx, support.version.id, what, on=on, reading=reading))
     kept = read_back(database, support, texts="t")

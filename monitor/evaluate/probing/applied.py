@@ -29,7 +29,7 @@ from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
 from monitor.store.evaluation import identity, perplexity
-from monitor.store.evaluation.identity import CheckedOn, Reading, StoredIdentity
+from monitor.store.evaluation.identity import CheckedOn, Expectations, StoredIdentity
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
 from monitor.store.registry import versions
 
@@ -52,7 +52,7 @@ class IdentityCheck:
 
     found: Identity
     on: CheckedOn
-    reading: Reading | None = None
+    reading: Expectations | None = None
     """Later checks are compared with it; None unless the version is being registered."""
 
 
@@ -204,14 +204,14 @@ def _registered_alike(asked: Probing, sibling: VersionId | None) -> bool:
     return hashes or (mine.uri is not None and mine.uri == other.uri)
 
 
-def _reading(asked: Probing, *, replica: str | None) -> Reading | None:
+def _reading(asked: Probing, *, replica: str | None) -> Expectations | None:
     """Return what the version expects at each token of the prompts, on the replica just asked."""
     texts = prompts(asked.corpora)
     expected = or_none(lambda: asked.read(asked.own, texts, replica=replica))
-    return None if expected is None else Reading(texts=_digest(texts), expected=expected)
+    return None if expected is None else Expectations(texts=_digest(texts), expected=expected)
 
 
-def _registered(asked: Probing, mine: Reading | None) -> Parity | None:
+def _registered(asked: Probing, mine: Expectations | None) -> Parity | None:
     """Return how far the version's expectations diverge from those at its registration."""
     if mine is None:
         return None
@@ -222,7 +222,7 @@ def _registered(asked: Probing, mine: Reading | None) -> Parity | None:
 
 
 def _parity(
-    asked: Probing, mine: Reading | None, base: Model | None, *, replica: str | None
+    asked: Probing, mine: Expectations | None, base: Model | None, *, replica: str | None
 ) -> Mapping[str, Parity]:
     """Return how the adapter's expectations diverge from its base's over the prompts.
 

@@ -34,7 +34,7 @@ class CheckedOn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Reading:
+class Expectations:
     """A version's expectations at each token of some texts; ``texts`` is a digest of them."""
 
     texts: str
@@ -59,7 +59,7 @@ def insert(
     found: Identity,
     *,
     on: CheckedOn,
-    reading: Reading | None = None,
+    reading: Expectations | None = None,
 ) -> int:
     """Store a check; return its id. ``reading`` is what later checks are compared with."""
     values = {
@@ -137,7 +137,7 @@ def registered_reading(tx: Connection, version_id: VersionId, *, texts: str) -> 
     return found.expected if found is not None and found.texts == texts else None
 
 
-def _packed(reading: Reading) -> bytes:
+def _packed(reading: Expectations) -> bytes:
     """Pack the likeliest tokens: 100 KB for 3,000 positions."""
     expected = reading.expected
     best = slice(None, KEPT)
@@ -151,8 +151,8 @@ def _packed(reading: Reading) -> bytes:
     return packing.pack(_KIND, arrays)
 
 
-def _unpacked(arrays: packing.Arrays) -> Reading:
-    return Reading(
+def _unpacked(arrays: packing.Arrays) -> Expectations:
+    return Expectations(
         texts=str(arrays["texts"]),
         expected=TopLogprobs(
             chosen=arrays["chosen"].astype(np.float64),
