@@ -19,6 +19,7 @@ from monitor.store.evaluation import verdicts
 from monitor.store.registry import adapters
 from monitor.traffic.proof import Proof
 from monitor.traffic.trial.hands import Hands, Teller
+from monitor.traffic.trial.news import CanaryNews
 from monitor.traffic.trial.orders import Orders
 
 
@@ -55,7 +56,8 @@ class CanaryMessages:
         version: Version,
         *,
         severity: VerdictSeverity,
-        reason: str,
+        news: CanaryNews,
+        over: bool,
         now: datetime,
     ) -> None:
         """Step the version's ``canary`` incident; the messages belong to this transaction."""
@@ -65,9 +67,12 @@ class CanaryMessages:
             tx,
             version,
             severity=severity,
-            verdict=replace(row.verdict if row else unknown, reason=reason),
+            over=over,
+            verdict=replace(row.verdict if row else unknown, reason=news.text),
             inputs=outbox.AlertInputs(
-                adapter=adapters.fetch_by_id(tx, version.adapter_id), base_url=self.base_url
+                adapter=adapters.fetch_by_id(tx, version.adapter_id),
+                base_url=self.base_url,
+                action=news.action,
             ),
             channels=self.channels,
             now=now,

@@ -61,7 +61,7 @@ ROUTES = timedelta(milliseconds=250)
 """The shortest pause of a carrier that has routes to tell."""
 DECIDE = "decide"
 SELFTESTS = timedelta(seconds=5)
-"""The pause between looks for self-tests while notifications do not arrive."""
+"""The pause between looks for self-tests while wake-ups do not arrive."""
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are still embedded."""
 

@@ -1,8 +1,8 @@
-"""Wake up whoever sleeps: ``NOTIFY`` when work is made, ``LISTEN`` to begin with it.
+"""Wake up loops that sleep: ``NOTIFY`` when work is made, ``LISTEN`` to begin with it.
 
-Whoever makes work notifies in the same transaction, and work for later has its time in the data.
-So a loop sleeps until it is notified or something is due (:meth:`WakeUps.rest`). A notification
-may still be lost, so no loop sleeps longer than ``net``. While no notifications arrive (there is no
+The transaction that makes work notifies, and work for later has its time in the data.
+So a loop sleeps until it is notified or something is due (:meth:`WakeUps.rest`). A wake-up
+may still be lost, so no loop sleeps longer than ``net``. While no wake-ups arrive (there is no
 connection, or a pooler that does not carry ``LISTEN``), every loop looks at its own pace.
 """
 
@@ -49,10 +49,10 @@ TIMED: Final = (CANARIES, DECISIONS, OUTBOX, REFERENCES, SELFTESTS, TASKS, TEXTS
 """What may become due with time."""
 
 NET: Final = timedelta(seconds=30)
-"""The longest sleep: what a lost notification costs."""
+"""The longest sleep: what a lost wake-up costs."""
 
 CHECK: Final = "driftline_wake_ups"
-"""Notifications that only show that notifications arrive."""
+"""Wake-ups that only show that wake-ups arrive."""
 _RECONNECT: Final = timedelta(seconds=2)
 
 _LOG = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ _LOG = structlog.get_logger(__name__)
 Callback = Callable[[str], None]
 """Called with the payload, on the listening thread: set an event and return."""
 Due = Callable[[], timedelta | None]
-"""Returns the time until there may be work; None: not before a notification."""
+"""Returns the time until there may be work; None: not before a wake-up."""
 
 
 def notify(tx: Connection, name: str, *, payload: str = "") -> None:
@@ -97,10 +97,10 @@ def never() -> None:
 
 
 class WakeUps:
-    """One connection and one thread that pass notifications to callbacks.
+    """One connection and one thread that pass what PostgreSQL notifies to callbacks.
 
     After a (re)connection and after its loss every callback is called once with an empty payload,
-    since a notification may have been missed. ``heard`` is true while notifications arrive.
+    since a wake-up may have been missed. ``heard`` is true while wake-ups arrive.
     """
 
     def __init__(self, database: Database, *, net: timedelta = NET) -> None:
@@ -112,7 +112,7 @@ class WakeUps:
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
 
     def on(self, name: str, callback: Callback) -> None:
-        """Call back at each notification of ``name``; before :meth:`start`."""
+        """Call back at each wake-up of ``name``; before :meth:`start`."""
         self._callbacks.setdefault(name, []).append(callback)
 
     def start(self) -> None:
@@ -127,9 +127,9 @@ class WakeUps:
         self._thread.join(timeout=_RECONNECT.total_seconds())
 
     def rest(self, due: Due, *, least: timedelta) -> timedelta:
-        """Return how long a loop may sleep that these notifications wake: until it is due.
+        """Return how long a loop may sleep that these wake-ups wake: until it is due.
 
-        Never longer than the net; and only ``least`` while notifications do not arrive.
+        Never longer than the net; and only ``least`` while wake-ups do not arrive.
         """
         left = due() if self.heard else least
         return max(least, self._net if left is None else min(left, self._net))

@@ -40,7 +40,7 @@ class _Told:
 
 
 class Carrier:
-    """Brings every route in the table to the router, whoever wrote it.
+    """Brings every route in the table to the router, also one that a person wrote.
 
     The carrier reads the table only. It therefore also carries a route whose writer has
     died, and a route that the router has lost. Several daemons may run one at once: telling

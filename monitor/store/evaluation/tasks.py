@@ -232,7 +232,7 @@ def postpone(
 
 
 def _hand_back(tx: Connection, update: sa.Update) -> None:
-    """Hand a task back; whoever sleeps beyond its due time is woken."""
+    """Hand a task back, and wake each loop that sleeps beyond its due time."""
     left = tx.execute(update.returning(wakeups.until(tasks.c.next_due_at))).scalar_one_or_none()
     wakeups.notify_if_soon(tx, wakeups.TASKS, left)
 

@@ -145,6 +145,8 @@ class CanaryState:
         Whether the last look had every guardrail inside its margin, over enough requests.
     blind
         Looks in a row that measured nothing; ``seen_at`` is the last that did.
+    eased_at
+        When its last pause ended by itself; None once a person resumed it or its share rose.
     unread_since
         Since when the route that it wrote was not read back from the router; None: it was.
     unverified
@@ -170,6 +172,7 @@ class CanaryState:
     ready: bool = False
     blind: int = 0
     seen_at: Moment | None = None
+    eased_at: Moment | None = None
     unread_since: Moment | None = None
     unverified: str | None = None
     latched: bool = False
