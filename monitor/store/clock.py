@@ -23,6 +23,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from monitor.store import wakeups
 from monitor.store.database import Database
 from monitor.store.tables import flags
 
@@ -338,6 +339,8 @@ def rewind(tx: Connection, *, by: timedelta) -> None:
             ),
             {"by": by},
         )
+    for name in wakeups.TIMED:
+        wakeups.notify(tx, name)
 
 
 _TAKE_BACK: Final = sa.text(

@@ -45,6 +45,9 @@ TEXTS: Final = "driftline_texts"
 VERSIONS: Final = "driftline_versions"
 """A version is registered."""
 
+TIMED: Final = (CANARIES, DECISIONS, OUTBOX, REFERENCES, SELFTESTS, TASKS, TEXTS)
+"""What may become due with time."""
+
 NET: Final = timedelta(seconds=30)
 """The longest sleep: what a lost wake-up costs."""
 

@@ -52,12 +52,15 @@ def transactions(service: Service) -> int:
     return int(row[0])
 
 
-def test_an_idle_service_asks_its_database_less_than_thrice_a_second(tmp_path: Path) -> None:
-    """A busy machine may make it ask less; the loops' own paces would be twenty a second."""
+MOST = 8.0
+"""Transactions a second, a pool's look at its connection counted as one; loops that look at their
+own paces make forty, and those that sleep three."""
+
+
+def test_an_idle_service_leaves_its_database_alone(tmp_path: Path) -> None:
     with running(tmp_path, changes=AWAKE) as service:
-        time.sleep(5)  # to come to rest
+        time.sleep(15)  # by then PostgreSQL has counted what the start took
         before, begun = transactions(service), time.monotonic()
         time.sleep(20)
         asked = transactions(service) - before
-        assert asked < 3 * (time.monotonic() - begun)
-        print(f"{asked} transactions in 20 s")
+        assert asked < MOST * (time.monotonic() - begun)

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
+from monitor.store import wakeups
 from monitor.store.incidents.outbox import DeliveryState, sent_as
 from monitor.store.tables import outbox
 
@@ -59,4 +60,7 @@ def _copy(tx: Connection, originals: sa.ColumnElement[bool], *, fallback: str) -
     )
     columns = ["id", "channel", "incident_id", "transition_id", "alert", "group_key", "batch"]
     inserted = insert(outbox).from_select(columns, copies).on_conflict_do_nothing()
-    return len(tx.execute(inserted.returning(outbox.c.id)).all())
+    made = len(tx.execute(inserted.returning(outbox.c.id)).all())
+    if made:
+        wakeups.notify(tx, wakeups.OUTBOX)
+    return made
