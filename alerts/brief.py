@@ -12,16 +12,15 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.incident import Closing
-from alerts.message import Alert, Done, ScoreLine, leading
+from alerts.message import PERPLEXITY, Alert, Done, ScoreLine, leading
 from alerts.types import Blame, Kind, Reason, Severity, Status
 from alerts.words import (
-    CLAUSES,
     CLOSINGS,
     clock_time,
     duration,
+    finding_words,
     new_words,
     percent,
-    plain_words,
     share_words,
     size_words,
 )
@@ -170,7 +169,7 @@ def _found(alert: Alert) -> str:
     lead = leading(alert.scores)
     if lead is None:
         return alert.verdict.value
-    return share_words(lead) or plain_words(lead.detector, lead.winner)
+    return share_words(lead) or finding_words(lead)
 
 
 def _stands(alert: Alert) -> str:
@@ -261,17 +260,16 @@ def _of_fleet(alert: Alert) -> str:
 def _scale(lead: ScoreLine, *, since: str) -> str:
     """Say how many answers are affected; if they are not counted, how strongly one is."""
     if lead.count is not None and lead.of and share_words(lead):
-        clause = CLAUSES[lead.detector]
         return _sentence(
-            f"{clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
+            f"{lead.clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
             f" ({percent(lead.count / lead.of)}, normally {percent(lead.usual or 0.0)})"
         )
-    news = plain_words(lead.detector, lead.winner)
-    if lead.detector == "perplexity" and lead.value is not None:
+    news = finding_words(lead)
+    if lead.detector == PERPLEXITY and lead.value is not None:
         return _sentence(
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
-    if lead.effect is not None and lead.detector not in CLAUSES and lead.n:
+    if lead.effect is not None and not lead.clause and lead.n:
         often = percent((1.0 + abs(lead.effect)) / 2.0)
         return _sentence(
             f"{news} since {since}: seen in {often} of comparisons of a new request with a"

@@ -181,7 +181,7 @@ def _find(tx: Connection, of: Version, generation: int) -> Reference:
 def learn_other_settings(
     _key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
 ) -> LearnedBody:
-    """Learn now what answers are like under settings that the reference has not.
+    """Learn now what answers are like under settings that the reference lacks.
 
     It is done by itself from `reference.learned.least` records on; at a person's word 300 do.
     """

@@ -143,10 +143,11 @@ def told() -> Iterator[None]:
     from monitor.daemon.database import UnsupportedServer
     from monitor.postgres import PostgresError
     from monitor.probes.corpus import CorpusInvalid
+    from monitor.store.errors import ForeignSchema
 
     try:
         yield
-    except (PostgresError, UnsupportedServer, CorpusInvalid, KeyUnfit) as error:
+    except (PostgresError, UnsupportedServer, ForeignSchema, CorpusInvalid, KeyUnfit) as error:
         raise CommandFailed(str(error)) from None
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]

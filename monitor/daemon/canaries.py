@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,7 +19,6 @@ from monitor.store.evaluation import verdicts
 from monitor.store.registry import adapters
 from monitor.traffic.proof import Proof
 from monitor.traffic.trial.hands import Hands, Teller
-from monitor.traffic.trial.judge import Judge
 from monitor.traffic.trial.news import CanaryNews
 from monitor.traffic.trial.orders import Orders
 
@@ -42,15 +41,6 @@ def hands_of(
 def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
     """Build the orders that people give; the next look at the canary notifies people."""
     return Orders(hands=hands_of(config, database, proof), feedback=config.evaluation.directions)
-
-
-def judging(hands: Hands, *, owner: str, probed: bool) -> Mapping[str, Callable[[], bool]]:
-    """Return the turns of two loops: each says whether there may be more to do at once.
-
-    Looks ask no engine, but prechecks do; an engine that hangs therefore delays no look.
-    """
-    judge = Judge(hands=hands, owner=owner, probed=probed)
-    return {"canaries": judge.turn, "canary-checks": judge.check}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,8 +22,10 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.axes import load_axes
 from detectors.clusters import LEAST_ROWS, MOST_ROWS, Clusters, Nearness, find_clusters, nearness
+from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.rank_reference import RankReference
 from detectors.rate_ratio import RateRatio, rate_ratio
+from detectors.signals import SIMILARITY
 from monitor.domain import Reference, ReferenceId, Version
 from monitor.evaluate.typical import unit_of, words_of_groups
 from monitor.store.evaluation.verdicts import current
@@ -31,8 +33,10 @@ from monitor.store.records import embeddings, samples
 from monitor.store.records.samples import ComparedWith, Sampled
 from monitor.store.references import calibrations, reference_axes, reference_vectors, references
 
-DETECTOR: Final = "input_similarity"
-SIGNAL: Final = "similarity"
+DETECTOR: Final = INPUT_SIMILARITY.name
+SIGNAL: Final = SIMILARITY
+"""The similarity to training examples alone tells what is new: this module clusters the embeddings
+behind it, which no other detector has. So it is about one detector, and not a rule."""
 UNLIKE: Final = 0.05
 """Share of the baseline's requests that are as unlike training as the requests clustered here."""
 MOST_GROUPS: Final = 10

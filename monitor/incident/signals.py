@@ -10,31 +10,19 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.phrases import DETECTORS as PHRASES
-from detectors import DETECTORS
-from detectors.rank_detector import RankDetector
+from detectors import DETECTORS, profile_of
+from detectors.perplexity import PERPLEXITY
+from detectors.profile import EffectScale
+from detectors.words import name_words
 from monitor.domain import Interval, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
 from monitor.store.evaluation import series
 
-PERPLEXITY: Final = "perplexity"
 LONGEST: Final = timedelta(days=14)
 SHORTEST: Final = timedelta(minutes=2)
 MOST_SIGNALS: Final = 8
 MOST_MEMBERS: Final = 6
-FIRST: Final = (
-    PERPLEXITY,
-    "logit_ks",
-    "entropy",
-    "input_similarity",
-    "output_similarity",
-    "repetition",
-    "refusal",
-    "empty",
-    "errors",
-)
-"""The display order of signals, after those that crossed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,8 +122,11 @@ def margin_of(detector: str, settings: EvaluateSettings) -> float:
     """Return the smallest effect of a detector that may move traffic."""
     if detector == PERPLEXITY:
         return settings.policy.action_perplexity
-    rank = isinstance(DETECTORS.get(detector), RankDetector)
-    return settings.margins.rank if rank else settings.margins.rate
+    return settings.margins.of(_scale(detector))
+
+
+def _scale(detector: str) -> EffectScale:
+    return DETECTORS[detector].scale if detector in DETECTORS else EffectScale.RATE
 
 
 def _signals_of(
@@ -148,26 +139,21 @@ def _signals_of(
 ) -> list[Signal]:
     found = series.effect_series(tx, version_id=version_id, since=shown.start, until=shown.end)
     signals = [_signal(one, settings=settings, crossed=crossed) for one in found]
-    return sorted(signals, key=lambda one: (not one.crossed, _place(one.name), one.name))
+    return sorted(signals, key=lambda one: (not one.crossed, profile_of(one.name).rank, one.name))
 
 
 def _signal(found: series.Effects, *, settings: EvaluateSettings, crossed: Sequence[str]) -> Signal:
-    phrases = PHRASES.get(found.detector)
     return Signal(
         name=found.detector,
-        words=phrases.name if phrases else found.detector.replace("_", " "),
+        words=name_words(found.detector),
         margin=margin_of(found.detector, settings),
-        share=not isinstance(DETECTORS.get(found.detector), RankDetector),
+        share=_scale(found.detector) is not EffectScale.RANK,
         crossed=found.detector in crossed,
         at=found.at,
         effect=found.effect,
         low=found.low,
         high=found.high,
     )
-
-
-def _place(name: str) -> int:
-    return FIRST.index(name) if name in FIRST else len(FIRST)
 
 
 def _marks(story: IncidentStory, shown: Interval) -> list[ChartMark]:

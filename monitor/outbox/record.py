@@ -24,6 +24,7 @@ from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store.incidents import fleet_incidents, incidents, outbox
+from monitor.store.incidents.incidents import StoredKey
 
 
 def record_observation(
@@ -282,8 +283,7 @@ def _state(body: Mapping[str, object] | None) -> IncidentState:
 def _remember(tx: Connection, version: Version, *, kind: words.Kind, state: IncidentState) -> None:
     incidents.put_state(
         tx,
-        version,
-        kind=kind.value,
+        StoredKey.of(version, kind.value),
         number=state.number,
         phase=state.phase.value,
         state=machine.to_json(state),
@@ -348,7 +348,7 @@ def _hold_its_end(
 def _written(tx: Connection, writing: Writing) -> tuple[IncidentId, Alert]:
     alert = alert_of(writing)
     update = update_of(writing, alert.summary)
-    incident_id = incidents.put(tx, writing.version, kind=writing.kind.value, update=update)
+    incident_id = incidents.put(tx, StoredKey.of(writing.version, writing.kind.value), update)
     return incident_id, replace(alert, links=links_to(writing.inputs, incident_id))
 
 

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from alerts.brief import LONGEST_TITLE, brief, written
 from alerts.incident import Closing
-from alerts.message import ActionLine, Alert, Done, Retraining, ScoreLine, Together
+from alerts.message import ActionLine, Alert, Done, Retraining, Together
 from alerts.types import Blame, Kind, Reason, Severity, Status
 from detectors import DETECTORS
-from tests.alert_samples import BLIND, FULL, UPDATED
+from tests.alert_samples import BLIND, FULL, UPDATED, score_line
 
 GOLDEN = Path(__file__).parent / "messages.txt"
-FAILING = ScoreLine(
+FAILING = score_line(
     detector="errors", winner="error:rate", evidence=50.3, effect=0.55, n=140,
     count=77, of=140, usual=0.0,
 )  # fmt: skip

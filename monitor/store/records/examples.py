@@ -51,7 +51,7 @@ BY_DETECTOR: Final[Mapping[str, str]] = MappingProxyType(
         "prompt_length": "r.prompt_tokens DESC NULLS LAST",
     }
 )
-"""What makes a request show the finding of a detector: the clearest first."""
+"""The order in which requests show a detector's finding: the clearest first."""
 LEAST_CERTAIN: Final = "r.mean_nll DESC NULLS LAST"
 
 

@@ -190,7 +190,7 @@ class Hands:
     def _next(
         self, event: Event, scene: TrialScene, state: CanaryState, *, now: datetime
     ) -> datetime | None:
-        """Return when to look next: at once where people wait; never once nothing is left to do."""
+        """Return when to look next: at once if people wait; never after everything is done."""
         if self.tell is None:
             return now
         if state.ended or state.phase in UNDER_WAY:

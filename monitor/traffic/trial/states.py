@@ -35,6 +35,7 @@ UNDER_WAY: Final = frozenset({Phase.PROMOTING, Phase.ROLLING_BACK})
 """Phases that wait only for the router, with no looks."""
 UNBEGUN: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS})
 """Phases before the version has a share."""
+BEGUN: Final = frozenset(Phase) - UNBEGUN
 
 
 class Pause(StrEnum):
