@@ -1,6 +1,7 @@
 """What a canary does to people, by simulated looks: tickets that do not flap, and few pages."""
 
 import itertools
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -46,11 +47,12 @@ SEEN = Looked(
 BLIND = Looked(found=None, trouble="no records of either arm")
 
 
-def told(looks: list[Event]) -> list[tuple[timedelta, Status, Severity]]:
+def told(looks: Sequence[Event]) -> list[tuple[timedelta, Status, Severity]]:
     """Look every five seconds, and give what people are told, and how long after the start."""
     state, _ = step(CanaryState(), PrechecksLooked(passed=True, reason="ok"), plan=PLAN, now=NOW)
     state, _ = step(state, ReadBack(problem=None), plan=PLAN, now=NOW)
-    incident, messages = IncidentState(), []
+    incident = IncidentState()
+    messages: list[tuple[timedelta, Status, Severity]] = []
     for number, look in enumerate(looks, start=1):
         now = NOW + number * SETTINGS.interval
         state, _ = step(state, look, plan=PLAN, now=now)
@@ -64,7 +66,7 @@ def told(looks: list[Event]) -> list[tuple[timedelta, Status, Severity]]:
 
 
 def test_a_canary_that_is_blind_now_and_then_is_one_ticket_until_it_was_seen_for_a_while() -> None:
-    now_and_then: list[Event] = ([BLIND] * 5 + [SEEN]) * 30  # five minutes of half minutes
+    now_and_then = ([BLIND] * 5 + [SEEN]) * 30  # five minutes of half minutes
     messages = told([*now_and_then, *[SEEN] * 12 * 20])
     (start, begun, how), (end, over, _) = messages
     assert (begun, how, over) == (Status.STARTED, Severity.TICKET, Status.RECOVERED)
@@ -81,7 +83,7 @@ def test_whoever_resumes_a_canary_need_not_wait_to_hear_that_it_goes_on() -> Non
 @settings(max_examples=40)
 @given(st.lists(st.sampled_from([SEEN, BLIND]), max_size=300))
 def test_whatever_it_sees_nobody_is_woken_nor_told_twice_within_the_time_that_settles(
-    looks: list[Event],
+    looks: list[Looked],
 ) -> None:
     messages = told(looks)
     assert {severity for *_, severity in messages} <= {Severity.TICKET}
