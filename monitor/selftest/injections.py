@@ -1,4 +1,7 @@
-"""Inject drifts into a baseline's records. Pure."""
+"""Inject drifts into a baseline's records. Pure.
+
+An injection names the signals that its fault moves: it imitates a fault, whoever looks for it.
+"""
 
 from __future__ import annotations
 
