@@ -43,6 +43,8 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         "interval": [0.31, 0.45],
         "minimum_detectable": 0.1,
         "n": 412,
+        "words": "answers less certain",
+        "clause": "",
         **dict.fromkeys(("count", "of", "usual")),
     }
     assert body["scores"][1]["evidence"] is None

@@ -118,7 +118,8 @@ def test_commands_that_only_ask_load_nothing_of_what_the_service_is_made_of(tmp_
             check=True,
         )
     assert json.loads(ran.stdout.splitlines()[-1]) == {}, ran.stderr
-    assert len(server.seen) >= len(ASK.strip().splitlines())
+    asking = [line for line in ASK.strip().splitlines() if not line.startswith("open")]
+    assert len(server.seen) >= len(asking)
 
 
 LIBRARIES = "import httpx2, rich.progress, rich.table, typer.main"

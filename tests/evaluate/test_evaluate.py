@@ -168,7 +168,7 @@ def test_a_detector_that_raises_spoils_only_itself(world: Any, evaluate: Run) ->
     world.send(60)
     assert evaluate() is Ending.DONE
     row = verdict_of(world)
-    assert row.memory["failures"] == {"logit_ks": 1}
+    assert row.memory.failures == {"logit_ks": 1}
     newest = world.rows(
         "SELECT detector FROM latest_scores WHERE at = (SELECT max(at) FROM scores)"
     )

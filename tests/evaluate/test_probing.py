@@ -783,6 +783,7 @@ def test_weights_that_were_replaced_between_two_readings_void_both(fleet: Make) 
 def test_a_run_of_other_weights_is_no_first_time(fleet: Make) -> None:
     made = fleet(toys(hashes=True))
     unevenly(made, 1.06)
+    made.toys.expects[OWN] = OWN
     made.toys.weights[OWN] = "one"
     made.toys.shift[OWN, ""] = 0.0
     made.later()

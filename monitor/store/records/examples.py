@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from detectors import DETECTORS
+from detectors.signals import SIGNALS, SIMILARITY, SignalKind
 from monitor.domain import ReferenceId, Version
 
 
@@ -34,25 +34,9 @@ class ExampleRow:
     vector: bytes | None
 
 
-LEAST_SIMILAR: Final = "e.similarity"
-BY_DETECTOR: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "input_similarity": LEAST_SIMILAR,
-        "errors": "(r.status >= 500) DESC NULLS LAST",
-        "non_finite": "r.non_finite DESC NULLS LAST",
-        "missing": "r.missing DESC NULLS LAST",
-        "empty": "r.empty DESC NULLS LAST",
-        "truncated": "r.truncated DESC NULLS LAST",
-        "repetition": "r.loop DESC NULLS LAST, r.rep_4gram DESC NULLS LAST",
-        "refusal": "r.refusal DESC NULLS LAST",
-        "invalid": "r.invalid DESC NULLS LAST",
-        "latency": "r.latency_ms DESC NULLS LAST",
-        "entropy": "r.entropy DESC NULLS LAST",
-        "prompt_length": "r.prompt_tokens DESC NULLS LAST",
-    }
-)
-"""The order in which requests show a detector's finding: the clearest first."""
 LEAST_CERTAIN: Final = "r.mean_nll DESC NULLS LAST"
+_SHOWN: Final = frozenset({SignalKind.NUMBER, SignalKind.INTEGER, SignalKind.FLAG})
+"""Kinds of column by which a request shows more or less of something."""
 
 
 def examples(
@@ -69,7 +53,6 @@ def examples(
     Of a detector that compares whole windows, and of none, those whose answers are the least
     certain.
     """
-    clearest = BY_DETECTOR.get(detector or "", LEAST_CERTAIN)
     query = sa.text(
         "SELECT r.id, r.at, r.prompt_tokens, r.status,"
         " COALESCE(r.output_tokens, r.n_tokens) AS output_tokens,"
@@ -83,7 +66,7 @@ def examples(
         " AND t.at >= :start AND t.at < :end"
         " WHERE r.adapter_id = :adapter AND r.version_id = :version"
         " AND r.at >= :start AND r.at < :end"
-        f" ORDER BY {clearest}, r.at DESC, r.id LIMIT :limit"
+        f" ORDER BY {_clearest(detector)}, r.at DESC, r.id LIMIT :limit"
     )
     bound = {
         "adapter": version.adapter_id,
@@ -93,3 +76,15 @@ def examples(
         "limit": limit,
     }
     return [ExampleRow(**row) for row in connection.execute(query, bound).mappings()]
+
+
+def _clearest(detector: str | None) -> str:
+    """Order requests by the first of the detector's signals that a request has by itself."""
+    for name in DETECTORS[detector].signals if detector in DETECTORS else ():
+        if name == SIMILARITY:
+            return "e.similarity"
+        if name == "error":
+            return "(r.status >= 500) DESC NULLS LAST"
+        if SIGNALS[name].kind in _SHOWN:
+            return f"r.{name} DESC NULLS LAST"
+    return LEAST_CERTAIN
