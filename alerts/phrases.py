@@ -119,14 +119,14 @@ SIGNALS: Mapping[str, Phrases] = MappingProxyType(
 DETECTORS: Mapping[str, Phrases] = MappingProxyType(
     {
         "logit_ks": Phrases(
-            "token logprobs",
+            "certainty of answers",
             "confidence of answers changed",
             "confidence of answers changed",
             "confidence of answers changed",
         ),
         "entropy": SIGNALS["entropy"],
         "perplexity": Phrases(
-            "perplexity on the fixed corpus",
+            "perplexity of fixed texts",
             "the model is worse at its own texts",
             "the model is better at its own texts",
             "the model itself changed",
@@ -171,7 +171,7 @@ DETECTORS: Mapping[str, Phrases] = MappingProxyType(
             "fewer invalid answers",
             "invalid answers changed",
         ),
-        "errors": Phrases("errors", "more errors", "fewer errors", "errors changed"),
+        "errors": Phrases("failed requests", "more errors", "fewer errors", "errors changed"),
         "non_finite": Phrases(
             "values that are no numbers",
             "more answers with log-probabilities that are no numbers",
@@ -179,12 +179,12 @@ DETECTORS: Mapping[str, Phrases] = MappingProxyType(
             "answers with log-probabilities that are no numbers",
         ),
         "missing": Phrases(
-            "unusable token statistics",
+            "answers without token statistics",
             "more answers without usable token statistics",
             "fewer answers without usable token statistics",
             "usable token statistics changed",
         ),
-        "latency": Phrases("latency", "answers slower", "answers faster", "latency changed"),
+        "latency": Phrases("time to answer", "answers slower", "answers faster", "latency changed"),
         "feedback": Phrases("feedback", "feedback worse", "feedback worse", "feedback changed"),
     }
 )
