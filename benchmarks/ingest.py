@@ -16,8 +16,8 @@ from benchmarks.row import Figure, Goal, Row, at_least, at_most
 from benchmarks.server import postgres
 from benchmarks.timing import interleaved
 from monitor.capture.intake import Intake, Settings
-from monitor.store import adapters, versions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
 
 SENDERS: Final = 16
 BODIES: Final = 40

@@ -25,10 +25,10 @@ from apscheduler.triggers.base import BaseTrigger
 from monitor.domain import EvaluationKind, VersionId
 from monitor.evaluate.evaluator import Evaluator
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import evaluations, tasks
 from monitor.store.database import Database
-from monitor.store.evaluations import EvaluationRow
-from monitor.store.tasks import Claim, StaleLease
+from monitor.store.evaluation import evaluations, tasks
+from monitor.store.evaluation.evaluations import EvaluationRow
+from monitor.store.evaluation.tasks import Claim, StaleLease
 
 _LOG = structlog.get_logger(__name__)
 

@@ -12,8 +12,10 @@ from alerts.types import Blame, Kind, Status, VerdictKind
 from alerts.types import Severity as Urgency
 from alerts.types import VerdictKind as Word
 from monitor.domain import IncidentId, Transition, Verdict, VerdictSeverity, Version
-from monitor.store import adapters, incidents, verdicts, versions
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.registry import adapters, versions
 
 NOW = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
 

@@ -11,18 +11,13 @@ from detectors import DETECTORS
 from detectors.types import Window
 from monitor.domain import Version
 from monitor.reference import kept
-from monitor.store import (
-    calibrations,
-    contexts,
-    ingest,
-    partitions,
-    reference_baselines,
-    references,
-)
-from monitor.store.calibrations import Calibration
-from monitor.store.contexts import Context
-from monitor.store.ingest import RecordBatch
+from monitor.store import partitions
 from monitor.store.partitions import RECORD_TABLES
+from monitor.store.records import contexts, ingest
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import RecordBatch
+from monitor.store.references import calibrations, reference_baselines, references
+from monitor.store.references.calibrations import Calibration
 from monitor.store.tables import record_embeddings, record_texts, reference_vectors, terms
 
 NEW, KNOWN = 6, 20

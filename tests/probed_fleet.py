@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, Version
 from monitor.evaluate.evaluator import Ending
-from monitor.store import adapters, evaluations, tasks, verdicts, versions
+from monitor.store.evaluation import evaluations, tasks, verdicts
+from monitor.store.registry import adapters, versions
 from monitor.windows import Cadence
 
 HOUR = timedelta(hours=1)

@@ -28,8 +28,8 @@ from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
-from monitor.store import keys
 from monitor.store.database import Database
+from monitor.store.people import keys
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch

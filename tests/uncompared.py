@@ -9,8 +9,9 @@ from monitor.domain import EvaluationId, EvaluationKind, Interval, Transition, V
 from monitor.policy import Memory, PolicySettings
 from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
 from monitor.policy.words import blind_words
-from monitor.store import capture_counts, coverage_days, evaluations, verdicts
-from monitor.store.evaluations import NewEvaluation
+from monitor.store.evaluation import coverage_days, evaluations, verdicts
+from monitor.store.evaluation.evaluations import NewEvaluation
+from monitor.store.records import capture_counts
 
 WHY = Why(Cause.SETTINGS, "temperature 0.7")
 TOLD = "92 use temperature 0.7, which the reference has not"

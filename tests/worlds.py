@@ -24,19 +24,13 @@ from monitor.domain import (
     Version,
 )
 from monitor.policy import Memory
-from monitor.store import (
-    adapters,
-    capture_counts,
-    evaluations,
-    incidents,
-    outbox,
-    partitions,
-    tasks,
-    verdicts,
-    versions,
-)
-from monitor.store.evaluations import ScoreRow
-from monitor.store.incidents import IncidentUpdate
+from monitor.store import partitions
+from monitor.store.evaluation import evaluations, tasks, verdicts
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.incidents import incidents, outbox
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.records import capture_counts
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import references
 from monitor.traffic import table

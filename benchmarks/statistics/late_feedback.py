@@ -22,7 +22,7 @@ from detectors.feedback import FEEDBACK, Directions
 from detectors.types import SECONDS_PER_DAY, Floats, Window
 from monitor.domain import Arrival
 from monitor.reference.baseline import Baseline, settled
-from monitor.store.feedback import laid_out
+from monitor.store.records.feedback import laid_out
 
 DIRECTIONS: Final = Directions(higher_is_better=("solved",))
 SETTLES_AFTER: Final = timedelta(days=3)

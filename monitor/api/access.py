@@ -28,9 +28,9 @@ from monitor.api.problems import Problem
 from monitor.api.throttle import Allowance, Throttle
 from monitor.connections import client_network
 from monitor.domain import Scope
-from monitor.store import keys
 from monitor.store.database import Database
-from monitor.store.keys import Key
+from monitor.store.people import keys
+from monitor.store.people.keys import Key
 
 REMEMBERED: Final = 5.0
 SEEN: Final = 4096

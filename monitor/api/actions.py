@@ -16,9 +16,9 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import ActionId
-from monitor.store import flags
-from monitor.store.actions import ActionState
 from monitor.store.errors import NotFound
+from monitor.store.traffic import flags
+from monitor.store.traffic.actions import ActionState
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.traffic.moves import NEWEST, Before, MoveRecord, moves
 from monitor.traffic.trial.states import Phase

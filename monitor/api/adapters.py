@@ -14,12 +14,9 @@ from monitor.api.paging import LARGEST_LIMIT, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
-from monitor.store import (
-    adapters,
-    audit,
-    versions,
-)
+from monitor.store import audit
 from monitor.store.errors import Conflict
+from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.views.adapter import AdapterDetail, AdapterSummary
 from monitor.views.reading.adapter import read as read_adapter

@@ -48,7 +48,7 @@ from monitor.api.exchange import ExchangeMiddleware
 from monitor.api.limits import LimitBody
 from monitor.api.parts import ApiParts, Dashboard
 from monitor.api.paths import KeepSlashes
-from monitor.store.keys import Key
+from monitor.store.people.keys import Key
 
 ENDPOINTS: Final = (
     records.router,

@@ -17,9 +17,9 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import Mode
-from monitor.store import canaries
-from monitor.store.canaries import CanaryId, CanaryRow
 from monitor.store.errors import NotFound
+from monitor.store.traffic import canaries
+from monitor.store.traffic.canaries import CanaryId, CanaryRow
 from monitor.traffic.trial.orders import Wish
 from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.states import (

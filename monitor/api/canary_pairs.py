@@ -13,7 +13,7 @@ from monitor.api.bodies import Name
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
-from monitor.store.shadow_answers import CopyPosition, answered_twice
+from monitor.store.traffic.shadow_answers import CopyPosition, answered_twice
 from monitor.views.canary import PairBody
 from monitor.views.reading.canary import pair
 from monitor.views.shape import Page

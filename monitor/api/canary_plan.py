@@ -15,7 +15,7 @@ from monitor.api.access import Reader
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.store import capture_counts
+from monitor.store.records import capture_counts
 from monitor.traffic.trial.foresight import foresee_ways, step_of
 from monitor.traffic.trial.guards import as_equals
 from monitor.views.canary import CanaryPlanBody

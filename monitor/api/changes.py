@@ -23,9 +23,11 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import ChangeId, Scope
-from monitor.store import adapters, audit, changes, keys, rebaselines
-from monitor.store.changes import Declaration, StoredChange
-from monitor.store.keys import Key
+from monitor.store import audit
+from monitor.store.people import changes, keys, rebaselines
+from monitor.store.people.changes import Declaration, StoredChange
+from monitor.store.people.keys import Key
+from monitor.store.registry import adapters
 from monitor.views.change import ChangeBody, DeclaredChange, Rebaselined
 from monitor.views.reading.change import change as change_view
 from monitor.views.shape import Page

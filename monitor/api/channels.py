@@ -17,10 +17,11 @@ from monitor.api.access import Admin, Reader
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.outbox import ChannelFacts, trial
-from monitor.store import audit, receivers
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.outbox import DeliveryState
-from monitor.store.receivers import ChannelHealth
+from monitor.store import audit
+from monitor.store.incidents import receivers
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.outbox import DeliveryState
+from monitor.store.incidents.receivers import ChannelHealth
 from monitor.views.message import ChannelBody, TrialBody
 from monitor.views.reading.message import channel as channel_view
 from monitor.views.reading.message import delivery

@@ -13,8 +13,9 @@ from monitor.api.access import Operator, Reader
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
-from monitor.store import audit, deliveries
-from monitor.store.outbox import DeliveryState
+from monitor.store import audit
+from monitor.store.incidents import deliveries
+from monitor.store.incidents.outbox import DeliveryState
 from monitor.views.message import DeliveryBody
 from monitor.views.reading.message import delivery as delivery_view
 from monitor.views.shape import Page

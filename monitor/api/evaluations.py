@@ -22,7 +22,7 @@ from monitor.api.paging import Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.domain import Version
-from monitor.store import evaluations
+from monitor.store.evaluation import evaluations
 from monitor.views.reading.score import evaluation
 from monitor.views.score import AskedEvaluation, EvaluationBody
 from monitor.views.shape import Page

@@ -17,7 +17,7 @@ from monitor.api.problems import Problem
 from monitor.domain import Scope
 from monitor.incident import draw, read_chart
 from monitor.outbox.linking import permits
-from monitor.store import keys
+from monitor.store.people import keys
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
 

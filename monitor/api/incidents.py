@@ -22,7 +22,7 @@ from monitor.incident import read_chart
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import accept
-from monitor.store.inbox import (
+from monitor.store.incidents.inbox import (
     Inbox,
     InboxState,
     IncidentFilter,
@@ -30,7 +30,7 @@ from monitor.store.inbox import (
     place,
     read_inbox,
 )
-from monitor.store.keys import Key
+from monitor.store.people.keys import Key
 from monitor.views.incident import AcceptedIncident, IncidentBody, IncidentDetail
 from monitor.views.reading.incident import anew as anew_view
 from monitor.views.reading.incident import detail, summary

@@ -12,10 +12,12 @@ from monitor.api.parts import ApiParts
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, IncidentId, Version
 from monitor.incident import IncidentStory, read_story
-from monitor.store import adapters, canaries, fleet, incidents, versions
-from monitor.store.canaries import CanaryId, CanaryRow
 from monitor.store.errors import NotFound
-from monitor.store.incidents import IncidentRow
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import canaries, fleet
+from monitor.store.traffic.canaries import CanaryId, CanaryRow
 
 LARGEST_NUMBER: Final = 2**63 - 1
 """The largest number that the database can hold."""

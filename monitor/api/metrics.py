@@ -23,25 +23,17 @@ from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from monitor.domain import AdapterId, Route, WeightsState
-from monitor.store import (
-    adapters,
-    canaries,
-    capture_counts,
-    epochs,
-    evaluations,
-    inspections,
-    probing,
-    receivers,
-    routes,
-    telling,
-    verdicts,
-)
-from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
-from monitor.store.evaluations import ScoreRow
-from monitor.store.probing import ProbeRow
-from monitor.store.receivers import ChannelHealth
-from monitor.store.verdicts import VerdictRow
+from monitor.store.evaluation import evaluations, probing, verdicts
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.evaluation.probing import ProbeRow
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.incidents import receivers, telling
+from monitor.store.incidents.receivers import ChannelHealth
+from monitor.store.records import capture_counts
+from monitor.store.registry import adapters, inspections
+from monitor.store.traffic import canaries, epochs, routes
+from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic.arms import effective, stable_arm
 from monitor.traffic.fallback.machine import BreakerState, state_of
 from monitor.traffic.trial.states import ENDED, Phase, state_from_json

@@ -23,8 +23,8 @@ from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers, PageLinks
 from monitor.reference.milestone import MilestoneRules
-from monitor.store.actions import ActionRow
 from monitor.store.database import Database
+from monitor.store.traffic.actions import ActionRow
 from monitor.traffic.fallback.report import Report
 from monitor.traffic.fallback.standing import BreakerStanding
 from monitor.traffic.killswitch import KillSwitch

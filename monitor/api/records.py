@@ -19,7 +19,7 @@ from monitor.api.problems import Problem, problem_response
 from monitor.capture import errors
 from monitor.capture.intake import IntakeOutcome
 from monitor.capture.sender import Sender
-from monitor.store.keys import Key
+from monitor.store.people.keys import Key
 from monitor.views.service import OutcomeBody, SharesBody
 
 router: Final = APIRouter(tags=["capture"])

@@ -21,8 +21,8 @@ from monitor.reference.approve import NotApprovable, approve
 from monitor.reference.freeze import freeze
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
-from monitor.store import references
 from monitor.store.errors import Conflict
+from monitor.store.references import references
 from monitor.views.reading.reference import read as read_references
 from monitor.views.reading.reference import reference
 from monitor.views.reference import LearnedBody, OtherSettingsBody, ReferenceBody, ReferencesBody

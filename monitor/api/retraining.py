@@ -21,10 +21,10 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, Version
 from monitor.evaluate.retraining import TooSoon
-from monitor.store import fleet, retrainings
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
-from monitor.store.retrainings import Meant, RetrainingRow
+from monitor.store.traffic import fleet, retrainings
+from monitor.store.traffic.retrainings import Meant, RetrainingRow
 from monitor.views.retraining import RetrainingBody
 from monitor.views.score import WindowBody
 from monitor.views.shape import Page

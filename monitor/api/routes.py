@@ -18,9 +18,10 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.domain import Edition, Route, Version
 from monitor.reference.promotion import freeze_promoted
-from monitor.store import epochs, route_refusals, routes, versions
-from monitor.store.epochs import Epoch
-from monitor.store.routes import FleetState, RouteRow
+from monitor.store.registry import versions
+from monitor.store.traffic import epochs, route_refusals, routes
+from monitor.store.traffic.epochs import Epoch
+from monitor.store.traffic.routes import FleetState, RouteRow
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest, InvalidRoute, resolve_arms
 from monitor.views.reading.route import change, detail

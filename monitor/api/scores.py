@@ -16,8 +16,8 @@ from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
-from monitor.store import evaluations
-from monitor.store.evaluations import ScoreRow
+from monitor.store.evaluation import evaluations
+from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.views.reading.score import score
 from monitor.views.score import ScoreBody
 from monitor.views.shape import Page

@@ -14,7 +14,7 @@ from monitor.api.bodies import Name
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.domain import Version
-from monitor.store import selftests, verdicts
+from monitor.store.evaluation import selftests, verdicts
 from monitor.views.reading import coverage
 from monitor.views.selftest import SelfTestBody, SelfTestReport
 

@@ -15,8 +15,9 @@ from monitor.capture.answer_format import answer_format
 from monitor.capture.checks import PREFIX, Tokens, clean, legible
 from monitor.capture.directory import Resolved
 from monitor.capture.wire import Record
-from monitor.store.contexts import Context
-from monitor.store.ingest import (
+from monitor.store.pgarray import Floats
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import (
     NUMBERS,
     FeedbackRow,
     RecordBatch,
@@ -24,7 +25,6 @@ from monitor.store.ingest import (
     TokenRow,
     microseconds,
 )
-from monitor.store.pgarray import Floats
 
 _COPIED: Final = ("prompt_tokens", "output_tokens", "latency_ms", "ttft_ms", "status")
 

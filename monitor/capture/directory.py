@@ -10,9 +10,9 @@ from typing import Final, NamedTuple
 
 from monitor.capture.checks import RecordRefused
 from monitor.domain import AdapterId, ArmKind, VersionId
-from monitor.store import directory
 from monitor.store.database import Database
-from monitor.store.directory import ArmVersions
+from monitor.store.registry import directory
+from monitor.store.registry.directory import ArmVersions
 
 _FRESH_FOR: Final = 5.0
 _AGAIN_AFTER: Final = 0.5

@@ -34,11 +34,11 @@ from monitor.capture.sender import Sender
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
 from monitor.domain import AdapterId
-from monitor.store.capture_counts import BACKFILLED, CountKey
-from monitor.store.contexts import Context
 from monitor.store.database import Database
-from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
 from monitor.store.partitions import DEFAULT_RETENTION
+from monitor.store.records.capture_counts import BACKFILLED, CountKey
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,9 +19,9 @@ import sqlalchemy as sa
 import structlog
 
 from monitor.capture.errors import DiskFull, Overloaded, Unavailable
-from monitor.store.capture_counts import CountKey
 from monitor.store.database import retryable
-from monitor.store.ingest import RecordBatch
+from monitor.store.records.capture_counts import CountKey
+from monitor.store.records.ingest import RecordBatch
 from monitor.store.room import is_disk_full
 
 _LOG = structlog.get_logger(__name__)

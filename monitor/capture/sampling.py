@@ -13,9 +13,9 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from monitor.domain import AdapterId
-from monitor.store import capture_counts
-from monitor.store.capture_counts import Days
 from monitor.store.database import Database
+from monitor.store.records import capture_counts
+from monitor.store.records.capture_counts import Days
 
 STEPS: Final = 10
 """The share is read again each time this fraction of the day's target was kept."""

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from monitor.capture.checks import RecordRefused
 from monitor.capture.directory import Resolved
-from monitor.store.keys import may_send_for
+from monitor.store.people.keys import may_send_for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sender:
-    """A sender, named by its key's id; ``match`` is that of :class:`monitor.store.keys.Key`."""
+    """A sender, named by its key's id; ``match`` is :attr:`monitor.store.people.keys.Key.match`."""
 
     name: str = ""
     match: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Extract the terms of a prompt as keyed hashes, to compare texts that are not stored.
 
 A term is a word or two consecutive words. Numbers, addresses and ids are not terms, and text masked
-by :mod:`monitor.capture.redact` is not read. :mod:`monitor.store.terms` keeps the word behind a
-hash once enough people used it.
+by :mod:`monitor.capture.redact` is not read. :mod:`monitor.store.records.terms` keeps the word
+behind a hash once enough people used it.
 """
 
 from __future__ import annotations

@@ -15,12 +15,13 @@ from sqlalchemy import Connection
 from monitor.capture.checks import BEHIND
 from monitor.capture.queue import Submission
 from monitor.domain import AdapterId
-from monitor.store import capture_counts, contexts, ingest, partitions
-from monitor.store.capture_counts import BACKFILLED, CountKey
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import RecordBatch
 from monitor.store.pgarray import Ints
+from monitor.store.records import capture_counts, contexts, ingest
+from monitor.store.records.capture_counts import BACKFILLED, CountKey
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import RecordBatch
 
 _MAX_CONTEXTS: Final = 20_000
 _DAY: Final = timedelta(days=1)

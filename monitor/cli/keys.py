@@ -31,7 +31,8 @@ def create(
     config: options.Config = None,
 ) -> None:
     """Make a key. It is shown once, alone on stdout; only its hash is stored."""
-    from monitor.store import audit, clock, keys
+    from monitor.store import audit, clock
+    from monitor.store.people import keys
 
     if not 1 <= len(name) <= 128 or not name.isprintable():  # noqa: PLR2004 (as all names)
         raise CommandFailed("a key's name has 1 to 128 printable characters")
@@ -53,7 +54,7 @@ def create(
 @app.command("list")
 def list_(config: options.Config = None) -> None:
     """List keys without their secrets."""
-    from monitor.store import keys
+    from monitor.store.people import keys
 
     with options.database(config) as database:
         found = database.run(keys.fetch_all)
@@ -83,7 +84,8 @@ def revoke(
     config: options.Config = None,
 ) -> None:
     """Revoke a key; a service that knew it valid refuses it within seconds."""
-    from monitor.store import audit, clock, keys
+    from monitor.store import audit, clock
+    from monitor.store.people import keys
 
     with options.database(config) as database, database.begin() as tx:
         if not keys.revoke(tx, key_id, now=clock.now(tx)):

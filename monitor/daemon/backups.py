@@ -28,8 +28,9 @@ from monitor.config.sections import Config
 from monitor.daemon.database import found_database, prepare_folder, write_private
 from monitor.postgres.binaries import find_binaries
 from monitor.postgres.errors import BinariesMissing
-from monitor.store import counts, epochs, schema
+from monitor.store import counts, schema
 from monitor.store.database import Database
+from monitor.store.traffic import epochs
 
 DUMP: Final = "database.dump"
 CONTENTS: Final = "backup.json"

@@ -14,8 +14,9 @@ from monitor.config.sections import Config
 from monitor.daemon.parts import kill_switch_of
 from monitor.domain import Verdict, VerdictSeverity, Version
 from monitor.reference.promotion import freeze_promoted
-from monitor.store import adapters, verdicts
 from monitor.store.database import Database
+from monitor.store.evaluation import verdicts
+from monitor.store.registry import adapters
 from monitor.traffic.proof import Proof
 from monitor.traffic.trial.hands import Hands, Teller
 from monitor.traffic.trial.judge import Judge

@@ -19,8 +19,9 @@ from monitor.config.loading import load
 from monitor.config.sections import Config
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
-from monitor.store import audit, keys, roles, schema
+from monitor.store import audit, roles, schema
 from monitor.store.database import Database
+from monitor.store.people import keys
 from monitor.store.room import DiskRoom
 
 _LOG = structlog.get_logger(__name__)

@@ -17,8 +17,10 @@ from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
 from monitor.config.sections import HeartbeatSection
-from monitor.store import backlog, pending_decisions, receivers
+from monitor.store import backlog
 from monitor.store.database import Database
+from monitor.store.incidents import receivers
+from monitor.store.traffic import pending_decisions
 
 _LOG = structlog.get_logger(__name__)
 

@@ -11,8 +11,8 @@ from monitor.domain import Version, WeightsState
 from monitor.probes.asking import local_folder
 from monitor.probes.weights.errors import Remedy, WeightsRefused
 from monitor.probes.weights.process import inspect_apart
-from monitor.store import inspections
 from monitor.store.database import Database
+from monitor.store.registry import inspections
 
 _LOG = structlog.get_logger(__name__)
 

@@ -11,19 +11,12 @@ from typing import Final
 
 import structlog
 
-from monitor.store import (
-    canary_looks,
-    clock,
-    coverage_days,
-    evaluations,
-    feedback,
-    partitions,
-    pending,
-    perplexity,
-    terms,
-)
+from monitor.store import clock, partitions
 from monitor.store.clock import Clock, DeletionsHeld, Watcher
 from monitor.store.database import Database
+from monitor.store.evaluation import coverage_days, evaluations, perplexity
+from monitor.store.records import feedback, pending, terms
+from monitor.store.traffic import canary_looks
 
 _LOG: Final = structlog.get_logger(__name__)
 

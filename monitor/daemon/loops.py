@@ -36,8 +36,9 @@ from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
-from monitor.store import clock, tasks
+from monitor.store import clock
 from monitor.store.database import Database
+from monitor.store.evaluation import tasks
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.deciding import Deciding

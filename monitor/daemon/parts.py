@@ -28,8 +28,9 @@ from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
 from monitor.probes.smoke import Questioner
 from monitor.reference.milestone import MilestoneRules
-from monitor.store import adapters, clock
+from monitor.store import clock
 from monitor.store.database import Database
+from monitor.store.registry import adapters
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch

@@ -49,10 +49,11 @@ from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.schedule import Loop, Pulse
-from monitor.store import pending_decisions, tasks
 from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database
-from monitor.store.keys import Key
+from monitor.store.evaluation import tasks
+from monitor.store.people.keys import Key
+from monitor.store.traffic import pending_decisions
 from monitor.store.wakeups import DECISIONS, OUTBOX, ROUTES, WakeUps
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.proof import Proof

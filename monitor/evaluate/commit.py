@@ -22,19 +22,12 @@ from monitor.evaluate.turn import Turn, turn
 from monitor.policy import Judgement, Memory, PolicySettings, detector_reason, unmeasured
 from monitor.policy.coverage import to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import (
-    clock,
-    coverage_days,
-    evaluations,
-    feedback,
-    partitions,
-    processes,
-    tasks,
-    verdicts,
-)
-from monitor.store.evaluations import NewEvaluation, ScoreRow
-from monitor.store.tasks import Claim
-from monitor.store.verdicts import VerdictRow
+from monitor.store import clock, partitions
+from monitor.store.evaluation import coverage_days, evaluations, processes, tasks, verdicts
+from monitor.store.evaluation.evaluations import NewEvaluation, ScoreRow
+from monitor.store.evaluation.tasks import Claim
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.records import feedback
 from monitor.windows import WindowPlan
 
 PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value

@@ -11,8 +11,9 @@ from alerts.types import Blame
 from monitor.domain import AdapterId, EvaluationKind, VerdictSeverity, Version
 from monitor.policy import Judgement, Memory
 from monitor.policy.common_cause import FleetFact, Moved, moves
-from monitor.store import fleet_incidents, verdicts
-from monitor.store.verdicts import VerdictRow
+from monitor.store.evaluation import verdicts
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.incidents import fleet_incidents
 
 
 def others_on_the_base(

@@ -29,10 +29,12 @@ from monitor.policy import ActionEvidence
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import changes, evaluations, probing, tasks, versions, words
 from monitor.store.database import Database
-from monitor.store.perplexity import RunRole
-from monitor.store.tasks import Claim
+from monitor.store.evaluation import evaluations, probing, tasks
+from monitor.store.evaluation.perplexity import RunRole
+from monitor.store.evaluation.tasks import Claim
+from monitor.store.people import changes, words
+from monitor.store.registry import versions
 from monitor.windows import Cadence, WindowPlan, offset_of, plan
 
 _LOG = structlog.get_logger(__name__)

@@ -21,7 +21,7 @@ from monitor.domain import Interval
 from monitor.evaluate.newness import DETECTOR, LONGEST, SIGNAL, unlike_below, what_is_new
 from monitor.evaluate.reading import Reading
 from monitor.policy import Judgement
-from monitor.store import embeddings
+from monitor.store.records import embeddings
 
 USUAL: Final = 0.01
 """A request counts as unlike training below the similarity that this share of the baseline has."""

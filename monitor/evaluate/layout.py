@@ -10,8 +10,8 @@ from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.types import Floats, Window
 from monitor.domain import Arrival, Interval
 from monitor.evaluate.calibrated import Calibrated
-from monitor.store import feedback
-from monitor.store.records import RecordColumns
+from monitor.store.records import feedback
+from monitor.store.records.records import RecordColumns
 from monitor.strata import comparable
 
 

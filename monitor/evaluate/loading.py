@@ -13,9 +13,9 @@ from monitor.domain import Reference, ReferenceId, VersionId
 from monitor.evaluate.calibrated import Beside, Calibrated
 from monitor.policy.budget import saw_too_few_days
 from monitor.reference.calibrate import COVERED_DAYS
-from monitor.store import calibrations, references, settings_references
-from monitor.store.calibrations import Calibration
-from monitor.store.settings_references import SettingsReference
+from monitor.store.references import calibrations, references, settings_references
+from monitor.store.references.calibrations import Calibration
+from monitor.store.references.settings_references import SettingsReference
 
 
 class Calibrations:

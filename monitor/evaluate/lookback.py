@@ -16,9 +16,10 @@ from monitor.evaluate.layout import (
 from monitor.evaluate.reading import INCREMENTS_KEPT, Reading
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.facts import Increment
-from monitor.store import feedback, processes, records
 from monitor.store.database import Database
-from monitor.store.records import RecordColumns
+from monitor.store.evaluation import processes
+from monitor.store.records import feedback, records
+from monitor.store.records.records import RecordColumns
 
 
 class StoredLookback:

@@ -22,8 +22,12 @@ from monitor.outbox.lines import score_lines
 from monitor.outbox.present import NEAR
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
-from monitor.store import adapters, clock, departures, evaluations, incidents
-from monitor.store.evaluations import ScoreRow
+from monitor.store import clock
+from monitor.store.evaluation import evaluations
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.incidents import incidents
+from monitor.store.registry import adapters
+from monitor.store.traffic import departures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

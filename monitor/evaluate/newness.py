@@ -26,16 +26,10 @@ from detectors.rank_reference import RankReference
 from detectors.rate_ratio import RateRatio, rate_ratio
 from monitor.domain import Reference, Version
 from monitor.evaluate.typical import unit_of, words_of_groups
-from monitor.store import (
-    calibrations,
-    embeddings,
-    reference_axes,
-    reference_vectors,
-    references,
-    samples,
-)
-from monitor.store.samples import ComparedWith, Sampled
-from monitor.store.verdicts import current
+from monitor.store.evaluation.verdicts import current
+from monitor.store.records import embeddings, samples
+from monitor.store.records.samples import ComparedWith, Sampled
+from monitor.store.references import calibrations, reference_axes, reference_vectors, references
 
 DETECTOR: Final = "input_similarity"
 SIGNAL: Final = "similarity"

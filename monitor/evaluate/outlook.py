@@ -38,17 +38,11 @@ from monitor.policy.coverage_words import blind_share_words
 from monitor.policy.rounds import LONGEST, Round, plan_rounds
 from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
-from monitor.store import (
-    calibrations,
-    evaluations,
-    fleet,
-    probing,
-    references,
-    verdicts,
-    versions,
-    watching,
-)
-from monitor.store.verdicts import VerdictRow
+from monitor.store.evaluation import evaluations, probing, verdicts
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.references import calibrations, references
+from monitor.store.registry import versions, watching
+from monitor.store.traffic import fleet
 from monitor.windows import Cadence
 
 DAY: Final = timedelta(hours=24)

@@ -23,8 +23,10 @@ from detectors.types import Process
 from monitor.domain import EvaluationKind, Reference, ReferenceId, Version
 from monitor.evaluate.faults import Family, Unit, families_of
 from monitor.evaluate.outlook import BLIND_AFTER, Outlook, OutlookLine
-from monitor.store import calibrations, evaluations, references, versions
-from monitor.store.evaluations import ScoreRow
+from monitor.store.evaluation import evaluations
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.references import calibrations, references
+from monitor.store.registry import versions
 
 HOUR: Final = timedelta(hours=1)
 TIMES: Final = (HOUR, timedelta(days=1), timedelta(days=7))

@@ -21,19 +21,11 @@ from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.reading import DAY, Reading
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Memory
-from monitor.store import (
-    capture_counts,
-    feedback,
-    pending,
-    processes,
-    records,
-    routes,
-    tasks,
-    verdicts,
-    versions,
-    watching,
-)
-from monitor.store.tasks import Awaited, Claim
+from monitor.store.evaluation import processes, tasks, verdicts
+from monitor.store.evaluation.tasks import Awaited, Claim
+from monitor.store.records import capture_counts, feedback, pending, records
+from monitor.store.registry import versions, watching
+from monitor.store.traffic import routes
 from monitor.strata import needed
 
 

@@ -23,9 +23,12 @@ from alerts.types import Blame as BlameWord
 from alerts.types import VerdictKind as VerdictWord
 from monitor.domain import Adapter, Interval, Verdict, Version
 from monitor.evaluate.newness import LONGEST, Newness, NotCompared, new_since, read_newness
-from monitor.store import adapters, audit, fleet, outbox, retrainings
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.retrainings import NewRetraining, RetrainCause, RetrainingRow
+from monitor.store.incidents import outbox
+from monitor.store.registry import adapters
+from monitor.store.traffic import fleet, retrainings
+from monitor.store.traffic.retrainings import NewRetraining, RetrainCause, RetrainingRow
 
 _LOG = structlog.get_logger(__name__)
 

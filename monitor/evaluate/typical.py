@@ -11,8 +11,8 @@ from sqlalchemy import Connection
 from detectors.typical_terms import typical_terms
 from monitor.capture.terms import HASH_BYTES
 from monitor.domain import AdapterId
-from monitor.store import terms
-from monitor.store.samples import Sampled
+from monitor.store.records import terms
+from monitor.store.records.samples import Sampled
 
 MOST_WORDS: Final = 8
 _ASKED: Final = 200

@@ -12,8 +12,8 @@ from sqlalchemy import Connection
 
 from monitor.domain import Arm, ArmKind, Edition, Route, Version
 from monitor.incident.reading import IncidentStory
-from monitor.store import versions
-from monitor.store.actions import OPEN, ActionRow
+from monitor.store.registry import versions
+from monitor.store.traffic.actions import OPEN, ActionRow
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
 from monitor.traffic.fallback.survey import targets_of

@@ -19,25 +19,18 @@ from monitor.outbox.changes import changes_about
 from monitor.outbox.present import blame_now
 from monitor.outbox.present import done as what_was_done
 from monitor.outbox.silencing import silenced
-from monitor.store import (
-    actions,
-    audit,
-    deliveries,
-    evaluations,
-    fleet_incidents,
-    incidents,
-    routes,
-    telling,
-    verdicts,
-    versions,
-)
-from monitor.store.actions import ActionRow
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.evaluations import ScoreRow
-from monitor.store.fleet_incidents import Member
-from monitor.store.incidents import IncidentRow
-from monitor.store.routes import RouteRow
-from monitor.store.verdicts import VerdictRow
+from monitor.store import audit
+from monitor.store.evaluation import evaluations, verdicts
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.incidents import deliveries, fleet_incidents, incidents, telling
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.fleet_incidents import Member
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.registry import versions
+from monitor.store.traffic import actions, routes
+from monitor.store.traffic.actions import ActionRow
+from monitor.store.traffic.routes import RouteRow
 
 __all__ = ["IncidentStory", "Member", "read_story"]
 

@@ -20,10 +20,12 @@ from detectors.rank_detector import RankDetector
 from monitor.domain import Interval, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
-from monitor.store import changes, evaluations, routes, series, verdicts
-from monitor.store.evaluations import ScoreRow
-from monitor.store.routes import RouteRow
-from monitor.store.verdicts import VerdictRow
+from monitor.store.evaluation import evaluations, series, verdicts
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.people import changes
+from monitor.store.traffic import routes
+from monitor.store.traffic.routes import RouteRow
 
 PERPLEXITY: Final = "perplexity"
 LONGEST: Final = timedelta(days=14)

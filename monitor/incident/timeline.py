@@ -10,13 +10,13 @@ from enum import StrEnum
 from alerts.incident import Closing
 from alerts.words import CLOSINGS
 from monitor.outbox.present import action_words, route_words
-from monitor.store.actions import ActionRow
 from monitor.store.audit import Entry
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.incidents import IncidentRow
-from monitor.store.outbox import DeliveryState
-from monitor.store.routes import RouteRow
-from monitor.store.verdicts import TransitionRow
+from monitor.store.evaluation.verdicts import TransitionRow
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.incidents.outbox import DeliveryState
+from monitor.store.traffic.actions import ActionRow
+from monitor.store.traffic.routes import RouteRow
 
 
 class MomentKind(StrEnum):

@@ -15,15 +15,10 @@ from monitor.domain import IncidentId
 from monitor.outbox.marking import Hearers
 from monitor.outbox.matters import alert_of
 from monitor.outbox.telling import tell_at_once
-from monitor.store import (
-    audit,
-    fleet_incidents,
-    incidents,
-    outbox,
-    telling,
-    versions,
-)
-from monitor.store.incidents import IncidentRow
+from monitor.store import audit
+from monitor.store.incidents import fleet_incidents, incidents, outbox, telling
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.registry import versions
 
 _LATER: Final = Manner(wait=timedelta(seconds=1))
 """Any manner with a wait."""

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from alerts.message import NearbyChange
 from alerts.words import change_words
 from monitor.domain import Interval
-from monitor.store import changes
+from monitor.store.people import changes
 
 
 def changes_about(

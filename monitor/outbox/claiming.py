@@ -13,9 +13,9 @@ from sqlalchemy import Connection
 
 from alerts.pacing import Bucket
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.store import outbox
 from monitor.store.database import Database
-from monitor.store.outbox import Claimed
+from monitor.store.incidents import outbox
+from monitor.store.incidents.outbox import Claimed
 
 AHEAD: Final = timedelta(seconds=0.5)
 MOST_AHEAD: Final = 64

@@ -24,9 +24,10 @@ from monitor.outbox.claiming import Claims
 from monitor.outbox.linking import PageLinks
 from monitor.outbox.stranded import MOST_AT_ONCE, rescue
 from monitor.outbox.taken import Taken
-from monitor.store import audit, escalation, outbox
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.outbox import Claimed
+from monitor.store.incidents import escalation, outbox
+from monitor.store.incidents.outbox import Claimed
 
 _LOG = structlog.get_logger(__name__)
 

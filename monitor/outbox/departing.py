@@ -22,9 +22,12 @@ from monitor.domain import IncidentId, Verdict, Version, VersionId
 from monitor.outbox.fleet import leave_shared
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.record import OF_ITS_ANSWERS, record_closing
-from monitor.store import adapters, audit, departures, verdicts, versions
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.departures import Departure
+from monitor.store.evaluation import verdicts
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import departures
+from monitor.store.traffic.departures import Departure
 
 _LOG = structlog.get_logger(__name__)
 

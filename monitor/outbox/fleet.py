@@ -36,9 +36,10 @@ from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.inputs import AlertInputs, links_to, onset_of
 from monitor.outbox.speaking import finding_of, lead_of
 from monitor.outbox.telling import hold, tell_at_once
-from monitor.store import adapters, fleet_incidents, incidents, outbox, versions
-from monitor.store.fleet_incidents import Member
-from monitor.store.incidents import IncidentRow, IncidentUpdate
+from monitor.store.incidents import fleet_incidents, incidents, outbox
+from monitor.store.incidents.fleet_incidents import Member
+from monitor.store.incidents.incidents import IncidentRow, IncidentUpdate
+from monitor.store.registry import adapters, versions
 
 KIND = words.Kind.DRIFT
 
@@ -123,7 +124,8 @@ def close_shared(
     """End an open fleet incident for all its members, because a person said so.
 
     ``verdict`` is the one that stood, with the reason that people shall read; ``member`` is any of
-    the members. Call this with the base locked (:func:`monitor.store.fleet_incidents.lock`).
+    the members. Call this with the base locked
+    (:func:`monitor.store.incidents.fleet_incidents.lock`).
     """
     base = incident.base_model or ""
     last = fleet_incidents.newest(tx, base, kind=KIND.value)

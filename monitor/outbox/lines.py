@@ -8,7 +8,7 @@ from typing import Any
 from alerts.message import ScoreLine
 from detectors.types import Score
 from monitor.policy.memory import Crossing
-from monitor.store.evaluations import ScoreRow
+from monitor.store.evaluation.evaluations import ScoreRow
 
 
 def score_lines(

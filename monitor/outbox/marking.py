@@ -25,19 +25,12 @@ from monitor.outbox.fleet import close_shared, leave_shared
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.record import record_closing
 from monitor.policy import Memory
-from monitor.store import (
-    adapters,
-    audit,
-    fleet_incidents,
-    incidents,
-    outbox,
-    processes,
-    tasks,
-    verdicts,
-    versions,
-)
-from monitor.store.incidents import IncidentRow
-from monitor.store.verdicts import VerdictRow
+from monitor.store import audit
+from monitor.store.evaluation import processes, tasks, verdicts
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.incidents import fleet_incidents, incidents, outbox
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.registry import adapters, versions
 
 _SAID: Final = MappingProxyType(
     {Mark.FALSE_PAGE: "marked as a false alarm", Mark.ACCEPTED: "accepted as normal"}

@@ -17,9 +17,9 @@ from alerts.silences import Silence, silencing
 from alerts.telling import Manner, Matter, Told
 from alerts.types import Severity, Status
 from monitor.domain import IncidentId
-from monitor.store import silences
-from monitor.store import telling as store
-from monitor.store.telling import HeldRow, ToldRow
+from monitor.store.incidents import silences
+from monitor.store.incidents import telling as store
+from monitor.store.incidents.telling import HeldRow, ToldRow
 
 _LOG = structlog.get_logger(__name__)
 

@@ -24,18 +24,14 @@ from monitor.outbox.inputs import onset_of
 from monitor.outbox.lines import score_lines
 from monitor.outbox.writing import said_of_the_cause
 from monitor.policy import Memory
-from monitor.store import (
-    actions,
-    adapters,
-    deliveries,
-    evaluations,
-    fleet_incidents,
-    incidents,
-    routes,
-    verdicts,
-    versions,
-)
-from monitor.store.actions import (
+from monitor.store.evaluation import evaluations, verdicts
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.incidents import deliveries, fleet_incidents, incidents
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.people.words import by_a_person
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions, routes
+from monitor.store.traffic.actions import (
     AUTOMATIC,
     OPEN,
     TAKEN,
@@ -43,10 +39,7 @@ from monitor.store.actions import (
     ActionRow,
     ActionState,
 )
-from monitor.store.incidents import IncidentRow
-from monitor.store.routes import RouteRow
-from monitor.store.verdicts import VerdictRow
-from monitor.store.words import by_a_person
+from monitor.store.traffic.routes import RouteRow
 
 _LOG = structlog.get_logger(__name__)
 

@@ -18,8 +18,10 @@ from monitor.domain import Mark
 from monitor.policy.budget import BudgetSettings, pages_of_adapter
 from monitor.policy.coverage import Coverage
 from monitor.policy.coverage_words import coverage_words, lasting, least
-from monitor.store import coverage_days, pages, watching
-from monitor.store.pages import SentPage
+from monitor.store.evaluation import coverage_days
+from monitor.store.incidents import pages
+from monitor.store.incidents.pages import SentPage
+from monitor.store.registry import watching
 
 PERIOD: Final = timedelta(days=30)
 

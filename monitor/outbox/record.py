@@ -23,7 +23,7 @@ from monitor.outbox.inputs import AlertInputs, links_to
 from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
-from monitor.store import fleet_incidents, incidents, outbox
+from monitor.store.incidents import fleet_incidents, incidents, outbox
 
 
 def record_observation(

@@ -18,9 +18,9 @@ from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.linking import PageLinks
-from monitor.store import outbox
 from monitor.store.database import Database
-from monitor.store.outbox import LastTold
+from monitor.store.incidents import outbox
+from monitor.store.incidents.outbox import LastTold
 
 _LOG = structlog.get_logger(__name__)
 

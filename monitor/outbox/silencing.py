@@ -12,8 +12,10 @@ import alerts.types as words
 from alerts import matching
 from alerts.silences import Silence, SilenceRefused, check, silencing
 from monitor.domain import IncidentId
-from monitor.store import adapters, audit, silences
-from monitor.store.incidents import IncidentRow
+from monitor.store import audit
+from monitor.store.incidents import silences
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.registry import adapters
 
 
 def silence(

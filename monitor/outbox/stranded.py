@@ -20,9 +20,10 @@ from alerts.message import from_json as alert_from_json
 from monitor.domain import IncidentId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.telling import hold, tell_at_once
-from monitor.store import audit, deliveries, incidents, outbox, telling
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.deliveries import DeliveryRow
+from monitor.store.incidents import deliveries, incidents, outbox, telling
+from monitor.store.incidents.deliveries import DeliveryRow
 
 _LOG = structlog.get_logger(__name__)
 

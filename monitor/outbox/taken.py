@@ -6,8 +6,8 @@ import threading
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from monitor.store import outbox
 from monitor.store.database import Database
+from monitor.store.incidents import outbox
 
 
 @dataclass(slots=True, eq=False)

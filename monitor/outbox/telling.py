@@ -29,10 +29,11 @@ from monitor.domain import IncidentId, TransitionId
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
 from monitor.outbox.present import NEAR, present
-from monitor.store import clock, incidents, outbox
-from monitor.store import telling as store
+from monitor.store import clock
 from monitor.store.database import Database
-from monitor.store.telling import HeldRow, ToldRow
+from monitor.store.incidents import incidents, outbox
+from monitor.store.incidents import telling as store
+from monitor.store.incidents.telling import HeldRow, ToldRow
 
 _LOG = structlog.get_logger(__name__)
 

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 import alerts.types as words
 from alerts.message import Alert
 from alerts.message import to_json as alert_to_json
-from monitor.store import deliveries, outbox
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.outbox import DeliveryState
+from monitor.store.incidents import deliveries, outbox
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.outbox import DeliveryState
 
 UNTAKEN = "no worker took it up in time; is `driftline serve` running with a worker?"
 

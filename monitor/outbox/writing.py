@@ -13,7 +13,7 @@ from alerts.message import Alert, leading
 from alerts.words import cause_words, not_monitored, summarise, unseen_words
 from monitor.domain import Verdict, VerdictSeverity, Version
 from monitor.outbox.inputs import AlertInputs, onset_of
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate
 
 SILENT: Final = "records were expected and none came"
 SEEN_AGAIN: Final = "enough of its requests can be compared with the reference"

@@ -20,8 +20,9 @@ from monitor.outbox.marking import Hearers, LockedIncident, NotMarkable, Word, h
 from monitor.policy import Memory
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.freeze import open_generation, usable
-from monitor.store import perplexity, references
-from monitor.store.references import ReferenceSource
+from monitor.store.evaluation import perplexity
+from monitor.store.references import references
+from monitor.store.references.references import ReferenceSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

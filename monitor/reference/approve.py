@@ -5,7 +5,8 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from monitor.domain import Reference, Version
-from monitor.store import audit, references
+from monitor.store import audit
+from monitor.store.references import references
 
 
 class NotApprovable(ValueError):  # noqa: N818 - it is a fact about the reference, not a fault

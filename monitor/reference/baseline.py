@@ -19,9 +19,9 @@ from monitor.capture.directory import Resolved
 from monitor.capture.refusal import Refuses, refuses
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
-from monitor.store.baselines import LiveBaseline
-from monitor.store.records import COMPARED, MEASURED, SIGNALS, derived
-from monitor.store.reference_items import Item
+from monitor.store.records.records import COMPARED, MEASURED, SIGNALS, derived
+from monitor.store.references.baselines import LiveBaseline
+from monitor.store.references.reference_items import Item
 
 ANSWER: Final = 4_096
 """Characters of an answer that are embedded: encoders read fewer."""

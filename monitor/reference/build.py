@@ -38,19 +38,18 @@ from monitor.reference.errors import Unbuildable
 from monitor.reference.fitting import KnownAnswers
 from monitor.reference.index import Indexes
 from monitor.reference.kept import pack
-from monitor.store import baselines as live
-from monitor.store import (
+from monitor.store.database import Database
+from monitor.store.references import baselines as live
+from monitor.store.references import (
     calibrations,
     reference_axes,
     reference_baselines,
     reference_items,
     references,
-    versions,
 )
-from monitor.store.calibrations import Calibration
-from monitor.store.database import Database
-from monitor.store.reference_items import ItemRole
-from monitor.store.references import (
+from monitor.store.references.calibrations import Calibration
+from monitor.store.references.reference_items import ItemRole
+from monitor.store.references.references import (
     FEEDBACK_FROM,
     MAX_CLAIMS,
     MEASURED,
@@ -59,6 +58,7 @@ from monitor.store.references import (
     ReferenceClaim,
     ReferenceSource,
 )
+from monitor.store.registry import versions
 
 _LOG = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference
 from detectors.types import Window
 from monitor.reference.errors import Unbuildable
-from monitor.store.calibrations import Bins, Calibration
+from monitor.store.references.calibrations import Bins, Calibration
 from monitor.strata import telling
 
 SMALLEST_BASELINE: Final = 300

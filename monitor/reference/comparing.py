@@ -16,7 +16,7 @@ from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.fitting import Rows
 from monitor.reference.index import Indexes
 from monitor.store.database import Database
-from monitor.store.references import ReferenceClaim, ReferenceSource
+from monitor.store.references.references import ReferenceClaim, ReferenceSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from detectors.season import fit_coverage
 from detectors.types import Floats
 from monitor.domain import ReferenceId
-from monitor.store import references
+from monitor.store.references import references
 
 WEEKDAYS: Final = (
     "Monday",

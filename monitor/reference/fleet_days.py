@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.day_effect import DayEffect, of_fleet
 from monitor.domain import AdapterId
-from monitor.store import references
+from monitor.store.references import references
 
 NOTE: Final = "shown_days"
 """Key of the builder's note on a reference: by detector, in sd."""

@@ -9,9 +9,10 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.baseline import common_settings
 from monitor.reference.calibrate import SMALLEST_BASELINE
-from monitor.store import records, references
 from monitor.store.database import Database
-from monitor.store.references import ReferenceSource
+from monitor.store.records import records
+from monitor.store.references import references
+from monitor.store.references.references import ReferenceSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

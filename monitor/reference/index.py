@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from detectors.axes import Axes, load_axes
 from monitor.domain import ReferenceId
-from monitor.store import reference_axes, reference_vectors
 from monitor.store.database import Database
+from monitor.store.references import reference_axes, reference_vectors
 
 Index = npt.NDArray[np.float16]
 

@@ -11,11 +11,12 @@ import structlog
 from monitor.domain import Interval, Reference
 from monitor.reference.calibrate import COVERED_DAYS, COVERED_RECORDS
 from monitor.reference.freeze import freeze
-from monitor.store import baselines, versions
-from monitor.store.baselines import Learning
 from monitor.store.database import Database
 from monitor.store.errors import Conflict
-from monitor.store.references import ReferenceSource
+from monitor.store.references import baselines
+from monitor.store.references.baselines import Learning
+from monitor.store.references.references import ReferenceSource
+from monitor.store.registry import versions
 
 AGAIN_AFTER: Final = timedelta(days=1)
 """Age of a provisional reference before it is replaced."""

@@ -22,10 +22,11 @@ from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError, ProbeFailed
 from monitor.reference.baseline import ANSWER
 from monitor.reference.index import Indexes
-from monitor.store import capture_counts, pending, references, terms
 from monitor.store.database import Database
-from monitor.store.pending import Embedded, EmbeddedAnswer, Pending
-from monitor.store.terms import Use
+from monitor.store.records import capture_counts, pending, terms
+from monitor.store.records.pending import Embedded, EmbeddedAnswer, Pending
+from monitor.store.records.terms import Use
+from monitor.store.references import references
 
 _LOG = structlog.get_logger(__name__)
 

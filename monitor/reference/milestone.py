@@ -15,9 +15,9 @@ from detectors.types import Budget
 from monitor.domain import Reference, ReferenceState, Version
 from monitor.reference.calibrate import COVERED_DAYS, COVERED_RECORDS, SMALLEST_BASELINE
 from monitor.reference.learned import AGAIN_AFTER, LearnedSettings
-from monitor.store import baselines, references
-from monitor.store.baselines import Gathered
-from monitor.store.references import ReferenceSource
+from monitor.store.references import baselines, references
+from monitor.store.references.baselines import Gathered
+from monitor.store.references.references import ReferenceSource
 
 _DAY: Final = timedelta(days=1)
 _NAMED_DAYS: Final = 6

@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 
 from detectors.feedback import FEEDBACK
 from monitor.domain import ReferenceId
-from monitor.store import calibrations, references
-from monitor.store.calibrations import Bins, Calibration
-from monitor.store.references import FEEDBACK_FROM
+from monitor.store.references import calibrations, references
+from monitor.store.references.calibrations import Bins, Calibration
+from monitor.store.references.references import FEEDBACK_FROM
 
 FEEDBACK_OF: Final = "feedback_of"
 """Key of a note: the generation whose feedback is reused, and the records it is from."""

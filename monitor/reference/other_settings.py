@@ -19,13 +19,16 @@ from monitor.policy.coverage import LEAST_SHARE, Cause
 from monitor.reference import fleet_days
 from monitor.reference.calibrate import COVERED_DAYS, SMALLEST_BASELINE, span_of
 from monitor.reference.learned import AGAIN_AFTER, LearnedSettings
-from monitor.store import audit, calibrations, records, references, settings_references, verdicts
-from monitor.store import versions as registry
-from monitor.store.calibrations import Calibration
+from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.errors import Conflict
-from monitor.store.settings_references import SettingsReference
-from monitor.store.verdicts import VerdictRow
+from monitor.store.evaluation import verdicts
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.records import records
+from monitor.store.references import calibrations, references, settings_references
+from monitor.store.references.calibrations import Calibration
+from monitor.store.references.settings_references import SettingsReference
+from monitor.store.registry import versions as registry
 from monitor.strata import SAMPLING, alike, needed, settings, words
 
 AGAIN_AFTER_FAILURE: Final = timedelta(hours=1)

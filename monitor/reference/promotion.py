@@ -14,8 +14,11 @@ from sqlalchemy import Connection
 
 from monitor.domain import ArmKind, Interval, Route
 from monitor.reference.refreeze import Refrozen, freeze_version
-from monitor.store import audit, references, routes, versions
-from monitor.store.references import ReferenceSource
+from monitor.store import audit
+from monitor.store.references import references
+from monitor.store.references.references import ReferenceSource
+from monitor.store.registry import versions
+from monitor.store.traffic import routes
 from monitor.traffic.arms import stable_arm
 
 ACT: Final = "reference.promotion"

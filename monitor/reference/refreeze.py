@@ -12,10 +12,14 @@ from sqlalchemy import Connection
 from monitor.domain import Adapter, Interval, ReferenceState, VerdictSeverity, Version
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.freeze import Usable, open_generation, usable
-from monitor.store import adapters, audit, fleet, references, verdicts
+from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.errors import StoreError
-from monitor.store.references import ReferenceSource
+from monitor.store.evaluation import verdicts
+from monitor.store.references import references
+from monitor.store.references.references import ReferenceSource
+from monitor.store.registry import adapters
+from monitor.store.traffic import fleet
 
 _LOG = structlog.get_logger(__name__)
 

@@ -14,11 +14,11 @@ from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder
 from monitor.reference.errors import Unbuildable
 from monitor.reference.lines import TrainingLine, read_line
-from monitor.store import reference_items, reference_vectors, references
 from monitor.store.database import Database
-from monitor.store.reference_items import Item, ItemRole
-from monitor.store.reference_vectors import VectorChunk
-from monitor.store.references import ReferenceClaim
+from monitor.store.references import reference_items, reference_vectors, references
+from monitor.store.references.reference_items import Item, ItemRole
+from monitor.store.references.reference_vectors import VectorChunk
+from monitor.store.references.references import ReferenceClaim
 
 TEXTS_PER_CHUNK: Final = 512
 ROWS_PER_CHUNK: Final = 4096

@@ -15,10 +15,10 @@ from monitor.capture.checks import Horizon, RecordRefused
 from monitor.domain import Reference, Version
 from monitor.reference.lines import BaselineLine, Line, TrainingLine, read_line, text_hash
 from monitor.reference.splitting import LineSplitter
-from monitor.store import reference_items, references
 from monitor.store.database import Database
-from monitor.store.reference_items import Item, ItemRole
-from monitor.store.references import LeaseLost, ReferenceClaim, ReferenceSource
+from monitor.store.references import reference_items, references
+from monitor.store.references.reference_items import Item, ItemRole
+from monitor.store.references.references import LeaseLost, ReferenceClaim, ReferenceSource
 
 MOST_PROBLEMS: Final = 20
 """Problems reported in full; more are counted."""

@@ -22,8 +22,10 @@ from monitor.evaluate.loading import Calibrations
 from monitor.report import tables
 from monitor.report.errors import ReportError
 from monitor.report.tables import Floats, Tables
-from monitor.store import fleet, records, versions
 from monitor.store.database import Database
+from monitor.store.records import records
+from monitor.store.registry import versions
+from monitor.store.traffic import fleet
 
 READ_AT_MOST: Final = 100_000
 """The most recent records that the sample is drawn from: 30 MB."""

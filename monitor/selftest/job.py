@@ -19,19 +19,12 @@ from monitor.policy.budget import saw_too_few_days, shares
 from monitor.reference.index import Indexes, IndexMissing
 from monitor.selftest.process import Failed, SelfTestJob, Stopped, run_apart
 from monitor.selftest.testing import STREAMS
-from monitor.store import (
-    calibrations,
-    clock,
-    evaluations,
-    reference_axes,
-    reference_baselines,
-    references,
-    selftests,
-    versions,
-    watching,
-)
+from monitor.store import clock
 from monitor.store.database import Database
-from monitor.store.selftests import SelfTestClaim
+from monitor.store.evaluation import evaluations, selftests
+from monitor.store.evaluation.selftests import SelfTestClaim
+from monitor.store.references import calibrations, reference_axes, reference_baselines, references
+from monitor.store.registry import versions, watching
 
 _LOG = structlog.get_logger(__name__)
 

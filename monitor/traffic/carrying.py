@@ -12,10 +12,11 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.domain import Edition, Route
-from monitor.store import audit, route_failures, routes
-from monitor.store.actions import AUTOMATIC
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.routes import FleetState
+from monitor.store.traffic import route_failures, routes
+from monitor.store.traffic.actions import AUTOMATIC
+from monitor.store.traffic.routes import FleetState
 from monitor.traffic.routers import Router, RouterFailed
 
 _LOG = structlog.get_logger(__name__)

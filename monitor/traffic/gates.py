@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from monitor.domain import IncidentId
-from monitor.store.routes import RouteRow
+from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.killswitch import SwitchReading
 
 

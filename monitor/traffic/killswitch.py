@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.store import flags
+from monitor.store.traffic import flags
 
 VARIABLE: Final = "DRIFTLINE_KILL_SWITCH"
 FILE: Final = "kill-switch"

@@ -16,10 +16,10 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, AdapterId
-from monitor.store import actions
-from monitor.store.actions import ActionRow, ActionState
-from monitor.store.canaries import CanaryId
-from monitor.store.canary_moves import MADE, CanaryMove, canary_moves
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import ActionRow, ActionState
+from monitor.store.traffic.canaries import CanaryId
+from monitor.store.traffic.canary_moves import MADE, CanaryMove, canary_moves
 from monitor.traffic.trial.states import CanaryState, Phase, state_from_json
 
 CANARY: Final = "canary"

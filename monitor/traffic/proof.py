@@ -10,8 +10,8 @@ import structlog
 
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.probes.engines import ReplicaListing
-from monitor.store import versions
 from monitor.store.database import Database
+from monitor.store.registry import versions
 from monitor.traffic.routers import Router, RouterFailed
 
 _LOG = structlog.get_logger(__name__)

@@ -19,8 +19,9 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.domain import Arm, Route
-from monitor.store import clock, routes
+from monitor.store import clock
 from monitor.store.database import Database
+from monitor.store.traffic import routes
 from monitor.traffic.routers import Router, RouterFailed
 
 _LOG = structlog.get_logger(__name__)

@@ -10,8 +10,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route, Version
-from monitor.store import adapters, audit, routes, versions
+from monitor.store import audit
 from monitor.store.errors import NotFound
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import routes
 from monitor.traffic.arms import ArmRequest, resolve_arms
 
 _ETAG: Final = re.compile(r'(?:W/)?"(?:(\d{1,18})-)?(\d{1,18})"')

@@ -13,9 +13,9 @@ from typing import Any, Final
 import structlog
 
 from monitor.domain import Edition, Route
-from monitor.store import routes
 from monitor.store.database import Database
-from monitor.store.routes import FleetState
+from monitor.store.traffic import routes
+from monitor.store.traffic.routes import FleetState
 
 _LOG = structlog.get_logger(__name__)
 

@@ -15,10 +15,13 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.domain import Version
 from monitor.reference.approve import NotApprovable, approve
-from monitor.store import changes, fleet, references, versions
-from monitor.store.changes import StoredChange
-from monitor.store.fleet import FleetRow
-from monitor.store.verdicts import VerdictRow, current
+from monitor.store.evaluation.verdicts import VerdictRow, current
+from monitor.store.people import changes
+from monitor.store.people.changes import StoredChange
+from monitor.store.references import references
+from monitor.store.registry import versions
+from monitor.store.traffic import fleet
+from monitor.store.traffic.fleet import FleetRow
 from monitor.views.coverage import CoverageBody
 from monitor.views.reading import coverage
 from monitor.web import wording

@@ -16,20 +16,12 @@ from monitor.domain import Version
 from monitor.incident import Chart, draw
 from monitor.incident.chart import spark
 from monitor.incident.signals import FAMILIES, Signal, read_version_chart
-from monitor.store import (
-    canaries,
-    changes,
-    deliveries,
-    evaluations,
-    incidents,
-    inspections,
-    probing,
-    routes,
-    selftests,
-    series,
-    verdicts,
-)
-from monitor.store.fleet import FleetRow
+from monitor.store.evaluation import evaluations, probing, selftests, series, verdicts
+from monitor.store.incidents import deliveries, incidents
+from monitor.store.people import changes
+from monitor.store.registry import inspections
+from monitor.store.traffic import canaries, routes
+from monitor.store.traffic.fleet import FleetRow
 from monitor.views.reading import change, coverage, health, histogram, incident, message
 from monitor.views.reading import reference as reference_reading
 from monitor.views.reading import route as route_reading

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
 from monitor.domain import ArmKind, Mode, Route, Version, VersionId
-from monitor.store import canaries, capture_counts, routes, versions
-from monitor.store.canaries import CanaryId
 from monitor.store.errors import NotFound
+from monitor.store.records import capture_counts
+from monitor.store.registry import versions
+from monitor.store.traffic import canaries, routes
+from monitor.store.traffic.canaries import CanaryId
 from monitor.traffic.trial.foresight import foresee_ways, step_of, verdict_at
 from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Orders, Wish

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox.receipt import read_receipt, read_watched
 from monitor.policy.budget import pages_of_adapter
-from monitor.store import watching
+from monitor.store.registry import watching
 
 LINES_A_PAGE: Final = 300
 MOST_PAGES: Final = 20

@@ -12,9 +12,9 @@ import msgspec
 from sqlalchemy import Connection
 
 from monitor.domain import Route
-from monitor.store import canaries, canary_looks, routes
-from monitor.store.canaries import CanaryId, CanaryRow
-from monitor.store.canary_looks import CanaryEvent
+from monitor.store.traffic import canaries, canary_looks, routes
+from monitor.store.traffic.canaries import CanaryId, CanaryRow
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.trial.foresight import Foreseen, foresee
 from monitor.traffic.trial.guards import GuardKind
 from monitor.traffic.trial.measure import GuardFound

@@ -11,9 +11,9 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
-from monitor.store.canaries import CanaryId, OneAtATime
 from monitor.store.errors import NotFound
-from monitor.store.routes import GenerationConflict
+from monitor.store.traffic.canaries import CanaryId, OneAtATime
+from monitor.store.traffic.routes import GenerationConflict
 from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.settings import FEWEST
 from monitor.traffic.trial.states import NotPossible, OrderKind

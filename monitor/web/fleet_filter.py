@@ -8,7 +8,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from alerts.types import VerdictKind
-from monitor.store.fleet import FleetRow
+from monitor.store.traffic.fleet import FleetRow
 
 SHOWN: Final = 50
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 from fastapi import HTTPException, Request
 
 from monitor.domain import Scope
-from monitor.store import keys
-from monitor.store.keys import Key
+from monitor.store.people import keys
+from monitor.store.people.keys import Key
 
 LARGEST_FORM: Final = 8192
 LONGEST_REASON: Final = 500

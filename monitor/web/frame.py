@@ -17,8 +17,8 @@ from markupsafe import Markup
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
-from monitor.store import keys
-from monitor.store.keys import Key
+from monitor.store.people import keys
+from monitor.store.people.keys import Key
 from monitor.web import wording
 from monitor.web.assets import Assets
 from monitor.web.parts import WebParts

@@ -9,17 +9,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from monitor.store import (
-    canaries,
-    fleet,
-    fleet_incidents,
-    incidents,
-    receivers,
-)
-from monitor.store.canaries import CanaryRow
-from monitor.store.fleet import FleetRow
-from monitor.store.fleet_incidents import Member
-from monitor.store.incidents import IncidentRow
+from monitor.store.incidents import fleet_incidents, incidents, receivers
+from monitor.store.incidents.fleet_incidents import Member
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.traffic import canaries, fleet
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.fleet import FleetRow
 from monitor.traffic.killswitch import KillSwitch, SwitchReading
 from monitor.views.coverage import CoverageBody
 from monitor.views.reading import coverage

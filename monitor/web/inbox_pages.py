@@ -15,8 +15,8 @@ from monitor.api import paging
 from monitor.api.paging import Cursor
 from monitor.domain import VerdictSeverity
 from monitor.outbox import silenced
-from monitor.store import inbox
-from monitor.store.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
+from monitor.store.incidents import inbox
+from monitor.store.incidents.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
 from monitor.web.frame import Frame
 
 SHOWN: Final = 50

@@ -22,7 +22,7 @@ from monitor.incident.smoke import ComparedAnswers, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
 from monitor.store.errors import Conflict, NotFound
-from monitor.store.keys import Key
+from monitor.store.people.keys import Key
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.reading import coverage
 from monitor.web.forms import may_not, no_reason, read_form

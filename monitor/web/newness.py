@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import Interval, Version, VersionId
 from monitor.evaluate.newness import NotCompared, new_since, read_newness
-from monitor.store import samples
 from monitor.store.database import Database
-from monitor.store.samples import RequestSize
+from monitor.store.records import samples
+from monitor.store.records.samples import RequestSize
 from monitor.views.reading import score
 from monitor.views.score import NewBody
 

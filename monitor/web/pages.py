@@ -13,7 +13,7 @@ from alerts.types import VerdictKind
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope
-from monitor.store import keys
+from monitor.store.people import keys
 from monitor.web import budget, documentation, glance
 from monitor.web.adapter_pages import adapter_pages
 from monitor.web.canary_pages import canary_pages

@@ -15,7 +15,7 @@ from monitor.incident.smoke import SmokeTest
 from monitor.outbox import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
-from monitor.store.keys import Key
+from monitor.store.people.keys import Key
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.trial.orders import Orders
 

@@ -15,8 +15,8 @@ from alerts import matching
 from alerts.silences import LONGEST, SilenceRefused
 from monitor.api.lookup import Number
 from monitor.outbox import expire, silence
-from monitor.store import silences
-from monitor.store.keys import Key
+from monitor.store.incidents import silences
+from monitor.store.people.keys import Key
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 

@@ -11,12 +11,12 @@ from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from monitor.domain import Adapter, ArmKind, Mode, Route
-from monitor.store import actions, canaries, flags, fleet, routes
-from monitor.store.actions import OPEN, ActionRow, ActionState
-from monitor.store.canaries import CanaryRow
-from monitor.store.flags import Flag
-from monitor.store.fleet import FleetRow
-from monitor.store.routes import RouteRow
+from monitor.store.traffic import actions, canaries, flags, fleet, routes
+from monitor.store.traffic.actions import OPEN, ActionRow, ActionState
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.flags import Flag
+from monitor.store.traffic.fleet import FleetRow
+from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.arms import effective
 from monitor.traffic.fallback.report import Report
 from monitor.traffic.fallback.standing import BreakerStanding

@@ -12,8 +12,8 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId
-from monitor.store import actions, flags
 from monitor.store.errors import NotFound
+from monitor.store.traffic import actions, flags
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.reading.action import summary
 from monitor.web import traffic, wording

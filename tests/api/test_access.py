@@ -10,8 +10,8 @@ import pytest
 from monitor.api.access import KeyGate
 from monitor.api.problems import Problem
 from monitor.domain import Scope
-from monitor.store import keys
 from monitor.store.database import Database
+from monitor.store.people import keys
 from tests.serving import Serving
 
 OPEN = {"/livez", "/readyz"}

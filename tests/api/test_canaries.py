@@ -8,9 +8,10 @@ import pytest
 
 from monitor.api import paging
 from monitor.domain import Scope
-from monitor.store import actions, canaries, routes, versions
-from monitor.store.actions import ActionKind, ActionState
+from monitor.store.registry import versions
 from monitor.store.tables import record_texts
+from monitor.store.traffic import actions, canaries, routes
+from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table
 from monitor.traffic.readback import Confirming
 from monitor.traffic.routers import TableOnly

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.domain import Scope
-from monitor.store import adapters, capture_counts
+from monitor.store.records import capture_counts
+from monitor.store.registry import adapters
 from tests.serving import Serving
 
 PATH = "/v1/adapters/support/canary-plan"

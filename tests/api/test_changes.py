@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Scope
-from monitor.store import adapters, versions
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import audit, changes, perplexity_runs
 from tests import worlds
 from tests.serving import Serving

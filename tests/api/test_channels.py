@@ -12,8 +12,8 @@ from alerts.message import Alert
 from monitor.domain import Scope
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.outbox.trial import UNTAKEN
-from monitor.store import receivers
 from monitor.store.database import Database
+from monitor.store.incidents import receivers
 from tests.serving import Serving, serving
 
 MATCH = {"severity": "page", "labels": {"team": ["nlp", "search"]}}

@@ -15,8 +15,9 @@ from monitor.domain import Scope
 from monitor.incident.signals import MOST_MEMBERS
 from monitor.outbox import PageLinks, chart_key
 from monitor.outbox.linking import CHART_LASTS
-from monitor.store import evaluations, incidents
 from monitor.store.database import Database
+from monitor.store.evaluation import evaluations
+from monitor.store.incidents import incidents
 from monitor.store.tables import adapters
 from tests import worlds
 from tests.alert_samples import an_alert

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monitor.domain import Scope
 from monitor.policy.coverage import to_json
-from monitor.store import adapters, versions
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import scores
 from tests import worlds
 from tests.serving import Serving

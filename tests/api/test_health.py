@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from monitor.api.metrics import RecordTotals
 from monitor.api.parts import Beat
 from monitor.domain import Scope
-from monitor.store import adapters, capture_counts, outbox
 from monitor.store.database import Database
+from monitor.store.incidents import outbox
+from monitor.store.records import capture_counts
+from monitor.store.registry import adapters
 from monitor.store.tables import outbox as outbox_table
 from tests import worlds
 from tests.serving import Serving, serving

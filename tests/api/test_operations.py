@@ -9,12 +9,16 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import EvaluationKind, Interval, Scope
-from monitor.store import actions, clock, evaluations, outbox, tasks, versions
-from monitor.store.actions import ActionKind, ActionState
-from monitor.store.evaluations import NewEvaluation
+from monitor.store import clock
+from monitor.store.evaluation import evaluations, tasks
+from monitor.store.evaluation.evaluations import NewEvaluation
+from monitor.store.incidents import outbox
+from monitor.store.registry import versions
 from monitor.store.tables import audit, incidents
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import tasks as tasks_table
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import ActionKind, ActionState
 from tests import worlds
 from tests.serving import Serving
 

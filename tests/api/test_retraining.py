@@ -15,7 +15,8 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import Scope, Verdict, VerdictSeverity
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.outbox import ConfiguredChannel, Deliverer
-from monitor.store import adapters, audit
+from monitor.store import audit
+from monitor.store.registry import adapters
 from tests import newcomers, worlds
 from tests.inbox import Inbox
 from tests.loopback import LOOPBACK

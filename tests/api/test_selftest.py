@@ -7,7 +7,8 @@ import numpy as np
 from detectors.types import Budget, Window
 from monitor.domain import ReferenceId, Scope
 from monitor.selftest.testing import SelfTestSubject, run
-from monitor.store import adapters, selftests, versions
+from monitor.store.evaluation import selftests
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import references
 from tests.serving import Serving
 

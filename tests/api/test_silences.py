@@ -8,8 +8,9 @@ import pytest
 
 from monitor.domain import Scope
 from monitor.outbox import silenced
-from monitor.store import audit, incidents
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.incidents import incidents
 from tests.fleet import register
 from tests.outbox.test_telling import CRITICAL, see
 from tests.serving import Serving, serving

@@ -17,8 +17,8 @@ from monitor.domain import Scope
 from monitor.incident.smoke import SmokeTest
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import LONGEST_TEXT, MOST_PROMPTS, MOST_TOKENS, Questioner
-from monitor.store import incidents
 from monitor.store.database import Database
+from monitor.store.incidents import incidents
 from monitor.store.tables import metadata, versions
 from tests import worlds
 from tests.probes import fake_engine

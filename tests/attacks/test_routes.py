@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.domain import Scope
-from monitor.store import adapters, versions
+from monitor.store.registry import adapters, versions
 from tests.attacks.description import HALF, Request, hostile_requests, operations
 from tests.attacks.wire import connected, heard, status
 from tests.serving import Serving

@@ -15,8 +15,9 @@ from monitor.capture import decoding
 from monitor.capture.errors import Overloaded, TooLarge
 from monitor.capture.queue import QueueBounds, WriteQueue
 from monitor.domain import Scope
-from monitor.store import adapters, keys, versions
 from monitor.store.database import Database
+from monitor.store.people import keys
+from monitor.store.registry import adapters, versions
 from tests.attacks.wire import address, connected
 from tests.capture.test_queue import submission
 from tests.service import until

@@ -8,8 +8,8 @@ import pytest
 from monitor.capture.intake import Intake, IntakeOutcome, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.domain import Adapter
-from monitor.store import adapters, versions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
 
 KEY = b"k" * 32
 

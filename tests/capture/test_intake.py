@@ -23,8 +23,9 @@ from monitor.capture.refusal import refusing
 from monitor.capture.wire import Record
 from monitor.domain import Adapter, AdapterId, VersionId
 from monitor.reference.baseline import from_admitted
-from monitor.store import adapters, capture_counts, versions
 from monitor.store.database import Database
+from monitor.store.records import capture_counts
+from monitor.store.registry import adapters, versions
 
 JSON = "application/json"
 Send = Callable[..., IntakeOutcome]

@@ -10,7 +10,7 @@ import pytest
 
 from monitor.capture.errors import Unavailable
 from monitor.capture.queue import QueueBounds, Submission, WriteQueue
-from monitor.store.ingest import NUMBERS, RecordBatch
+from monitor.store.records.ingest import NUMBERS, RecordBatch
 
 TOGETHER = 5
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.capture.keeping import keep
 from monitor.capture.sampling import STEPS, share_of
-from monitor.store.capture_counts import Days
+from monitor.store.records.capture_counts import Days
 
 
 def test_about_the_wanted_share_is_kept() -> None:

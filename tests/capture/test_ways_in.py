@@ -31,9 +31,9 @@ from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.taps import StreamTap, WholeTap
 from monitor.replay.reading import LogReading, read_log
 from monitor.replay.watch import Unwatched
-from monitor.store import versions
 from monitor.store.database import Database
-from monitor.store.records import MEASURED, read_window
+from monitor.store.records.records import MEASURED, read_window
+from monitor.store.registry import versions
 from tests.gateway.conftest import listening, route
 from tests.gateway.stub_engine import StubEngine
 from tests.service import until

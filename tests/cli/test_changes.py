@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from monitor.domain import Scope
-from monitor.store import adapters, versions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import perplexity_runs
 from tests import worlds
 from tests.cli.command import Ran, driftline, failed, process

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from monitor.domain import Scope
-from monitor.store import versions
 from monitor.store.database import Database
+from monitor.store.registry import versions
 from tests import worlds
 from tests.cli.command import Ran, driftline
 from tests.serving import serving

@@ -14,8 +14,10 @@ import pytest
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.store import adapters, epochs, routes, tables, versions
+from monitor.store import tables
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import epochs, routes
 from monitor.traffic import table
 from monitor.traffic.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
 from monitor.traffic.routers.gateway import GatewayRouting

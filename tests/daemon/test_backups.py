@@ -12,8 +12,10 @@ from monitor.config.sections import Config, DatabaseSection, ServiceSection
 from monitor.daemon import backups
 from monitor.daemon.backups import BackupFailed, back_up, restore
 from monitor.domain import Scope
-from monitor.store import audit, counts, epochs, keys, schema
+from monitor.store import audit, counts, schema
 from monitor.store.database import Database
+from monitor.store.people import keys
+from monitor.store.traffic import epochs
 from monitor.traffic import table
 from tests.fleet import NOW, register
 

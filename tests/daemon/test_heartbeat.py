@@ -8,10 +8,12 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.config.sections import HeartbeatSection
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.domain import EvaluationKind
-from monitor.store import outbox, pending_decisions, tasks
 from monitor.store.database import Database
+from monitor.store.evaluation import tasks
+from monitor.store.incidents import outbox
 from monitor.store.tables import outbox as messages
 from monitor.store.tables import tasks as due
+from monitor.store.traffic import pending_decisions
 from tests.fleet import message, register
 from tests.loopback import LOOPBACK, Receiver, answer, unused_port
 

@@ -11,8 +11,8 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from examples.weights import MODELS
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.probes.engines import Engines
-from monitor.store import adapters, versions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.traffic.proof import Proof
 from monitor.traffic.routers import Reach, RouterFailed

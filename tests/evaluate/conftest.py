@@ -23,10 +23,13 @@ from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, PolicySettings
-from monitor.store import adapters, calibrations, partitions, references, tasks, versions
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.references import ReferenceSource
-from monitor.store.tasks import Claim
+from monitor.store.evaluation import tasks
+from monitor.store.evaluation.tasks import Claim
+from monitor.store.references import calibrations, references
+from monitor.store.references.references import ReferenceSource
+from monitor.store.registry import adapters, versions
 from monitor.windows import Cadence
 
 TICK = timedelta(minutes=5)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from monitor.domain import ChangeKind
-from monitor.store import changes
-from monitor.store.changes import Declaration
+from monitor.store.people import changes
+from monitor.store.people.changes import Declaration
 from tests.evaluate.test_quarantine import messages
 
 

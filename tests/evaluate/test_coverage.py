@@ -23,8 +23,9 @@ from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
 from monitor.policy.settings import PolicySettings
 from monitor.reference.learned import LearnedSettings
 from monitor.reference.other_settings import SettingsLearner
-from monitor.store import deliveries, evaluations, incidents, verdicts
-from monitor.store.records import SIGNALS
+from monitor.store.evaluation import evaluations, verdicts
+from monitor.store.incidents import deliveries, incidents
+from monitor.store.records.records import SIGNALS
 from monitor.strata import NEEDS, Strata, alike
 from tests.arrivals import as_made
 from tests.evaluate.test_fleet_incident import Nowhere

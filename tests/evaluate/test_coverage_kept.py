@@ -7,7 +7,7 @@ from typing import Any
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.coverage import Cause, Coverage, Why
-from monitor.store import coverage_days, evaluations
+from monitor.store.evaluation import coverage_days, evaluations
 
 Run = Callable[..., Any]
 OTHER = Why(Cause.SETTINGS, "temperature 0.2")

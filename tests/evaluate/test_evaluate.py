@@ -17,8 +17,9 @@ from monitor.evaluate.read import read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Preset
 from monitor.schedule import LeaseSettings, Worker
-from monitor.store import adapters, evaluations, tasks, verdicts, versions
-from monitor.store.tasks import Claim, StaleLease
+from monitor.store.evaluation import evaluations, tasks, verdicts
+from monitor.store.evaluation.tasks import Claim, StaleLease
+from monitor.store.registry import adapters, versions
 from monitor.windows import Cadence, offset_of, plan
 
 Run = Callable[..., Any]

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import EvaluationKind
-from monitor.store import verdicts
+from monitor.store.evaluation import verdicts
 
 Run = Callable[..., Any]
 NOTHING = {"output": None, "token_logprobs": None}

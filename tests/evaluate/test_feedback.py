@@ -17,9 +17,9 @@ from monitor.policy import PolicySettings
 from monitor.reference.build import build_next
 from monitor.reference.freeze import freeze, open_generation
 from monitor.reference.index import Indexes
-from monitor.store import references
-from monitor.store.references import ReferenceSource
-from monitor.store.tasks import StaleLease
+from monitor.store.evaluation.tasks import StaleLease
+from monitor.store.references import references
+from monitor.store.references.references import ReferenceSource
 from tests.evaluate.conftest import NoEncoder, World
 
 SETTINGS = EvaluateSettings(

@@ -14,7 +14,7 @@ from monitor.domain import VerdictSeverity, Version
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
-from monitor.store import deliveries, fleet_incidents, incidents
+from monitor.store.incidents import deliveries, fleet_incidents, incidents
 from tests.probed_fleet import HOUR, Fleet
 from tests.toy_models import Toys
 

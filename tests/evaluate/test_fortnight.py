@@ -28,8 +28,11 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.other_settings import SettingsLearner
-from monitor.store import adapters, deliveries, partitions, tasks, versions
+from monitor.store import partitions
 from monitor.store.database import Database
+from monitor.store.evaluation import tasks
+from monitor.store.incidents import deliveries
+from monitor.store.registry import adapters, versions
 from monitor.windows import Cadence
 from tests.evaluate.conftest import NoEncoder
 from tests.evaluate.test_fleet_incident import Nowhere

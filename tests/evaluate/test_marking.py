@@ -20,10 +20,12 @@ from monitor.policy import Crossing, Memory
 from monitor.reference.accept import accept
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
-from monitor.store import audit, deliveries, incidents, verdicts
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.incidents import IncidentRow
-from monitor.store.tasks import StaleLease
+from monitor.store.evaluation import verdicts
+from monitor.store.evaluation.tasks import StaleLease
+from monitor.store.incidents import deliveries, incidents
+from monitor.store.incidents.incidents import IncidentRow
 from tests.evaluate.conftest import NoEncoder
 from tests.evaluate.test_fleet_incident import NAMES, Nowhere, Told, fleet
 from tests.probed_fleet import HOUR

@@ -28,7 +28,8 @@ from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexityRun, PerplexitySettings
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import ServedProbe
-from monitor.store import clock, probing
+from monitor.store import clock
+from monitor.store.evaluation import probing
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from tests.loopback import unused_port

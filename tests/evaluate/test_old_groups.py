@@ -6,7 +6,7 @@ import numpy as np
 
 from detectors.clusters import Clusters
 from monitor.evaluate.newness import _Counted, _Looking
-from monitor.store.samples import Sampled
+from monitor.store.records.samples import Sampled
 
 
 def test_a_group_without_recent_requests_is_none_of_the_new_ones() -> None:

@@ -13,9 +13,10 @@ from monitor.domain import ChangeKind, EvaluationKind
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import PerplexitySource
-from monitor.store import changes, perplexity, probing, tasks
-from monitor.store.changes import Declaration
-from monitor.store.probing import ProbeRow
+from monitor.store.evaluation import perplexity, probing, tasks
+from monitor.store.evaluation.probing import ProbeRow
+from monitor.store.people import changes
+from monitor.store.people.changes import Declaration
 from tests.probed_fleet import Fleet
 from tests.toy_models import DOMAIN, GENERAL, ReplicatedToys, Toys
 

@@ -14,7 +14,7 @@ from monitor.evaluate.evaluator import Ending
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.probes.serving import ServedProbe
 from monitor.probes.share import Purpose
-from monitor.store import tasks
+from monitor.store.evaluation import tasks
 from monitor.views.reading import score
 from tests.evaluate.test_probing_served import OWN, Levels
 from tests.probed_fleet import Fleet

@@ -19,7 +19,10 @@ from monitor.domain import EvaluationKind, Scope
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.policy import Memory
-from monitor.store import audit, deliveries, partitions, references, verdicts
+from monitor.store import audit, partitions
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import deliveries
+from monitor.store.references import references
 from monitor.windows import Cadence
 from tests.arrivals import as_made
 from tests.evaluate.conftest import STRATUM_SOURCE, answer, baseline, ready_reference

@@ -13,7 +13,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
-from monitor.store import adapters, versions
+from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 

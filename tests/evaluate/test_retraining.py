@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from alerts.types import Blame, VerdictKind
 from monitor.domain import AdapterId, Version, VersionId
 from monitor.evaluate.retraining import RetrainSettings, replay_share, why_retrain
-from monitor.store.retrainings import RetrainCause
+from monitor.store.traffic.retrainings import RetrainCause
 from tests.fleet import NOW, verdict
 
 SETTINGS = RetrainSettings()

@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 from monitor.domain import Arm, ArmKind, EvaluationKind, Mode, Route, Version
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.engines import ReplicaListing
-from monitor.store import actions, adapters, routes, versions
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions, routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.breaker import Breaker

@@ -11,7 +11,8 @@ from alerts.formats import labels_of
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.types import Blame
-from monitor.store import deliveries, verdicts
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import deliveries
 from tests.evaluate.test_quarantine import messages
 
 WINDOW = timedelta(seconds=1)

@@ -37,7 +37,7 @@ class Walk:
         file, name = _place(frame)
         if file.startswith(REACHED) or name == "judge":
             self._come_by(frame)
-        self.arrived = (file, name) == ("monitor/store/verdicts.py", "put")
+        self.arrived = (file, name) == ("monitor/store/evaluation/verdicts.py", "put")
 
     def _come_by(self, frame: FrameType | None) -> None:
         chain = []

@@ -17,9 +17,10 @@ import sqlalchemy as sa
 
 from alerts.types import Blame
 from monitor.domain import Mode, Version
-from monitor.store import actions, audit, flags, routes
-from monitor.store.actions import TAKEN, ActionRow, ActionState
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.traffic import actions, flags, routes
+from monitor.store.traffic.actions import TAKEN, ActionRow, ActionState
 from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch, SwitchReading
 from tests.faults.switchboard import Fatal, Switchboard, Temper, line
 from tests.fleet import NOW

@@ -20,11 +20,13 @@ from sqlalchemy import Connection
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from detectors.feedback import Directions
 from monitor.domain import Arm, Mode, Route, VerdictSeverity, Version
-from monitor.store import canaries, contexts, ingest, partitions, routes
-from monitor.store.canaries import CanaryRow
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import NUMBERS, RecordBatch, microseconds
+from monitor.store.records import contexts, ingest
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import NUMBERS, RecordBatch, microseconds
+from monitor.store.traffic import canaries, routes
+from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic import table
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import IN_A_ROW, Confirming

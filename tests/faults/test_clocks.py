@@ -15,8 +15,8 @@ import pytest
 from monitor.capture.subjects import load_key
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres, ServerSettings, account
-from monitor.store import keys
 from monitor.store.database import Database
+from monitor.store.people import keys
 from monitor.web.sessions import COOKIE, Sessions
 from tests.clocks import WallClock, needs_faketime
 from tests.service import NDJSON, Service, Talk, ndjson, running, until

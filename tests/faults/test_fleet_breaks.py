@@ -21,8 +21,10 @@ from monitor.policy import (
     ReferenceStage,
     judge,
 )
-from monitor.store import adapters, deliveries, verdicts
 from monitor.store.database import Database
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import deliveries
+from monitor.store.registry import adapters
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.fleet import NOW
 from tests.traffic.stage import MINUTE, World

@@ -16,8 +16,9 @@ from monitor.capture.errors import CaptureError
 from monitor.capture.intake import Intake, Settings
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.postgres.process import live_postmaster
-from monitor.store import adapters, schema, versions
+from monitor.store import schema
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import metadata
 from tests.service import Talk, ndjson, until
 

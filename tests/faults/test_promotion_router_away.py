@@ -6,8 +6,8 @@ import pytest
 
 from monitor.domain import ArmKind, VerdictSeverity, Version
 from monitor.store import audit
-from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
+from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.killswitch import FILE

@@ -14,9 +14,9 @@ from alerts.message import Alert
 from monitor.outbox import ConfiguredChannel
 from monitor.outbox.claiming import MOST_AHEAD, Claims
 from monitor.outbox.taken import Taken
-from monitor.store import deliveries, outbox
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryState
+from monitor.store.incidents import deliveries, outbox
+from monitor.store.incidents.outbox import DeliveryState
 from tests.fleet import message
 
 T = TypeVar("T")

@@ -19,10 +19,11 @@ from alerts.types import Status
 from monitor.domain import IncidentId
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings, DeliveryOutcome
 from monitor.outbox.stranded import MOST_AT_ONCE
-from monitor.store import audit, deliveries, outbox, tables
+from monitor.store import audit, tables
 from monitor.store.database import Database
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.outbox import DeliveryState
+from monitor.store.incidents import deliveries, outbox
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.wakeups import OUTBOX, WakeUps
 from tests.fleet import incident, message, register
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer, for_ever, reset

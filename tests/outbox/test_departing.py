@@ -11,18 +11,12 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Version
 from monitor.outbox import AlertInputs, ConfiguredChannel, Departing, record_observation
 from monitor.outbox.departing import DepartingFailed
-from monitor.store import (
-    adapters,
-    canaries,
-    deliveries,
-    departures,
-    fleet_incidents,
-    incidents,
-    partitions,
-    tables,
-)
+from monitor.store import partitions, tables
 from monitor.store.database import Database
-from monitor.store.incidents import IncidentRow
+from monitor.store.incidents import deliveries, fleet_incidents, incidents
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.registry import adapters
+from monitor.store.traffic import canaries, departures
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from tests.fleet import judge, register, verdict

@@ -18,9 +18,9 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
-from monitor.store import deliveries, outbox, receivers
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryState
+from monitor.store.incidents import deliveries, outbox, receivers
+from monitor.store.incidents.outbox import DeliveryState
 from tests.fleet import incident, message, register
 from tests.loopback import (
     LOOPBACK,

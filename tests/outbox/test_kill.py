@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from alerts.types import Status
-from monitor.store import deliveries, outbox
 from monitor.store.database import Database
-from monitor.store.outbox import DeliveryState
+from monitor.store.incidents import deliveries, outbox
+from monitor.store.incidents.outbox import DeliveryState
 from tests.fleet import incident, message, register
 from tests.loopback import Receiver, Seen, answer
 from tests.outbox.mortal import Point

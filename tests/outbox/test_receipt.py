@@ -10,8 +10,8 @@ from monitor.domain import Mark, Version
 from monitor.outbox import Hearers, Word, mark
 from monitor.outbox.receipt import Receipt, ReceiptLine, read_receipt
 from monitor.policy.budget import BudgetSettings, TierBudget
-from monitor.store import escalation, incidents
 from monitor.store.database import Database
+from monitor.store.incidents import escalation, incidents
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import references, versions
 from tests.fleet import register

@@ -21,9 +21,10 @@ from monitor.outbox import (
     record_closing,
     record_observation,
 )
-from monitor.store import adapters, deliveries, incidents, outbox
 from monitor.store.database import Database
-from monitor.store.deliveries import DeliveryRow
+from monitor.store.incidents import deliveries, incidents, outbox
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.registry import adapters
 from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import NOW, register, transition, verdict
 

@@ -9,8 +9,8 @@ from alerts.message import Alert
 from alerts.types import Status
 from monitor.domain import IncidentId
 from monitor.outbox.refreshing import RESOLVED_FOR, Refresher
-from monitor.store import outbox
 from monitor.store.database import Database
+from monitor.store.incidents import outbox
 from monitor.store.tables import incidents
 from monitor.store.tables import outbox as messages
 from tests.fleet import incident, message, register

@@ -36,24 +36,17 @@ from monitor.outbox import (
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
 from monitor.policy import Memory
-from monitor.store import (
-    adapters,
-    changes,
-    clock,
-    deliveries,
-    evaluations,
-    incidents,
-    outbox,
-    partitions,
-    silences,
-    tables,
-)
-from monitor.store import telling as store
-from monitor.store.changes import Declaration
+from monitor.store import clock, partitions, tables
 from monitor.store.clock import Watcher
 from monitor.store.database import Database
-from monitor.store.deliveries import DeliveryRow
-from monitor.store.outbox import DeliveryState
+from monitor.store.evaluation import evaluations
+from monitor.store.incidents import deliveries, incidents, outbox, silences
+from monitor.store.incidents import telling as store
+from monitor.store.incidents.deliveries import DeliveryRow
+from monitor.store.incidents.outbox import DeliveryState
+from monitor.store.people import changes
+from monitor.store.people.changes import Declaration
+from monitor.store.registry import adapters
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from tests import worlds

@@ -27,9 +27,11 @@ from monitor.outbox import (
 )
 from monitor.outbox.telling import tell_each
 from monitor.policy.common_cause import BaseStanding
-from monitor.store import actions, adapters, deliveries, incidents, pages, silences
-from monitor.store.actions import ActionKind, ActionState
 from monitor.store.database import Database
+from monitor.store.incidents import deliveries, incidents, pages, silences
+from monitor.store.registry import adapters
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import ActionKind, ActionState
 from tests.fleet import register, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL

@@ -12,10 +12,12 @@ from monitor.domain import Reference, Version
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
 from monitor.reference.index import Indexes
 from monitor.reference.upload import Upload, begin_upload
-from monitor.store import adapters, contexts, ingest, partitions, versions
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import RecordBatch, TextRow
+from monitor.store.records import contexts, ingest
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import RecordBatch, TextRow
+from monitor.store.registry import adapters, versions
 
 START = datetime(2026, 11, 10, tzinfo=UTC)
 NOON = START + timedelta(hours=12)

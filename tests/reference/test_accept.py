@@ -29,10 +29,12 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.live import drain_embeddings
-from monitor.store import baselines, calibrations, incidents, references, verdicts
 from monitor.store.database import Database
-from monitor.store.incidents import IncidentUpdate
-from monitor.store.references import ReferenceSource
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.references import baselines, calibrations, references
+from monitor.store.references.references import ReferenceSource
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline, questions, training
 
 ONSET = NOON + timedelta(minutes=30)

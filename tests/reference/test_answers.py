@@ -14,8 +14,9 @@ from monitor.reference.build import build_next
 from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.live import TextFate, drain_embeddings
-from monitor.store import calibrations, records
 from monitor.store.database import Database
+from monitor.store.records import records
+from monitor.store.references import calibrations
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline
 
 HOUR = timedelta(hours=1)

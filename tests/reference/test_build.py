@@ -14,9 +14,9 @@ from monitor.probes.errors import ProbeFailed
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes, IndexMissing
 from monitor.reference.upload import UploadRefused
-from monitor.store import calibrations, reference_vectors, references
 from monitor.store.database import Database
-from monitor.store.references import MAX_CLAIMS, ReferenceClaim
+from monitor.store.references import calibrations, reference_vectors, references
+from monitor.store.references.references import MAX_CLAIMS, ReferenceClaim
 from monitor.store.tables import reference_items
 from tests.reference.conftest import (
     BagOfWords,

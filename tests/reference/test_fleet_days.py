@@ -3,9 +3,10 @@
 from detectors.day_effect import ASSUMED, DayEffect, Origin
 from monitor.domain import AdapterId
 from monitor.reference import fleet_days
-from monitor.store import adapters, references, versions
 from monitor.store.database import Database
-from monitor.store.references import BuiltReference, ReferenceSource
+from monitor.store.references import references
+from monitor.store.references.references import BuiltReference, ReferenceSource
+from monitor.store.registry import adapters, versions
 
 
 def approved(

@@ -12,9 +12,10 @@ from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.live import REFUSED, drain_embeddings
-from monitor.store import calibrations, capture_counts, pending, references
-from monitor.store.baselines import Learning
 from monitor.store.database import Database
+from monitor.store.records import capture_counts, pending
+from monitor.store.references import calibrations, references
+from monitor.store.references.baselines import Learning
 from tests.reference.conftest import (
     NOON,
     START,

@@ -9,7 +9,7 @@ from detectors.types import Budget
 from monitor.domain import Reference, ReferenceId, ReferenceState, VersionId
 from monitor.reference.learned import LearnedSettings
 from monitor.reference.milestone import MilestoneRules, coverage, first
-from monitor.store.baselines import Gathered
+from monitor.store.references.baselines import Gathered
 
 TUESDAY = datetime(2026, 3, 3, 9, 0, tzinfo=UTC)
 RULES = MilestoneRules()

@@ -9,9 +9,11 @@ import sqlalchemy as sa
 
 from alerts.types import VerdictKind
 from monitor.domain import ReferenceState, Scope, Version
-from monitor.store import adapters, audit, references, versions
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.references import ReferenceSource
+from monitor.store.references import references
+from monitor.store.references.references import ReferenceSource
+from monitor.store.registry import adapters, versions
 from tests.fleet import judge, verdict
 from tests.reference.conftest import NOON, Live, questions
 from tests.serving import serving

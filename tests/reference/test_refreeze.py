@@ -10,8 +10,11 @@ from alerts.types import VerdictKind
 from monitor.domain import Interval, Scope, Version
 from monitor.reference import refreeze as module
 from monitor.reference.refreeze import refreeze
-from monitor.store import adapters, audit, fleet, references
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.references import references
+from monitor.store.registry import adapters
+from monitor.store.traffic import fleet
 from tests.fleet import judge, register, verdict
 from tests.reference.conftest import NOON, Live, questions
 from tests.serving import serving

@@ -15,9 +15,10 @@ from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.kept import MOST, pack, unpack
 from monitor.selftest.job import SelfTests
-from monitor.store import reference_baselines, references, selftests
 from monitor.store.database import Database
-from monitor.store.selftests import SelfTestRow, SelfTestState
+from monitor.store.evaluation import selftests
+from monitor.store.evaluation.selftests import SelfTestRow, SelfTestState
+from monitor.store.references import reference_baselines, references
 from monitor.store.tables import references as references_table
 from tests.reference.conftest import BagOfWords, Send, baseline, questions, training
 

@@ -11,8 +11,8 @@ from monitor.domain import ReferenceState, Version
 from monitor.reference.lines import BaselineLine, read_line, text_hash
 from monitor.reference.splitting import LineSplitter
 from monitor.reference.upload import MOST_PROBLEMS, UploadLimits, UploadRefused, begin_upload
-from monitor.store import references
 from monitor.store.database import Database
+from monitor.store.references import references
 from monitor.store.tables import reference_items
 from tests.reference.conftest import START, Open, Send, baseline, ndjson, questions, training
 

@@ -29,8 +29,11 @@ from monitor.replay.running import Replayed, Run, run
 from monitor.replay.tape import Tape
 from monitor.replay.training import read_training
 from monitor.replay.watch import Unwatched
-from monitor.store import adapters, calibrations, partitions, references, tasks, versions
+from monitor.store import partitions
 from monitor.store.database import Database
+from monitor.store.evaluation import tasks
+from monitor.store.references import calibrations, references
+from monitor.store.registry import adapters, versions
 from monitor.windows import Cadence, offset_of, plan
 from tests.arrivals import as_made
 from tests.replay.conftest import BagOfWords, Talk, Write

@@ -12,20 +12,15 @@ from detectors import DETECTORS
 from detectors.types import Window
 from monitor.domain import Version
 from monitor.report import ReportSpan
-from monitor.store import (
-    adapters,
-    calibrations,
-    contexts,
-    ingest,
-    partitions,
-    references,
-    versions,
-)
-from monitor.store.calibrations import Calibration
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import RecordBatch
-from monitor.store.references import ReferenceSource
+from monitor.store.records import contexts, ingest
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import RecordBatch
+from monitor.store.references import calibrations, references
+from monitor.store.references.calibrations import Calibration
+from monitor.store.references.references import ReferenceSource
+from monitor.store.registry import adapters, versions
 
 STRATUM = Context("push", "", "", "", "temperature=0")
 OTHER_STRATUM = Context("push", "", "", "", "temperature=1")

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from monitor.domain import Adapter, Version
-from monitor.store import adapters, contexts, ingest, partitions, versions
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import FeedbackRow, RecordBatch, TextRow, TokenRow
+from monitor.store.records import contexts, ingest
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import FeedbackRow, RecordBatch, TextRow, TokenRow
+from monitor.store.registry import adapters, versions
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 GREEDY = Context("push", "", "", "", "temperature=0")

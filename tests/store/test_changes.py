@@ -8,9 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.domain import ChangeKind, Interval
-from monitor.store import changes
-from monitor.store.changes import Declaration, StoredChange
 from monitor.store.database import Database
+from monitor.store.people import changes
+from monitor.store.people.changes import Declaration, StoredChange
 
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

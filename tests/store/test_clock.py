@@ -10,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain import EvaluationKind
-from monitor.store import adapters, clock, tasks, versions
+from monitor.store import clock
 from monitor.store.clock import ASKED_EVERY, Clock, DatabaseClock, Watcher
 from monitor.store.database import Database
+from monitor.store.evaluation import tasks
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import metadata
 from tests.clocks import ShiftedDatabase
 

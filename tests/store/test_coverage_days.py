@@ -6,8 +6,8 @@ from datetime import UTC, date, datetime, timedelta
 from alerts.types import VerdictKind
 from monitor.domain import Version
 from monitor.policy.coverage import Cause, Coverage, Why
-from monitor.store import coverage_days, verdicts
 from monitor.store.database import Database
+from monitor.store.evaluation import coverage_days, verdicts
 from tests.fleet import register, transition
 
 HOUR = timedelta(hours=1)

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.types import VerdictKind
-from monitor.store.fleet import WORST_FIRST
-from monitor.store.verdicts import drift_score
+from monitor.store.evaluation.verdicts import drift_score
+from monitor.store.traffic.fleet import WORST_FIRST
 
 sizes = st.floats(0.0, 100.0)
 

@@ -17,9 +17,10 @@ from sqlalchemy.engine import make_url
 
 from monitor.domain import ArmKind, Edition
 from monitor.postgres.binaries import find_binaries
-from monitor.store import audit, epochs, route_refusals, routes
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.routes import GenerationConflict
+from monitor.store.traffic import epochs, route_refusals, routes
+from monitor.store.traffic.routes import GenerationConflict
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from tests.fleet import NOW, register

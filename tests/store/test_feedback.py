@@ -9,9 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import AdapterId, Unread, VersionId
-from monitor.store import baselines, feedback, ingest
 from monitor.store.database import Database
-from monitor.store.ingest import FeedbackRow
+from monitor.store.records import feedback, ingest
+from monitor.store.records.ingest import FeedbackRow
+from monitor.store.references import baselines
 
 MINUTE = timedelta(minutes=1)
 Give = Callable[..., None]

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from detectors.identity import Identity, IdentityState
-from monitor.store import identity, perplexity
 from monitor.store.database import Database
-from monitor.store.identity import CheckedOn
+from monitor.store.evaluation import identity, perplexity
+from monitor.store.evaluation.identity import CheckedOn
 
 
 def found(state: IdentityState, gap: float | None = 0.3) -> Identity:

@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 
 from monitor.domain import VerdictSeverity
-from monitor.store import adapters, versions
 from monitor.store.database import Database
-from monitor.store.inbox import (
+from monitor.store.incidents.inbox import (
     Inbox,
     InboxState,
     IncidentFilter,
@@ -20,6 +19,7 @@ from monitor.store.inbox import (
     read_inbox,
     state_of,
 )
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import incidents
 from tests.fleet import NOW
 

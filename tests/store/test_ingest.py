@@ -9,10 +9,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.store import ingest, pgarray
-from monitor.store.contexts import Context, intern, of_strata
+from monitor.store import pgarray
 from monitor.store.database import Database
-from monitor.store.ingest import FeedbackRow, TextRow, TokenRow
+from monitor.store.records import ingest
+from monitor.store.records.contexts import Context, intern, of_strata
+from monitor.store.records.ingest import FeedbackRow, TextRow, TokenRow
 
 
 def _count(database: Database, table: str) -> int:

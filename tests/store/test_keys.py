@@ -4,8 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Scope
-from monitor.store import keys
 from monitor.store.database import Database
+from monitor.store.people import keys
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 

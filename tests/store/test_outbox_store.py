@@ -7,9 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import IncidentId
-from monitor.store import deliveries, escalation, outbox, receivers
 from monitor.store.database import Database
-from monitor.store.outbox import CLAIM, Claimed, DeliveryState
+from monitor.store.incidents import deliveries, escalation, outbox, receivers
+from monitor.store.incidents.outbox import CLAIM, Claimed, DeliveryState
 from tests.fleet import incident, message, register
 
 LEASE = timedelta(seconds=60)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import capture_counts, ingest, partitions
+from monitor.store import partitions
 from monitor.store.database import Database
+from monitor.store.records import capture_counts, ingest
 from monitor.store.tables import PARTITIONED
 
 DAY = date(2031, 3, 1)

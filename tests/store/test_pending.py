@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import capture_counts, ingest, pending
 from monitor.store.database import Database
-from monitor.store.ingest import TextRow
-from monitor.store.pending import Embedded, Pending
+from monitor.store.records import capture_counts, ingest, pending
+from monitor.store.records.ingest import TextRow
+from monitor.store.records.pending import Embedded, Pending
 
 FAR = datetime(2100, 1, 1, tzinfo=UTC)
 

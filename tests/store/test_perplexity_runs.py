@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from monitor.domain import EvaluationKind
 from monitor.policy.rounds import ProbeCost
 from monitor.probes.perplexity import DocumentScore
-from monitor.store import perplexity, probing, tasks, verdicts
 from monitor.store.database import Database
-from monitor.store.perplexity import RunRole, StoredRun, Subject
+from monitor.store.evaluation import perplexity, probing, tasks, verdicts
+from monitor.store.evaluation.perplexity import RunRole, StoredRun, Subject
 
 DOCUMENTS = (
     DocumentScore(document="a", sum_nll=12.5, tokens=5, bytes=20),

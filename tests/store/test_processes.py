@@ -10,8 +10,8 @@ from hypothesis.extra.numpy import arrays
 
 from detectors.types import Process, State
 from monitor.domain import ReferenceId
-from monitor.store import processes
 from monitor.store.database import Database
+from monitor.store.evaluation import processes
 
 FIRST, SECOND = ReferenceId(1), ReferenceId(2)
 

@@ -8,11 +8,12 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Interval, ReferenceId
-from monitor.store import embeddings, ingest, partitions, pending, records
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import TextRow
-from monitor.store.records import RecordColumns
+from monitor.store.records import embeddings, ingest, pending, records
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import TextRow
+from monitor.store.records.records import RecordColumns
 
 MINUTE = timedelta(minutes=1)
 WARM = Context("push", "", "", "", "temperature=1")

@@ -1,9 +1,10 @@
 import pytest
 
 from monitor.domain import Mode
-from monitor.store import adapters, audit, versions
+from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.errors import Conflict, NotFound
+from monitor.store.registry import adapters, versions
 
 
 def test_put_replaces_all_that_is_said_about_an_adapter(database: Database) -> None:

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import ingest, terms
 from monitor.store.database import Database
-from monitor.store.terms import Use
+from monitor.store.records import ingest, terms
+from monitor.store.records.terms import Use
 
 Say = Callable[..., None]
 

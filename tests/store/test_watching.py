@@ -7,8 +7,9 @@ from sqlalchemy import Connection
 
 from monitor.domain import Version
 from monitor.policy.budget import BudgetSettings, shares
-from monitor.store import adapters, partitions, versions, watching
+from monitor.store import partitions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions, watching
 from monitor.store.tables import increments, references
 from monitor.traffic import table
 

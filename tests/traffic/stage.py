@@ -8,9 +8,10 @@ from pathlib import Path
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ActionId, Arm, ArmKind, Mode, Route, Version
 from monitor.policy import ActionEvidence
-from monitor.store import actions, routes, versions
-from monitor.store.actions import ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
+from monitor.store.registry import versions
+from monitor.store.traffic import actions, routes
+from monitor.store.traffic.actions import ActionKind, ActionRow, ActionState
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.breaker import Breaker

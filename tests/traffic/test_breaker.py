@@ -8,11 +8,14 @@ import sqlalchemy as sa
 from alerts.message import Done
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ActionId, ArmKind, Mode, VerdictSeverity, Version
-from monitor.store import actions, audit, flags, fleet_incidents, routes, versions
-from monitor.store.actions import ActionKind, ActionRow, ActionState
+from monitor.store import audit
 from monitor.store.errors import NotFound
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.incidents import fleet_incidents
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.registry import versions
 from monitor.store.tables import canaries
+from monitor.store.traffic import actions, flags, routes
+from monitor.store.traffic.actions import ActionKind, ActionRow, ActionState
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.breaker import ActionNotOpen

@@ -9,9 +9,10 @@ import pytest
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind
-from monitor.store import audit, routes
+from monitor.store import audit
 from monitor.store.database import Database
-from monitor.store.routes import Behind
+from monitor.store.traffic import routes
+from monitor.store.traffic.routes import Behind
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.carrying import LONGEST_PAUSE, Carrier

@@ -13,8 +13,8 @@ from alerts.types import Blame
 from monitor.domain import Mode, Route, Version
 from monitor.policy import ActionEvidence
 from monitor.schedule import Loop, Pulse
-from monitor.store import pending_decisions
-from monitor.store.actions import ActionKind
+from monitor.store.traffic import pending_decisions
+from monitor.store.traffic.actions import ActionKind
 from monitor.store.wakeups import DECISIONS, WakeUps
 from monitor.traffic.fallback.deciding import Deciding
 from monitor.traffic.readback import Confirming

@@ -6,8 +6,8 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind, Scope
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
-from monitor.store import routes
 from monitor.store.database import Database
+from monitor.store.traffic import routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.routers import Reach

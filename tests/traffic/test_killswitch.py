@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.store import audit, flags
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.traffic import flags
 from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch
 
 

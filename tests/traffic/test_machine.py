@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import Arm, ArmKind, Route, Verdict, VerdictSeverity
-from monitor.store.actions import Away
+from monitor.store.traffic.actions import Away
 from monitor.traffic.arms import effective, trial_arms
 from monitor.traffic.fallback.machine import (
     CHANGES,

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from monitor.domain import AdapterId, Mode
-from monitor.store import verdicts
 from monitor.store.database import Database
+from monitor.store.evaluation import verdicts
 from monitor.traffic.fallback.report import Report, kept_by
 from monitor.traffic.killswitch import FILE
 from monitor.traffic.settings import RoutingSettings

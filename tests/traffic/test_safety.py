@@ -8,10 +8,11 @@ import sqlalchemy as sa
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, VerdictSeverity, Version
-from monitor.store import incidents, verdicts
-from monitor.store.actions import ActionKind, ActionState
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate
 from monitor.store.tables import references
+from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.decision import Decision, DecisionKind

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from monitor.domain import ArmKind, Edition, Route
-from monitor.store import audit, routes
+from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
-from monitor.store.routes import GenerationConflict
+from monitor.store.traffic import routes
+from monitor.store.traffic.routes import GenerationConflict
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest, InvalidRoute
 from monitor.traffic.watch import RouteWatch

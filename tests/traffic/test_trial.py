@@ -8,8 +8,9 @@ import sqlalchemy as sa
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Mode, Version
-from monitor.store import actions, partitions
-from monitor.store.actions import ActionKind
+from monitor.store import partitions
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import ActionKind
 from monitor.traffic.arms import effective
 from monitor.traffic.fallback.decision import Decision, DecisionKind
 from monitor.traffic.fallback.gates import Gate

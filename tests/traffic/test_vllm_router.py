@@ -10,8 +10,9 @@ import pytest
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.probes.engines import Engines
-from monitor.store import adapters, canaries, versions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import canaries
 from monitor.traffic import table
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.proof import Proof

@@ -6,8 +6,10 @@ from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ActionId, ArmKind, Version
-from monitor.store import actions, adapters, audit, canaries, route_failures, versions
-from monitor.store.actions import ActionKind, ActionState
+from monitor.store import audit
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions, canaries, route_failures
+from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryState, Phase, to_json

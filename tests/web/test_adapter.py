@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.domain import ChangeKind
-from monitor.store import changes, versions
+from monitor.store.people import changes
+from monitor.store.registry import versions
 from tests import newcomers, worlds
 from tests.serving import Serving
 

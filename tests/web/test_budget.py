@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from detectors.types import Window
 from monitor.domain import EvaluationKind, Interval, Scope, Version
-from monitor.store import adapters, evaluations, perplexity, versions
-from monitor.store.evaluations import NewEvaluation
-from monitor.store.perplexity import RunRole, Subject
+from monitor.store.evaluation import evaluations, perplexity
+from monitor.store.evaluation.evaluations import NewEvaluation
+from monitor.store.evaluation.perplexity import RunRole, Subject
+from monitor.store.registry import adapters, versions
 from monitor.web import budget
 from tests.evaluate.conftest import baseline, ready_reference
 from tests.serving import Serving

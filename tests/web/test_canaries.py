@@ -8,10 +8,10 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import Scope
-from monitor.store import canaries as stored
-from monitor.store import routes
-from monitor.store.canaries import CanaryId
-from monitor.store.canary_looks import CanaryEvent
+from monitor.store.traffic import canaries as stored
+from monitor.store.traffic import routes
+from monitor.store.traffic.canaries import CanaryId
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.trial.states import CanaryState, Phase
 from monitor.web.canaries import happened, possible
 from tests.serving import Serving

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from monitor.domain import ChangeKind
-from monitor.store import changes
-from monitor.store.changes import Declaration
+from monitor.store.people import changes
+from monitor.store.people.changes import Declaration
 from tests import worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker

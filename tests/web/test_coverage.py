@@ -9,8 +9,9 @@ from alerts import incident as machine
 from alerts.types import Blame, Kind
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, VerdictSeverity
-from monitor.store import incidents, versions
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.registry import versions
 from monitor.web.wording import NOTHING
 from tests import worlds
 from tests.serving import Serving

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.store import adapters, versions
+from monitor.store.registry import adapters, versions
 from monitor.web.fleet_filter import SHOWN
 from tests import worlds
 from tests.serving import Serving

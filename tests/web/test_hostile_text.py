@@ -16,23 +16,15 @@ from monitor.domain import ChangeKind, Scope, Verdict, VerdictSeverity, Version
 from monitor.incident.smoke import SmokeTest
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import Questioner, SmokeAnswer
-from monitor.store import (
-    actions,
-    adapters,
-    audit,
-    canaries,
-    canary_looks,
-    changes,
-    evaluations,
-    outbox,
-    partitions,
-    silences,
-    verdicts,
-    versions,
-)
-from monitor.store.actions import ActionKind, ActionState
-from monitor.store.canary_looks import CanaryEvent
+from monitor.store import audit, partitions
 from monitor.store.database import Database
+from monitor.store.evaluation import evaluations, verdicts
+from monitor.store.incidents import outbox, silences
+from monitor.store.people import changes
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions, canaries, canary_looks
+from monitor.store.traffic.actions import ActionKind, ActionState
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.trial.guards import GuardKind
 from monitor.traffic.trial.measure import GuardFound, GuardOutcome
 from monitor.traffic.trial.settings import CanarySettings

@@ -7,7 +7,7 @@ import pytest
 
 from monitor.domain import Scope
 from monitor.outbox import Hearers, acknowledge
-from monitor.store import incidents
+from monitor.store.incidents import incidents
 from tests import worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker

@@ -11,8 +11,12 @@ from alerts.message import Unseen
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ChangeKind, IncidentId, Scope
 from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
-from monitor.store import adapters, audit, changes, incidents, routes
-from monitor.store.incidents import IncidentRow
+from monitor.store import audit
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.people import changes
+from monitor.store.registry import adapters
+from monitor.store.traffic import routes
 from tests import worlds
 from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import register, verdict

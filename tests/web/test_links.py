@@ -9,8 +9,9 @@ import pytest
 
 from alerts.types import Blame
 from monitor.domain import Scope, VerdictSeverity
-from monitor.store import adapters, incidents, versions
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.registry import adapters, versions
 from tests.serving import Serving
 
 

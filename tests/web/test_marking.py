@@ -12,9 +12,11 @@ from alerts import incident as machine
 from alerts.types import Blame
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, Scope, VerdictSeverity
-from monitor.store import actions, fleet_incidents, incidents, versions
-from monitor.store.actions import ActionKind, ActionState
-from monitor.store.incidents import IncidentUpdate
+from monitor.store.incidents import fleet_incidents, incidents
+from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.registry import versions
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import ActionKind, ActionState
 from tests import worlds
 from tests.cli.command import driftline
 from tests.serving import Serving

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from alerts.types import VerdictKind
 from monitor.domain import Scope
-from monitor.store import adapters, verdicts, versions
+from monitor.store.evaluation import verdicts
+from monitor.store.registry import adapters, versions
 from monitor.store.tables import keys as keys_table
 from tests import worlds
 from tests.serving import Serving

@@ -12,8 +12,9 @@ from detectors.smallest_seen import SHARES
 from monitor.domain import EvaluationKind, Interval, Scope, Version
 from monitor.evaluate import plan as planning
 from monitor.evaluate.plan import Plans
-from monitor.store import adapters, evaluations, versions
-from monitor.store.evaluations import NewEvaluation, ScoreRow
+from monitor.store.evaluation import evaluations
+from monitor.store.evaluation.evaluations import NewEvaluation, ScoreRow
+from monitor.store.registry import adapters, versions
 from tests.evaluate.conftest import baseline, ready_reference
 from tests.serving import Serving
 from tests.web.test_budget import _evaluated

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, ArmKind, Scope
-from monitor.store import actions, flags, routes
-from monitor.store.actions import ActionState
+from monitor.store.traffic import actions, flags, routes
+from monitor.store.traffic.actions import ActionState
 from monitor.traffic.arms import ArmRequest
 from tests import worlds
 from tests.serving import Serving

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from monitor.store import selftests
+from monitor.store.evaluation import selftests
 from monitor.store.tables import references, versions
 from monitor.store.tables import selftests as table
 from tests import worlds

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from monitor.domain import Scope
-from monitor.store import audit, incidents
+from monitor.store import audit
+from monitor.store.incidents import incidents
 from tests.fleet import register
 from tests.outbox.test_telling import CRITICAL, see
 from tests.serving import Serving

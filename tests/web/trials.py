@@ -11,9 +11,10 @@ from sqlalchemy import Connection
 
 from detectors.feedback import Directions
 from detectors.trial import Failures
-from monitor.store import adapters, canaries, canary_looks, versions
-from monitor.store.canaries import CanaryId, CanaryProgress
-from monitor.store.canary_looks import CanaryEvent
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import canaries, canary_looks
+from monitor.store.traffic.canaries import CanaryId, CanaryProgress
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.trial.guards import Guard, alphas, guards_of
 from monitor.traffic.trial.measure import Column, Measurement, Rules, Sides, measure
 from monitor.traffic.trial.states import (

@@ -17,8 +17,8 @@ from monitor.probes.asking import local_folder
 from monitor.probes.weights import WeightsRefused
 from monitor.probes.weights.errors import Remedy
 from monitor.probes.weights.process import inspect_apart
-from monitor.store import adapters, inspections, versions
 from monitor.store.database import Database
+from monitor.store.registry import adapters, inspections, versions
 from tests.serving import Serving, serving
 from tests.weights.folders import layers, write_adapter
 

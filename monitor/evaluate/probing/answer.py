@@ -25,7 +25,7 @@ from monitor.evaluate.probing.asked import (
 )
 from monitor.evaluate.probing.week import week_of
 from monitor.probes.corpus import Corpus, CorpusRole
-from monitor.store.perplexity import RunRole, StoredRun
+from monitor.store.evaluation.perplexity import RunRole, StoredRun
 
 MOST_CONFIRMATIONS = 20
 

@@ -27,9 +27,10 @@ from monitor.evaluate.probing.asked import (
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
-from monitor.store import identity, perplexity, versions
-from monitor.store.identity import CheckedOn, StoredIdentity
-from monitor.store.perplexity import RunRole, StoredRun
+from monitor.store.evaluation import identity, perplexity
+from monitor.store.evaluation.identity import CheckedOn, StoredIdentity
+from monitor.store.evaluation.perplexity import RunRole, StoredRun
+from monitor.store.registry import versions
 
 _LOG = structlog.get_logger(__name__)
 

@@ -22,11 +22,11 @@ from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
 from monitor.probes.share import Purpose
-from monitor.store import perplexity, tasks
 from monitor.store.database import Database
-from monitor.store.perplexity import RunRole, StoredRun, Subject
-from monitor.store.tasks import Claim
-from monitor.store.words import LatestWords
+from monitor.store.evaluation import perplexity, tasks
+from monitor.store.evaluation.perplexity import RunRole, StoredRun, Subject
+from monitor.store.evaluation.tasks import Claim
+from monitor.store.people.words import LatestWords
 
 T = TypeVar("T")
 

@@ -33,8 +33,8 @@ from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
 from monitor.probes.corpus import CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store import perplexity
-from monitor.store.perplexity import RunRole, StoredRun
+from monitor.store.evaluation import perplexity
+from monitor.store.evaluation.perplexity import RunRole, StoredRun
 
 _LOG = structlog.get_logger(__name__)
 

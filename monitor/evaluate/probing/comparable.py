@@ -7,8 +7,8 @@ from datetime import datetime
 
 from monitor.evaluate.probing.asked import Model, Occasion, Probing
 from monitor.probes.corpus import Corpus
-from monitor.store import perplexity
-from monitor.store.perplexity import RunRole, StoredRun
+from monitor.store.evaluation import perplexity
+from monitor.store.evaluation.perplexity import RunRole, StoredRun
 
 WHOLE = (RunRole.REGISTRATION, RunRole.SCHEDULED, RunRole.SUSPICION)
 """Roles whose runs are over all documents."""

@@ -19,8 +19,8 @@ from monitor.evaluate.probing.asked import (
 )
 from monitor.evaluate.probing.outcome import ProbeOutcome, identity_fact
 from monitor.probes.share import Purpose
-from monitor.store import words
-from monitor.store.identity import CheckedOn
+from monitor.store.evaluation.identity import CheckedOn
+from monitor.store.people import words
 
 TEXTS: Final = 3
 """Texts that are read again, by the base model and by the version."""

@@ -36,10 +36,11 @@ from monitor.policy.probed import WRONG
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus
 from monitor.probes.share import Purpose
-from monitor.store import perplexity, words
 from monitor.store.database import Database
-from monitor.store.perplexity import RunRole, StoredRun
-from monitor.store.tasks import Claim
+from monitor.store.evaluation import perplexity
+from monitor.store.evaluation.perplexity import RunRole, StoredRun
+from monitor.store.evaluation.tasks import Claim
+from monitor.store.people import words
 
 REGISTRATION_REPEATS = 3
 """Repeats at registration: as the corpus stands, in the opposite order, and beside other

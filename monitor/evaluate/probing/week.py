@@ -12,7 +12,7 @@ from detectors.perplexity import DocumentScores, PerplexityChange, compare, roun
 from detectors.trend import Trend, trend
 from monitor.evaluate.probing.asked import Occasion, Probing, alike, scores_of
 from monitor.probes.corpus import Corpus
-from monitor.store.perplexity import RunRole, StoredRun
+from monitor.store.evaluation.perplexity import RunRole, StoredRun
 
 WEEK = timedelta(days=7)
 MOST_RUNS = 200

@@ -19,9 +19,11 @@ from sqlalchemy import Connection
 from alerts.message import ActionLine, Done
 from monitor.domain import ActionId, AdapterId, Mode, Version, VersionId
 from monitor.policy import ActionEvidence
-from monitor.store import actions, adapters, audit, routes, versions
-from monitor.store.actions import AUTOMATIC, OPEN, ActionRow, ActionState
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions, routes
+from monitor.store.traffic.actions import AUTOMATIC, OPEN, ActionRow, ActionState
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import (
     Decision,

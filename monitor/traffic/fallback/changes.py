@@ -9,8 +9,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, Route
-from monitor.store import actions
-from monitor.store.actions import WORSE, ActionRow, ActionState
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import WORSE, ActionRow, ActionState
 from monitor.traffic.fallback.ledger import advance
 from monitor.traffic.readback import AGAIN, NOT_READ, REPLACED, Approach, RouterAnswer, UnreadChange
 from monitor.traffic.settings import RoutingSettings

@@ -18,8 +18,10 @@ from sqlalchemy import Connection
 from alerts.message import finite
 from monitor.domain import Version
 from monitor.policy import ActionEvidence
-from monitor.store import clock, pending_decisions, versions
-from monitor.store.pending_decisions import PendingDecision
+from monitor.store import clock
+from monitor.store.registry import versions
+from monitor.store.traffic import pending_decisions
+from monitor.store.traffic.pending_decisions import PendingDecision
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.gates import Gate
 

@@ -10,8 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from monitor.domain import Mode, Version
-from monitor.store.actions import AUTOMATIC, ActionKind
-from monitor.store.routes import RouteRow
+from monitor.store.traffic.actions import AUTOMATIC, ActionKind
+from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.arms import fallback_arm, stable_arm
 from monitor.traffic.fallback.gates import (
     ASKED_FOR,

@@ -9,9 +9,11 @@ from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, Version
-from monitor.store import actions, routes, verdicts, versions
-from monitor.store.actions import AUTOMATIC, WORSE, ActionKind, ActionRow, ActionState
 from monitor.store.database import Database
+from monitor.store.evaluation import verdicts
+from monitor.store.registry import versions
+from monitor.store.traffic import actions, routes
+from monitor.store.traffic.actions import AUTOMATIC, WORSE, ActionKind, ActionRow, ActionState
 from monitor.traffic.arms import (
     effective,
     fallback_arm,

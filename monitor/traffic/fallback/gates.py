@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import Final
 
 from alerts.types import Blame, VerdictKind
-from monitor.store.actions import ActionState
-from monitor.store.common_cause import BaseFleet
-from monitor.store.words import by_a_person
+from monitor.store.people.words import by_a_person
+from monitor.store.traffic.actions import ActionState
+from monitor.store.traffic.common_cause import BaseFleet
 from monitor.traffic.arms import serving_arm
 from monitor.traffic.fallback.machine import ELSEWHERE, whole
 from monitor.traffic.fallback.scene import MoveQuestion, Scene

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 from alerts.message import finite
 from monitor.domain import VersionId
 from monitor.policy import ActionEvidence
-from monitor.store import actions, audit
-from monitor.store.actions import AUTOMATIC, OPEN, ActionKind, ActionRow, ActionState
+from monitor.store import audit
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import AUTOMATIC, OPEN, ActionKind, ActionRow, ActionState
 from monitor.traffic.fallback.decision import Decision, DecisionKind
 from monitor.traffic.fallback.scene import Scene
 

@@ -29,7 +29,7 @@ from typing import Final, assert_never
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Route, Verdict
-from monitor.store.actions import Away
+from monitor.store.traffic.actions import Away
 from monitor.traffic.settings import RoutingSettings
 
 

@@ -11,9 +11,9 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Mode
-from monitor.store import actions, aftermath
-from monitor.store.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
-from monitor.store.aftermath import Aftermath
+from monitor.store.traffic import actions, aftermath
+from monitor.store.traffic.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
+from monitor.store.traffic.aftermath import Aftermath
 from monitor.traffic.fallback.gates import Gate, adapter_spent, cooling_down, fleet_spent
 from monitor.traffic.settings import RoutingSettings
 

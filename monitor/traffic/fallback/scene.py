@@ -8,9 +8,9 @@ from datetime import datetime
 
 from monitor.domain import IncidentId, Mode, Verdict, Version
 from monitor.policy import ActionEvidence
-from monitor.store.actions import ActionRow
-from monitor.store.common_cause import BaseFleet
-from monitor.store.routes import RouteRow
+from monitor.store.traffic.actions import ActionRow
+from monitor.store.traffic.common_cause import BaseFleet
+from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.fallback.machine import Progress
 from monitor.traffic.fallback.targets import Targets
 from monitor.traffic.killswitch import SwitchReading

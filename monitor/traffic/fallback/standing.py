@@ -8,8 +8,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import Mode, Version
-from monitor.store import actions, adapters, versions
-from monitor.store.actions import ActionState
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions
+from monitor.store.traffic.actions import ActionState
 from monitor.traffic.arms import fallback_arm, stable_arm
 from monitor.traffic.fallback.decision import not_in_fallback
 from monitor.traffic.fallback.machine import BreakerState, next_step, state_of, streak

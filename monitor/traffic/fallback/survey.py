@@ -10,22 +10,15 @@ from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from monitor.domain import Mode, Verdict, Version, VersionId
-from monitor.store import (
-    actions,
-    adapters,
-    canaries,
-    common_cause,
-    fleet_incidents,
-    records,
-    routes,
-    self_health,
-    verdicts,
-    versions,
-)
 from monitor.store import clock as store_clock
 from monitor.store.clock import Clock
-from monitor.store.common_cause import BaseFleet
-from monitor.store.routes import RouteRow
+from monitor.store.evaluation import verdicts
+from monitor.store.incidents import fleet_incidents
+from monitor.store.records import records
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import actions, canaries, common_cause, routes, self_health
+from monitor.store.traffic.common_cause import BaseFleet
+from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.arms import effective
 from monitor.traffic.fallback.machine import Progress
 from monitor.traffic.fallback.scene import Scene

@@ -13,8 +13,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from alerts.outgoing import OutgoingError, redacted
 from monitor.domain import Arm, Edition, Route, Version
-from monitor.store import epochs, routes
 from monitor.store.database import Database
+from monitor.store.traffic import epochs, routes
 from monitor.traffic.routers.contract import Reach, RouterFailed
 
 METRIC: Final = "driftline_gateway_route_generation"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from monitor.domain import Arm, Route, Version
-from monitor.store import routes
 from monitor.store.database import Database
+from monitor.store.traffic import routes
 
 
 class TableOnly:

@@ -21,9 +21,10 @@ from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.probes.asking import local_folder
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
-from monitor.store import adapters, canaries, routes, versions
 from monitor.store import clock as store_clock
 from monitor.store.database import Database
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import canaries, routes
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.routers.contract import Reach, RouterFailed
 

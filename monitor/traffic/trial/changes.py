@@ -9,9 +9,9 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import Route
-from monitor.store import canaries
-from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store.traffic import canaries
+from monitor.store.traffic.actions import AUTOMATIC
+from monitor.store.traffic.canaries import CanaryId, CanaryRow
 from monitor.traffic.readback import AGAIN, RouterAnswer, UnreadChange
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.scene import hold_scene

@@ -12,10 +12,11 @@ from sqlalchemy import Connection
 
 from alerts.message import finite
 from detectors.trial import Failures
-from monitor.store import canary_looks, clock
-from monitor.store.canaries import CanaryRow
+from monitor.store import clock
 from monitor.store.clock import Clock
 from monitor.store.database import Database
+from monitor.store.traffic import canary_looks
+from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic.trial.guards import Guard, alphas, held_to
 from monitor.traffic.trial.hands import LookDetails
 from monitor.traffic.trial.measure import Carried, Measurement, Rules, measure

@@ -11,9 +11,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice
-from monitor.store import routes, versions
-from monitor.store.canaries import CanaryRow
-from monitor.store.canary_looks import CanaryEvent
+from monitor.store.registry import versions
+from monitor.store.traffic import routes
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import guards_from_json
 from monitor.traffic.trial.gauges import DAY, TrialPace, counted, gathered

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from detectors.trial import FEWEST_UNITS
 from detectors.trial_prospect import Gauge
 from monitor.domain import AdapterId, VersionId
-from monitor.store import capture_counts
+from monitor.store.records import capture_counts
 from monitor.traffic.trial.columns import Column, count, degradation, kind_of
 from monitor.traffic.trial.comparing import carried_from_json
 from monitor.traffic.trial.guards import Guard, GuardKind, alphas, held_to

@@ -11,11 +11,13 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.domain import Mode, Route, VerdictSeverity, Version
-from monitor.store import audit, canaries, canary_looks, routes, versions
-from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import CanaryProgress
-from monitor.store.canary_looks import CanaryEvent
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.registry import versions
+from monitor.store.traffic import canaries, canary_looks, routes
+from monitor.store.traffic.actions import AUTOMATIC
+from monitor.store.traffic.canaries import CanaryProgress
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.table import write

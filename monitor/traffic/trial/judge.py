@@ -10,10 +10,12 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.domain import Route
-from monitor.store import canaries, clock, versions
-from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import CanaryRow
+from monitor.store import clock
 from monitor.store.clock import Clock
+from monitor.store.registry import versions
+from monitor.store.traffic import canaries
+from monitor.store.traffic.actions import AUTOMATIC
+from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import TrialLook, compare
 from monitor.traffic.trial.hands import Hands, LookDetails

@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 
 from detectors.feedback import Directions
 from monitor.domain import Mode, Version
-from monitor.store import adapters, audit, canaries, routes, versions
-from monitor.store.canaries import CanaryId, CanaryRow
+from monitor.store import audit
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import canaries, routes
+from monitor.store.traffic.canaries import CanaryId, CanaryRow
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import guards_to_json
 from monitor.traffic.trial.guards import Guard, guards_of

@@ -9,8 +9,10 @@ from sqlalchemy import Connection
 
 from detectors.perplexity import DocumentScores
 from monitor.domain import Version
-from monitor.store import identity, inspections, perplexity, trials
-from monitor.store.perplexity import StoredRun, Subject
+from monitor.store.evaluation import identity, perplexity
+from monitor.store.evaluation.perplexity import StoredRun, Subject
+from monitor.store.registry import inspections
+from monitor.store.traffic import trials
 from monitor.traffic.trial.prechecks import SameCorpus, VersionFacts
 
 

@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 from detectors.trial import Failures
 from monitor.domain import AdapterId, Traffic, VersionId
-from monitor.store import contexts, records, trials
-from monitor.store.records import RecordColumns
+from monitor.store.records import contexts, records
+from monitor.store.records.records import RecordColumns
+from monitor.store.traffic import trials
 from monitor.traffic.trial.columns import Column
 from monitor.traffic.trial.guards import FEEDBACK, HARD, Guard
 from monitor.traffic.trial.measure import Sides

@@ -9,19 +9,14 @@ from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import Mode, Version
-from monitor.store import (
-    adapters,
-    canaries,
-    canary_looks,
-    clock,
-    fleet_incidents,
-    routes,
-    versions,
-)
-from monitor.store.actions import AUTOMATIC
-from monitor.store.canaries import CanaryRow
+from monitor.store import clock
 from monitor.store.clock import Clock
-from monitor.store.routes import RouteRow
+from monitor.store.incidents import fleet_incidents
+from monitor.store.registry import adapters, versions
+from monitor.store.traffic import canaries, canary_looks, routes
+from monitor.store.traffic.actions import AUTOMATIC
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.fallback.survey import stored_verdict
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.killswitch import KillSwitch, SwitchReading

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.store.actions import ActionRow
+from monitor.store.traffic.actions import ActionRow
 from monitor.traffic.fallback.report import Report, WouldHave
 from monitor.traffic.moves import of_action
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody

@@ -10,8 +10,11 @@ from alerts.types import Blame
 from monitor.domain import VerdictSeverity
 from monitor.policy import PolicySettings
 from monitor.reference.milestone import MilestoneRules
-from monitor.store import changes, evaluations, fleet, inspections, probing, versions
-from monitor.store.fleet import FleetRow
+from monitor.store.evaluation import evaluations, probing
+from monitor.store.people import changes
+from monitor.store.registry import inspections, versions
+from monitor.store.traffic import fleet
+from monitor.store.traffic.fleet import FleetRow
 from monitor.views.adapter import AdapterDetail, AdapterSummary, ProbeBody
 from monitor.views.reading import change, coverage, reference, route, score, version
 from monitor.views.reference import MilestoneBody, ReferenceSummary

@@ -17,7 +17,7 @@ from monitor.evaluate.plan import Planned, Sizes
 from monitor.outbox.receipt import ReceiptLine, Watched, read_receipt, read_watched
 from monitor.policy.budget import BudgetSettings, pages_of_adapter, weight
 from monitor.policy.rounds import Round
-from monitor.store import watching
+from monitor.store.registry import watching
 from monitor.views.budget import (
     BudgetBody,
     DayEffectBody,

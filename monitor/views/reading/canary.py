@@ -11,10 +11,10 @@ from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, detectable_drop
 from monitor.domain import SHADOWED
-from monitor.store import canaries, canary_looks
-from monitor.store.canaries import CanaryRow
-from monitor.store.canary_looks import CanaryEvent
-from monitor.store.shadow_answers import AnsweredTwice
+from monitor.store.traffic import canaries, canary_looks
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.canary_looks import CanaryEvent
+from monitor.store.traffic.shadow_answers import AnsweredTwice
 from monitor.traffic.trial.foresight import foresee, verdict_at
 from monitor.traffic.trial.prospect import Prospect, Way
 from monitor.traffic.trial.settings import CanarySettings

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from monitor.store.changes import StoredChange
+from monitor.store.people.changes import StoredChange
 from monitor.views.change import ChangeBody
 
 

@@ -14,8 +14,9 @@ from monitor.policy import PolicySettings
 from monitor.policy.coverage import BLINDING, Coverage, Seen, Why
 from monitor.policy.coverage_words import coverage_words, largest_first, least, sampling_words
 from monitor.policy.words import why_words
-from monitor.store import capture_counts, evaluations
-from monitor.store.verdicts import VerdictRow
+from monitor.store.evaluation import evaluations
+from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.records import capture_counts
 from monitor.views.coverage import CoverageBody, GapBody, SamplingBody
 
 DAY: Final = timedelta(hours=24)

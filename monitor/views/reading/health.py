@@ -10,7 +10,7 @@ from alerts.brief import brief, headline, quiet
 from alerts.types import VerdictKind
 from monitor.domain import VerdictSeverity, Version
 from monitor.outbox.present import NEAR, newest
-from monitor.store import verdicts
+from monitor.store.evaluation import verdicts
 from monitor.views.health import HealthBody
 
 

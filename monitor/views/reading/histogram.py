@@ -14,7 +14,8 @@ from alerts.phrases import DETECTORS as DETECTOR_PHRASES
 from alerts.phrases import SIGNALS
 from monitor.domain import Interval, Version
 from monitor.reference import kept
-from monitor.store import records, reference_baselines, references
+from monitor.store.records import records
+from monitor.store.references import reference_baselines, references
 from monitor.views.histogram import HistogramBody, SideBody
 
 BINS: Final = 24

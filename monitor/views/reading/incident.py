@@ -9,8 +9,8 @@ from monitor.incident import Chart, IncidentStory
 from monitor.incident.signals import Signal
 from monitor.incident.smoke import ComparedAnswers
 from monitor.reference.accept import Anew
-from monitor.store.evaluations import ScoreRow
-from monitor.store.incidents import IncidentRow
+from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.store.incidents.incidents import IncidentRow
 from monitor.views.incident import (
     AnewBody,
     IncidentBody,

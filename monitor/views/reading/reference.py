@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from monitor.domain import Reference, Version
 from monitor.reference.coverage import read_seen
 from monitor.reference.milestone import MilestoneRules, next_milestone
-from monitor.store import references
+from monitor.store.references import references
 from monitor.views.reference import MilestoneBody, ReferenceBody, ReferencesBody, SeenBody
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from monitor.domain import Route
-from monitor.store.routes import RouteRow
+from monitor.store.traffic.routes import RouteRow
 from monitor.views.route import ArmBody, BehindBody, RouteBody, RouteChange, RouteDetail
 
 Shape = TypeVar("Shape", bound=RouteBody)

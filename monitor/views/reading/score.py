@@ -10,8 +10,8 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import Version
 from monitor.evaluate.newness import Group, Newness
 from monitor.policy.coverage import from_json
-from monitor.store import evaluations
-from monitor.store.evaluations import EvaluationRow, ScoreRow
+from monitor.store.evaluation import evaluations
+from monitor.store.evaluation.evaluations import EvaluationRow, ScoreRow
 from monitor.views.reading import coverage
 from monitor.views.score import (
     EvaluationBody,

@@ -10,9 +10,11 @@ from alerts.types import VerdictKind
 from monitor.domain import VerdictSeverity, Version
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.signals import newest_signals
-from monitor.store import evaluations, inspections, references, verdicts, versions
-from monitor.store.fleet import FleetRow
-from monitor.store.inspections import InspectionRow
+from monitor.store.evaluation import evaluations, verdicts
+from monitor.store.references import references
+from monitor.store.registry import inspections, versions
+from monitor.store.registry.inspections import InspectionRow
+from monitor.store.traffic.fleet import FleetRow
 from monitor.views.reference import ReferenceSummary
 from monitor.views.version import VersionBody, VersionStanding, WeightsBody, WeightsSummary
 

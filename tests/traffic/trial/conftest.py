@@ -13,12 +13,15 @@ from sqlalchemy import Connection
 
 from detectors.feedback import Directions
 from monitor.domain import Arm, Mode, Route, VerdictSeverity, Version
-from monitor.store import canaries, canary_looks, contexts, ingest, partitions, routes, versions
-from monitor.store.canaries import CanaryRow
-from monitor.store.canary_looks import CanaryEvent
-from monitor.store.contexts import Context
+from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
+from monitor.store.records import contexts, ingest
+from monitor.store.records.contexts import Context
+from monitor.store.records.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
+from monitor.store.registry import versions
+from monitor.store.traffic import canaries, canary_looks, routes
+from monitor.store.traffic.canaries import CanaryRow
+from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic import table
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import Confirming

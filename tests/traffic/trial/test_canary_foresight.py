@@ -8,9 +8,10 @@ import pytest
 
 from detectors.feedback import Directions
 from detectors.trial_plan import Wanted, choices
-from monitor.store import canaries, canary_looks, capture_counts
-from monitor.store.canaries import CanaryRow
 from monitor.store.database import Database
+from monitor.store.records import capture_counts
+from monitor.store.traffic import canaries, canary_looks
+from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic.trial.foresight import LONGEST, Foreseen, foresee, foresee_ways, step_of
 from monitor.traffic.trial.gauges import TrialPace, Worth, gathered
 from monitor.traffic.trial.guards import GuardKind, guards_of

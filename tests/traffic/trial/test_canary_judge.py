@@ -11,8 +11,9 @@ from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Mode, VerdictSeverity
-from monitor.store import audit, canaries, canary_looks
+from monitor.store import audit
 from monitor.store.database import Database
+from monitor.store.traffic import canaries, canary_looks
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest, effective
 from monitor.traffic.killswitch import FILE

@@ -1,0 +1,1 @@
+"""Evaluations: tasks, scores, states, verdicts, and what probes found."""

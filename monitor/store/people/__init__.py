@@ -1,0 +1,1 @@
+"""People: their keys, the changes they declare, and what they did."""

@@ -1,0 +1,1 @@
+"""Captured records: their columns, texts, vectors, words and counts."""

@@ -1,0 +1,1 @@
+"""References: what was frozen of an approved version, and its calibration."""

@@ -1,0 +1,149 @@
+"""Stage the lines of a reference; they are deleted once it is ready or failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.store.references.references import ReferenceClaim, hold
+from monitor.store.tables import reference_items as table
+
+
+class ItemRole(StrEnum):
+    """The two disjoint parts of a reference."""
+
+    TRAINING = "training"
+    BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A staged line. ``seq`` is its line number in the upload, from 1."""
+
+    seq: int
+    role: ItemRole
+    text_hash: bytes | None
+    subject: bytes | None
+    at: datetime | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlap:
+    """Baseline lines whose text or subject also occurs among the training lines.
+
+    ``lines`` are the first of ``count``, with the shared property in ``reasons``.
+    """
+
+    count: int
+    lines: tuple[int, ...]
+    reasons: tuple[str, ...]
+
+
+_SHARED: Final = (
+    "FROM reference_items b"
+    " LEFT JOIN (SELECT DISTINCT text_hash FROM reference_items"
+    "  WHERE reference_id = :id AND role = 'training') t ON t.text_hash = b.text_hash"
+    " LEFT JOIN (SELECT DISTINCT subject FROM reference_items"
+    "  WHERE reference_id = :id AND role = 'training') s ON s.subject = b.subject"
+    " WHERE b.reference_id = :id AND b.role = 'baseline'"
+    " AND (t.text_hash IS NOT NULL OR s.subject IS NOT NULL)"
+)
+
+
+def stage(connection: Connection, claim: ReferenceClaim, items: Sequence[Item]) -> None:
+    """Store lines until the builder has used them; renews the lease."""
+    hold(connection, claim)
+    rows = [
+        {
+            "reference_id": claim.reference_id,
+            "seq": item.seq,
+            "role": item.role.value,
+            "text_hash": item.text_hash,
+            "subject": item.subject,
+            "at": item.at,
+            "body": item.body,
+        }
+        for item in items
+    ]
+    if rows:
+        # a commit whose reply was lost is sent again
+        connection.execute(insert(table).on_conflict_do_nothing(), rows)
+
+
+def overlap(connection: Connection, claim: ReferenceClaim, *, examples: int = 5) -> Overlap:
+    """Find baseline lines that share a text or a subject with the training lines."""
+    found = sa.text(f"SELECT b.seq, t.text_hash IS NOT NULL AS by_text {_SHARED} ORDER BY b.seq")
+    shared = connection.execute(found, {"id": claim.reference_id}).all()
+    first = shared[:examples]
+    return Overlap(
+        count=len(shared),
+        lines=tuple(row.seq for row in first),
+        reasons=tuple("text" if row.by_text else "subject" for row in first),
+    )
+
+
+def leave_out(connection: Connection, claim: ReferenceClaim) -> None:
+    """Delete the baseline lines that :func:`overlap` finds."""
+    hold(connection, claim)
+    delete = (
+        f"DELETE FROM reference_items WHERE reference_id = :id AND seq IN (SELECT b.seq {_SHARED})"
+    )
+    connection.execute(sa.text(delete), {"id": claim.reference_id})
+
+
+def count(connection: Connection, claim: ReferenceClaim) -> dict[ItemRole, int]:
+    """Count the staged lines of each role."""
+    query = (
+        sa.select(table.c.role, sa.func.count())
+        .where(table.c.reference_id == claim.reference_id)
+        .group_by(table.c.role)
+    )
+    found = {ItemRole(role): count for role, count in connection.execute(query)}
+    return {role: found.get(role, 0) for role in ItemRole}
+
+
+def read(
+    connection: Connection, claim: ReferenceClaim, *, role: ItemRole, after: int, limit: int
+) -> list[Item]:
+    """Read the next staged lines of a role, in order."""
+    c = table.c
+    query = (
+        sa.select(table)
+        .where(c.reference_id == claim.reference_id, c.role == role.value, c.seq > after)
+        .order_by(c.seq)
+        .limit(limit)
+    )
+    return [
+        Item(
+            seq=row.seq,
+            role=ItemRole(row.role),
+            text_hash=row.text_hash,
+            subject=row.subject,
+            at=row.at,
+            body=row.body,
+        )
+        for row in connection.execute(query)
+    ]
+
+
+def last_used(connection: Connection, claim: ReferenceClaim, *, role: ItemRole, used: int) -> int:
+    """Return the ``seq`` of the ``used``-th line of a role, from which a new builder resumes."""
+    if used == 0:
+        return 0
+    c = table.c
+    query = (
+        sa.select(c.seq)
+        .where(c.reference_id == claim.reference_id, c.role == role.value)
+        .order_by(c.seq)
+        .offset(used - 1)
+        .limit(1)
+    )
+    return int(connection.execute(query).scalar_one())

@@ -1,0 +1,90 @@
+"""Store the training index of a reference: unit vectors in chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import insert
+
+from monitor.domain import ReferenceId
+from monitor.store.references.references import ReferenceClaim, hold
+from monitor.store.tables import reference_vectors as table
+from monitor.store.tables import references
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VectorChunk:
+    """Rows of the training index: unit vectors, float16, row-major."""
+
+    chunk: int
+    count: int
+    dimension: int
+    vectors: bytes
+
+
+def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> None:
+    """Append rows to the training index."""
+    hold(connection, claim)
+    values = {
+        "reference_id": claim.reference_id,
+        "chunk": chunk.chunk,
+        "count": chunk.count,
+        "dimension": chunk.dimension,
+        "vectors": chunk.vectors,
+    }
+    # a commit whose reply was lost is sent again
+    connection.execute(insert(table).on_conflict_do_nothing(), values)
+
+
+def clear(connection: Connection, claim: ReferenceClaim) -> None:
+    """Remove an earlier builder's rows."""
+    hold(connection, claim)
+    connection.execute(table.delete().where(table.c.reference_id == claim.reference_id))
+
+
+def copy(connection: Connection, claim: ReferenceClaim, *, source: ReferenceId) -> int:
+    """Copy the training index of another reference; return its number of rows."""
+    hold(connection, claim)
+    c = table.c
+    columns = (c.chunk, c.count, c.dimension, c.vectors)
+    taken = sa.select(sa.literal(claim.reference_id), *columns).where(c.reference_id == source)
+    connection.execute(
+        insert(table)
+        .from_select(["reference_id", "chunk", "count", "dimension", "vectors"], taken)
+        .on_conflict_do_nothing()
+    )
+    return count(connection, claim.reference_id)[0]
+
+
+def count(connection: Connection, reference_id: ReferenceId) -> tuple[int, int]:
+    """Return the numbers of rows and chunks of a training index."""
+    c = table.c
+    query = sa.select(sa.func.coalesce(sa.func.sum(c.count), 0), sa.func.count()).where(
+        c.reference_id == reference_id
+    )
+    rows, chunks = connection.execute(query).one()
+    return int(rows), int(chunks)
+
+
+def read(connection: Connection, reference_id: ReferenceId, *, chunk: int) -> VectorChunk | None:
+    """Read one chunk of a training index; None after the last."""
+    c = table.c
+    columns = (c.chunk, c.count.label("rows"), c.dimension, c.vectors)
+    query = sa.select(*columns).where(c.reference_id == reference_id, c.chunk == chunk)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return VectorChunk(
+        chunk=row.chunk, count=row.rows, dimension=row.dimension, vectors=row.vectors
+    )
+
+
+def checksum(connection: Connection, reference_id: ReferenceId) -> bytes | None:
+    """Return the SHA-256 of a ready reference's index; None while it is being built."""
+    query = sa.select(references.c.request["index_sha256"].astext).where(
+        references.c.id == reference_id
+    )
+    stored = connection.execute(query).scalar_one_or_none()
+    return None if stored is None else bytes.fromhex(stored)

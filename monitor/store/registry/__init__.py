@@ -1,0 +1,1 @@
+"""The registry: adapters, their versions and the versions' weights."""

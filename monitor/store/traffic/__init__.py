@@ -1,0 +1,1 @@
+"""Traffic: routes, and what changes them."""
