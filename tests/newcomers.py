@@ -99,7 +99,7 @@ def _records(
             id=ids,
             numbers=numbers,
             finish_reason=["stop"] * count,
-            subject=[b"subject%d" % number for number in range(count)],
+            subject=[b"subj%04d" % number for number in range(count)],
         ),
     )
 
@@ -116,6 +116,11 @@ def measure(tx: Connection, version: Version, *, now: datetime, shift: float) ->
     reference_baselines.insert(tx, reference.id, version_id=version.id, body=body)
     times = [now - timedelta(seconds=15 * number) for number in range(1, 201)]
     partitions.ensure(tx, {at.date() for at in times}, tables=RECORD_TABLES)
-    numbers = {"mean_nll": rng.gamma(4.0, 0.1, len(times)) + shift, "empty": np.zeros(len(times))}
+    numbers = {
+        "mean_nll": rng.gamma(4.0, 0.1, len(times)) + shift,
+        "n_tokens": np.full(len(times), 40.0),
+        "missing": np.zeros(len(times)),
+        "empty": np.zeros(len(times)),
+    }
     ids = [f"measured-{number}" for number in range(len(times))]
     _records(tx, version, ids, times, numbers)

@@ -87,8 +87,8 @@ def draw(chart: Chart, *, width: int = 860, row: int = ROW) -> str:
     title = _text(LEFT, 14, visible(chart.title), kind="ink title", size=13, bold=True)
     drawn = [
         *_lasting(chart, width, height),
-        *_rows(chart, width, row),
         *_marks(chart, width, height),
+        *_rows(chart, width, row),
         *_axis(chart, width, height),
     ]
     if not chart.signals and not chart.marks:
@@ -222,13 +222,16 @@ def _title(width: float) -> int:
 
 
 def _heading(signal: Signal, frame: _Frame) -> Iterator[str]:
+    """Write above a row what it is, and its newest number; left of where events mostly are."""
     newest = f"{signal.shown(signal.effect[-1])} now, {signal.shown(0.0)} is normal"
     kind = "critical" if signal.crossed else "ink"
-    right, y = frame.width - RIGHT, frame.top - 20
-    room, slim = int((right - LEFT) / LETTER), frame.width < SLIM
-    name = _short(visible(_name(signal)), room if slim else room - len(newest) - 2)
-    yield _text(LEFT, y - 14 if slim else y, name, kind=kind, bold=True)
-    yield _text(LEFT if slim else right, y, newest, kind=kind, anchor="start" if slim else "end")
+    y, room = frame.top - 20, int((frame.width - RIGHT - LEFT) / LETTER)
+    if frame.width < SLIM:
+        yield _text(LEFT, y - 14, _short(visible(_name(signal)), room), kind=kind, bold=True)
+        yield _text(LEFT, y, newest, kind=kind)
+    else:
+        name = _short(visible(_name(signal)), room - len(newest) - 2)
+        yield _text(LEFT, y, f"{name} · {newest}", kind=kind, bold=True)
     yield _text(LEFT, y + 14, _short(signal.unit, room))
 
 

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from alerts.phrases import DETECTORS as PHRASES
-from alerts.words import percent, plain_words
+from alerts.words import CLAUSES, percent, plain_words
 from detectors import DETECTORS
 from detectors.rank_detector import RankDetector
 from monitor.domain import Interval, Version, VersionId
@@ -305,7 +305,7 @@ def _signal(
     return Signal(
         name=found.detector,
         words=phrases.name if phrases else found.detector.replace("_", " "),
-        news=plain_words(found.detector, score.winner) if score and score.winner else "",
+        news=_news(found, score),
         margin=margin_of(found.detector, settings),
         scale=_scale(found.detector, usual),
         usual=usual,
@@ -315,6 +315,13 @@ def _signal(
         low=found.low,
         high=found.high,
     )
+
+
+def _news(found: series.Effects, score: ScoreRow | None) -> str:
+    """Say what the newest window shows; a rate that rose is told as its requests do."""
+    if found.detector in CLAUSES and found.effect[-1] > 0:
+        return CLAUSES[found.detector]
+    return plain_words(found.detector, score.winner) if score and score.winner else ""
 
 
 def _usual(score: ScoreRow | None) -> float | None:

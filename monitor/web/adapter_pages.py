@@ -130,7 +130,7 @@ class AdapterPages:
         try:
             shown = read_range(asked.get("since", ""), asked.get("until", ""), usual=usual, now=now)
         except RangeRefused as why:
-            refused, status = f"{why} Below is what {usual} show.", HTTPStatus.BAD_REQUEST
+            refused, status = f"{why} Below are the last {usual}.", HTTPStatus.BAD_REQUEST
             shown = read_range("", "", usual=usual, now=now)
         common: dict[str, Any] = {
             "seen": seen,

@@ -79,7 +79,7 @@ class AdapterSections:
     def _section(
         self, name: str, title: str, read: Callable[[Connection], Mapping[str, Any]]
     ) -> Section:
-        run = partial(self.parts.database.run, read)
+        run = partial(self.parts.database.run, read, attempts=1)
         return Section(name=name, title=title, template=f"sections/{name}.html", read=run)
 
     def _health(self, tx: Connection) -> Mapping[str, Any]:
