@@ -26,7 +26,7 @@ EVENTS: Final = 24
 """Pixels for events where no signal is shown."""
 SPARK: Final = (150, 34)
 """Width and height of a signal drawn beside its name."""
-TOP: Final = 56
+TOP: Final = 66
 BOTTOM: Final = 46
 LEFT: Final = 62
 RIGHT: Final = 12
@@ -241,7 +241,7 @@ def _name(signal: Signal) -> str:
 
 def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:
     frame = _frame_of_time(chart, width)
-    lanes: tuple[list[tuple[float, float]], ...] = ([], [], [])
+    lanes: tuple[list[tuple[float, float]], ...] = ([], [], [], [])
     # verdicts and routes go first: titles of changes are long, and are listed beside the chart
     for mark in sorted(chart.marks, key=lambda one: (one.kind == "declared", one.at)):
         x, kind = frame.x(mark.at), mark.kind if mark.kind in INK else "soft"

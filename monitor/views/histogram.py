@@ -9,7 +9,7 @@ from monitor.views.shape import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SideBody(View):
+class HistogramSide(View):
     """One side of the comparison."""
 
     n: int
@@ -29,5 +29,5 @@ class HistogramBody(View):
     unit: str
     edges: Sequence[float]
     """One more than there are bins, rising."""
-    live: SideBody
-    reference: SideBody
+    live: HistogramSide
+    reference: HistogramSide

@@ -218,7 +218,7 @@ class Spark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Family:
+class SignalFamily:
     """Signals that did not move, of one kind; ``unusual`` ones lie outside their margin."""
 
     title: str
@@ -229,13 +229,15 @@ class Family:
         return sum(one.signal.outside for one in self.sparks)
 
 
-def families(chart: Chart) -> list[Family]:
+def families(chart: Chart) -> list[SignalFamily]:
     """Sort the signals that did not move by family; those of no known family come last."""
     rest = {one.name: one for one in chart.signals if not one.crossed}
     known = {name for names in FAMILIES.values() for name in names}
     groups = {**FAMILIES, "Others": tuple(name for name in rest if name not in known)}
     found = [
-        Family(title=title, sparks=[_spark(rest[name], chart) for name in names if name in rest])
+        SignalFamily(
+            title=title, sparks=[_spark(rest[name], chart) for name in names if name in rest]
+        )
         for title, names in groups.items()
     ]
     return [family for family in found if family.sparks]

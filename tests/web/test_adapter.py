@@ -137,7 +137,9 @@ def test_the_time_axis_has_routes_and_declared_changes(person: httpx2.Client) ->
 def test_the_range_is_in_the_address(person: httpx2.Client) -> None:
     for age in ("1h", "24h", "7d", "30d"):
         page = person.get(f"/adapters/support?from={age}").text
-        assert re.search(rf'from={age}" aria-current="true">{age}</a>', page), page[page.index('class="choice"') :][:600]
+        assert re.search(rf'from={age}" aria-current="true">{age}</a>', page), page[
+            page.index('class="choice"') :
+        ][:600]
     day = datetime.now(UTC) - timedelta(days=1)
     page = person.get(f"/adapters/support?from={day:%Y-%m-%dT%H:%M}&to=1h").text
     assert f'name="from" value="{day:%Y-%m-%dT%H:%M}"' in page

@@ -143,4 +143,4 @@ def test_a_tag_in_a_title_is_written_out(
     looker = look(width=width)
     looker.log_in()
     found = drawn(looker)["labels"]
-    assert "change: <b>a</b> &lt; & <b…" in found, " | ".join(found)
+    assert "change: <b>a</b> &lt; & <…" in found, " | ".join(found)

@@ -16,7 +16,7 @@ from monitor.domain import Interval, Version
 from monitor.reference import kept
 from monitor.store.records import records
 from monitor.store.references import reference_baselines, references
-from monitor.views.histogram import HistogramBody, SideBody
+from monitor.views.histogram import HistogramBody, HistogramSide
 
 BINS: Final = 24
 LONGEST: Final = timedelta(days=7)
@@ -112,10 +112,10 @@ def _edges(values: Floats) -> Floats:
     return np.linspace(low, high, BINS + 1)
 
 
-def _side(values: Floats, edges: Floats) -> SideBody:
+def _side(values: Floats, edges: Floats) -> HistogramSide:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     n = int(values.size)
-    return SideBody(
+    return HistogramSide(
         n=n,
         shares=(counts / max(1, n)).tolist(),
         median=float(np.median(values)) if n else None,
