@@ -13,12 +13,12 @@ OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release slow attack sbom engine bench bench-adapters bench-statistics browser faketime clean
+.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs bench bench-adapters bench-statistics browser faketime clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
 	@echo "make test    checks, fast, fault and docs tests"
-	@echo "make check   format, lint, types, layers: seconds"
+	@echo "make check   format, lint, types, layers, prose: seconds"
 	@echo "make matrix  the fast tests under every Python from 3.11 to 3.14 that is at hand"
 	@echo "make slow    simulations and soak runs of minutes"
 	@echo "make attack  long attacks on running processes, and a fuzzer of the whole API: half an hour"
@@ -26,6 +26,7 @@ help:
 	@echo "make lock    requirements.lock anew, from the ranges in pyproject.toml"
 	@echo "make sbom    what is installed, as CycloneDX, into sbom.json (OF=…/python: of another environment)"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
+	@echo "make docs    the generated part of docs/detectors.md"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 	@echo "make bench-adapters  ways to break adapters on a real vLLM, and who notices: an hour"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
@@ -51,6 +52,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.docs.prose
 
 # most of the tests' time is waiting for processes that they started
 test: check browser faketime $(SBOM)/.ready
@@ -106,6 +108,10 @@ $(ENGINE)/.ready:
 # The ways that nobody has played yet; build/adapters keeps what was. Needs an engine.
 bench-adapters: $(READY) $(ENGINE)/.ready
 	$(BIN)/python -m benchmarks adapters --silence 300
+
+# The generated part of docs/detectors.md.
+docs: $(READY)
+	$(BIN)/python -m tests.docs.overview
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -12,16 +12,15 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.incident import Closing
-from alerts.message import Alert, Done, ScoreLine, leading
+from alerts.message import PERPLEXITY, Alert, Done, ScoreLine, leading
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import (
-    CLAUSES,
     CLOSINGS,
     clock_time,
     duration,
+    finding_words,
     new_words,
     percent,
-    plain_words,
     share_words,
     size_words,
 )
@@ -199,17 +198,22 @@ def _found(alert: Alert) -> str:
     lead = leading(alert.scores)
     if lead is None:
         return alert.verdict.value
-    return share_words(lead) or plain_words(lead.detector, lead.winner)
+    return share_words(lead) or finding_words(lead)
 
 
 def _stands(alert: Alert) -> str:
     if alert.retraining is not None:
         return f"retrain from {_cut(alert.retraining.parent, LONGEST_NAME)}{_unlike(alert)}"
     if alert.kind is Kind.CANARY and alert.reason:
-        return alert.reason
+        return _headline(alert)
     if alert.unseen is not None:
         return f"{_NEWS[Kind.BLIND]}, {alert.unseen.cause}"
     return _NEWS[alert.kind]
+
+
+def _headline(alert: Alert) -> str:
+    """Return what happened to a canary; its numbers come after the first colon."""
+    return alert.reason.partition(": ")[0]
 
 
 def _unlike(alert: Alert) -> str:
@@ -234,6 +238,8 @@ def _moved(alert: Alert) -> str:
 
 def _end(alert: Alert) -> str:
     lasted = duration((alert.recovered_at or alert.at) - alert.started_at)
+    if alert.closing is None and alert.kind is Kind.CANARY:
+        return f": its canary needs nobody any more, after {lasted}"
     if alert.closing is None:
         return f" {_be(alert)} healthy again after {lasted}"
     return f": {CLOSINGS[alert.closing]} after {lasted}"
@@ -254,6 +260,8 @@ def _impact(alert: Alert) -> str:
 def _affected(alert: Alert) -> list[str]:
     if alert.unseen is not None:
         return [_sentence(alert.reason), _sentence(alert.unseen.cause)]
+    if alert.kind is Kind.CANARY:
+        return [_sentence(alert.reason.removeprefix(f"{_headline(alert)}: "))]
     if alert.kind is not Kind.DRIFT:
         return [_sentence(alert.reason or _NEWS[alert.kind])]
     found = [_of_fleet(alert)] if alert.together is not None else []
@@ -281,17 +289,16 @@ def _of_fleet(alert: Alert) -> str:
 def _scale(lead: ScoreLine, *, since: str) -> str:
     """Say how many answers are affected; if they are not counted, how strongly one is."""
     if lead.count is not None and lead.of and share_words(lead):
-        clause = CLAUSES[lead.detector]
         return _sentence(
-            f"{clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
+            f"{lead.clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
             f" ({percent(lead.count / lead.of)}, normally {percent(lead.usual or 0.0)})"
         )
-    news = plain_words(lead.detector, lead.winner)
-    if lead.detector == "perplexity" and lead.value is not None:
+    news = finding_words(lead)
+    if lead.detector == PERPLEXITY and lead.value is not None:
         return _sentence(
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
-    if lead.effect is not None and lead.detector not in CLAUSES and lead.n:
+    if lead.effect is not None and not lead.clause and lead.n:
         often = percent((1.0 + abs(lead.effect)) / 2.0)
         return _sentence(
             f"{news} since {since}: seen in {often} of comparisons of a new request with a"
@@ -377,7 +384,7 @@ def _steps(alert: Alert) -> tuple[str, ...]:
     if alert.unseen is not None and alert.unseen.mend:
         return (f"Run `{alert.unseen.mend}`.",)
     if alert.kind is not Kind.DRIFT:
-        return _BY_KIND[alert.kind]
+        return _by_kind(alert)
     return (*_approve(alert), *_by_cause(alert))
 
 
@@ -446,6 +453,22 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
         Kind.ROUTING: ("Compare the route with what the router serves.",),
         Kind.RETRAIN: ("Fetch the manifest and retrain from its parent version.",),
+    }
+)
+
+
+def _by_kind(alert: Alert) -> tuple[str, ...]:
+    if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
+        return _BY_ROLLBACK[alert.action.done]
+    return _BY_KIND[alert.kind]
+
+
+_WORSE: Final = ("Roll it back on the canary's page, or find out why it answers worse.",)
+_BY_ROLLBACK: Final = MappingProxyType(
+    {
+        Done.RECOMMENDED: _WORSE,
+        Done.BLOCKED: _WORSE,
+        Done.TAKEN: ("Nothing tonight. Register what you correct as a new version.",),
     }
 )
 

@@ -10,7 +10,7 @@ from typing import Final
 from alerts.message import ActionLine, Alert, Done, ScoreLine, Update, UpdatedFact, leading
 from alerts.types import Blame, Severity, Status, VerdictKind
 from alerts.updating import KEPT, Fact, Gist
-from alerts.words import plain_words
+from alerts.words import finding_words
 
 FACT_WORDS: Final = MappingProxyType(
     {
@@ -43,7 +43,7 @@ def gist(
 ) -> Gist:
     """Return the main facts of a drift incident; an unknown fact is an empty string.
 
-    >>> slow = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2)
+    >>> slow = ScoreLine(detector="latency", words="answers slower", evidence=1.2)
     >>> known = gist(verdict=VerdictKind.DRIFTING, blame=Blame.SERVING, scores=[slow])
     >>> [str(said) for said in known.values()]
     ['ticket', 'serving', 'answers slower', '']
@@ -52,9 +52,14 @@ def gist(
     return {
         Fact.SEVERITY: str(URGENCY.get(verdict, "")),
         Fact.BLAME: "" if blame is Blame.UNKNOWN else blame.value,
-        Fact.FINDING: plain_words(lead.detector, lead.winner) if lead else "",
+        Fact.FINDING: finding_words(lead) if lead else "",
         Fact.ACTION: _deed(action),
     }
+
+
+def action_gist(action: ActionLine | None) -> Gist:
+    """Return the only fact of an incident that is about traffic alone."""
+    return {Fact.ACTION: _deed(action)}
 
 
 def _deed(action: ActionLine | None) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -39,6 +40,10 @@ class Onset:
         return max(self.best - self.earliest, self.latest - self.best)
 
 
+PERPLEXITY: Final = "perplexity"
+"""The score of the probe of fixed texts; its value is a ratio less one, and is said as such."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreLine:
     """One detector's score as people see it; non-finite numbers become None.
@@ -46,7 +51,8 @@ class ScoreLine:
     ``process`` names the evidence shown (``page`` or ``notice``); ``evidence`` is log10 over its
     alarm line (0 is the line). ``interval`` is the 95 % interval of ``effect``; ``n`` counts the
     window's requests. For a rate, ``count`` of the ``of`` newest requests show it, against a share
-    ``usual`` (in [0, 1]) of the reference's.
+    ``usual`` (in [0, 1]) of the reference's. ``words`` say what the detector found (``answers less
+    certain``), and ``clause`` what those requests do (``requests fail``); empty: unknown.
     """
 
     detector: str
@@ -61,6 +67,8 @@ class ScoreLine:
     count: Count | None = None
     of: Count | None = None
     usual: float | None = None
+    words: str = ""
+    clause: str = ""
 
 
 class Done(StrEnum):

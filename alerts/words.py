@@ -12,6 +12,7 @@ from typing import Final, assert_never
 
 from alerts.incident import Closing
 from alerts.message import (
+    PERPLEXITY,
     NewRequests,
     Onset,
     ScoreLine,
@@ -21,7 +22,6 @@ from alerts.message import (
     Unseen,
     finite,
 )
-from alerts.phrases import AMBIGUOUS, DETECTORS, SIGNALS
 from alerts.types import Blame, Kind, Severity, Status, Sureness
 
 NO_ONSET_SECONDS = 1.0
@@ -70,7 +70,7 @@ def summarise(
     >>> line = summarise(
     ...     "support@v7", kind=Kind.DRIFT, status=Status.STARTED, severity=Severity.PAGE,
     ...     now=at + timedelta(hours=1),
-    ...     lead=ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.6),
+    ...     lead=ScoreLine(detector="logit_ks", words="answers less certain", evidence=1.6),
     ...     onset=Onset(earliest=at - timedelta(minutes=20), latest=at + timedelta(minutes=20)),
     ...     cause="adapter",
     ... )
@@ -102,7 +102,7 @@ def summarise_fleet(
     >>> line = summarise_fleet(
     ...     Together(base="llama-3.1-8b", members=("billing@v2", "support@v7"), of=10),
     ...     status=Status.STARTED, severity=Severity.TICKET, now=datetime(2026, 3, 4, tzinfo=UTC),
-    ...     lead=ScoreLine(detector="perplexity", winner="perplexity:ratio", value=0.02),
+    ...     lead=ScoreLine(detector="perplexity", words="the model itself changed", value=0.02),
     ... )
     >>> line.split("; ")[0]
     '2 of 10 adapters on llama-3.1-8b: the model itself changed'
@@ -140,62 +140,31 @@ def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now
 
 
 def _fleet_figures(lead: ScoreLine | None) -> list[str]:
-    if lead is not None and lead.detector == "perplexity" and lead.value is not None:
+    if lead is not None and lead.detector == PERPLEXITY and lead.value is not None:
         return [f"perplexity {100 * lead.value:+.1f} %"]
     return []
 
 
-def plain_words(detector: str, winner: str | None) -> str:
-    """Describe the change in everyday words.
+def finding_words(score: ScoreLine) -> str:
+    """Write what changed; the name of the detector where nothing else is known.
 
-    >>> plain_words("logit_ks", "mean_nll:top1%")
-    'answers less certain'
-    >>> plain_words("repetition", None)
-    'answers repeat themselves'
-    >>> plain_words("tone", "tone_of_voice:up")
-    'tone of voice up'
+    >>> finding_words(ScoreLine(detector="tone_of_voice"))
+    'tone of voice changed'
     """
-    signal, direction = _split(winner)
-    phrases = SIGNALS.get(signal) or DETECTORS.get(signal) or DETECTORS.get(detector)
-    if phrases is None:
-        return f"{_spaced(signal or detector)} {direction or 'changed'}"
-    match direction:
-        case "up":
-            return phrases.up
-        case "down":
-            return phrases.down
-        case _:
-            # Rates and ratios have one bad direction and name none: up is worse.
-            return phrases.changed if winner or detector in AMBIGUOUS else phrases.up
+    return score.words or f"{score.detector.replace('_', ' ')} changed"
 
 
 def share_words(score: ScoreLine) -> str | None:
     """Write the share of affected requests beside the usual one; None if they are not counted.
 
-    >>> share_words(ScoreLine(detector="errors", count=77, of=140, usual=0.0))
+    >>> failing = ScoreLine(detector="errors", clause="requests fail", count=77, of=140, usual=0.0)
+    >>> share_words(failing)
     '55 % of requests fail (normally 0 %)'
     """
-    clause = CLAUSES.get(score.detector)
-    if clause is None or score.count is None or not score.of or score.usual is None:
+    if not score.clause or score.count is None or not score.of or score.usual is None:
         return None
-    return f"{percent(score.count / score.of)} of {clause} (normally {percent(score.usual)})"
-
-
-CLAUSES: Final = MappingProxyType(
-    {
-        "errors": "requests fail",
-        "empty": "answers are empty",
-        "refusal": "answers are refusals",
-        "repetition": "answers repeat themselves",
-        "truncated": "answers are cut off",
-        "invalid": "answers are invalid",
-        "missing": "answers lack log-probabilities",
-        "non_finite": "answers have broken log-probabilities",
-        "answer_format": "answers have another form",
-        "prompt_prefix": "requests begin in an unusual way",
-    }
-)
-"""The sentence about a share of requests, by detector."""
+    share = percent(score.count / score.of)
+    return f"{share} of {score.clause} (normally {percent(score.usual)})"
 
 
 def percent(share: float) -> str:
@@ -336,16 +305,6 @@ def _beside_onset(begun_at: datetime, onset: datetime) -> str:
     return f"began {duration(abs(apart))} {side} the onset"
 
 
-def _split(winner: str | None) -> tuple[str, str]:
-    """Split ``mean_nll:top1%`` into the signal and ``up``, ``down`` or nothing."""
-    signal, _, tail = (winner or "").partition(":")
-    if tail in {"up", "high"} or tail.startswith("top"):
-        return signal, "up"
-    if tail in {"down", "low"} or tail.startswith("bottom"):
-        return signal, "down"
-    return signal, ""
-
-
 NOT_MONITORED: Final = "not fully monitored"
 
 CLOSINGS: Final = MappingProxyType(
@@ -390,7 +349,7 @@ _NEWS: Final = MappingProxyType(
 def _news(kind: Kind, lead: ScoreLine | None) -> str:
     if kind is not Kind.DRIFT:
         return _NEWS[kind]
-    return (share_words(lead) or plain_words(lead.detector, lead.winner)) if lead else "drifting"
+    return (share_words(lead) or finding_words(lead)) if lead else "drifting"
 
 
 def _since(onset: Onset | None, *, now: datetime, over: bool) -> str:
@@ -424,7 +383,3 @@ def duration(span: timedelta) -> str:
     if seconds < 2 * DAY:
         return f"{seconds / HOUR:.0f} h"
     return f"{seconds / DAY:.0f} days"
-
-
-def _spaced(name: str) -> str:
-    return name.replace("_", " ")

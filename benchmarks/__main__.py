@@ -53,6 +53,7 @@ BENCHMARKS = (
     Benchmark(module="ingest"),
     Benchmark(module="scores_latest"),
     Benchmark(module="startup"),
+    Benchmark(module="idle"),
     Benchmark(module="gateway"),
     Benchmark(module="inspect"),
     Benchmark(module="deliveries"),

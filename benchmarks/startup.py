@@ -81,23 +81,21 @@ def run() -> Sequence[Row]:
 
 
 def _start(url: str, folder: Path) -> Cost:
-    with _service(url, folder) as (process, address):
+    with running(folder, DRIFTLINE_DATABASE__URL=url) as (process, address):
         begin = time.monotonic()
-        while not _ready(address):
-            if process.poll() is not None or time.monotonic() - begin > PATIENCE_SECONDS:
-                raise RuntimeError(f"the service did not become ready: {_log(folder)}")
-            time.sleep(0.02)
-        wall, cpu = time.monotonic() - begin, _cpu_seconds(process.pid)
+        wait_ready(process, address, folder)
+        wall, cpu = time.monotonic() - begin, cpu_seconds(process.pid)
         time.sleep(IDLE_SECONDS)
-        return Cost(wall=wall, cpu=cpu, megabytes=_resident(process.pid))
+        return Cost(wall=wall, cpu=cpu, megabytes=resident(process.pid))
 
 
 @contextmanager
-def _service(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+def running(folder: Path, **more: str) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """Run the service with ``more`` settings; give its process and the address that is ready."""
     folder.mkdir()
     port = _free_port()
     settings = {
-        "DRIFTLINE_DATABASE__URL": url,
+        **more,
         "DRIFTLINE_SERVICE__DATA_DIR": str(folder / "data"),
         "DRIFTLINE_SERVER__PORT": str(port),
         "PYTHONPATH": str(Path.cwd()),
@@ -115,6 +113,15 @@ def _service(url: str, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], 
         finally:
             process.terminate()
             process.wait(timeout=30)
+
+
+def wait_ready(process: subprocess.Popen[bytes], address: str, folder: Path) -> None:
+    """Wait until the service answers that it is ready."""
+    begin = time.monotonic()
+    while not _ready(address):
+        if process.poll() is not None or time.monotonic() - begin > PATIENCE_SECONDS:
+            raise RuntimeError(f"the service did not become ready: {_log(folder)}")
+        time.sleep(0.02)
 
 
 def _ready(address: str) -> bool:
@@ -135,12 +142,15 @@ def _log(folder: Path) -> str:
     return (folder / "log").read_text(encoding="utf-8")[-500:]
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int, *, ended_children: bool = False) -> float:
+    """Read the CPU seconds of a process; ``ended_children`` adds those that it has waited for."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    ticks = sum(map(int, fields[11 : 15 if ended_children else 13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _resident(pid: int) -> float:
+def resident(pid: int) -> float:
+    """Read the megabytes of memory that a process holds."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
     if found is None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from detectors.profile import Phrases, Profile
 from detectors.rate_detector import RateDetector
+from detectors.signals import FORMAT_SIGNALS
 
-FORMATS: Final = ("json", "code", "list", "prose")
-"""Formats of an answer; a record stores the index in this tuple."""
-FORMAT_SIGNALS: Final = tuple(f"format_{form}" for form in FORMATS)
-
-ANSWER_FORMAT = RateDetector(name="answer_format", signals=FORMAT_SIGNALS, pages=False)
+ANSWER_FORMAT = RateDetector(
+    name="answer_format",
+    signals=FORMAT_SIGNALS,
+    pages=False,
+    profile=Profile(
+        words=Phrases.of("form of answers", "answers come in another form"),
+        clause="answers have another form",
+    ),
+)
 """Each answer has one format, recognised by its structure: JSON, code, a list or table, prose.
 
 A format that becomes rarer makes another more frequent, so only rises need to be seen. Soft, and a

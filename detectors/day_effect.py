@@ -41,7 +41,7 @@ _TELLING_DAYS: Final = 7
 _PSEUDO_DAYS: Final = 2.0
 _SMALLEST_SHARE: Final = 1e-9
 _FLATTEST: Final = 1e-3
-"""A rate whose event never occurred says nothing about its days."""
+"""A rate whose event never occurred cannot show how its days differ."""
 _QUANTILES: Final = 1_024
 _FINEST: Final = 4.0
 """Shares are rounded down to a quarter of an octave, since each needs its own null means."""

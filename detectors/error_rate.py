@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from detectors.faults import share_of
+from detectors.profile import Phrases, Profile
 from detectors.rate_detector import RateDetector
 
-ERRORS = RateDetector(name="errors", signals=("error",), hard=True)
+ERRORS = RateDetector(
+    name="errors",
+    signals=("error",),
+    hard=True,
+    profile=Profile(
+        rank=8,
+        words=Phrases("errors", "more errors", "fewer errors", "errors changed"),
+        clause="requests fail",
+        faults=(share_of("requests that fail", "error"),),
+    ),
+)
 """A request that the serving side failed (any 5xx, 404, 408, no status at all: 0).
 
 A hard signal: evaluated every minute, pages without waiting, from its own exact process.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from detectors.profile import DetectorSide, Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 from detectors.scores import DriftSide
 
@@ -38,12 +39,20 @@ FEEDBACK = RankDetector(
     signals=(),
     families={HIGHER: DriftSide.DOWN, LOWER: DriftSide.UP},
     shown=largest_worsening,
+    profile=Profile(
+        side=DetectorSide.FEEDBACK,
+        words=Phrases("feedback", "feedback worse", "feedback worse", "feedback changed"),
+        either_way=True,
+    ),
 )
 """Each named number beside the reference's numbers of that name; only worse is drift.
 
 A name of two values (solved or not) is a rate: Cliff's delta is then the difference of
 rates. Numbers that come late count when they come, each once: a window holds what has come
 since the last one, about whatever records, and their own times decide about rhythm.
+
+Whoever handles the arrivals themselves (marks them as read, settles them, lets them pass from
+one reference to the next) names this detector: they have one reader.
 
 It speaks of what answers are worth, not of what they are: it opens tickets and pages, and
 never moves traffic.

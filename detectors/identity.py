@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -28,9 +29,15 @@ the same engine, so an upgrade or a quantisation moves both sides; half precisio
 by 2 %. Noise as large as the weights, and a threefold alpha, moved it by 3 to 26."""
 GAP_FLOORS: Final = 10.0
 """A small gap may double by noise alone, so it must also move by this many noise floors."""
+OTHER_MODEL: Final = 0.05
+"""Nats per token that a version's expectations may diverge from those at registration. Half
+precision and rounding to 8 bits diverge by .0002, to 4 bits by .04, a next version by .47."""
 HIGHEST_FLOOR: Final = 0.05
 """Unchanged weights that move further than this between two readings were not read alone:
 half precision moved a document by .007. Nothing can be called equal beside such noise."""
+
+
+_NO_FLOORS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class IdentityState(StrEnum):
@@ -81,13 +88,16 @@ def identify(
     floor: float,
     registered_gap: float | None,
     parity: Mapping[str, Parity],
+    sibling_floors: Mapping[str, float] = _NO_FLOORS,
+    since_registration: Parity | None = None,
 ) -> Identity:
     """Identify the weights that answer under an adapter's name.
 
     *Not applied*: no document's mean NLL is further from the base's than 4 noise floors,
     and the divergence, where measured, is within one. *Mixed up*: the same against a
     sibling. *Wrong weights*: the gap to the base is more than twice its registered value,
-    or less than half of it, and 10 floors away.
+    or less than half of it, and 10 floors away; or what the adapter expects at each token
+    diverges by .05 nats from what it expected at registration.
 
     The line of the divergence: noise of variance v in the logprobs costs about v / 2, and
     a document of N tokens averages it to v / N. If the largest of some hundred documents,
@@ -101,8 +111,8 @@ def identify(
     would make it; else an engine that is never idle could tell nothing.
 
     A damage that keeps the gap (a lost order of ranks, a missing layer: ratios .4 to 1.8)
-    is not told here; it changes documents, which :func:`detectors.perplexity.compare`
-    sees.
+    is told by that divergence, which needs no base: of the same texts, read twice by one
+    version. It is a lower bound, so it never says more than there is.
 
     Parameters
     ----------
@@ -116,6 +126,12 @@ def identify(
     parity
         The adapter's :class:`Parity` against others by name; the base's under
         :data:`BASE`. Any of them may be missing.
+    sibling_floors
+        The floors of siblings by name: if theirs are the weights that answer, the noise is theirs.
+    since_registration
+        The :class:`Parity` of the version at registration against the version now. Give it
+        only where the base has not moved: an engine that moved everything is no fault of
+        the weights.
 
     Returns
     -------
@@ -141,11 +157,13 @@ def identify(
         return _identity(IdentityState.NOT_APPLIED, to_base, f"not applied: {said}")
     for name, theirs in siblings.items():
         sibling = _against(repr(name), own, theirs, parity.get(name))
-        if sibling.same(floor):
-            reason = f"mixed up, unless both hold the same weights: {sibling.said(floor)}"
+        noise = max(floor, min(sibling_floors.get(name, 0.0), HIGHEST_FLOOR))
+        if sibling.same(noise):
+            reason = f"mixed up, unless both hold the same weights: {sibling.said(noise)}"
             return _identity(IdentityState.MIXED_UP, to_base, reason, sibling=name)
     believed = registered_gap is not None and registered_gap > CHANGED_FLOORS * floor
-    return _alone(to_base, floor=floor, registered=registered_gap if believed else None)
+    registered = registered_gap if believed else None
+    return _alone(to_base, since_registration, floor=floor, registered=registered)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -221,7 +239,9 @@ def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Flags]:
     return np.asarray((mine[both] - theirs[both]) / own.tokens[both]), beside[both]
 
 
-def _alone(to_base: _Against, *, floor: float, registered: float | None) -> Identity:
+def _alone(
+    to_base: _Against, itself: Parity | None, *, floor: float, registered: float | None
+) -> Identity:
     if not to_base.enough:
         count = to_base.moves.size
         reason = f"{count} documents in common with the base, {FEWEST_DOCUMENTS} needed"
@@ -234,6 +254,12 @@ def _alone(to_base: _Against, *, floor: float, registered: float | None) -> Iden
         )
         if to_base.lent is not None and gap < registered:
             return _identity(IdentityState.UNKNOWN, to_base, f"{reason}; {to_base.lent}")
+        return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
+    if itself is not None and itself.kl > OTHER_MODEL:
+        reason = (
+            f"wrong weights: KL {itself.kl:.2g} nats per token from what was registered"
+            f" (line {OTHER_MODEL:g}), over {itself.positions} tokens"
+        )
         return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
     known = "" if registered is None else f", {registered:.3g} at registration"
     reason = f"applied: {gap:.3g} nats per token from the base{known}"

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
-from detectors.axes import COUNT
 from detectors.comparison import Comparison
+from detectors.faults import share_of
+from detectors.profile import DetectorSide, Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 from detectors.scores import DriftSide
-
-SIMILARITY: Final = "similarity"
-TOPICS: Final = tuple(f"topic_{number}" for number in range(1, COUNT + 1))
-"""Coordinates of a prompt along the training index's principal axes."""
+from detectors.signals import SIMILARITY, TOPICS
+from detectors.textbook import Threshold, mean_of
 
 
 def _unlike_training(compared: Sequence[Comparison]) -> dict[str, object]:
@@ -37,6 +35,20 @@ INPUT_SIMILARITY = RankDetector(
     pages=False,
     shown=largest_worsening,
     details=_unlike_training,
+    profile=Profile(
+        rank=3,
+        side=DetectorSide.REQUESTS,
+        words=Phrases(
+            "similarity to training examples",
+            "requests closer to the training examples",
+            "requests unlike the training examples",
+            "users ask other things",
+        ),
+        either_way=True,
+        telling=(SIMILARITY,),
+        threshold=Threshold(what="mean similarity", limit=0.7, value=mean_of(SIMILARITY)),
+        faults=(share_of("requests of new topics", SIMILARITY, falls=True),),
+    ),
 )
 """Cosine to the nearest training example, against *held-out* baseline similarities, and
 coordinates along the principal axes of the training index.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from detectors.faults import Family, Fault, Unit, in_units
+from detectors.profile import DetectorSide, Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 from detectors.scores import DriftSide
 
@@ -11,6 +13,18 @@ LATENCY = RankDetector(
     sides={"latency_ms": DriftSide.UP, "ttft_ms": DriftSide.UP},
     sizes={"latency_ms": ("n_tokens", "prompt_tokens"), "ttft_ms": ("prompt_tokens",)},
     shown=largest_worsening,
+    profile=Profile(
+        side=DetectorSide.SERVING,
+        words=Phrases("latency", "answers slower", "answers faster", "latency changed"),
+        faults=(
+            Family(
+                words="all answers slower",
+                fault=Fault(signal="latency_ms"),
+                unit=Unit.RATIO,
+                told=in_units,  # its unit is what is usual for a request of the size
+            ),
+        ),
+    ),
 )
 """Time to the whole answer and to its first token, beside requests of the same size.
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from detectors.comparison import Comparison
+from detectors.faults import Family, Fault, Unit, fall_of_length, rise_of_perplexity, share_of
+from detectors.profile import Phrases, Profile
 from detectors.rank_detector import RankDetector
+from detectors.textbook import SMALLEST_P_VALUE
 
 
 def _worst_tail(compared: Sequence[Comparison]) -> dict[str, object]:
@@ -16,6 +19,28 @@ LOGIT_KS = RankDetector(
     name="logit_ks",
     signals=("mean_nll", "p95_nll", "near_certain", "log_length"),
     details=_worst_tail,
+    profile=Profile(
+        rank=1,
+        words=Phrases.of("certainty of answers", "confidence of answers changed"),
+        either_way=True,
+        telling=("mean_nll",),
+        threshold=SMALLEST_P_VALUE,
+        faults=(
+            Family(
+                words="all answers less certain, by perplexity",
+                fault=Fault(signal="mean_nll"),
+                unit=Unit.RATIO,
+                told=rise_of_perplexity,
+            ),
+            share_of("answers that are garbage", "mean_nll"),
+            Family(
+                words="all answers shorter",
+                fault=Fault(signal="log_length", falls=True),
+                unit=Unit.RATIO,
+                told=fall_of_length,
+            ),
+        ),
+    ),
 )
 """Request summaries of token logprobs against the reference's.
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 import numpy as np
 
 from detectors import evidence
-from detectors.types import Budget, Detector, Effect, Floats, Process, Score, State, Window
+from detectors.detector import Detector
+from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 
 Parts = Sequence[tuple[Any, Window]]
 """One detector's references, each with the records that are compared with it."""

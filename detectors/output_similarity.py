@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
-from detectors.axes import COUNT, Axes, coordinates, distance
+from detectors.axes import Axes, coordinates, distance
+from detectors.faults import share_of
+from detectors.profile import Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 from detectors.scores import DriftSide
+from detectors.signals import ANSWERS, DISTANCE
 from detectors.types import Floats
-
-DISTANCE: Final = "answer_distance"
-"""An answer's distance from all the axes: new things lie in none of their directions."""
-ANSWERS: Final = (DISTANCE, *(f"answer_{number}" for number in range(1, COUNT + 1)))
-"""Signals of an answer: its distance, and coordinates along the axes of known answers."""
 
 
 def place_answers(axes: Axes, vectors: npt.NDArray[np.floating]) -> Floats:
@@ -30,6 +26,19 @@ OUTPUT_SIMILARITY = RankDetector(
     lead=DISTANCE,
     pages=False,
     shown=largest_worsening,
+    profile=Profile(
+        rank=4,
+        follows_requests=True,
+        words=Phrases(
+            "similarity of answers",
+            "answers closer to the known ones",
+            "answers unlike the known ones",
+            "answers talk of other things",
+        ),
+        either_way=True,
+        telling=(DISTANCE,),
+        faults=(share_of("answers of new kinds", DISTANCE),),
+    ),
 )
 """Embeddings of answers along the principal axes of the baseline's early answers, against
 those of its later ones.

@@ -12,11 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 import scipy
 
+from detectors.profile import Phrases, Profile
+from detectors.textbook import Threshold
 from detectors.types import Flags, Floats, Score
+
+PERPLEXITY: Final = "perplexity"
+"""The name under which the probe's scores stand beside those of detectors."""
 
 SMALLEST_FLOOR = 1e-3
 CHANGED_FLOORS = 4.0
@@ -25,6 +31,36 @@ COARSEST = max(ROUNDING.values())
 MARGIN = 0.05
 _WORST_NATS = 30.0
 """A token of probability 0 counts as this many nats."""
+
+PROFILE: Final = Profile(
+    rank=0,
+    words=Phrases(
+        "perplexity of fixed texts",
+        "the model is worse at its own texts",
+        "the model is better at its own texts",
+        "the model itself changed",
+    ),
+    findings=MappingProxyType(
+        {
+            "forgetting": Phrases(
+                "perplexity of general text",
+                "the adapter forgets: general text is harder for it, its own domain is not",
+                "general text is easier for the adapter",
+                "the adapter does otherwise on general text",
+            ),
+            "not_applied": Phrases.of(
+                "which weights answer", "the adapter is not applied: its base model answers"
+            ),
+            "mixed_up": Phrases.of(
+                "which weights answer", "another adapter answers under its name"
+            ),
+            "wrong_weights": Phrases.of(
+                "which weights answer", "other weights than the registered ones answer"
+            ),
+        }
+    ),
+    threshold=Threshold(what="perplexity's mean of 7 days", limit=0.05, above=True),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

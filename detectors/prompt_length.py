@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from detectors.profile import DetectorSide, Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 
 PROMPT_LENGTH = RankDetector(
@@ -9,6 +10,15 @@ PROMPT_LENGTH = RankDetector(
     signals=("prompt_tokens",),
     pages=False,
     shown=largest_worsening,
+    profile=Profile(
+        side=DetectorSide.REQUESTS,
+        words=Phrases(
+            "length of requests",
+            "requests longer",
+            "requests shorter",
+            "length of requests changed",
+        ),
+    ),
 )
 """Tokens of the whole prompt as the engine counted them, both ways: a system prompt that a
 client adds or drops, another template, documents put before the question, a context that is

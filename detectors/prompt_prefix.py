@@ -11,6 +11,7 @@ from detectors import packing
 from detectors.columns import SMALLEST_REFERENCE, columns, measured
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall
+from detectors.profile import DetectorSide, EffectScale, Phrases, Profile
 from detectors.rate_detector import RateDetector, RateReference, rate_arrays, read_rates
 from detectors.scores import Units
 from detectors.types import Budget, Effect, Floats, Score, State, Window
@@ -24,6 +25,13 @@ EARLY: Final = 0.25
 MOST_UNUSUAL: Final = 0.5
 """If more of the rest begins unusually, nothing is usual and nothing is compared."""
 
+_PROFILE: Final = Profile(
+    side=DetectorSide.REQUESTS,
+    words=Phrases.of(
+        "requests that begin in an unusual way", "requests begin otherwise than usual"
+    ),
+    clause="requests begin in an unusual way",
+)
 _RATE: Final = RateDetector(name="prompt_prefix", signals=(SIGNAL,), pages=False)
 
 
@@ -48,6 +56,12 @@ class PromptPrefix:
     signals: tuple[str, ...] = (SIGNAL,)
     hard: bool = False
     pages: bool = False
+    profile: Profile = _PROFILE
+
+    @property
+    def scale(self) -> EffectScale:
+        """Effects are differences of rates."""
+        return EffectScale.RATE
 
     def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> PrefixReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""

@@ -14,6 +14,7 @@ from detectors import bins, rank_reference
 from detectors.comparison import Comparison, brief, compare_signal, described, surely_worse
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.evidence import EvidenceStep, advance
+from detectors.profile import EffectScale, Profile
 from detectors.rank_reference import Placement, RankReference
 from detectors.scores import DriftSide, Units
 from detectors.sensitivity import detectable_rise
@@ -67,6 +68,8 @@ class RankDetector:
         within which a subject's records are one unit.
     shown
         ``Score.value`` from the comparisons.
+    profile
+        What everything but the maths needs to know of it.
     """
 
     name: str
@@ -80,6 +83,12 @@ class RankDetector:
     check_seconds: float = 900.0
     shown: Shown = largest_distance
     details: Callable[[Sequence[Comparison]], dict[str, object]] = lambda _: {}
+    profile: Profile = field(default_factory=Profile)
+
+    @property
+    def scale(self) -> EffectScale:
+        """Effects are Cliff's delta."""
+        return EffectScale.RANK
 
     def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> RankReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""

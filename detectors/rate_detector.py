@@ -5,7 +5,7 @@ A detector of this family is a name and its signals: see ``repetition.py``.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Final
 
@@ -18,6 +18,7 @@ from detectors.day_effect import ASSUMED, DayEffect, Shown, rate_rises, unknown_
 from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 from detectors.evidence import EvidenceStep, advance
 from detectors.null import Null, fit_null, marked
+from detectors.profile import EffectScale, Profile
 from detectors.scores import Units, as_units, subject_checks
 from detectors.season import SeasonCoverage, fit_coverage, spans
 from detectors.sensitivity import detectable_rise
@@ -58,7 +59,7 @@ class RateDetector:
         True if evaluated every minute; pages without waiting for a probe.
     pages
         True if it has a page process.
-    check_seconds
+    check_seconds, profile
         See :class:`detectors.rank_detector.RankDetector`.
     """
 
@@ -67,6 +68,12 @@ class RateDetector:
     hard: bool = False
     pages: bool = True
     check_seconds: float = 900.0
+    profile: Profile = field(default_factory=Profile)
+
+    @property
+    def scale(self) -> EffectScale:
+        """Effects are differences of rates."""
+        return EffectScale.RATE
 
     def fit(self, baseline: Window, *, days: DayEffect = ASSUMED) -> RateReference:
         """Freeze a baseline; raises SignalAbsent or ReferenceTooSmall."""

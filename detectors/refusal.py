@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from detectors.faults import share_of
+from detectors.profile import Phrases, Profile
 from detectors.rate_detector import RateDetector
 
-REFUSAL = RateDetector(name="refusal", signals=("refusal",))
+REFUSAL = RateDetector(
+    name="refusal",
+    signals=("refusal",),
+    profile=Profile(
+        rank=6,
+        words=Phrases("refusals", "more refusals", "fewer refusals", "share of refusals changed"),
+        clause="answers are refusals",
+        faults=(share_of("refusals", "refusal"),),
+    ),
+)
 """An answer that begins with a refusal to help, in words or by how it ended.
 
 Soft: some requests ought to be refused, so only a change of the rate says anything. An

@@ -31,6 +31,7 @@ from detectors.expected_delay import (
     rate_growth,
     signal_sd,
 )
+from detectors.faults import Fault
 from detectors.null import BetTerms
 from detectors.rank_reference import RankReference
 from detectors.ranks import mid_ranks
@@ -53,18 +54,6 @@ SHARES: Final = (
     1.0,
 )
 _ROUNDING: Final = 1e-9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fault:
-    """A change of one signal, in all requests or in a share of them.
-
-    ``falls`` is true towards smaller values. A rate only rises, and only by a share.
-    """
-
-    signal: str
-    falls: bool = False
-    share: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

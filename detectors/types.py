@@ -1,4 +1,4 @@
-"""The inputs and outputs of every detector.
+"""The inputs and outputs of every detector (:mod:`detectors.detector`).
 
 A detector is a pure function of its arguments: no I/O, no clock, no logging, no
 randomness. Times are UTC epoch seconds. Signals are columns; a value that was *not
@@ -12,19 +12,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from detectors.day_effect import DayEffect
-
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-
-R = TypeVar("R")
-"""A detector's own frozen reference."""
 
 SECONDS_PER_DAY = 86_400.0
 HORIZON_SECONDS = 30.0 * SECONDS_PER_DAY
@@ -69,8 +62,8 @@ class Window:
 class Budget:
     """One (adapter, detector)'s share of the accepted alarms per 30 days.
 
-    ``page`` 0 means the detector has no page process (``input_similarity``): its page
-    evidence is ``-inf`` and it can never page.
+    ``page`` 0 means that it has no page process: its page evidence is ``-inf``, and it can never
+    page.
     """
 
     notice: float
@@ -165,53 +158,3 @@ class Effect:
     def unknown(cls) -> Effect:
         """Return the effect of no data: NaN, so that no comparison with it holds."""
         return cls(value=math.nan, lo=math.nan, hi=math.nan, n=0)
-
-
-class Detector(Protocol[R]):
-    """A pure comparison. One file and one entry in ``detectors.DETECTORS``."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """Signals that it reads from a window, in the order of its scores.
-
-        Empty if the baseline determines them.
-        """
-        ...
-
-    @property
-    def hard(self) -> bool:
-        """True for hard signals, which are evaluated every minute and page without waiting."""
-        ...
-
-    def fit(self, baseline: Window, *, days: DayEffect = ...) -> R:
-        """Freeze the baseline into what :meth:`score` needs.
-
-        ``days`` is the assumed difference between days while the baseline has seen too few.
-
-        Raises :class:`detectors.errors.ReferenceTooSmall` or ``SignalAbsent``.
-        """
-        ...
-
-    def score(
-        self, reference: R, window: Window, state: State, budget: Budget
-    ) -> tuple[Score, State]: ...
-
-    def effect_since(self, reference: R, window: Window) -> Effect:
-        """Compare all records of a window (say, since the onset) with the reference.
-
-        No process is touched: late records and any overlap are welcome.
-        """
-        ...
-
-    def names(self, reference: R) -> tuple[str, ...]:
-        """Return the names of the K scores, in the order of the columns of ``Score.increments``."""
-        ...
-
-    def dump(self, reference: R) -> bytes:
-        """Serialise without pickle (npz with ``allow_pickle=False``), versioned."""
-        ...
-
-    def load(self, body: bytes) -> R: ...

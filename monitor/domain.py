@@ -45,7 +45,7 @@ class Mark(StrEnum):
 
 
 class Mode(StrEnum):
-    """What Driftline may do by itself."""
+    """How far Driftline may act by itself."""
 
     OBSERVE = "observe"
     APPROVE = "approve"

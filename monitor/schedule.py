@@ -1,9 +1,9 @@
-"""The pulse, and the loops that work at it.
+"""The pulse, and the loops that sleep by it.
 
 APScheduler is the clock only. What is due lives in Postgres and is decided by the
-database's ``now()``, so any number of daemons share the work. Every wait has a monotonic
-limit: if the wall clock jumps back an hour and APScheduler sleeps through it, the loops go
-on and the pulse is started anew.
+database's ``now()``, so any number of daemons share the work. A loop with nothing to do sleeps
+until it is woken or due. Every sleep has a monotonic limit: if the wall clock jumps back an
+hour and APScheduler sleeps through it, the loops go on and the pulse is started anew.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _LOG = structlog.get_logger(__name__)
 LONGEST_BACKOFF: Final = timedelta(hours=1)
 MISSED_BEATS: Final = 5
 """Beats without a sign of APScheduler before the pulse is started anew."""
+BEAT: Final = timedelta(seconds=2)
 
 
 class _FromNow(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
@@ -54,47 +55,43 @@ class _FromNow(BaseTrigger):  # type: ignore[misc]  # apscheduler ships no types
 
 
 class Pulse:
-    """Beats every ``every`` seconds; loops wait for it instead of sleeping.
+    """Beats every ``every`` seconds, and wakes the loops whose sleep is over.
 
     ``restarts`` counts how often the clock had to be restarted.
     """
 
-    def __init__(self, *, every: timedelta = timedelta(seconds=1)) -> None:
+    def __init__(self, *, every: timedelta = BEAT) -> None:
         self.every = every
         self.restarts = 0
         self.last_beat = time.monotonic()
-        self._beat = threading.Condition()
+        self._sleepers: dict[threading.Event, float] = {}
+        """The end of each sleep, on the monotonic clock."""
+        self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._scheduler = self._start()
 
     def wait(self, timeout: timedelta, *, woken: threading.Event | None = None) -> bool:
-        """Sleep for about ``timeout`` of monotonic time, at most; False once stopped.
-
-        Less where ``woken`` is set, which :meth:`look` makes noticed at once.
-        """
+        """Sleep for about ``timeout`` of monotonic time, or until ``woken``; False once stopped."""
+        woken = woken or threading.Event()
         deadline = time.monotonic() + timeout.total_seconds()
-        with self._beat:
-            while not self._stopped.is_set() and not (woken is not None and woken.is_set()):
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    break
-                self._beat.wait(min(left, self.every.total_seconds() * MISSED_BEATS))
-                self._revive()
+        with self._lock:
+            self._sleepers[woken] = deadline
+        while not self._stopped.is_set() and (left := deadline - time.monotonic()) > 0:
+            if woken.wait(min(left, self.every.total_seconds() * MISSED_BEATS)):
+                break
+            self._revive()
+        with self._lock:
+            del self._sleepers[woken]
         return not self._stopped.is_set()
 
-    def look(self) -> None:
-        """Have the loops that wait look whether they were woken."""
-        with self._beat:
-            self._beat.notify_all()
-
     def stop(self) -> None:
-        """Wake every waiting loop for the last time; repeated calls do nothing."""
-        with self._beat:  # or a waiter could be starting the clock anew
+        """Wake every sleeping loop for the last time; repeated calls do nothing."""
+        with self._lock:  # or a sleeper could be starting the clock anew
             if self._stopped.is_set():
                 return
             self._stopped.set()
-            self._beat.notify_all()
             self._scheduler.shutdown(wait=False)
+        self._wake(before=float("inf"))
 
     @property
     def stopped(self) -> bool:
@@ -118,33 +115,48 @@ class Pulse:
 
     def _tick(self) -> None:
         self.last_beat = time.monotonic()
-        self.look()
+        self._wake(before=self.last_beat)
+
+    def _wake(self, *, before: float) -> None:
+        with self._lock:
+            over = [woken for woken, deadline in self._sleepers.items() if deadline <= before]
+        for woken in over:
+            woken.set()
 
     def _revive(self) -> None:
-        """Restart a silent clock; the caller holds the condition, so only one does."""
-        silent = time.monotonic() - self.last_beat
-        if self._stopped.is_set() or silent < self.every.total_seconds() * MISSED_BEATS:
-            return
-        _LOG.warning("clock_restarted", silent_seconds=round(silent, 1))
-        self.restarts += 1
-        self.last_beat = time.monotonic()
-        self._scheduler.shutdown(wait=False)
-        self._scheduler = self._start()
+        """Restart a silent clock; of several sleepers one does."""
+        with self._lock:
+            silent = time.monotonic() - self.last_beat
+            if self._stopped.is_set() or silent < self.every.total_seconds() * MISSED_BEATS:
+                return
+            _LOG.warning("clock_restarted", silent_seconds=round(silent, 1))
+            self.restarts += 1
+            self.last_beat = time.monotonic()
+            self._scheduler.shutdown(wait=False)
+            self._scheduler = self._start()
 
 
 class Loop:
-    """A thread that calls ``work`` while it has something to do, then waits ``every``.
+    """A thread that calls ``work`` while it has something to do, then sleeps.
 
-    ``work`` says whether there may be more at once; :meth:`wake` ends a wait. An exception is
-    logged, counted and followed by a wait; the loop goes on. ``last_turn`` (monotonic) says it
-    is alive, and ``last_done`` that its work is done.
+    ``work`` says whether there may be more at once. Then the loop sleeps for ``every``, or for as
+    long as ``rest`` returns; :meth:`wake` ends the sleep. An exception is logged, counted and
+    followed by a sleep of ``every``; the loop goes on. ``last_turn`` (monotonic) says it is alive,
+    and ``last_done`` that its work is done.
     """
 
     def __init__(
-        self, name: str, work: Callable[[], bool], *, pulse: Pulse, every: timedelta
+        self,
+        name: str,
+        work: Callable[[], bool],
+        *,
+        pulse: Pulse,
+        every: timedelta,
+        rest: Callable[[], timedelta] | None = None,
     ) -> None:
         self.name = name
         self.every = every
+        self._rest = rest or (lambda: every)
         self.last_turn = self.last_done = time.monotonic()
         self.failures = 0
         self._work = work
@@ -158,7 +170,6 @@ class Loop:
     def wake(self) -> None:
         """Turn at once, or once more after the turn in hand."""
         self._woken.set()
-        self._pulse.look()
 
     def join(self, timeout: float) -> bool:
         """Wait for the work in hand after the pulse has stopped; False if it goes on."""
@@ -173,18 +184,20 @@ class Loop:
         while not self._pulse.stopped:
             self.last_turn = time.monotonic()
             self._woken.clear()
-            if not self._turn() and not self._pulse.wait(self.every, woken=self._woken):
+            pause = self._turn()
+            if pause is not None and not self._pulse.wait(pause, woken=self._woken):
                 return
 
-    def _turn(self) -> bool:
+    def _turn(self) -> timedelta | None:
+        """Work once, and return how long to sleep; None: not at all."""
         try:
             more = self._work()
+            self.last_done = time.monotonic()
+            return None if more else self._rest()
         except Exception:  # noqa: BLE001 (one turn of a loop that must go on)
             self.failures += 1
             _LOG.exception("loop_failed", loop=self.name, failures=self.failures)
-            return False
-        self.last_done = time.monotonic()
-        return more
+            return self.every
 
 
 Resident = Callable[[Sequence[str]], Collection[str]]
@@ -242,6 +255,10 @@ class Worker:
             with renewing(self._database, claim, leases=self._leases):
                 self._evaluate(claim)
         return bool(claimed)
+
+    def next_due(self) -> timedelta | None:
+        """Return the time until there is a task to take; None where there are none."""
+        return self._database.run(lambda tx: tasks.next_due(tx, kinds=self._kinds))
 
     def _at_hand(self) -> list[VersionId]:
         """Due versions that an engine holds; nobody is asked where there is no choice."""

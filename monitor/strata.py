@@ -11,55 +11,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from detectors.answer_format import FORMAT_SIGNALS
-from detectors.input_similarity import SIMILARITY
-from detectors.output_similarity import ANSWERS, DISTANCE
+from detectors.signals import SAMPLING, settings_of
 from detectors.types import Floats
-
-SAMPLING: Final = frozenset({"temperature", "top_p", "max_tokens", "logprobs"})
-"""All settings that a stratum names."""
-
-NEEDS: Final[Mapping[str, frozenset[str]]] = MappingProxyType(
-    {
-        **dict.fromkeys(("mean_nll", "p95_nll", "near_certain", "entropy", "margin"), SAMPLING),
-        "log_length": SAMPLING,
-        **dict.fromkeys(ANSWERS, SAMPLING - {"logprobs"}),
-        **dict.fromkeys(
-            ("truncated", "missing", "invalid", *FORMAT_SIGNALS), frozenset({"max_tokens"})
-        ),
-    }
-)
-"""By signal, the settings that must be alike. A signal that is not named here needs none:
-whether a request fails, an answer is empty, loops or refuses, how long it took for its size, and
-what was asked. Where an answer is cut off decides whether it is truncated, too short to be
-measured (``missing``), broken JSON (``invalid``), or ends before its list begins (``format_…``).
-"""
-
-TELLING: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "logit_ks": ("mean_nll",),
-        "input_similarity": (SIMILARITY,),
-        "output_similarity": (DISTANCE,),
-    }
-)
-"""By detector, what a request must have to be compared by it, where other signals stand beside:
-the length of an answer says nothing of its log-probabilities."""
-
-
-def telling(detector: str, signals: Iterable[str]) -> tuple[str, ...]:
-    """Return those of a reference's signals of which a request must have one to be compared."""
-    present = tuple(signals)
-    return tuple(s for s in TELLING.get(detector, ()) if s in present) or present
-
-
-def needed(signals: Iterable[str]) -> frozenset[str]:
-    """Return the settings that must match for all of some signals."""
-    return frozenset[str]().union(*(NEEDS.get(signal, frozenset()) for signal in signals))
 
 
 class Setting(NamedTuple):
@@ -160,10 +118,11 @@ def comparable(
     """
     masks = {
         needs: strata.alike(known, needs) & ~(strata.alike(but, needs) if but else np.False_)
-        for needs in {*NEEDS.values(), *([frozenset[str]()] if but else [])}
+        for needs in set(map(settings_of, signals))
+        if needs or but
     }
     return {
         name: values if kept is None or kept.all() else np.where(kept, values, np.nan)
         for name, values in signals.items()
-        for kept in [masks.get(NEEDS.get(name, frozenset()))]
+        for kept in [masks.get(settings_of(name))]
     }

@@ -17,7 +17,7 @@ CARRIED: Final = (
     "monitor/web/runbooks/detector-entropy.md",
     "monitor/web/static/",
     "monitor/probes/corpora/",
-    "migrations/versions/0001_",
+    "migrations/versions/0031_",
     f"{SHARE}kubernetes/receiver.py",
     f"{SHARE}kubernetes/objects.py",
     f"{SHARE}litellm/driftline_callback.py",

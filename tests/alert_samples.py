@@ -20,8 +20,22 @@ from alerts.message import (
     UpdatedFact,
 )
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
+from detectors import profile_of
+from detectors.words import plain_words
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+
+
+def score_line(detector: str, winner: str | None = None, **numbers: Any) -> ScoreLine:
+    """A score as the service lays it out, with the detector's own words."""
+    return ScoreLine(
+        detector=detector,
+        winner=winner,
+        words=plain_words(detector, winner),
+        clause=profile_of(detector).clause,
+        **numbers,
+    )
+
 
 FULL = Alert(
     id="driftline:support@v7:drift:3",
@@ -43,7 +57,7 @@ FULL = Alert(
         latest=NOON - timedelta(minutes=30),
     ),
     scores=(
-        ScoreLine(
+        score_line(
             detector="logit_ks",
             value=0.41,
             winner="mean_nll:up",
@@ -53,7 +67,7 @@ FULL = Alert(
             minimum_detectable=0.1,
             n=412,
         ),
-        ScoreLine(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
+        score_line(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
     ),
     requests=412,
     unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),

@@ -12,9 +12,10 @@ from alerts.types import Blame, Kind, Status, VerdictKind
 from alerts.types import Severity as Urgency
 from alerts.types import VerdictKind as Word
 from monitor.domain import IncidentId, Transition, Verdict, VerdictSeverity, Version
+from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import adapters, versions
 
 NOW = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
@@ -61,7 +62,7 @@ def transition(
 def judge(tx: Connection, version: Version, judged: Verdict) -> None:
     """Store a verdict as an evaluation does."""
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-    verdicts.put(tx, version_id=version.id, verdict=judged, memory={}, size=None)
+    verdicts.put(tx, version_id=version.id, verdict=judged, memory=Memory(), size=None)
 
 
 def message(number: int = 1, status: Status = Status.STARTED) -> dict[str, object]:
@@ -97,7 +98,7 @@ def incident(tx: Connection, version: Version, number: int = 1) -> IncidentId:
         opened_at=NOW,
         closed_at=NOW,
     )
-    return incidents.put(tx, version, kind="drift", update=update)
+    return incidents.put(tx, StoredKey.of(version, "drift"), update)
 
 
 def count(tx: Connection, table: sa.Table) -> int:

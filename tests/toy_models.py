@@ -36,13 +36,15 @@ def unit(*parts: object) -> float:
 class Toys:
     """Served models. ``weights`` says which weights answer under each name.
 
-    ``shift`` moves what a name says of a corpus ("" for every corpus), in nats per token;
-    ``engine_shift`` moves everything; ``parents`` gives each adapter's base; ``allowed`` is
-    how many more runs the engine has time for (None: any number); ``lost_documents`` is how
-    many of the last documents a name cannot score.
+    ``expects`` gives a name the expectations of other weights. ``shift`` moves what a name says
+    of a corpus ("" for every corpus), in nats per token; ``engine_shift`` moves everything;
+    ``parents`` gives each adapter's base; ``allowed`` is how many more runs the engine has time
+    for (None: any number); ``lost_documents`` is how many of the last documents a name cannot
+    score.
     """
 
     weights: dict[str, str]
+    expects: dict[str, str] = field(default_factory=dict)
     parents: dict[str, str] = field(default_factory=dict)
     texts: tuple[Corpus, ...] = (GENERAL,)
     shift: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -67,7 +69,7 @@ class Toys:
         return self._read(target, texts, replica=None)
 
     def _read(self, target: Target, texts: Sequence[str], *, replica: str | None) -> TopLogprobs:
-        weights = self._weights(target, replica)
+        weights = self.expects.get(target.model) or self._weights(target, replica)
         best = np.array([[0.5 + 0.4 * unit(weights, text, k) for k in range(5)] for text in texts])
         logprobs = np.log(np.stack([best.ravel(), 1 - best.ravel()], axis=1))
         return TopLogprobs(

@@ -33,7 +33,7 @@ def blind(tx: Connection, version: Version, *, now: datetime, since: datetime) -
     assert blindness is not None
     verdict = Verdict(kind=VerdictKind.BLIND, reason=blind_words(blindness), since=since)
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-    memory = Memory(verdict=verdict, seen=seen).to_json()
+    memory = Memory(verdict=verdict, seen=seen)
     verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, size=3.0)
     turned = Transition(version=version, before=VerdictKind.STABLE, after=verdict, at=since)
     verdicts.add_transition(tx, turned, evaluation_id=EvaluationId(1))

@@ -28,7 +28,7 @@ from monitor.store import partitions
 from monitor.store.evaluation import evaluations, tasks, verdicts
 from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.incidents import incidents, outbox
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
@@ -210,7 +210,7 @@ def a_verdict(
 
 
 def put_verdict(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
-    memory = Memory(verdict=verdict).to_json()
+    memory = Memory(verdict=verdict)
     verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
     verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, size=drift)
 
@@ -242,7 +242,7 @@ def put_incident(
         opened_at=verdict.since,
         closed_at=None,
     )
-    return incidents.put(tx, version, kind=Kind.DRIFT.value, update=update)
+    return incidents.put(tx, StoredKey.of(version, Kind.DRIFT.value), update)
 
 
 def put_message(

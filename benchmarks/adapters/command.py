@@ -120,6 +120,7 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
         with timed.phase("ways"), _progress(console) as progress:
             bar = progress.add_task("ways", total=len(ways) * given.repeats)
             left = [(way, n) for n in range(given.repeats) for way in ways]
+            left.sort(key=lambda one: one[0].poisons)
             for (way, repeat), upcoming in zip_longest(left, left[1:]):
                 progress.update(bar, description=way.name)
                 _begin_next(stage, upcoming)

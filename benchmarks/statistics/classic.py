@@ -19,8 +19,9 @@ from benchmarks.statistics.streams import CHECKS_PER_DAY, Regime, Source, source
 from detectors import rank_reference
 from detectors.logit_ks import LOGIT_KS
 from detectors.ranks import ks_distance, ks_p_value
+from detectors.textbook import SMALLEST_P_VALUE, Threshold
 from detectors.types import Floats
-from monitor.policy.classic import THRESHOLDS, Streaks, Threshold
+from monitor.policy.classic import Streaks
 
 SEED = 4_007
 MONTHS = 6
@@ -55,7 +56,7 @@ def month(cell: Cell, source: Source, *, number: int, checks: int = MONTH_CHECKS
     reference = LOGIT_KS.fit(stream.window(0, known))
     placed = rank_reference.place(reference, stream.window(known, total))
     smallest = p_values(reference.ordered, placed.values, per_check=cell.per_check)
-    return counted(smallest, THRESHOLDS[LOGIT_KS.name])
+    return counted(smallest, SMALLEST_P_VALUE)
 
 
 def p_values(ordered: tuple[Floats, ...], values: Floats, *, per_check: int) -> Floats:

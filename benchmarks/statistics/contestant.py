@@ -15,11 +15,12 @@ import numpy.typing as npt
 
 from detectors.axes import Axes, coordinates, fit_axes
 from detectors.day_effect import ALIKE, ASSUMED, DayEffect
-from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY, TOPICS
+from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.logit_ks import LOGIT_KS
 from detectors.nearest import nearest
 from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference
+from detectors.signals import SIMILARITY, TOPICS
 from detectors.types import Budget, Floats, Process, State, Window
 from monitor.capture.checks import Tokens
 from monitor.capture.signals import token_signals

@@ -22,8 +22,9 @@ from benchmarks.statistics.live_signals import Measured
 from benchmarks.statistics.report import Report
 from benchmarks.statistics.streams import CHECK_SECONDS, CHECKS_PER_DAY, MONDAY, SESSION, times
 from detectors.axes import coordinates, fit_axes
-from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY, TOPICS
+from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.nearest import nearest
+from detectors.signals import SIMILARITY, TOPICS
 from detectors.types import SECONDS_PER_DAY, Floats, Process
 from monitor.reference import fitting, similarity
 from monitor.reference.baseline import Baseline

@@ -25,7 +25,8 @@ from benchmarks.statistics.input_drift import (
 )
 from benchmarks.statistics.report import Report
 from benchmarks.statistics.streams import CHECKS_PER_DAY
-from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
+from detectors.input_similarity import INPUT_SIMILARITY
+from detectors.signals import SIMILARITY
 from detectors.types import Budget, Process, State, Window
 
 SEED = 4_008

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from benchmarks.statistics.streams import per_day
 from detectors.axes import fit_axes
 from detectors.feedback import HIGHER
-from detectors.output_similarity import ANSWERS, place_answers
+from detectors.output_similarity import place_answers
+from detectors.signals import ANSWERS
 from detectors.types import SECONDS_PER_DAY, Floats, Window
 
 SOLVED = f"{HIGHER}solved"

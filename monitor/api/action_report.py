@@ -29,7 +29,7 @@ def get_report(
     adapter: Annotated[Name | None, Query()] = None,
     days: Days = 14,
 ) -> ActionReportBody:
-    """Say what Driftline would have done by itself in the last days, and what came of it."""
+    """Show what Driftline would have done by itself in the last days, and what came of it."""
     until = parts.clock()
     since = until - timedelta(days=days)
 

@@ -77,7 +77,7 @@ def approve(key: Operator, parts: Parts, action: Number) -> ActionBody:
 
 @router.get("/kill-switch")
 def get_kill_switch(_key: Reader, parts: Parts) -> KillSwitchBody:
-    """Say whether automatic actions are stopped, and by whom."""
+    """Show whether automatic actions are stopped, and by whom."""
     return parts.database.run(lambda tx: _kill_switch(tx, parts))
 
 

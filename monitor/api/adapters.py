@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
+from alerts.types import VerdictKind
 from monitor.api import lookup
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import AdapterRequest, VersionRequest
+from monitor.api.bodies import AdapterRequest, Name, VersionRequest
 from monitor.api.paging import LARGEST_LIMIT, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
@@ -19,8 +20,8 @@ from monitor.store.errors import Conflict
 from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.views.adapter import AdapterDetail, AdapterSummary
+from monitor.views.reading.adapter import FleetWanted, read_fleet
 from monitor.views.reading.adapter import read as read_adapter
-from monitor.views.reading.adapter import read_fleet
 from monitor.views.reading.version import read as read_version
 from monitor.views.reading.version import weights
 from monitor.views.shape import Page
@@ -30,10 +31,25 @@ router: Final = APIRouter(prefix="/adapters", tags=["registry"])
 
 
 @router.get("")
-def get_fleet(_key: Reader, parts: Parts, limit: Limit = LARGEST_LIMIT) -> Page[AdapterSummary]:
-    """List every adapter with its verdict, drift score and route, worst first."""
+def get_fleet(
+    _key: Reader,
+    parts: Parts,
+    *,
+    q: Annotated[Name | None, Query(description="Part of an adapter's name.")] = None,
+    verdict: Annotated[list[VerdictKind], Query()] = [],  # noqa: B006 (FastAPI copies it)
+    owner: Annotated[Name | None, Query()] = None,
+    base: Annotated[
+        Name | None, Query(description="Base model of the version in charge, as it names it.")
+    ] = None,
+    limit: Limit = LARGEST_LIMIT,
+) -> Page[AdapterSummary]:
+    """List adapters with their verdicts, drift scores and routes, worst first.
+
+    An adapter is listed if everything that is given matches; of several `verdict`s one must.
+    """
     now = parts.clock()
-    return Page(items=parts.database.run(lambda tx: read_fleet(tx, now=now, limit=limit)))
+    wanted = FleetWanted(text=q or "", verdicts=verdict, owner=owner, base=base)
+    return Page(items=parts.database.run(lambda tx: read_fleet(tx, wanted, now=now, limit=limit)))
 
 
 @router.get("/{adapter}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse, Response
+from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 
 from monitor.api import (
@@ -132,9 +134,26 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def _add_routes(app: FastAPI, parts: ApiParts, registry: CollectorRegistry) -> None:
     for router in ENDPOINTS:
-        app.include_router(router, prefix="/v1")
-    app.include_router(health.router)
-    app.include_router(_metrics_router(registry, public=parts.public_metrics))
+        app.include_router(_summarised(router), prefix="/v1")
+    app.include_router(_summarised(health.router))
+    app.include_router(_summarised(_metrics_router(registry, public=parts.public_metrics)))
+
+
+def _summarised(router: APIRouter) -> APIRouter:
+    """Give each endpoint its first clause as summary, in place of the function's name."""
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            route.summary = first_clause(route.description)
+    return router
+
+
+def first_clause(description: str) -> str:
+    """Return what an endpoint does in brief, for the list of all of them.
+
+    >>> first_clause("Hold messages back; what matches opens and ends as ever.")
+    'Hold messages back'
+    """
+    return re.split(r"[.;:](?=\s|$)", description, maxsplit=1)[0].replace("`", "")
 
 
 def _metrics_router(registry: CollectorRegistry, *, public: bool) -> APIRouter:
@@ -147,14 +166,14 @@ def _metrics_router(registry: CollectorRegistry, *, public: bool) -> APIRouter:
 
         @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=health.OPEN)
         def get_public_metrics() -> Response:
-            """Metrics in Prometheus's text format; open to everyone by configuration."""
+            """Show the metrics in Prometheus's text format; open to everyone by configuration."""
             return scrape()
 
     else:
 
         @router.get("/metrics", response_class=PlainTextResponse)
         def get_metrics(_key: Reader) -> Response:
-            """Metrics in Prometheus's text format; needs a key with `read`."""
+            """Show the metrics in Prometheus's text format; needs a key with `read`."""
             return scrape()
 
     return router

@@ -277,7 +277,7 @@ class SilenceRequest(Body):
 
 
 class MarkRequest(Body):
-    """Why an incident is judged so; it is kept, and told to whoever heard of the incident."""
+    """Why an incident is judged so; it is kept, and told to everyone who heard of it."""
 
     reason: Line
 

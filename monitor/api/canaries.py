@@ -139,7 +139,7 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun
 
 @router.get("/{canary}")
 def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
-    """Give one canary with the newest 2,000 things that happened to it."""
+    """Show one canary with the newest 2,000 events of it."""
 
     def read(tx: Connection) -> CanaryDetail:
         row = lookup.canary(tx, canary)
@@ -171,7 +171,7 @@ def promote(key: Operator, parts: Parts, canary: Number, body: PromoteRequest) -
 
 @router.post("/{canary}/abort")
 def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
-    """Give everything back to the stable version; the kill switch does not stop this."""
+    """Give all traffic back to the stable version; the kill switch does not stop this."""
     return _order(parts, canary, OrderKind.ABORT, by=key.name, why=body.reason)
 
 

@@ -34,7 +34,7 @@ def get_pairs(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[PairBody]:
-    """List prompts that a shadow answered too, the oldest first, for whoever judges answers.
+    """List prompts that a shadow answered too, the oldest first, for a judge of the answers.
 
     `limit` counts those that `without` leaves out: a page may be short, or empty, and still
     have a next one.

@@ -49,10 +49,11 @@ async def post_evaluation(
     version: VersionQuery = None,
     wait: Annotated[float, Query(ge=0.0, le=300.0, description="Seconds.")] = 0.0,
 ) -> Response:
-    """Run an adapter's detectors now; 200 with the result when it is done within ``wait``.
+    """Run an adapter's detectors now; the result comes if it is done within ``wait``.
 
-    Async: hundreds may wait here without occupying a thread each.
+    It answers 202 where the result takes longer.
     """
+    # async: hundreds may wait here without occupying a thread each
     of = await run_in_threadpool(parts.database.run, lambda tx: lookup.shown(tx, adapter, version))
     asked_at = await run_in_threadpool(
         schedule.request_evaluation, parts.database, version_id=of.id

@@ -19,6 +19,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import IncidentId, Mark, VerdictSeverity
 from monitor.incident import read_chart
+from monitor.incident.examples import read_examples
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.reference.accept import accept
@@ -31,9 +32,14 @@ from monitor.store.incidents.inbox import (
     read_inbox,
 )
 from monitor.store.people.keys import Key
-from monitor.views.incident import AcceptedIncident, IncidentBody, IncidentDetail
+from monitor.views.incident import (
+    AcceptedIncident,
+    IncidentBody,
+    IncidentDetail,
+    IncidentExamples,
+)
 from monitor.views.reading.incident import anew as anew_view
-from monitor.views.reading.incident import detail, summary
+from monitor.views.reading.incident import detail, examples, summary
 from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -57,7 +63,7 @@ def get_incidents(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[IncidentBody]:
-    """List incidents; all that is given must match."""
+    """List the incidents that match everything given."""
     unresolved = (InboxState.OPEN, InboxState.ACKNOWLEDGED)
     wanted = IncidentFilter(
         states=state or (unresolved if open_only else tuple(InboxState)),
@@ -85,15 +91,28 @@ def get_incidents(
 
 @router.get("/{incident}")
 def get_incident(_key: Reader, parts: Parts, incident: IncidentNumber) -> IncidentDetail:
-    """Show one incident and what was sent about it."""
+    """Show one incident with what was told, measured and done about it."""
     return parts.database.run(lambda tx: _detail(tx, incident, parts))
+
+
+@router.get("/{incident}/examples")
+def get_examples(_key: Reader, parts: Parts, incident: IncidentNumber) -> IncidentExamples:
+    """List requests that show what an incident is about, beside the nearest training examples.
+
+    At most five, from before it opened: those least like training, the failed, the slowest, by
+    what was found. Texts come only where they are stored. A fleet incident has none.
+    """
+    now = parts.clock()
+    return parts.database.run(
+        lambda tx: examples(read_examples(tx, lookup.story(tx, incident, parts, now=now)))
+    )
 
 
 @router.post("/{incident}/ack")
 def acknowledge(
     key: Operator, parts: Parts, incident: IncidentNumber, body: AcknowledgeRequest | None = None
 ) -> IncidentDetail:
-    """Say that somebody has it in hand: no repeats until then, or until there is more to it."""
+    """Acknowledge an incident; nobody is reminded of it until then, unless it worsens."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> IncidentDetail:
@@ -118,7 +137,7 @@ def acknowledge(
 def mark_false(
     key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> IncidentDetail:
-    """Say that it was false: it ends if it is open, and its evidence begins at nothing.
+    """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing.
 
     Of a fleet incident that holds for all its members. Said twice is said once.
     """
@@ -131,7 +150,7 @@ def mark_false(
 def accept_incident(
     key: Operator, parts: Parts, incident: IncidentNumber, body: MarkRequest
 ) -> AcceptedIncident:
-    """Say that what it found is the new normal: it ends, and what it is compared with moves.
+    """Accept what an incident found as normal; it ends, and new references are built.
 
     Live signals get a reference of the records since the onset, perplexity is registered anew.
     """

@@ -25,7 +25,7 @@ def get_plan(
     adapter: AdapterName,
     version: Annotated[Name | None, Query(description="One of its watched versions.")] = None,
 ) -> FaultPlanBody:
-    """Give for each kind of fault the smallest one seen within an hour, a day and a week.
+    """Show for each kind of fault the smallest one seen within an hour, a day and a week.
 
     From the version's own baseline, its traffic of the last day and its share of the accepted
     false pages, by the same evidence that opens tickets and pages. A fault of one signal alone.

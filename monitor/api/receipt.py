@@ -24,7 +24,7 @@ def get_receipt(
         Query(pattern=r"^\d{4}-\d{2}$", description="A calendar month in UTC; absent: 30 days."),
     ] = None,
 ) -> ReceiptBody:
-    """Account for the pages of a month, or of the last 30 days."""
+    """Show how many pages were promised, sent and false in a month, or in the last 30 days."""
     settings, now = parts.outlook.settings.budget, parts.clock()
     try:
         return parts.database.run(lambda tx: budget.receipt(tx, settings, month=month, now=now))

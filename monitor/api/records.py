@@ -72,7 +72,7 @@ class SamplingRequest(Body):
 
 @router.post("/sampling")
 def post_sampling(key: Ingester, parts: Parts, body: SamplingRequest) -> SharesBody:
-    """Tell how many requests were not sent, and learn which share to send from now on.
+    """Report how many requests were not sent, and learn which share to send from now on.
 
     What is not sent counts as traffic, as if it had come and been sampled out here.
     """

@@ -76,10 +76,8 @@ async def post_reference(
     version: VersionName,
     cause: Annotated[Line, Query(description="Why, for the audit.")] = "uploaded",
 ) -> ReferenceBody:
-    """Upload a reference as NDJSON, streamed, or freeze a window as JSON; then it is built.
-
-    Async, since an upload may take minutes: only its pieces of work occupy a thread.
-    """
+    """Upload a reference as NDJSON, streamed, or freeze a window as JSON; then it is built."""
+    # async: an upload may take minutes, and only its pieces of work occupy a thread
     of = await run_in_threadpool(
         parts.database.run, lambda tx: lookup.version(tx, adapter, version)
     )
@@ -183,7 +181,7 @@ def _find(tx: Connection, of: Version, generation: int) -> Reference:
 def learn_other_settings(
     _key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
 ) -> LearnedBody:
-    """Learn now what answers are like under settings that the reference has not.
+    """Learn now what answers are like under settings that the reference lacks.
 
     It is done by itself from `reference.learned.least` records on; at a person's word 300 do.
     """

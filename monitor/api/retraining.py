@@ -50,7 +50,7 @@ class RetrainRequest(Body):
 def post_request(
     key: Operator, parts: Parts, adapter: AdapterName, body: RetrainRequest
 ) -> RetrainingBody:
-    """Ask for the version in charge to be retrained; channels of `[retrain]` get the event."""
+    """Request that the version in charge be retrained; channels of `[retrain]` get the event."""
 
     def read(tx: Connection) -> tuple[Adapter, Version | None]:
         return lookup.adapter(tx, adapter), fleet.in_charge(tx, adapter)

@@ -80,7 +80,7 @@ def post_epoch(key: Operator, parts: Parts, body: EpochRequest) -> EpochBody:
 
 @router.post("/refusals", status_code=204)
 def post_refusals(_key: Ingester, parts: Parts, body: RefusalsRequest) -> None:
-    """Say which routes a router goes by that are newer than those told; all of them each time.
+    """Report every route that a router holds and that is newer than the one it was told.
 
     What is not said again within three minutes is forgotten.
     """
@@ -132,10 +132,8 @@ async def get_route(
         float, Query(ge=0.0, le=60.0, description="Seconds to wait for another generation.")
     ] = 0.0,
 ) -> Response:
-    """Give an adapter's route; with If-None-Match and ``wait``, hold until it changes.
-
-    Async: thousands of routers may wait here without occupying a thread each.
-    """
+    """Show an adapter's route; with If-None-Match and ``wait``, wait until it changes."""
+    # async: thousands of routers may wait here without occupying a thread each
     row = await run_in_threadpool(_row, parts, adapter)
     known = _edition(if_none_match) if if_none_match else None
     if known != row.route.edition:

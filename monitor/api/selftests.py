@@ -40,7 +40,7 @@ def get_selftest(
 def post_selftest(
     _key: Operator, parts: Parts, adapter: AdapterName, *, version: VersionQuery = None
 ) -> SelfTestBody:
-    """Ask for a self-test; a worker does one at a time, at low priority."""
+    """Request a self-test; a worker runs one at a time, at low priority."""
 
     def ask(tx: Connection) -> SelfTestBody:
         of = lookup.shown(tx, adapter, version)

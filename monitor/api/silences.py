@@ -34,7 +34,7 @@ def get_silences(
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Page[SilenceBody]:
-    """List silences that hold or will, newest first."""
+    """List silences that hold now or later, newest first."""
     before, now = paging.before_id(cursor), parts.clock()
     rows = parts.database.run(
         lambda tx: silences.every(
@@ -46,7 +46,7 @@ def get_silences(
 
 @router.post("", status_code=201)
 def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBody:
-    """Set one: what it matches opens and ends as ever, and nobody is told until it is over."""
+    """Hold messages back; what matches opens and ends as ever, and is told when it is over."""
     now = parts.clock()
     starts_at = body.starts_at or now
 
@@ -76,7 +76,7 @@ def get_silence(_key: Reader, parts: Parts, silence: Number) -> SilenceBody:
 
 @router.delete("/{silence}")
 def delete_silence(key: Operator, parts: Parts, silence: Number) -> SilenceBody:
-    """End it now; what it kept back and is still open is told. It stays on record."""
+    """End a silence now; what it held back and is still open is told. It stays on record."""
     now = parts.clock()
 
     def work(tx: Connection) -> SilenceBody:

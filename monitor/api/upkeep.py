@@ -17,7 +17,7 @@ router: Final = APIRouter(prefix="/retention", tags=["health"])
 
 @router.get("")
 def get_retention(_key: Reader, parts: Parts) -> RetentionBody:
-    """Give what is known of the database's clock, and of what is deleted by it."""
+    """Show up to when old data is deleted, and what holds deletions up."""
     known = parts.database.run(clock.read)
     held = parts.database.run(clock.held)
     return RetentionBody(
@@ -30,7 +30,7 @@ def get_retention(_key: Reader, parts: Parts) -> RetentionBody:
 
 @router.post("/confirm")
 def post_confirm(key: Admin, parts: Parts) -> RetentionBody:
-    """Say that the database's clock is right: deletions catch up with it by a day an hour."""
+    """Confirm the database's clock; deletions then catch up with it by a day an hour."""
 
     def work(tx: Connection) -> None:
         ahead = clock.confirm(tx)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from detectors.answer_format import FORMATS
+from detectors.signals import FORMATS
 
 LOOKED_AT: Final = 4_096
 """The characters of an answer that are read."""

@@ -22,7 +22,7 @@ def actions(
     adapter: Annotated[str | None, typer.Argument(help="One adapter; else the fleet.")] = None,
     days: Annotated[int, typer.Option(min=1, max=365, help="How far back.")] = 14,
 ) -> None:
-    """Say what was done with traffic, and which fallbacks only the mode kept Driftline from."""
+    """Show what was done with traffic, and what Driftline would have done in mode `auto`."""
     since = datetime.now(tz=UTC) - timedelta(days=days)
     answer = service.get("/actions/report", adapter=adapter, days=days)
     moves = service.get("/actions", adapter=adapter, since=since.isoformat(), limit=MOST)

@@ -1,4 +1,4 @@
-"""Commands about the state of adapters: status, evaluate."""
+"""One adapter in full, as ``status`` and ``evaluate`` print it."""
 
 from __future__ import annotations
 
@@ -11,57 +11,11 @@ from alerts.types import VerdictKind
 from monitor.cli import changes, options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import ExitCode
-from monitor.cli.retention import say_withheld
-from monitor.domain import ChangeKind
 from monitor.views.adapter import AdapterDetail, AdapterSummary, ProbeBody
-from monitor.views.change import ChangeBody
 from monitor.views.coverage import CoverageBody
-from monitor.views.incident import IncidentBody
 from monitor.views.reference import ReferenceSummary
 from monitor.views.route import RouteBody
 from monitor.views.score import EvaluationBody, ScoreBody
-from monitor.views.service import RetentionBody
-from monitor.views.shape import Page
-
-LARGEST_PAGE = 1000
-UNDER_THE_MODEL = {ChangeKind.ENGINE, ChangeKind.BASE}
-
-
-@options.asks
-def status(
-    service: Service,
-    adapter: Annotated[
-        str | None, typer.Argument(help="One adapter; the fleet when left out.")
-    ] = None,
-) -> None:
-    """Show verdicts, worst first. Exit code 0 is calm, 3 drifting or blind, 4 critical."""
-    if adapter is None:
-        answer = service.get("/adapters", limit=LARGEST_PAGE)
-        fleet = read(answer, Page[AdapterSummary]).items
-        service.show(answer, code=_exit_code(fleet))
-        _print_fleet(fleet)
-        changes.say_under_way(_under_the_models(service))
-        _say_fleet_incidents(service)
-        say_withheld(read(service.get("/retention"), RetentionBody))
-        raise typer.Exit(_exit_code(fleet))
-    answer = service.get(place("adapters", adapter))
-    found = read(answer, AdapterDetail)
-    service.show(answer, code=_exit_code([found]))
-    _print_adapter(found)
-    raise typer.Exit(_exit_code([found]))
-
-
-def _under_the_models(service: Service) -> list[ChangeBody]:
-    """Return the open changes of engine or base."""
-    found = service.get("/changes", open="true", limit=LARGEST_PAGE)
-    return [one for one in read(found, Page[ChangeBody]).items if one.kind in UNDER_THE_MODEL]
-
-
-def _say_fleet_incidents(service: Service) -> None:
-    """Print the bases that have moved as a whole: one line for all their adapters."""
-    for one in service.pages("/incidents", IncidentBody, open="true", limit=LARGEST_PAGE):
-        if one.base_model is not None:
-            screen.say(f"fleet incident {one.incident} ({one.severity}): {one.summary}")
 
 
 @options.asks
@@ -81,14 +35,15 @@ def evaluate(
         )
         return
     done = read(answer, EvaluationBody)
-    service.show(answer, code=_exit_code([done]))
+    service.show(answer, code=exit_code([done]))
     _print_scores(f"{adapter}: {done.verdict}", done.scores)
     screen.say(done.reason or "")
     _say_coverage("compared in this window", done.coverage)
-    raise typer.Exit(_exit_code([done]))
+    raise typer.Exit(exit_code([done]))
 
 
-def _exit_code(judged: Sequence[AdapterSummary | EvaluationBody]) -> int:
+def exit_code(judged: Sequence[AdapterSummary | EvaluationBody]) -> int:
+    """Return what the worst of these verdicts is to a script."""
     words = {one.verdict for one in judged}
     if VerdictKind.CRITICAL in words:
         return ExitCode.CRITICAL
@@ -96,31 +51,12 @@ def _exit_code(judged: Sequence[AdapterSummary | EvaluationBody]) -> int:
     return ExitCode.DRIFTING if troubled else ExitCode.OK
 
 
-def _print_fleet(fleet: Sequence[AdapterSummary]) -> None:
-    if not fleet:
-        screen.say('no adapter is registered yet; see the README, "Connect a vLLM"')
-        return
-    screen.table(
-        "adapters, worst first",
-        ["adapter", "verdict", "compared", "drift score", "blame", "route", "reference"],
-        [
-            [
-                item.adapter,
-                screen.verdict(item.verdict),
-                _least_covered(item.least_covered),
-                screen.number(item.drift_score, digits=0),
-                item.blame,
-                _route(item.route),
-                _reference(item.reference),
-            ]
-            for item in fleet
-        ],
-    )
-
-
-def _print_adapter(found: AdapterDetail) -> None:
+def print_adapter(found: AdapterDetail) -> None:
+    """Print one adapter: its scores, why it stands so, what is compared, who answers."""
     _print_scores(f"{found.adapter}: {found.verdict}", found.scores)
     screen.say(found.reason)
+    since = f"since {screen.moment(found.since)} UTC · " if found.since else ""
+    screen.say(f"{since}blame {found.blame} · drift score {found.drift_score:.0f} of 100")
     _say_coverage("compared of the newest requests", found.coverage)
     if found.mend:
         screen.say(f"to have them compared: {found.mend}")
@@ -132,14 +68,6 @@ def _print_adapter(found: AdapterDetail) -> None:
         screen.say(found.reference.learning.text)
     _say_probe(found.probe)
     _say_weights(found)
-
-
-def _least_covered(found: CoverageBody | None) -> str:
-    """Return the lowest compared share of a detector, with its name where it matters."""
-    if found is None or found.of_expected is None:
-        return "-"
-    share = screen.covered(found.of_expected)
-    return share if found.of_expected == 1.0 else f"{share} ({found.detector})"
 
 
 def _say_coverage(title: str, found: Sequence[CoverageBody]) -> None:

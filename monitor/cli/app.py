@@ -21,6 +21,7 @@ from monitor.cli import (
     inspect,
     keys,
     new,
+    opening,
     parity,
     plan,
     receipt,
@@ -33,7 +34,9 @@ from monitor.cli import (
     running,
     selftest,
     silences,
+    status,
 )
+from monitor.cli.examples import add_examples
 from monitor.cli.explaining import explain
 
 app = typer.Typer(
@@ -70,7 +73,8 @@ app.command("migrate")(running.migrate)
 app.command("backup")(backups.backup)
 app.command("restore")(backups.restore)
 app.command("check-config")(running.check_config)
-app.command("status")(adapters.status)
+app.command("status")(status.status)
+app.command("open")(opening.open_page)
 app.command("evaluate")(adapters.evaluate)
 app.command("discover")(discover.discover)
 app.command("new")(new.new)
@@ -96,3 +100,5 @@ app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(silences.app, name="silence")
 app.add_typer(retention.app, name="retention")
 app.add_typer(keys.app, name="keys")
+
+add_examples(app)

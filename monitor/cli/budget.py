@@ -22,14 +22,14 @@ def budget(
         str | None, typer.Argument(help="One adapter in detail; the fleet when left out.")
     ] = None,
 ) -> None:
-    """Show who has what of the budget and how soon each would see a drift, the blind first."""
+    """Show each detector's share of the budget, and how soon it sees a drift; the blind first."""
     found = service.shown(service.get("/budget", adapter=adapter), BudgetBody)
     _say_promise(found)
     for one in found.rounds:
         screen.say(one.text)
     items = found.items
     if not items:
-        screen.say("no version is watched yet")
+        screen.say("no version is watched yet: `driftline status` says why")
         return
     if adapter is None:
         _print_lines("the blind first; how soon a page, or a ticket where it cannot page", items)

@@ -11,7 +11,7 @@ from monitor.cli.budget import hours
 from monitor.cli.client import Service, place
 from monitor.views.canary import CanaryPlanBody, ChoiceBody, StepBody, WayBody
 
-app = typer.Typer(help="Versions on trial.", no_args_is_help=True)
+app = typer.Typer(help="Put a version on trial, follow it, and decide.", no_args_is_help=True)
 
 app.command("start")(canary_trials.start)
 app.command("list")(canary_trials.listed)
@@ -36,16 +36,18 @@ def plan(
     ] = 5.0,
     guardrails: Annotated[
         int | None,
-        typer.Option(help="Metrics that are watched, alike; as the adapter's when left out."),
+        typer.Option(
+            help="Metrics that share the false rollbacks; the adapter's own when left out."
+        ),
     ] = None,
     within: Annotated[float, typer.Option(help="Days until a verdict, at most.")] = 3.0,
     requests_per_day: Annotated[
         float | None,
-        typer.Option(help="Of the adapter; those of the last 24 hours when left out."),
+        typer.Option(help="Requests a day; those of the last 24 hours when left out."),
     ] = None,
     *,
     critical: Annotated[
-        bool, typer.Option("--critical", help="Any proven fall rolls back, however small.")
+        bool, typer.Option("--critical", help="Roll back any proven fall, however small.")
     ] = False,
 ) -> None:
     """Choose weight and duration of a canary for the drop that must be seen."""

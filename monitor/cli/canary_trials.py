@@ -16,7 +16,7 @@ from monitor.views.shape import Page
 
 Number = Annotated[int, typer.Argument(min=1, help="Number of the canary, as `list` shows it.")]
 Reason = Annotated[
-    str | None, typer.Option("--reason", help="Why; it goes into the canary's history.")
+    str | None, typer.Option("--reason", help="Why; people read it in the canary's history.")
 ]
 
 
@@ -40,10 +40,13 @@ def start(
     ] = None,
     *,
     shadow: Annotated[
-        bool, typer.Option("--shadow", help="It only answers copies, until it is promoted.")
+        bool,
+        typer.Option(
+            "--shadow", help="Let it answer only copies of requests, until it is promoted."
+        ),
     ] = False,
 ) -> None:
-    """Put a version on trial."""
+    """Put a version on trial beside the one in charge."""
     body = {
         "adapter": adapter,
         "version": version,
@@ -58,8 +61,8 @@ def start(
 @options.asks
 def listed(
     service: Service,
-    adapter: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    adapter: Annotated[str | None, typer.Argument(help="Only those of this adapter.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
     *,
     active: Annotated[bool, typer.Option("--active", help="Only what has not ended.")] = False,
 ) -> None:
@@ -68,6 +71,9 @@ def listed(
         service.get("/canaries", adapter=adapter, active=active or None, limit=limit),
         Page[CanaryBody],
     )
+    if not found.items:
+        screen.say("no canary; `driftline canary start ADAPTER VERSION` begins one")
+        return
     screen.table(
         "canaries, newest first",
         ["canary", "version", "beside", "stands", "share", "since", "reason"],
@@ -106,13 +112,13 @@ def show(service: Service, canary: Number) -> None:
 
 @options.asks
 def pause(service: Service, canary: Number, reason: Reason = None) -> None:
-    """Keep a canary where it is; what is proven worse still goes back."""
+    """Keep a canary's share where it is; a version that is proven worse still goes back."""
     _order(service, canary, "pause", {"reason": reason})
 
 
 @options.asks
 def resume(service: Service, canary: Number, reason: Reason = None) -> None:
-    """Go on, or let a version that was rolled back try again."""
+    """Let a paused canary go on, or a version that was rolled back try again."""
     _order(service, canary, "resume", {"reason": reason})
 
 
@@ -123,16 +129,17 @@ def promote(
     reason: Reason = None,
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Also where not all is inside its margins.")
+        bool,
+        typer.Option("--force", help="Promote although not every guardrail is inside its margin."),
     ] = False,
 ) -> None:
-    """Put the version in charge now."""
+    """Put the canary's version in charge now."""
     _order(service, canary, "promote", {"reason": reason, "force": force})
 
 
 @options.asks
 def abort(service: Service, canary: Number, reason: Reason = None) -> None:
-    """Give everything back to the stable version."""
+    """Give all traffic back to the stable version."""
     _order(service, canary, "abort", {"reason": reason})
 
 

@@ -16,13 +16,17 @@ from monitor.domain import ChangeKind
 from monitor.views.change import ChangeBody, DeclaredChange
 from monitor.views.shape import Page
 
-app = typer.Typer(help="Declare what was changed, or is being changed.", no_args_is_help=True)
+app = typer.Typer(
+    help="Declare what you change, so that incidents can name it.", no_args_is_help=True
+)
 
 Kind = Annotated[ChangeKind, typer.Argument(help="What was changed.", show_default=False)]
 Title = Annotated[str, typer.Argument(help="What people will read, such as 'vLLM 0.32 to 0.33'.")]
 Adapters = Annotated[
     list[str] | None,
-    typer.Option("--adapter", "-a", help="An adapter it concerns; may be repeated. None: all."),
+    typer.Option(
+        "--adapter", "-a", help="An adapter it concerns; may be repeated. All when left out."
+    ),
 ]
 Details = Annotated[
     list[str] | None,
@@ -30,7 +34,9 @@ Details = Annotated[
 ]
 Id = Annotated[
     str | None,
-    typer.Option("--id", help="Your own name of it: declared again, it is the same change."),
+    typer.Option(
+        "--id", help="Your own id for the change; declared twice under it, it is one change."
+    ),
 ]
 Rebaseline = Annotated[
     bool,
@@ -61,7 +67,7 @@ def begin(
     given_id: Id = None,
     details: Details = None,
 ) -> None:
-    """Say that a change begins; prints its id, which `change end` takes."""
+    """Declare that a change begins, and print its id for `change end`."""
     body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
     answer = service.post("/changes", {**body, "open": True})
     made = read(answer, DeclaredChange)
@@ -79,13 +85,13 @@ def begin(
 def end(
     service: Service,
     change: Annotated[
-        int | None, typer.Argument(min=1, help="Its id; the only open one where it is left out.")
+        int | None, typer.Argument(min=1, help="Id of the change; the only open one when left out.")
     ] = None,
     at: Time = None,
     *,
     rebaseline: Rebaseline = True,
 ) -> None:
-    """Say that a change is over. Ending it twice is ending it once."""
+    """Declare that a change is over; declaring it twice changes nothing more."""
     body = {"ended_at": _moment(at), "rebaseline": rebaseline}
     over = service.shown(
         service.post(place("changes", change or _only_open(service), "end"), body), DeclaredChange
@@ -108,7 +114,7 @@ def add(
     *,
     rebaseline: Rebaseline = True,
 ) -> None:
-    """Say that a change happened, now or --at; prints its id."""
+    """Declare a change that has happened, now or --at, and print its id."""
     body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
     body |= {"ended_at": _moment(until), "rebaseline": rebaseline}
     made = service.shown(service.post("/changes", body), DeclaredChange)
@@ -124,11 +130,11 @@ def list_changes(
         str | None, typer.Option("--adapter", "-a", help="Only what concerns this adapter.")
     ] = None,
     since: Time = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 50,
     *,
     open_only: Annotated[bool, typer.Option("--open", help="Only what is under way.")] = False,
 ) -> None:
-    """Show what was declared, the last begun first."""
+    """Show declared changes, the last begun first."""
     found = service.shown(
         service.get(
             "/changes",
@@ -140,7 +146,11 @@ def list_changes(
         Page[ChangeBody],
     )
     if not found.items:
-        screen.say("no change was declared" if not open_only else "no change is under way")
+        screen.say(
+            "no change is under way"
+            if open_only
+            else "no change was declared; `driftline change begin KIND TITLE` declares one"
+        )
         return
     screen.table(
         "changes, the last begun first",

@@ -14,7 +14,9 @@ from monitor.cli.failures import CommandFailed
 from monitor.views.message import ChannelBody, TrialBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="Who is told, and whether the way to them works.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show who is told, and test whether messages reach them.", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -22,6 +24,9 @@ app = typer.Typer(help="Who is told, and whether the way to them works.", no_arg
 def list_channels(service: Service) -> None:
     """Show the configured channels, what each wants, and what it has not taken yet."""
     found = service.shown(service.get("/channels"), Page[ChannelBody])
+    if not found.items:
+        screen.say("no channel is configured, so nobody is told: add one under [channels]")
+        return
     screen.table(
         "channels",
         ["channel", "kind", "gets", "fallback", "waiting", "dead", "health"],
@@ -44,7 +49,7 @@ def list_channels(service: Service) -> None:
 @options.asks
 def try_channel(
     service: Service,
-    channel: Annotated[str, typer.Argument(help="Its name in the config.")],
+    channel: Annotated[str, typer.Argument(help="Name of the channel in the config.")],
     severity: Annotated[
         Severity, typer.Option(help="A ticket wakes nobody; a page may.")
     ] = Severity.TICKET,

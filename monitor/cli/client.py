@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from monitor.cli import screen
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, NotAnswering
 
 Shape = TypeVar("Shape")
 
@@ -147,9 +147,11 @@ class Service:
         try:
             answer = send()
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise CommandFailed(
+            raise NotAnswering(
                 f"cannot reach {self.url} ({error}); is `driftline serve` running there?"
             ) from None
+        if answer.is_server_error:
+            raise NotAnswering(_problem(answer))
         if not answer.is_success:
             raise CommandFailed(_problem(answer))
         try:

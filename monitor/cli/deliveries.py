@@ -12,7 +12,9 @@ from monitor.cli.failures import CommandFailed
 from monitor.views.message import DeliveryBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="What was sent to whom; dead letters again.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show what was sent to whom, and send again what nobody took.", no_args_is_help=True
+)
 
 LARGEST_PAGE = 1000
 
@@ -22,14 +24,20 @@ LARGEST_PAGE = 1000
 def list_deliveries(
     service: Service,
     state: Annotated[
-        str | None, typer.Option(help="Only those: queued, delivered or dead.")
+        str | None, typer.Option(help="Only messages in this state: queued, delivered or dead.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
+    ] = 50,
 ) -> None:
     """Show messages and what became of them, newest first."""
     found = service.shown(service.get("/deliveries", state=state, limit=limit), Page[DeliveryBody])
     if not found.items:
-        screen.say(f"no message is {state}" if state else "no message was sent yet")
+        screen.say(
+            f"no message is {state}"
+            if state
+            else "no message was sent yet; `driftline channels test NAME` sends one"
+        )
         return
     screen.table(
         "messages, newest first",
@@ -57,9 +65,9 @@ def replay(
         list[str] | None, typer.Argument(help="Ids of dead messages, as the list shows them.")
     ] = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every dead message.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Send every dead message.")] = False,
 ) -> None:
-    """Queue dead messages again, each with its id and all its attempts."""
+    """Send dead messages again, each under its own id."""
     if every == bool(delivery):
         raise CommandFailed("name dead messages by their ids, or --all of them")
     # read the whole list first, because a message queued again leaves its page;

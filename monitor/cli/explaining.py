@@ -8,9 +8,16 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
-from monitor.views.incident import IncidentDetail, MemberBody, SignalBody
+from monitor.cli.client import Service, place, read
+from monitor.views.incident import (
+    ExampleBody,
+    IncidentDetail,
+    IncidentExamples,
+    MemberBody,
+    SignalBody,
+)
 
+LONGEST_TEXT = 300
 WAITING = frozenset({"recommended", "awaiting_approval"})
 
 
@@ -19,22 +26,35 @@ def explain(
     service: Service,
     incident: Annotated[int, typer.Argument(help="Number of the incident in its link.")],
 ) -> None:
-    """Say in words what an incident is: what, since when, whose fault, what was done."""
+    """Say what happened, what Driftline did, and what to do; the numbers come last."""
     found = service.shown(service.get(place("incidents", incident)), IncidentDetail)
     screen.say(found.summary, style="bold")
     screen.say(_state(found))
-    if found.onset is not None:
-        start, end = screen.moment(found.onset.start), screen.moment(found.onset.end)
-        screen.say(f"began between {start} and {end} UTC")
-    if found.base_model is not None:
-        screen.say(f"base model: {found.base_model or 'not registered'}")
+    _print_brief(found)
     _print_route(found)
     for change in found.changes:
         screen.say(f"declared: {change.text}, by {change.author}")
-    _print_signals(found.signals)
     _print_members(found.members)
-    _print_timeline(found)
     _print_next(found, f"{service.url}/incidents/{incident}")
+    _print_examples(service, incident)
+    _print_timeline(found)
+    _print_details(found)
+
+
+def _print_brief(found: IncidentDetail) -> None:
+    if found.brief is None:
+        return
+    said = found.brief
+    steps = [f"{number}) {step}" for number, step in enumerate(said.you, start=1)]
+    parts = {
+        "Impact": said.impact,
+        "Likely cause": said.likely_cause,
+        "Driftline": said.driftline,
+        "You": "" if found.closed_at else " ".join(steps),
+    }
+    for name, text in parts.items():
+        if text:
+            screen.say(f"{name}: {text}")
 
 
 def _state(found: IncidentDetail) -> str:
@@ -75,27 +95,68 @@ def _role(arm: str) -> str:
     return "" if arm == "stable" else f" as {arm}"
 
 
-def _print_signals(signals: Sequence[SignalBody]) -> None:
-    if not signals:
+def _print_examples(service: Service, incident: int) -> None:
+    found = read(service.get(place("incidents", incident, "examples")), IncidentExamples).items
+    if not found:
+        return
+    screen.table(
+        "requests that show it, the clearest first",
+        ["request", "at", "status", "tokens", "similarity", "nearest training"],
+        [_example(one) for one in found],
+        below=[[f"{name}: {_short(text)}" for name, text in _texts(one) if text] for one in found],
+    )
+
+
+def _example(one: ExampleBody) -> list[str]:
+    asked, said = (str(n) if n is not None else "?" for n in (one.prompt_tokens, one.output_tokens))
+    near = one.nearest
+    return [
+        one.id,
+        screen.moment(one.at),
+        str(one.status or "-"),
+        f"{asked} in, {said} out",
+        screen.number(one.similarity),
+        "-" if near is None else f"line {near.row} ({near.similarity:.2f})",
+    ]
+
+
+def _texts(one: ExampleBody) -> tuple[tuple[str, str | None], ...]:
+    return ("asked", one.prompt), ("answered", one.output)
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}…"
+
+
+def _print_details(found: IncidentDetail) -> None:
+    if found.onset is not None:
+        start, end = screen.moment(found.onset.start), screen.moment(found.onset.end)
+        screen.say(f"began between {start} and {end} UTC")
+    if found.base_model is not None:
+        screen.say(f"base model: {found.base_model or 'not registered'}")
+    if found.brief is not None and found.brief.details:
+        screen.say(f"details: {found.brief.details}")
+    if not found.signals:
         screen.say("no detector has scored it in this time")
         return
     screen.table(
-        "signals, those that crossed first",
-        ["detector", "crossed", "effect, 95 %", "margin", "page", "notice", "would see", "n"],
-        [
-            [
-                one.detector,
-                "yes" if one.crossed else "-",
-                f"{one.effect:+.2f} [{one.interval[0]:+.2f}, {one.interval[1]:+.2f}]",
-                screen.number(one.margin),
-                screen.number(one.evidence_page),
-                screen.number(one.evidence_notice),
-                screen.number(one.minimum_detectable),
-                "-" if one.n is None else str(one.n),
-            ]
-            for one in signals
-        ],
+        "what was measured; the verdict rests on those that alert",
+        ["detector", "alerts", "effect, 95 %", "acts from", "sees from", "requests", "evidence"],
+        [_signal(one) for one in found.signals],
     )
+
+
+def _signal(one: SignalBody) -> list[str]:
+    return [
+        one.detector,
+        one.words if one.crossed else "-",
+        f"{one.effect:+.2f} [{one.interval[0]:+.2f}, {one.interval[1]:+.2f}]",
+        screen.number(one.margin),
+        screen.number(one.minimum_detectable),
+        "-" if one.n is None else str(one.n),
+        f"page {screen.number(one.evidence_page)}, ticket {screen.number(one.evidence_notice)}",
+    ]
 
 
 def _print_members(members: Sequence[MemberBody]) -> None:
@@ -131,7 +192,7 @@ def _print_timeline(found: IncidentDetail) -> None:
 def _print_next(found: IncidentDetail, page: str) -> None:
     """Print the possible next steps, as lines to copy."""
     number = found.incident
-    screen.say(f"page: {page}")
+    screen.say(f"page: {page}, or driftline open incident {number}")
     for action in found.actions:
         if action.state in WAITING:
             screen.say(f"waits for you: {action.kind}, on the page or by the API:")

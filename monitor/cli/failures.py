@@ -21,3 +21,7 @@ class CommandFailed(Exception):  # noqa: N818 (reads as a sentence where it is r
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+class NotAnswering(CommandFailed):
+    """The service does not answer, or cannot do its work now: the same may work in a while."""

@@ -12,13 +12,15 @@ from monitor.cli.explaining import explain
 from monitor.views.incident import AcceptedIncident, IncidentBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="What people were told of, and what they say of it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show incidents, acknowledge them, and say what they were.", no_args_is_help=True
+)
 
 LARGEST_PAGE = 1000
 
 Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in its link.")]
 Reason = Annotated[
-    str, typer.Option("--reason", help="Why; kept, and told to whoever heard of the incident.")
+    str, typer.Option("--reason", help="Why; whoever heard of the incident hears this, too.")
 ]
 
 
@@ -33,11 +35,16 @@ def list_incidents(
         list[str] | None, typer.Option("--state", help="open, acknowledged or resolved.")
     ] = None,
     severity: Annotated[str | None, typer.Option(help="page or ticket.")] = None,
-    blame: Annotated[str | None, typer.Option(help="The suspected cause.")] = None,
+    blame: Annotated[
+        str | None,
+        typer.Option(help="input, adapter, base, serving or unknown: the suspected cause."),
+    ] = None,
     owner: Annotated[str | None, typer.Option(help="Only those of this owner's adapters.")] = None,
     base: Annotated[str | None, typer.Option(help="Only those on this base model.")] = None,
     order: Annotated[str, typer.Option(help="newest, or severity: pages first.")] = "newest",
-    limit: Annotated[int, typer.Option(min=1, max=LARGEST_PAGE, help="At most so many.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
+    ] = 50,
     *,
     open_only: Annotated[
         bool, typer.Option("--open", help="Only those that are not resolved.")
@@ -58,7 +65,11 @@ def list_incidents(
     found = service.shown(service.get("/incidents", **asked), Page[IncidentBody])
     if not found.items:
         narrowed = any((adapter, state, severity, blame, owner, base, open_only))
-        screen.say("no incident matches" if narrowed else "nobody was told of anything yet")
+        screen.say(
+            "no incident matches; `driftline incident list` shows all"
+            if narrowed
+            else "no incident yet; `driftline channels test NAME` tries how one would reach you"
+        )
         return
     screen.table(
         "incidents, pages first" if order == "severity" else "incidents, newest first",
@@ -86,9 +97,11 @@ app.command("show")(explain)
 def acknowledge(
     service: Service,
     incident: Incident,
-    hours: Annotated[float, typer.Option(min=0.01, max=168.0, help="For so long.")] = 24.0,
+    hours: Annotated[
+        float, typer.Option(min=0.01, max=168.0, help="Remind nobody for this many hours.")
+    ] = 24.0,
 ) -> None:
-    """Take an incident in hand: no repeats until then, or until it worsens."""
+    """Acknowledge an incident: nobody is reminded of it until then, unless it worsens."""
     answer = service.post(place("incidents", incident, "ack"), {"hours": hours})
     found = service.shown(answer, IncidentBody)
     screen.say(f"{found.acknowledged_by} has incident {incident}")
@@ -97,7 +110,7 @@ def acknowledge(
 @app.command("false")
 @options.asks
 def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
-    """Say that an incident was false; an open one ends, and its evidence begins at nothing."""
+    """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing."""
     answer = service.post(place("incidents", incident, "false"), {"reason": reason})
     found = service.shown(answer, IncidentBody)
     screen.say(f"incident {incident} of {_subject(found)} is marked as a false alarm")
@@ -106,7 +119,7 @@ def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
 @app.command("accept")
 @options.asks
 def accept(service: Service, incident: Incident, reason: Reason) -> None:
-    """Say that what an incident found is the new normal: it ends, and is compared with anew."""
+    """Accept what an incident found as normal: it ends, and a new reference is built."""
     answer = service.post(place("incidents", incident, "accept"), {"reason": reason})
     found = service.shown(answer, AcceptedIncident)
     screen.say(f"incident {incident} of {_subject(found)} is accepted as normal")

@@ -16,10 +16,10 @@ app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True
 
 @app.command("create")
 def create(
-    name: Annotated[str, typer.Argument(help="Who or what uses it.")],
-    scope: Annotated[list[Scope], typer.Option(help="What it may do; repeat for several.")],
+    name: Annotated[str, typer.Argument(help="Who or what uses the key.")],
+    scope: Annotated[list[Scope], typer.Option(help="What the key may do; may be repeated.")],
     days: Annotated[
-        int | None, typer.Option(min=1, help="Days until it expires; never if left out.")
+        int | None, typer.Option(min=1, help="Days until the key expires; never when left out.")
     ] = None,
     match: Annotated[
         list[str] | None,
@@ -30,7 +30,7 @@ def create(
     ] = None,
     config: options.Config = None,
 ) -> None:
-    """Make a key. It is shown once, alone on stdout; only its hash is stored."""
+    """Create a key and print it this once; only its hash is stored."""
     from monitor.store import audit, clock
     from monitor.store.people import keys
 
@@ -58,6 +58,9 @@ def list_(config: options.Config = None) -> None:
 
     with options.database(config) as database:
         found = database.run(keys.fetch_all)
+    if not found:
+        screen.say("no key; `driftline keys create NAME --scope read` creates one")
+        return
     screen.table(
         "keys",
         ["id", "name", "scopes", "only for", "created", "expires", "last used", "revoked"],
@@ -83,7 +86,7 @@ def revoke(
     key_id: Annotated[str, typer.Argument(help="The id that `keys list` shows.")],
     config: options.Config = None,
 ) -> None:
-    """Revoke a key; a service that knew it valid refuses it within seconds."""
+    """Revoke a key; services refuse it within seconds."""
     from monitor.store import audit, clock
     from monitor.store.people import keys
 

@@ -22,7 +22,9 @@ def new(
         str | None,
         typer.Option(help="How far back, such as 24h or 7d, or a time; the onset when left out."),
     ] = None,
-    version: Annotated[str | None, typer.Option(help="One version; that in charge.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Name of a version; the one in charge when left out.")
+    ] = None,
 ) -> None:
     """Group the recent requests that are unlike training, with the words typical of them."""
     start = None if since is None else _moment(since)

@@ -75,6 +75,15 @@ def _address(config: Path | None) -> tuple[str, str]:
     return url, os.environ.get("DRIFTLINE_KEY") or local_key(found.service.data_dir)
 
 
+def pages_url(config: Path | None) -> str:
+    """Return the address under which people see the service's pages."""
+    with loading(), wrong_config():
+        from monitor.config.parts import load_service_part
+
+        found = load_service_part(config)
+    return os.environ.get("DRIFTLINE_URL") or found.server.url
+
+
 def asks(command: Callable[Concatenate[Service, P], None]) -> Callable[..., None]:
     """Pass a command the service in place of the options ``--config`` and ``--json``."""
 
@@ -134,10 +143,11 @@ def told() -> Iterator[None]:
     from monitor.daemon.database import UnsupportedServer
     from monitor.postgres import PostgresError
     from monitor.probes.corpus import CorpusInvalid
+    from monitor.store.errors import ForeignSchema
 
     try:
         yield
-    except (PostgresError, UnsupportedServer, CorpusInvalid, KeyUnfit) as error:
+    except (PostgresError, UnsupportedServer, ForeignSchema, CorpusInvalid, KeyUnfit) as error:
         raise CommandFailed(str(error)) from None
     except sa.exc.DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]

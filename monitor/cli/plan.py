@@ -27,7 +27,7 @@ def plan(
     )
     items = found.items
     if not items:
-        screen.say(f"no version of {adapter} is watched yet")
+        screen.say(f"no version of {adapter} is watched yet: `driftline status {adapter}` says why")
         return
     for name in ("ticket", "page"):
         screen.table(

@@ -23,7 +23,7 @@ def receipt(
         str | None, typer.Option(help="A calendar month in UTC, as 2026-11; else the last 30 days.")
     ] = None,
 ) -> None:
-    """Account for pages: how many were promised, sent, and marked as a false alarm by on-call."""
+    """Show how many false pages were promised, and how many pages were sent and were false."""
     found = service.shown(service.get("/receipt", month=month), ReceiptBody)
     rows: list[tuple[str, AccountBody]] = [(one.tier, one) for one in found.tiers]
     if found.fleet.sent:

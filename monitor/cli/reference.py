@@ -18,7 +18,7 @@ from monitor.cli.times import HELP, moment
 from monitor.views.reference import LearnedBody, ReferenceBody, ReferencesBody, RefreezeBody
 
 app = typer.Typer(
-    help="The frozen picture an adapter version is compared with.", no_args_is_help=True
+    help="Build, approve and renew what a version is compared with.", no_args_is_help=True
 )
 
 CHUNK = 1 << 16
@@ -34,7 +34,9 @@ def build(
     file: Annotated[
         Path, typer.Argument(help="NDJSON: one training text or baseline record a line.")
     ],
-    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "uploaded by hand",
+    cause: Annotated[
+        str, typer.Option(help="Why; people read it in the audit.")
+    ] = "uploaded by hand",
     *,
     wait: Wait = True,
 ) -> None:
@@ -65,7 +67,9 @@ def freeze(
         datetime,
         typer.Option(parser=moment, metavar="TIME", help=f"First moment after it, {HELP}."),
     ],
-    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")] = "frozen by hand",
+    cause: Annotated[
+        str, typer.Option(help="Why; people read it in the audit.")
+    ] = "frozen by hand",
     *,
     wait: Wait = True,
 ) -> None:
@@ -82,7 +86,7 @@ def freeze(
 @app.command("learn")
 @options.asks
 def learn(service: Service, adapter: options.Adapter, version: options.Version) -> None:
-    """Learn settings that the reference has not, from the live records there are."""
+    """Learn a reference for settings that have none yet, from live records."""
     found = service.shown(service.post(f"{_place(adapter, version)}/learn", {}), LearnedBody)
     for settings in found.learned:
         screen.say(f"learned {settings}: compared from the next window on")
@@ -99,16 +103,16 @@ def learn(service: Service, adapter: options.Adapter, version: options.Version) 
 @options.asks
 def refreeze(
     service: Service,
-    cause: Annotated[str, typer.Option(help="Why; kept in the audit.")],
+    cause: Annotated[str, typer.Option(help="Why; people read it in the audit.")],
     match: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE: adapter, owner, tier or a label; repeated, all hold."),
     ] = None,
-    days: Annotated[float, typer.Option(help="Of the last so many days' records.")] = 14.0,
+    days: Annotated[float, typer.Option(help="Freeze the records of this many days.")] = 14.0,
     *,
-    every: Annotated[bool, typer.Option("--all", help="Every adapter.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Freeze every adapter.")] = False,
 ) -> None:
-    """Freeze the references of many adapters anew; one that fails loses none of the others."""
+    """Freeze new references for many adapters; one that fails stops none of the others."""
     body = {
         "all": every,
         "match": dict(map(options.pair, match or [])),
@@ -141,6 +145,20 @@ def refreeze(
 def status(service: Service, adapter: options.Adapter, version: options.Version) -> None:
     """Show the version's references, newest first."""
     found = service.shown(service.get(_place(adapter, version)), ReferencesBody)
+    if not found.items:
+        screen.say(
+            f"no reference yet; `driftline reference build {adapter} {version} FILE` builds one, or"
+            " one is learned from live records"
+        )
+    else:
+        _print_generations(adapter, version, found)
+    if found.seen:
+        screen.say(f"hours and weekdays: {found.seen.text}")
+    if found.learning:
+        screen.say(found.learning.text)
+
+
+def _print_generations(adapter: str, version: str, found: ReferencesBody) -> None:
     screen.table(
         f"references of {adapter}@{version}",
         ["generation", "state", "progress", "approved by", "training", "baseline", "days", "note"],
@@ -158,10 +176,6 @@ def status(service: Service, adapter: options.Adapter, version: options.Version)
             for item in found.items
         ],
     )
-    if found.seen:
-        screen.say(f"hours and weekdays: {found.seen.text}")
-    if found.learning:
-        screen.say(found.learning.text)
 
 
 @app.command("approve")
@@ -170,7 +184,9 @@ def approve(
     service: Service,
     adapter: options.Adapter,
     version: options.Version,
-    generation: Annotated[int, typer.Argument(min=1, help="As `reference status` shows it.")],
+    generation: Annotated[
+        int, typer.Argument(min=1, help="Number of the generation, as `reference status` shows it.")
+    ],
 ) -> None:
     """Approve a ready generation by hand: from now on its evidence may move traffic."""
     answer = service.post(f"{_place(adapter, version)}/approve", {"generation": generation})

@@ -87,7 +87,7 @@ def replay(
     ] = False,
     approved: Annotated[
         bool,
-        typer.Option("--approved", help="Let soft evidence page though the baseline is short."),
+        typer.Option("--approved", help="Let soft evidence page although the baseline is short."),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the story as JSON.")] = False,

@@ -19,7 +19,7 @@ def report(
         Path, typer.Option(dir_okay=False, help="HTML file to write; replaced if it exists.")
     ],
     version: Annotated[
-        str | None, typer.Option(help="The version in charge where it is left out.")
+        str | None, typer.Option(help="The version in charge when left out.")
     ] = None,
     hours: Annotated[
         float, typer.Option(min=0.01, help="Compare the records of the last hours.")

@@ -9,14 +9,14 @@ from monitor.cli.client import Service
 from monitor.views.service import RetentionBody
 
 app = typer.Typer(
-    help="What is deleted because it is old, and by which clock.", no_args_is_help=True
+    help="Show what is deleted because it is old, and by which clock.", no_args_is_help=True
 )
 
 
 @app.command("show")
 @options.asks
 def show(service: Service) -> None:
-    """Say by which time deletions go, and why not all goes that is old by the clock."""
+    """Show up to when old data is deleted, and what holds deletions up."""
     found = service.shown(service.get("/retention"), RetentionBody)
     screen.say(f"what is old as of {screen.moment(found.reached)} is deleted")
     say_withheld(found)
@@ -25,7 +25,7 @@ def show(service: Service) -> None:
 @app.command("confirm")
 @options.asks
 def confirm(service: Service) -> None:
-    """Say that the database's clock is right: deletions catch up with it by a day an hour."""
+    """Confirm the database's clock: deletions then catch up with it by a day an hour."""
     service.show(service.post("/retention/confirm"))
     screen.say("confirmed: deletions catch up with the database's clock by a day an hour")
 

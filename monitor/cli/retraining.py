@@ -12,22 +12,27 @@ from monitor.cli.client import Service, place
 from monitor.views.retraining import RetrainingBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="Requests to retrain an adapter.", no_args_is_help=True)
+app = typer.Typer(
+    help="Ask for an adapter to be retrained, and list what was asked.", no_args_is_help=True
+)
 
 
 @app.command("list")
 @options.asks
 def listed(
     service: Service,
-    adapter: Annotated[str | None, typer.Argument(help="Of one adapter only.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    adapter: Annotated[str | None, typer.Argument(help="Only those of this adapter.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
 ) -> None:
-    """List requests, newest first."""
+    """List requests to retrain, newest first."""
     found = service.shown(
         service.get("/retraining", adapter=adapter, limit=limit), Page[RetrainingBody]
     )
     if not found.items:
-        screen.say("no retraining was asked for yet")
+        screen.say(
+            "no retraining was asked for yet; `driftline retraining request ADAPTER --reason WHY`"
+            " asks for one"
+        )
         return
     screen.table(
         "requests to retrain, newest first",
@@ -52,10 +57,11 @@ def listed(
 def request(
     service: Service,
     adapter: options.Adapter,
-    reason: Annotated[str, typer.Option("--reason", help="Why; it stands in the request.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; people read it in the request.")],
     *,
     force: Annotated[
-        bool, typer.Option("--force", help="Also within the cool-down of another request.")
+        bool,
+        typer.Option("--force", help="Ask again although another request is still cooling down."),
     ] = False,
 ) -> None:
     """Ask for an adapter to be retrained from the version in charge."""

@@ -14,19 +14,21 @@ from monitor.domain import ArmKind
 from monitor.views.route import EpochBody, RouteChange, RouteDetail
 from monitor.views.shape import Page
 
-app = typer.Typer(help="Who answers for an adapter.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and change which versions answer for an adapter.", no_args_is_help=True
+)
 
-Reason = Annotated[str, typer.Option("--reason", help="Why; it is kept with the route.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why; people read it beside the route.")]
 Until = Annotated[
     str,
-    typer.Option("--for", help="For so long nothing but people changes the route: 2h, 14d."),
+    typer.Option("--for", help="Keep Driftline's hands off the route for this long: 2h, 14d."),
 ]
 
 
 @app.command("show")
 @options.asks
 def show(service: Service, adapter: options.Adapter) -> None:
-    """Show who answers now, since when and why."""
+    """Show which versions answer now, since when and why."""
     _print(service.shown(service.get(place("routes", adapter)), RouteDetail))
 
 
@@ -35,9 +37,9 @@ def show(service: Service, adapter: options.Adapter) -> None:
 def history(
     service: Service,
     adapter: options.Adapter,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
 ) -> None:
-    """Show what the route was, newest first."""
+    """Show every route that the adapter had, newest first."""
     found = service.shown(
         service.get(place("routes", adapter, "history"), limit=limit), Page[RouteChange]
     )
@@ -68,15 +70,17 @@ def set_route(
     reason: Reason,
     held_for: Annotated[
         str | None,
-        typer.Option("--hold", help="For so long nothing but people changes it: 2h, 14d."),
+        typer.Option("--hold", help="Keep Driftline's hands off it for this long: 2h, 14d."),
     ] = None,
     *,
     unproven: Annotated[
         bool,
-        typer.Option("--unproven", help="Although no engine shows that the versions are served."),
+        typer.Option(
+            "--unproven", help="Set it although no engine is known to serve these versions."
+        ),
     ] = False,
 ) -> None:
-    """Replace the route, if nobody else does meanwhile."""
+    """Replace the route, unless somebody else has replaced it meanwhile."""
     wanted = [_arm(word) for word in arms]
     until = _until(held_for) if held_for else None
     known = read(service.get(place("routes", adapter)), RouteDetail)
@@ -89,7 +93,7 @@ def set_route(
 def hold(
     service: Service, adapter: options.Adapter, reason: Reason, held_for: Until = "24h"
 ) -> None:
-    """Keep the route as it is: until then no automatic action touches it."""
+    """Keep the route as it is: Driftline changes nothing of it until then."""
     _hold(service, adapter, _until(held_for), reason)
 
 

@@ -53,7 +53,7 @@ def serve(
 
 
 def gateway(config: options.Config = None) -> None:
-    """Run the gateway: an OpenAI-compatible proxy that goes by the routes."""
+    """Run the gateway: an OpenAI-compatible proxy that follows the routes."""
     with loading(), options.wrong_config():
         from monitor.config.parts import load_gateway_part
         from monitor.config.reading import ConfigError
@@ -81,7 +81,7 @@ def migrate(config: options.Config = None) -> None:
 
 
 def check_config(config: options.Config = None) -> None:
-    """Read the config as `serve` would, and say everything that is wrong with it."""
+    """Read the config as `serve` would, and list everything that is wrong with it."""
     settings = options.settings(config)
     from monitor.config.corpora import read_corpora
 
@@ -113,7 +113,7 @@ def demo(
     *,
     once: Annotated[bool, typer.Option("--once", help="End after the last act.")] = False,
 ) -> None:
-    """Play the demo: real adapters drift, page and are routed round."""
+    """Play the demo: real adapters drift, people are paged, traffic moves away."""
     if not _has_the_demo():
         raise CommandFailed("the demo comes with the repository: clone it, then `make demo`")
     words = [sys.executable, "-m", "examples.demo", *(["--once"] if once else [])]

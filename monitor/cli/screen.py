@@ -16,10 +16,13 @@ from datetime import UTC, datetime
 import typer
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 from rich.text import Text
 
+from monitor.cli.tables import table_lines
+
 PIPED_WIDTH = 160
+
+Cell = Text | str
 
 
 def _console(*, stderr: bool) -> Console:
@@ -36,12 +39,13 @@ VERDICT_STYLES = {
     "critical": "bold red",
     "drifting": "yellow",
     "stable": "green",
-    "learning": "cyan",
-    "blind": "bold cyan",
+    "learning": "blue",
+    "blind": "magenta",
     "insufficient": "dim",
     "unmeasured": "dim",
-    "error": "magenta",
+    "error": "bold magenta",
 }
+"""The hues that the pages give them. ``NO_COLOR`` leaves them out."""
 
 
 def plain(text: str) -> str:
@@ -132,12 +136,20 @@ def moment(at: datetime | None, *, otherwise: str = "-") -> str:
     return otherwise if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Text | str]]) -> None:
-    """Print a table under its title; its first column, which people copy from, is never broken."""
-    shown = Table(header_style="bold")
-    for place, column in enumerate(columns):
-        shown.add_column(column, overflow="fold", no_wrap=place == 0)
-    for row in rows:
-        shown.add_row(*(Text(plain(cell)) if isinstance(cell, str) else cell for cell in row))
-    # a table's own title wraps at its width, which may be narrower than the title
-    OUT.print(Text(plain(title), style="table.title"), shown)
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    *,
+    below: Sequence[Sequence[str]] = (),
+) -> None:
+    """Print a table under its title; ``below`` gives the lines that follow each row."""
+    cells = [[_cell(one) for one in row] for row in rows]
+    notes = [[plain(one) for one in each] for each in below]
+    OUT.print(Text(plain(title), style="italic"), soft_wrap=True)
+    for line in table_lines(columns, cells, width=OUT.width, below=notes):
+        OUT.print(line, soft_wrap=True)
+
+
+def _cell(cell: Cell) -> Text:
+    return Text(plain(cell)) if isinstance(cell, str) else cell

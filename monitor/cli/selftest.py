@@ -31,7 +31,9 @@ def selftest(
         str | None, typer.Option(help="The version in charge when left out.")
     ] = None,
     *,
-    last: Annotated[bool, typer.Option("--last", help="Show the last one, run none.")] = False,
+    last: Annotated[
+        bool, typer.Option("--last", help="Show the last self-test instead of running one.")
+    ] = False,
 ) -> None:
     """Inject drifts into a replay of an adapter's baseline: power, delays and false alarms.
 

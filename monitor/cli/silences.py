@@ -16,7 +16,7 @@ from monitor.cli.times import HELP, moment
 from monitor.views.message import SilenceBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="What nobody is told of for a while, and why.", no_args_is_help=True)
+app = typer.Typer(help="Hold messages back for a while, and say why.", no_args_is_help=True)
 
 FACTS = (*NAMES, *WORDS)
 
@@ -34,7 +34,7 @@ def add(
     ],
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; people will read it.")],
     hours: Annotated[
-        float, typer.Option(min=0.01, max=90 * 24.0, help="For so long from its start.")
+        float, typer.Option(min=0.01, max=90 * 24.0, help="Hold messages back for this many hours.")
     ] = 2.0,
     starts_at: Annotated[
         datetime | None,
@@ -47,7 +47,7 @@ def add(
         ),
     ] = None,
 ) -> None:
-    """Keep messages back: incidents open and end as ever, and what is still open is told after."""
+    """Hold messages back; what is still open at the end is told then."""
     body: dict[str, Any] = {"match": _match(match), "hours": hours, "comment": comment}
     if starts_at is not None:
         body["starts_at"] = starts_at.isoformat()
@@ -61,12 +61,14 @@ def add(
 def list_silences(
     service: Service,
     *,
-    over: Annotated[bool, typer.Option("--over", help="Those that have ended, too.")] = False,
+    over: Annotated[bool, typer.Option("--over", help="List those that have ended, too.")] = False,
 ) -> None:
-    """Show silences that hold or will, newest first."""
+    """Show silences that hold now or later, newest first."""
     found = service.shown(service.get("/silences", over=over or None), Page[SilenceBody])
     if not found.items:
-        screen.say("nothing is silenced")
+        screen.say(
+            "nothing is silenced; `driftline silence add adapter=NAME -m WHY` holds messages back"
+        )
         return
     screen.table(
         "silences, newest first",
@@ -88,9 +90,12 @@ def list_silences(
 @app.command("expire")
 @options.asks
 def expire(
-    service: Service, silence: Annotated[int, typer.Argument(min=1, help="Its number in the list.")]
+    service: Service,
+    silence: Annotated[
+        int, typer.Argument(min=1, help="Number of the silence, as `list` shows it.")
+    ],
 ) -> None:
-    """End a silence now: what it kept back and is still open is told."""
+    """End a silence now; what it held back and is still open is told."""
     service.show(service.delete(place("silences", silence)))
     screen.say(f"silence {silence} is over")
 

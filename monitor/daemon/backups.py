@@ -209,6 +209,11 @@ def _read(folder: Path) -> Contents:
         raise BackupFailed(
             f"{folder} is of driftline {found.release}, which is newer: install that or a later one"
         )
+    if found.schema < schema.FIRST:
+        raise BackupFailed(
+            f"{folder} has schema {found.schema}, of a Driftline before 0.1.0, which this release"
+            ' does not read: see "Upgrades" in docs/operations.md'
+        )
     return found
 
 

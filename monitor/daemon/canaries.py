@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -19,7 +19,7 @@ from monitor.store.evaluation import verdicts
 from monitor.store.registry import adapters
 from monitor.traffic.proof import Proof
 from monitor.traffic.trial.hands import Hands, Teller
-from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.news import CanaryNews
 from monitor.traffic.trial.orders import Orders
 
 
@@ -43,15 +43,6 @@ def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
     return Orders(hands=hands_of(config, database, proof), feedback=config.evaluation.directions)
 
 
-def judging(hands: Hands, *, owner: str, probed: bool) -> Mapping[str, Callable[[], bool]]:
-    """Return the turns of two loops: each says whether there may be more to do at once.
-
-    Looks ask no engine, but prechecks do; an engine that hangs therefore delays no look.
-    """
-    judge = Judge(hands=hands, owner=owner, probed=probed)
-    return {"canaries": judge.turn, "canary-checks": judge.check}
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryMessages:
     """Notifies people of canaries through the channels, as one incident of a version."""
@@ -65,7 +56,8 @@ class CanaryMessages:
         version: Version,
         *,
         severity: VerdictSeverity,
-        reason: str,
+        news: CanaryNews,
+        over: bool,
         now: datetime,
     ) -> None:
         """Step the version's ``canary`` incident; the messages belong to this transaction."""
@@ -75,9 +67,12 @@ class CanaryMessages:
             tx,
             version,
             severity=severity,
-            verdict=replace(row.verdict if row else unknown, reason=reason),
+            over=over,
+            verdict=replace(row.verdict if row else unknown, reason=news.text),
             inputs=outbox.AlertInputs(
-                adapter=adapters.fetch_by_id(tx, version.adapter_id), base_url=self.base_url
+                adapter=adapters.fetch_by_id(tx, version.adapter_id),
+                base_url=self.base_url,
+                action=news.action,
             ),
             channels=self.channels,
             now=now,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,7 +19,6 @@ from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config.sections import Config
 from monitor.daemon import disk
-from monitor.daemon.canaries import judging
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
@@ -36,9 +36,12 @@ from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
-from monitor.store import clock
+from monitor.store import clock, wakeups
 from monitor.store.database import Database
 from monitor.store.evaluation import tasks
+from monitor.store.records import pending
+from monitor.store.references import references
+from monitor.store.wakeups import Due, WakeUps, never
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.deciding import Deciding
@@ -46,19 +49,19 @@ from monitor.traffic.readback import ChangeLog, Confirming
 from monitor.traffic.routers import ROUTERS, Router
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.states import BEGUN, UNBEGUN
 
 _LOG: Final = structlog.get_logger(__name__)
 
 CHORES = timedelta(minutes=1)
 CLOCK = timedelta(seconds=10)
 """The interval between checks for a jump of the database's clock."""
-REGISTRATIONS = timedelta(seconds=1)
 ROUTES = timedelta(milliseconds=250)
-"""The longest time until a router is told a new route."""
-DECIDE, CANARY_ROUTES = "decide", "canary-routes"
-"""Loops that are woken for a new decision, or for a changed route."""
+"""The shortest pause of a carrier that has routes to tell."""
+DECIDE = "decide"
 SELFTESTS = timedelta(seconds=5)
-"""The longest time until a requested self-test begins."""
+"""The pause between looks for self-tests while wake-ups do not arrive."""
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are still embedded."""
 
@@ -77,14 +80,37 @@ class WorkerParts:
     hands: Hands
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sleep:
+    """Makes loops that sleep until they are woken or due."""
+
+    pulse: Pulse
+    wakeups: WakeUps
+
+    def loop(
+        self,
+        name: str,
+        work: Callable[[], bool],
+        *,
+        every: timedelta,
+        woken_by: str,
+        due: Due = never,
+    ) -> Loop:
+        """Make a loop that looks at most each ``every`` by itself, and at once when notified."""
+        rest = partial(self.wakeups.rest, due, least=every)
+        loop = Loop(name, work, pulse=self.pulse, every=every, rest=rest)
+        self.wakeups.on(woken_by, lambda _payload: loop.wake())
+        return loop
+
+
 def owner_name() -> str:
     """Name this process in leases: host, process and a random part."""
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
-def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
+def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
     """Build every loop of a worker; the caller starts and joins them."""
-    config, database = parts.config, parts.database
+    config, database, pulse = parts.config, parts.database, sleep.pulse
     indexes = Indexes(config.service.data_dir / "indexes")
     refuses = refusing(config.capture.refusal_patterns)
     key = load_key(config.service.data_dir / "subject.key")
@@ -93,19 +119,30 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
     teller = OutboxLoop(database, parts.channels, change_margin=config.schedule.live_interval)
-    telling = Loop("telling", teller.turn, pulse=pulse, every=config.alerting.delivery.poll)
-    loops = [
-        Loop(f"evaluate-{number}", _worker(parts, evaluator, owner, live), pulse=pulse, every=tick)
+    telling = sleep.loop(
+        "telling",
+        teller.turn,
+        every=config.alerting.delivery.poll,
+        woken_by=wakeups.HELD,
+        due=teller.next_due,
+    )
+    workers = {
+        f"evaluate-{number}": _worker(parts, evaluator, owner, live)
         for number in range(config.schedule.workers)
-    ]
+    }
     if parts.serving.probe is not None:
         at_hand = parts.serving.engines.resident
         kinds = [EvaluationKind.PERPLEXITY]
-        probing = _worker(parts, evaluator, owner, kinds, resident=at_hand)
-        loops.append(Loop("probe", probing, pulse=pulse, every=tick))
-    loops += [
-        Loop("embed", embedding.turn, pulse=pulse, every=tick),
-        Loop(
+        workers["probe"] = _worker(parts, evaluator, owner, kinds, resident=at_hand)
+    return [
+        *(
+            sleep.loop(name, worker.work, every=tick, woken_by=wakeups.TASKS, due=worker.next_due)
+            for name, worker in workers.items()
+        ),
+        sleep.loop(
+            "embed", embedding.turn, every=tick, woken_by=wakeups.TEXTS, due=embedding.next_due
+        ),
+        sleep.loop(
             "references",
             lambda: build_next(
                 database,
@@ -118,20 +155,28 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
                 settles_after=config.feedback_settles_after,
                 days=config.day_effect,
             ),
-            pulse=pulse,
             every=tick,
+            woken_by=wakeups.REFERENCES,
+            due=lambda: database.run(references.next_due),
         ),
-        Loop("registrations", _registrations(parts), pulse=pulse, every=REGISTRATIONS),
-        Loop("inspections", inspecting(database), pulse=pulse, every=REGISTRATIONS),
-        Loop("selftests", _selftests(parts, indexes, pulse).turn, pulse=pulse, every=SELFTESTS),
+        sleep.loop(
+            "registrations",
+            _registrations(parts),
+            every=tick,
+            woken_by=wakeups.VERSIONS,
+        ),
+        sleep.loop("inspections", inspecting(database), every=tick, woken_by=wakeups.VERSIONS),
+        sleep.loop(
+            "selftests",
+            _selftests(parts, indexes, pulse).turn,
+            every=SELFTESTS,
+            woken_by=wakeups.SELFTESTS,
+        ),
         # separate loops: an action that cannot be reconciled must not stop the deletion of old days
         *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),
-        *_moving(parts, pulse, owner=owner),
-        *_carrying(parts, pulse),
-        *(
-            Loop(name, turn, pulse=pulse, every=tick)
-            for name, turn in _judging(parts, owner).items()
-        ),
+        *_moving(parts, sleep, owner=owner),
+        *_carrying(parts, sleep),
+        *_judging(parts, sleep, owner=owner),
         Loop(
             "retraining",
             retrainings_of(parts.config, parts.database).turn,
@@ -147,10 +192,9 @@ def loops_of(parts: WorkerParts, pulse: Pulse, *, owner: str) -> list[Loop]:
         ),
         *_heartbeat(parts, pulse, telling),
     ]
-    return loops
 
 
-def _moving(parts: WorkerParts, pulse: Pulse, *, owner: str) -> Iterator[Loop]:
+def _moving(parts: WorkerParts, sleep: Sleep, *, owner: str) -> Iterator[Loop]:
     """Decide about traffic, and tell the router, in separate loops.
 
     Both ask engines and routers, which may hang: as many loops decide as evaluate.
@@ -158,28 +202,50 @@ def _moving(parts: WorkerParts, pulse: Pulse, *, owner: str) -> Iterator[Loop]:
     schedule, changes = parts.config.schedule, parts.breaker.changes
     deciding = Deciding(breaker=parts.breaker, owner=owner)
     for number in range(schedule.workers):
-        yield Loop(f"{DECIDE}-{number}", deciding.turn, pulse=pulse, every=schedule.tick)
+        yield sleep.loop(
+            f"{DECIDE}-{number}",
+            deciding.turn,
+            every=schedule.tick,
+            woken_by=wakeups.DECISIONS,
+            due=deciding.next_due,
+        )
     # separate loops, so that a canary's change delays no fallback
-    actions = _confirming(parts, pulse, "action-routes", changes)
+    actions = _confirming(parts, sleep, "action-routes", changes, woken_by=wakeups.ROUTES)
     changes.wake = actions.wake
     yield actions
-    yield _confirming(parts, pulse, CANARY_ROUTES, TrialChanges(hands=parts.hands))
+    trials = TrialChanges(hands=parts.hands)
+    yield _confirming(parts, sleep, "canary-routes", trials, woken_by=wakeups.CANARIES)
 
 
-def _confirming(parts: WorkerParts, pulse: Pulse, name: str, log: ChangeLog) -> Loop:
+def _confirming(
+    parts: WorkerParts, sleep: Sleep, name: str, log: ChangeLog, *, woken_by: str
+) -> Loop:
     confirming = Confirming(database=parts.database, router=parts.router, log=log)
-    every = parts.config.schedule.tick
-    return Loop(name, lambda: confirming.turn() > 0, pulse=pulse, every=every)
+    return sleep.loop(
+        name,
+        lambda: confirming.turn() > 0,
+        every=parts.config.schedule.tick,
+        woken_by=woken_by,
+        due=confirming.next_due,
+    )
 
 
-def _carrying(parts: WorkerParts, pulse: Pulse) -> list[Loop]:
+def _carrying(parts: WorkerParts, sleep: Sleep) -> list[Loop]:
     """Tell the router the table's routes, if it does not follow the table by itself."""
     settings = parts.config.routing
     kind = ROUTERS[settings.router]
     if not kind.told:
         return []
     carrier = Carrier(parts.database, parts.router, resync=settings.resync, later=kind.later)
-    return [Loop("routes", carrier.turn, pulse=pulse, every=ROUTES)]
+    return [
+        sleep.loop(
+            "routes",
+            carrier.turn,
+            every=ROUTES,
+            woken_by=wakeups.ROUTES,
+            due=carrier.next_due,
+        )
+    ]
 
 
 def _heartbeat(parts: WorkerParts, pulse: Pulse, telling: Loop) -> list[Loop]:
@@ -203,7 +269,7 @@ def _worker(
     kinds: list[EvaluationKind],
     *,
     resident: Resident | None = None,
-) -> Callable[[], bool]:
+) -> Worker:
     schedule = parts.config.schedule
     return Worker(
         parts.database,
@@ -212,7 +278,7 @@ def _worker(
         kinds=kinds,
         leases=LeaseSettings(lease=schedule.lease, renew=schedule.renew),
         resident=resident,
-    ).work
+    )
 
 
 def _tools(parts: WorkerParts, embedding: _Embedding) -> EvaluatorParts:
@@ -260,6 +326,11 @@ class _Embedding:
         if embedded:
             self._trouble = None
         return embedded > 0
+
+    def next_due(self) -> timedelta | None:
+        """Return the time until a text can be embedded; None while none waits."""
+        before = self._now() + AHEAD
+        return self._parts.database.run(lambda tx: pending.next_due(tx, before=before))
 
     def drain(self, adapter_id: AdapterId | None, until: datetime) -> int:
         return drain_embeddings(
@@ -370,7 +441,20 @@ def _disk(parts: WorkerParts) -> disk.DiskPages:
     return disk.DiskPages(full=room.full, channels=parts.channels, calm=calm)
 
 
-def _judging(parts: WorkerParts, owner: str) -> Mapping[str, Callable[[], bool]]:
-    """Judge canaries; the prechecks wait for probes where probes run."""
-    probed = parts.serving.probe is not None
-    return judging(parts.hands, owner=owner, probed=probed)
+def _judging(parts: WorkerParts, sleep: Sleep, *, owner: str) -> Iterator[Loop]:
+    """Judge canaries; the prechecks wait for probes where probes run.
+
+    Looks ask no engine, but prechecks do; an engine that hangs therefore delays no look.
+    """
+    judge = Judge(hands=parts.hands, owner=owner, probed=parts.serving.probe is not None)
+    for name, turn, phases in (
+        ("canaries", judge.turn, BEGUN),
+        ("canary-checks", judge.check, UNBEGUN),
+    ):
+        yield sleep.loop(
+            name,
+            turn,
+            every=parts.config.schedule.tick,
+            woken_by=wakeups.CANARIES,
+            due=partial(judge.next_due, phases),
+        )

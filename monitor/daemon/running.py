@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
@@ -30,7 +31,7 @@ from monitor.daemon.database import (
     write_first_key,
 )
 from monitor.daemon.ending import Shutdown
-from monitor.daemon.loops import CANARY_ROUTES, DECIDE, WorkerParts, loops_of, owner_name
+from monitor.daemon.loops import DECIDE, Sleep, WorkerParts, loops_of, owner_name
 from monitor.daemon.parts import (
     breaker_of,
     channels_of,
@@ -54,7 +55,7 @@ from monitor.store.database import Database
 from monitor.store.evaluation import tasks
 from monitor.store.people.keys import Key
 from monitor.store.traffic import pending_decisions
-from monitor.store.wakeups import DECISIONS, OUTBOX, ROUTES, WakeUps
+from monitor.store.wakeups import NET, OUTBOX, ROUTES, WakeUps
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.proof import Proof
 from monitor.traffic.watch import RouteWatch
@@ -64,6 +65,11 @@ _LOG = structlog.get_logger(__name__)
 OWN_FILES = 128
 """Files that a daemon needs beside its clients' connections."""
 
+NET_BEATS = 30
+"""A loop that is not woken looks after at most this many ticks."""
+
+_DATE_TICK = 0
+"""At such a count of its looks, uvicorn renews the date of answers."""
 GRACE = timedelta(seconds=10)
 """Requests in flight may take this long after the stop signal."""
 FLUSH = timedelta(seconds=5)
@@ -93,11 +99,11 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         breaker = breaker_of(config, database, proof)
         beats: dict[str, Beat] = {}
         watch = RouteWatch(database)
-        callbacks: dict[str, Callable[[str], None]] = {ROUTES: watch.wake}
+        wakeups = WakeUps(database, net=min(NET, NET_BEATS * config.schedule.tick))
+        wakeups.on(ROUTES, watch.wake)
         if worker:
             channels = channels_of(config)
-            deliverer = _deliverer(config, database, channels)
-            callbacks[OUTBOX] = lambda _payload: deliverer.wake()
+            deliverer = _deliverer(config, database, channels, wakeups)
             owner = owner_name()
             stack.callback(database.run, partial(tasks.release, owner=owner))
             stack.callback(database.run, partial(pending_decisions.release, owner=owner))
@@ -118,13 +124,11 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                     tell=CanaryMessages(channels=channels, base_url=config.server.url),
                 ),
             )
-            pulse = Pulse(every=config.schedule.tick)
-            loops = loops_of(parts, pulse, owner=owner)
-            callbacks |= _woken(loops, watch)
+            pulse = Pulse()
+            loops = loops_of(parts, Sleep(pulse=pulse, wakeups=wakeups), owner=owner)
             beats = _start_worker(stack, loops, deliverer, pulse=pulse, ending=ending)
             # stops first: nothing new is claimed while the other parts finish
             early.callback(pulse.stop)
-        wakeups = WakeUps(database, callbacks)
         wakeups.start()
         stack.callback(wakeups.stop)
         if api:
@@ -150,9 +154,11 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
         early.close()
 
 
-def _deliverer(config: Config, database: Database, channels: list[ConfiguredChannel]) -> Deliverer:
+def _deliverer(
+    config: Config, database: Database, channels: list[ConfiguredChannel], wakeups: WakeUps
+) -> Deliverer:
     section = config.alerting.delivery
-    return Deliverer(
+    deliverer = Deliverer(
         database,
         channels,
         settings=DelivererSettings(
@@ -164,23 +170,10 @@ def _deliverer(config: Config, database: Database, channels: list[ConfiguredChan
             retries=section.retries,
             pages=pages_of(config),
         ),
+        rest=partial(wakeups.rest, least=section.poll),
     )
-
-
-def _woken(loops: Sequence[Loop], watch: RouteWatch) -> dict[str, Callable[[str], None]]:
-    """Wake the loops that move traffic as soon as there is work for them."""
-    deciding = [loop for loop in loops if loop.name.startswith(DECIDE)]
-    [canaries] = [loop for loop in loops if loop.name == CANARY_ROUTES]
-
-    def route_changed(adapter: str) -> None:
-        watch.wake(adapter)
-        canaries.wake()
-
-    def decide(_payload: str) -> None:
-        for loop in deciding:
-            loop.wake()
-
-    return {ROUTES: route_changed, DECISIONS: decide}
+    wakeups.on(OUTBOX, lambda _payload: deliverer.wake())
+    return deliverer
 
 
 def _start_worker(
@@ -230,7 +223,7 @@ def _server(
     watch: RouteWatch,
     beats: dict[str, Beat],
     ending: Shutdown,
-) -> uvicorn.Server:
+) -> _Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
     clock = DatabaseClock(database)
@@ -318,17 +311,36 @@ def _server(
 
 
 class _Server(uvicorn.Server):
-    """Releases long-polls at the stop signal, so that they do not delay the end."""
+    """Releases long-polls at the stop signal, so that they do not delay the end.
+
+    uvicorn looks ten times a second whether it is to end; this class is told.
+    """
 
     def __init__(self, watch: RouteWatch, ending: Shutdown, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._watch = watch
         self._ending = ending
+        self._serving: asyncio.AbstractEventLoop | None = None
+        self._told = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Renew the date of answers each second, until told to end."""
+        self._serving = asyncio.get_running_loop()
+        while not await self.on_tick(_DATE_TICK):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), timeout=1.0)
+
+    def end(self) -> None:
+        """End soon; from any thread, and from a signal handler."""
+        self.should_exit = True
+        if self._serving is not None:
+            self._serving.call_soon_threadsafe(self._told.set)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._ending.begin()
         self._watch.release()
         super().handle_exit(sig, frame)
+        self.end()
 
 
 class _Signals:
@@ -344,12 +356,12 @@ class _Signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
-    def stop(self, server: uvicorn.Server) -> None:
+    def stop(self, server: _Server) -> None:
         """Let a signal that came before the server listened stop it too."""
 
         def tell() -> None:
             self._asked.wait()
-            server.should_exit = True
+            server.end()
 
         threading.Thread(target=tell, name="signals", daemon=True).start()
 

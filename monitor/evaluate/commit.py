@@ -125,7 +125,7 @@ def commit(
         tx,
         version_id=claim.version_id,
         verdict=judgement.verdict,
-        memory=judgement.memory.to_json(),
+        memory=judgement.memory,
         size=_effect_size(evaluated) if claim.kind is EvaluationKind.LIVE else None,
     )
     transition_id = None
@@ -154,7 +154,7 @@ def _judged(
     ``hold`` locks the base, so that no other process judges on it until the transaction
     ends.
     """
-    memory = Memory.from_json(before.memory) if before and before.memory else Memory()
+    memory = before.memory if before else Memory()
     # a finding begins when it is reported: its probe may have taken minutes
     facts = replace(evaluated.facts, at=clock.now(tx))
     taken = partial(

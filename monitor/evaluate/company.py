@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from alerts.types import Blame
 from monitor.domain import AdapterId, EvaluationKind, VerdictSeverity, Version
-from monitor.policy import Judgement, Memory
+from monitor.policy import Judgement
 from monitor.policy.common_cause import FleetFact, Moved, moves
 from monitor.store.evaluation import verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
@@ -54,7 +54,7 @@ def _moved(rows: Iterable[VerdictRow], version: Version) -> tuple[Moved, ...]:
     for row in rows:
         if row.adapter_id == version.adapter_id or row.verdict.blame is Blame.INPUT:
             continue
-        memory = Memory.from_json(row.memory) if row.memory else Memory()
+        memory = row.memory
         paging = row.verdict.severity is VerdictSeverity.PAGE
         known = found.get(row.adapter_id)
         if not moves(memory) or (known is not None and not (paging and not known.paging)):

@@ -10,17 +10,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.feedback import FEEDBACK
-from detectors.input_similarity import INPUT_SIMILARITY
-from detectors.types import Detector, Floats
+from detectors.detector import Detector
+from detectors.profile import DetectorSide
+from detectors.signals import SignalKind, main_signal, needed, settings_of
+from detectors.types import Floats
 from monitor.evaluate.calibrated import Calibrated
 from monitor.policy.coverage import Cause, Coverage, Why, fewer_values
-from monitor.strata import NEEDS, Strata, needed, telling, unlike
-
-OF_REQUESTS: Final = frozenset({"errors", "input_similarity", "prompt_prefix"})
-"""Detectors that compare the request even without an answer; all others need one."""
-OF_SOME: Final = frozenset({"invalid"})
-"""Detectors that have no value for most requests, however the client is made."""
+from monitor.strata import Strata, unlike
 
 REFUSED: Final = 400
 """From this status on there is no answer, whether client or server is at fault."""
@@ -55,13 +51,13 @@ def coverage(
 ) -> tuple[Coverage, ...]:
     """Count for each detector the requests that it compares, and the reasons for the others.
 
-    ``failed`` detectors raised an error. ``feedback`` is left out: its numbers come when
-    people give them.
+    ``failed`` detectors raised an error. Those of feedback are left out: their numbers come
+    when people give them.
     """
     return tuple(
         _covered(detector, requests, calibrated, failed=detector.name in failed)
         for detector in detectors
-        if detector.name != FEEDBACK.name
+        if detector.profile.side is not DetectorSide.FEEDBACK
     )
 
 
@@ -90,7 +86,7 @@ def _covered(
         gaps[Why(Cause.FAILED)] = n
     else:
         known = _comparable(
-            telling(detector.name, calibrated.by_detector[detector.name].signals),
+            detector.profile.told_by(calibrated.by_detector[detector.name].signals),
             requests,
             calibrated.strata_of(detector.name),
         )
@@ -109,7 +105,9 @@ def _gaps(
 ) -> Mapping[Why, int]:
     """Explain the records not compared; each by the first cause that holds."""
     found: Counter[Why] = Counter()
-    if detector.name not in OF_REQUESTS:
+    signal = main_signal(detector)
+    part = signal.part if signal is not None else None
+    if part is None or not part.of_request:
         unanswered = left & _unanswered(requests.signals, left.size)
         found[Why(Cause.NO_ANSWER)] = int(unanswered.sum())
         left = left & ~unanswered
@@ -120,12 +118,15 @@ def _gaps(
         differing = unlike(requests.strata.names[code], known, needs)
         found[Why(Cause.SETTINGS, ", ".join(map(str, differing)))] += count
     unmeasured = int((left & ~other).sum())
-    if detector.name == INPUT_SIMILARITY.name:
+    if signal is not None and signal.kind is SignalKind.PROMPT:
         waiting = min(requests.waiting, unmeasured)
         found[Why(Cause.NOT_EMBEDDED)] = waiting
         unmeasured -= waiting
-    nothing = Cause.NO_ANSWER if detector.name in OF_SOME else Cause.NOT_MEASURED
-    found[Why(nothing, "" if detector.name in OF_SOME else _lacking(detector))] += unmeasured
+    if part is not None and part.of_some:
+        found[Why(Cause.NO_ANSWER)] += unmeasured
+    else:
+        lacking = part.field if part is not None else detector.name
+        found[Why(Cause.NOT_MEASURED, lacking)] += unmeasured
     return found
 
 
@@ -134,7 +135,7 @@ def _comparable(signals: Iterable[str], requests: Requests, known: Sequence[str]
     found = np.zeros(len(requests), dtype=np.bool_)
     for name in signals:
         if name in requests.signals:
-            alike = requests.strata.alike(known, NEEDS.get(name, frozenset()))
+            alike = requests.strata.alike(known, settings_of(name))
             found |= alike & ~np.isnan(requests.signals[name])
     return found
 
@@ -150,27 +151,3 @@ def _unanswered(signals: Mapping[str, Floats], n: int) -> Rows:
 def _counted(codes: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     values, counts = np.unique(codes, return_counts=True)
     return list(zip(values.tolist(), counts.tolist(), strict=True))
-
-
-_LACKING: Final[Mapping[str, str]] = {
-    "logit_ks": "log-probabilities",
-    "entropy": "top log-probabilities",
-    "missing": "log-probabilities",
-    "non_finite": "log-probabilities",
-    "input_similarity": "the prompt's text",
-    "prompt_length": "prompt_tokens",
-    "prompt_prefix": "the prompt's text",
-    "output_similarity": "the answer's text",
-    "answer_format": "the answer's text",
-    "repetition": "the answer's text",
-    "refusal": "the answer's text",
-    "empty": "the answer's text or its length",
-    "truncated": "finish_reason",
-    "errors": "status",
-    "latency": "latency_ms",
-}
-
-
-def _lacking(detector: Detector[Any]) -> str:
-    """Name the field that a record needs for the detector."""
-    return _LACKING.get(detector.name, detector.name)

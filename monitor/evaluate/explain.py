@@ -16,7 +16,7 @@ import scipy
 from sqlalchemy import Connection
 
 from alerts.message import NewRequests, Unlike
-from detectors.input_similarity import TOPICS
+from detectors.signals import TOPICS
 from monitor.domain import Interval
 from monitor.evaluate.newness import DETECTOR, LONGEST, SIGNAL, unlike_below, what_is_new
 from monitor.evaluate.reading import Reading

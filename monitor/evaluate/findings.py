@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -12,22 +12,17 @@ import structlog
 
 from detectors import evidence
 from detectors import types as maths
-from detectors.feedback import FEEDBACK
-from detectors.input_similarity import INPUT_SIMILARITY, SIMILARITY
+from detectors.detector import Detector
 from detectors.mixed import effect_mixed, score_mixed
-from detectors.rank_detector import RankDetector
-from detectors.types import Budget, Detector, Process, Score, State, Window
+from detectors.profile import DetectorSide
+from detectors.types import Budget, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import DetectorFact, Memory, OnsetEffect
-from monitor.policy.classic import THRESHOLDS
-from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.policy.facts import Increment
 
 _LOG = structlog.get_logger(__name__)
 
-INPUT_SIDE = INPUT_DETECTORS | {"latency", "feedback"}
-"""Detectors that never move traffic, because they do not measure the model."""
 FALLEN_NATS = -1.0
 
 
@@ -96,7 +91,7 @@ class DetectorQuestion:
 
     def newest(self, since: float | None = None) -> list[tuple[Any, Window]]:
         """Return the newest records, each with the reference it is compared with."""
-        of_feedback = self.detector.name == FEEDBACK.name
+        of_feedback = self.detector.profile.side is DetectorSide.FEEDBACK
         own = self.lookback.feedback if of_feedback else self.lookback.recent
         found = [(self.reference, own)]
         if self.beside:
@@ -137,8 +132,8 @@ def gather(
     fact = DetectorFact(
         detector=detector.name,
         hard=detector.hard,
-        model_side=detector.name not in INPUT_SIDE,
-        margin=_margin(detector, settings),
+        model_side=detector.profile.side.moves_traffic,
+        margin=settings.margins.of(detector.scale),
         evidence_notice=score.evidence_notice,
         evidence_page=score.evidence_page,
         winner=score.winner,
@@ -163,17 +158,21 @@ def beside_answers(
     began = [
         finding.fact.onset.end
         for finding in findings
-        if finding.fact.onset is not None and finding.detector not in INPUT_SIDE
+        if finding.fact.onset is not None and finding.fact.model_side
     ]
     if not began:
         return list(findings)
     since = min(began).timestamp()
     return [
         _since(finding, question, since)
-        if finding.detector in INPUT_DETECTORS and finding.fact.onset is None
+        if _of_requests(question) and finding.fact.onset is None
         else finding
         for finding, question in zip(findings, questions, strict=True)
     ]
+
+
+def _of_requests(question: DetectorQuestion) -> bool:
+    return question.detector.profile.side is DetectorSide.REQUESTS
 
 
 def _since(finding: Finding, question: DetectorQuestion, since: float) -> Finding:
@@ -208,8 +207,8 @@ def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings
         fact=DetectorFact(
             detector=detector.name,
             hard=detector.hard,
-            model_side=detector.name not in INPUT_SIDE,
-            margin=_margin(detector, settings),
+            model_side=detector.profile.side.moves_traffic,
+            margin=settings.margins.of(detector.scale),
             evidence_notice=-np.inf,
             evidence_page=-np.inf,
             error=f"{type(error).__name__}: {error}"[:500],
@@ -219,19 +218,10 @@ def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings
 
 def _textbook(question: DetectorQuestion, score: Score) -> float | None:
     """Return the value that the preset `classic` compares in this window, or None if absent."""
-    if question.detector.name == INPUT_SIMILARITY.name:
-        similarity = question.window.signals.get(SIMILARITY, np.empty(0))
-        known = similarity[~np.isnan(similarity)]
-        return float(known.mean()) if known.size else None
-    signals = score.details.get("signals")
-    if question.detector.name not in THRESHOLDS or not isinstance(signals, Mapping):
+    threshold = question.detector.profile.threshold
+    if threshold is None or threshold.value is None:
         return None
-    return min((one["ks_p_value"] for one in signals.values() if one["n"]), default=None)
-
-
-def _margin(detector: Detector[Any], settings: EvaluateSettings) -> float:
-    rank = isinstance(detector, RankDetector)
-    return settings.margins.rank if rank else settings.margins.rate
+    return threshold.value(question.window, score)
 
 
 def _looked_into(

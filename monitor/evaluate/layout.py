@@ -6,18 +6,12 @@ from collections.abc import Mapping, Sequence
 
 from detectors import DETECTORS
 from detectors.feedback import Directions
-from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.types import Floats, Window
 from monitor.domain import Arrival, Interval
 from monitor.evaluate.calibrated import Calibrated
 from monitor.store.records import feedback
 from monitor.store.records.records import RecordColumns
 from monitor.strata import comparable
-
-
-def reads_answers(calibrated: Calibrated | None) -> bool:
-    """Whether the topics of answers are compared at all."""
-    return calibrated is not None and OUTPUT_SIMILARITY.name in calibrated.by_detector
 
 
 def feedback_window(

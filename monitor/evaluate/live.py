@@ -10,7 +10,8 @@ from typing import Any
 import structlog
 
 from detectors import DETECTORS
-from detectors.types import Detector, State
+from detectors.detector import Detector
+from detectors.types import State
 from monitor.domain import EvaluationKind
 from monitor.evaluate.coverage import coverage
 from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of

@@ -10,11 +10,10 @@ from monitor.domain import Interval
 from monitor.evaluate.layout import (
     comparable_window,
     feedback_window,
-    reads_answers,
     windows_beside,
 )
 from monitor.evaluate.reading import INCREMENTS_KEPT, Reading
-from monitor.evaluate.settings import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings, reads_answers
 from monitor.policy.facts import Increment
 from monitor.store.database import Database
 from monitor.store.evaluation import processes
@@ -45,6 +44,7 @@ class StoredLookback:
     @cached_property
     def _newest(self) -> RecordColumns:
         reading = self._reading
+        carried = reading.calibrated.by_detector if reading.calibrated else {}
         return self._database.run(
             lambda tx: records.newest_since(
                 tx,
@@ -53,7 +53,7 @@ class StoredLookback:
                 since=self._span.start,
                 limit=self._settings.effect_records,
                 reference_id=reading.calibrated.reference.id if reading.calibrated else None,
-                answers=reads_answers(reading.calibrated),
+                answers=reads_answers(carried),
             )
         )
 

@@ -22,17 +22,21 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.axes import load_axes
 from detectors.clusters import LEAST_ROWS, MOST_ROWS, Clusters, Nearness, find_clusters, nearness
+from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.rank_reference import RankReference
 from detectors.rate_ratio import RateRatio, rate_ratio
-from monitor.domain import Reference, Version
+from detectors.signals import SIMILARITY
+from monitor.domain import Reference, ReferenceId, Version
 from monitor.evaluate.typical import unit_of, words_of_groups
 from monitor.store.evaluation.verdicts import current
 from monitor.store.records import embeddings, samples
 from monitor.store.records.samples import ComparedWith, Sampled
 from monitor.store.references import calibrations, reference_axes, reference_vectors, references
 
-DETECTOR: Final = "input_similarity"
-SIGNAL: Final = "similarity"
+DETECTOR: Final = INPUT_SIMILARITY.name
+SIGNAL: Final = SIMILARITY
+"""The similarity to training examples alone tells what is new: this module clusters the embeddings
+behind it, which no other detector has. So it is about one detector, and not a rule."""
 UNLIKE: Final = 0.05
 """Share of the baseline's requests that are as unlike training as the requests clustered here."""
 MOST_GROUPS: Final = 10
@@ -193,37 +197,40 @@ def what_is_new(
 
 
 def with_neighbours(tx: Connection, reference: Reference, found: Newness) -> Newness:
-    """Add the nearest training examples to each group; the index is read once."""
+    """Add the nearest training examples to each group."""
     if not found.groups:
         return found
     centres = np.stack([group.centre for group in found.groups])
-    similarity = np.full((len(centres), MOST_NEIGHBOURS), -np.inf, dtype=np.float32)
-    place = np.zeros((len(centres), MOST_NEIGHBOURS), dtype=np.int64)
+    near = nearest_training(tx, reference.id, centres, most=MOST_NEIGHBOURS)
+    groups = [replace(group, neighbours=of) for group, of in zip(found.groups, near, strict=True)]
+    return replace(found, groups=tuple(groups))
+
+
+def nearest_training(
+    tx: Connection, reference_id: ReferenceId, vectors: npt.NDArray[np.float32], *, most: int
+) -> list[tuple[Neighbour, ...]]:
+    """Return each unit vector's nearest training examples; the index is read once."""
+    similarity = np.full((len(vectors), most), -np.inf, dtype=np.float32)
+    place = np.zeros((len(vectors), most), dtype=np.int64)
     number = begin = 0
-    while (chunk := reference_vectors.read(tx, reference.id, chunk=number)) is not None:
+    while (chunk := reference_vectors.read(tx, reference_id, chunk=number)) is not None:
         examples = np.frombuffer(chunk.vectors, dtype="<f2").reshape(chunk.count, -1)
-        cosine = np.hstack([similarity, centres @ examples.astype(np.float32).T])
+        cosine = np.hstack([similarity, vectors @ examples.astype(np.float32).T])
         places = np.hstack(
-            [place, np.tile(np.arange(begin, begin + chunk.count), (len(centres), 1))]
+            [place, np.tile(np.arange(begin, begin + chunk.count), (len(vectors), 1))]
         )
-        best = np.argsort(-cosine, axis=1, kind="stable")[:, :MOST_NEIGHBOURS]
+        best = np.argsort(-cosine, axis=1, kind="stable")[:, :most]
         similarity = np.take_along_axis(cosine, best, axis=1)
         place = np.take_along_axis(places, best, axis=1)
         number, begin = number + 1, begin + chunk.count
-    return replace(
-        found,
-        groups=tuple(
-            replace(
-                group,
-                neighbours=tuple(
-                    Neighbour(row=int(row) + 1, similarity=float(cosine))
-                    for row, cosine in zip(place[each], similarity[each], strict=True)
-                    if np.isfinite(cosine)
-                ),
-            )
-            for each, group in enumerate(found.groups)
-        ),
-    )
+    return [
+        tuple(
+            Neighbour(row=int(row) + 1, similarity=float(cosine))
+            for row, cosine in zip(place[each], similarity[each], strict=True)
+            if np.isfinite(cosine)
+        )
+        for each in range(len(vectors))
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,9 +27,9 @@ from monitor.domain import EvaluationKind, Reference, ReferenceId, Version, Vers
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy.budget import (
     FEWEST_WEEKDAYS,
-    NO_PAGE_BUDGET,
     Share,
     ShareStanding,
+    pages,
     saw_too_few_days,
     shares,
 )
@@ -134,7 +134,7 @@ class _Seen:
 
     @classmethod
     def of(cls, judged: VerdictRow | None, policy: PolicySettings) -> _Seen:
-        seen = Seen.from_json(judged.memory.get("seen")) if judged else Seen()
+        seen = judged.memory.seen if judged else Seen()
         return cls(
             coverage={one.detector: one for one in seen.coverage()},
             blind=frozenset(one.detector for one in seen.blind(policy)),
@@ -374,7 +374,7 @@ def _blind(line: OutlookLine) -> str | None:
 
 
 def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str | None:
-    if detector in NO_PAGE_BUDGET:
+    if not pages(detector):
         return "never pages"
     if few_days:
         return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"

@@ -17,11 +17,12 @@ from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from detectors.expected_delay import Growth
+from detectors.faults import Family, Unit
 from detectors.perplexity import CHANGED_FLOORS, MARGIN
 from detectors.smallest_seen import Movable, movable, smallest_seen
 from detectors.types import Process
 from monitor.domain import EvaluationKind, Reference, ReferenceId, Version
-from monitor.evaluate.faults import Family, Unit, families_of
+from monitor.evaluate.faults import families_of
 from monitor.evaluate.outlook import BLIND_AFTER, Outlook, OutlookLine
 from monitor.store.evaluation import evaluations
 from monitor.store.evaluation.evaluations import ScoreRow

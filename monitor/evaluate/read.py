@@ -8,25 +8,23 @@ import numpy as np
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
-from detectors.input_similarity import SIMILARITY
+from detectors.signals import SIMILARITY, needed
 from monitor.domain import EvaluationKind, Interval, Unread, Version
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.layout import (
     comparable_window,
     feedback_window,
-    reads_answers,
     windows_beside,
 )
 from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.reading import DAY, Reading
-from monitor.evaluate.settings import EvaluateSettings
+from monitor.evaluate.settings import EvaluateSettings, reads_answers
 from monitor.policy import Memory
 from monitor.store.evaluation import processes, tasks, verdicts
 from monitor.store.evaluation.tasks import Awaited, Claim
 from monitor.store.records import capture_counts, feedback, pending, records
 from monitor.store.registry import versions, watching
 from monitor.store.traffic import routes
-from monitor.strata import needed
 
 
 def read(
@@ -52,7 +50,7 @@ def read(
     calibrated = calibrations.current(tx, version.id)
     reference_id = calibrated.reference.id if calibrated else None
     row = verdicts.current(tx, version_id=version.id)
-    memory = Memory.from_json(row.memory) if row and row.memory else Memory()
+    memory = row.memory if row else Memory()
     memory = memory.against(reference_id)
     columns = records.read_arrivals(
         tx,
@@ -61,7 +59,7 @@ def read(
         window=window,
         reach=records.LATEST if behind else records.PROMPT,
         reference_id=reference_id,
-        answers=reads_answers(calibrated),
+        answers=reads_answers(calibrated.by_detector if calibrated else ()),
     )
     unread = Unread()
     if is_live:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from detectors.feedback import FEEDBACK
+from detectors import profile_of
+from detectors.profile import DetectorSide
 from detectors.types import Budget, State, Window
 from monitor.domain import ArmKind, Interval, Route, Traffic, Unread, VerdictSeverity, Version
 from monitor.evaluate.calibrated import Calibrated
@@ -53,8 +54,8 @@ class Reading:
 
     def window_of(self, detector: str) -> Window:
         """Return the window that a detector reads."""
-        own = self.feedback if detector == FEEDBACK.name else None
-        return self.window if own is None else own
+        of_feedback = profile_of(detector).side is DetectorSide.FEEDBACK
+        return self.feedback if of_feedback and self.feedback is not None else self.window
 
     def budget_of(self, detector: str, settings: EvaluateSettings) -> Budget:
         """Return one detector's share for this version."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from detectors import DETECTORS
 from detectors.feedback import Directions
-from detectors.output_similarity import OUTPUT_SIMILARITY
+from detectors.profile import EffectScale
+from detectors.signals import SignalKind, of_kind
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings
 from monitor.probes.share import SHARE
+
+
+def reads_answers(detectors: Iterable[str]) -> bool:
+    """Return whether a detector reads the embeddings of answers."""
+    embedded = set(of_kind(SignalKind.ANSWER))
+    return any(embedded.intersection(DETECTORS[name].signals) for name in detectors)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +30,10 @@ class Margins:
 
     rank: float = 0.2
     rate: float = 0.05
+
+    def of(self, scale: EffectScale) -> float:
+        """Return the margin of a detector whose effects have this scale."""
+        return self.rank if scale is EffectScale.RANK else self.rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +60,7 @@ class EvaluateSettings:
         of their own.
     """
 
-    detectors: tuple[str, ...] = tuple(DETECTORS)
+    detectors: tuple[str, ...] = field(default_factory=lambda: tuple(DETECTORS))
     budget: BudgetSettings = field(default_factory=BudgetSettings)
     margins: Margins = field(default_factory=Margins)
     policy: PolicySettings = field(default_factory=PolicySettings)
@@ -70,7 +81,7 @@ class EvaluateSettings:
     @property
     def embeds_answers(self) -> bool:
         """Whether a detector reads the embeddings of answers."""
-        return OUTPUT_SIMILARITY.name in self.detectors
+        return reads_answers(self.detectors)
 
     def directions(self, adapter: str) -> Directions:
         """Return an adapter's compared feedback, with the direction in which each is better."""

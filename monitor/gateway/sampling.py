@@ -30,8 +30,11 @@ from monitor.gateway.taps import StreamTap, Tap, WholeTap, cleaned, cleaned_even
 _LOG: Final = structlog.get_logger(__name__)
 
 COMPLETIONS: Final = frozenset({CHAT, PLAIN, RESPONSES})
-NOT_ASKED_FOR: Final = 600.0
-"""Seconds for which an engine that refused log-probabilities is not asked for them again."""
+FIRST_PAUSE: Final = 5.0
+"""Seconds for which an engine that refused log-probabilities is not asked for them again. An engine
+whose numbers were NaN for a moment refuses, too, so a short time comes first."""
+LONGEST_PAUSE: Final = 600.0
+"""Each further refusal doubles the time, up to this; an answer with log-probabilities ends it."""
 
 MOST_UNWRITTEN: Final = 1_000
 """Answers that may wait to be written; more are dropped and counted."""
@@ -40,6 +43,13 @@ COUNTED: Final = "stream_options"
 """The option that makes a stream report its token count, as a plain answer always does."""
 
 _OK: Final = 200
+
+
+class _Pause(NamedTuple):
+    """Until when a model's log-probabilities are not asked for, and for how long it has been."""
+
+    until: float
+    seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,13 +82,15 @@ class Sampler:
         offer: Callable[[str, bytes], None],
         meters: Meters,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._now = now
         self._shares = shares
         self._offer = offer
         self._meters = meters
-        self._refusing: dict[str, float] = {}
+        self._pauses: dict[str, _Pause] = {}
         self._finished: list[_Finished] = []
         self._writing: asyncio.Task[None] | None = None
 
@@ -99,14 +111,15 @@ class Sampler:
     def _sample(
         self, record_id: str, path: str, asked: RequestBody, *, adapter: str, arm: Arm
     ) -> Sample:
-        refusing = self._refusing.get(arm.model, 0.0) > time.monotonic()
         return Sample(
             id=record_id,
             at=self._clock(),
             adapter=adapter,
             arm=arm,
             asked=asked,
-            injected={} if refusing else self._wish(path, asked) | _counted(path, asked),
+            injected={}
+            if self._paused(arm.model)
+            else self._wish(path, asked) | _counted(path, asked),
         )
 
     def _wish(self, path: str, asked: RequestBody) -> dict[str, object]:
@@ -123,9 +136,17 @@ class Sampler:
         return {} if own else {"logprobs": k}
 
     def refused(self, model: str) -> None:
-        """Remember that the engine refuses log-probabilities for this model."""
-        self._refusing[model] = time.monotonic() + NOT_ASKED_FOR
-        _LOG.warning("logprobs_refused", model=model, seconds=NOT_ASKED_FOR)
+        """Remember that the engine refuses log-probabilities for this model, and for how long."""
+        if self._paused(model):
+            return  # it was asked before the first refusal came
+        last = self._pauses.get(model)
+        seconds = FIRST_PAUSE if last is None else min(2 * last.seconds, LONGEST_PAUSE)
+        self._pauses[model] = _Pause(until=self._now() + seconds, seconds=seconds)
+        _LOG.warning("logprobs_refused", model=model, seconds=seconds)
+
+    def _paused(self, model: str) -> bool:
+        pause = self._pauses.get(model)
+        return pause is not None and pause.until > self._now()
 
     def tap(self, sample: Sample, status: int, headers: Mapping[str, str]) -> Tap | None:
         """Tap the answer; None if it has nothing to read, or cannot be read.
@@ -136,6 +157,8 @@ class Sampler:
             return None
         kind = headers.get("Content-Type", "")
         strip = "logprobs" in sample.injected or "include" in sample.injected
+        if strip:
+            self._pauses.pop(sample.arm.model, None)
         if kind.startswith("text/event-stream"):
             clean = cleaned_response_events if "include" in sample.injected else cleaned_events
             uncount = COUNTED in sample.injected

@@ -13,10 +13,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.phrases import DETECTORS as PHRASES
-from alerts.words import CLAUSES, percent, plain_words
-from detectors import DETECTORS
-from detectors.rank_detector import RankDetector
+from alerts.words import percent
+from detectors import DETECTORS, profile_of
+from detectors.perplexity import PERPLEXITY
+from detectors.profile import EffectScale
+from detectors.words import name_words, plain_words
 from monitor.domain import Interval, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
@@ -27,24 +28,11 @@ from monitor.store.people import changes
 from monitor.store.traffic import routes
 from monitor.store.traffic.routes import RouteRow
 
-PERPLEXITY: Final = "perplexity"
 LONGEST: Final = timedelta(days=14)
 SHORTEST: Final = timedelta(minutes=2)
 MOST_SIGNALS: Final = 8
 MOST_MEMBERS: Final = 6
 MOST_MARKS: Final = 200
-FIRST: Final = (
-    PERPLEXITY,
-    "logit_ks",
-    "entropy",
-    "input_similarity",
-    "output_similarity",
-    "repetition",
-    "refusal",
-    "empty",
-    "errors",
-)
-"""The display order of signals, after those that crossed."""
 
 FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -255,7 +243,7 @@ def newest_signals(scores: Iterable[ScoreRow], *, settings: EvaluateSettings) ->
         for one in scores
         if math.isfinite(one.effect)
     ]
-    return sorted(found, key=lambda one: (not one.outside, _place(one.name), one.name))
+    return sorted(found, key=lambda one: (not one.outside, _place(one.name)))
 
 
 def shown_interval(story: IncidentStory, *, now: datetime) -> Interval:
@@ -272,8 +260,11 @@ def margin_of(detector: str, settings: EvaluateSettings) -> float:
     """Return the smallest effect of a detector that may move traffic."""
     if detector == PERPLEXITY:
         return settings.policy.action_perplexity
-    rank = isinstance(DETECTORS.get(detector), RankDetector)
-    return settings.margins.rank if rank else settings.margins.rate
+    return settings.margins.of(_scale(detector))
+
+
+def _scale(detector: str) -> EffectScale:
+    return DETECTORS[detector].scale if detector in DETECTORS else EffectScale.RATE
 
 
 def _signals_of(
@@ -291,7 +282,7 @@ def _signals_of(
         _signal(one, settings=settings, crossed=crossed, score=latest.get(one.detector))
         for one in found
     ]
-    return sorted(signals, key=lambda one: (not one.crossed, _place(one.name), one.name))
+    return sorted(signals, key=lambda one: (not one.crossed, _place(one.name)))
 
 
 def _signal(
@@ -301,13 +292,13 @@ def _signal(
     crossed: Sequence[str],
     score: ScoreRow | None,
 ) -> Signal:
-    phrases, usual = PHRASES.get(found.detector), _usual(score)
+    usual = _usual(score)
     return Signal(
         name=found.detector,
-        words=phrases.name if phrases else found.detector.replace("_", " "),
+        words=name_words(found.detector),
         news=_news(found, score),
         margin=margin_of(found.detector, settings),
-        scale=_scale(found.detector, usual),
+        scale=_shown_as(found.detector, usual),
         usual=usual,
         crossed=found.detector in crossed,
         at=found.at,
@@ -319,8 +310,9 @@ def _signal(
 
 def _news(found: series.Effects, score: ScoreRow | None) -> str:
     """Say what the newest window shows; a rate that rose is told as its requests do."""
-    if found.detector in CLAUSES and found.effect[-1] > 0:
-        return CLAUSES[found.detector]
+    clause = profile_of(found.detector).clause
+    if clause and found.effect[-1] > 0:
+        return clause
     return plain_words(found.detector, score.winner) if score and score.winner else ""
 
 
@@ -335,16 +327,16 @@ def _usual(score: ScoreRow | None) -> float | None:
     return found.get("reference_rate") if isinstance(found, dict) else None
 
 
-def _scale(detector: str, usual: float | None) -> Scale:
+def _shown_as(detector: str, usual: float | None) -> Scale:
     if detector == PERPLEXITY:
         return Scale.CHANGE
-    if isinstance(DETECTORS.get(detector), RankDetector):
+    if _scale(detector) is EffectScale.RANK:
         return Scale.OFTEN
     return Scale.POINTS if usual is None else Scale.SHARE
 
 
-def _place(name: str) -> int:
-    return FIRST.index(name) if name in FIRST else len(FIRST)
+def _place(name: str) -> tuple[int, str]:
+    return profile_of(name).rank, name
 
 
 def _events(tx: Connection, version: Version, shown: Interval) -> list[ChartMark]:

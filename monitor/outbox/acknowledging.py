@@ -17,7 +17,7 @@ from monitor.outbox.matters import alert_of
 from monitor.outbox.telling import tell_at_once
 from monitor.store import audit
 from monitor.store.incidents import fleet_incidents, incidents, outbox, telling
-from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.incidents.incidents import IncidentRow, StoredKey
 from monitor.store.registry import versions
 
 _LATER: Final = Manner(wait=timedelta(seconds=1))
@@ -88,5 +88,5 @@ def _held_state(tx: Connection, row: IncidentRow) -> machine.IncidentState:
         return machine.from_json(incidents.lock_states(tx, version)[row.kind])
     base = row.base_model or ""
     fleet_incidents.lock(tx, base)
-    newest = fleet_incidents.newest(tx, base, kind=row.kind)
+    newest = incidents.newest(tx, StoredKey.on(base, row.kind))
     return machine.from_json(newest.state) if newest else machine.IncidentState()

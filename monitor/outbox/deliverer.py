@@ -28,11 +28,14 @@ from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.incidents import escalation, outbox
 from monitor.store.incidents.outbox import Claimed
+from monitor.store.wakeups import Due
 
 _LOG = structlog.get_logger(__name__)
 
 POISON_DELAY: Final = timedelta(hours=1)
 """How long a message that breaks its channel's code waits, so that others get their turn."""
+SWEEP: Final = timedelta(seconds=5)
+"""The longest time between looks for overdue messages, while any wait."""
 POISON_ATTEMPTS: Final = 24
 """After a day of failed attempts the message becomes a dead letter."""
 
@@ -49,6 +52,8 @@ class DeliveryOutcome(StrEnum):
 
 Observe = Callable[[str, DeliveryOutcome], None]
 """Called with the channel's name after the result is stored."""
+Rest = Callable[[Due], timedelta]
+"""Returns how long to sleep, if nothing else wakes: :meth:`WakeUps.rest`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,7 @@ class DelivererSettings:
     lease
         How long a claim lasts; must exceed the slowest channel's timeout.
     poll
-        How often to look for due messages when no wake-up comes.
+        The pause between looks for due messages.
     escalate_after_failures, escalate_after
         A channel's fallback is told after this many failures or this much time.
     retries
@@ -86,7 +91,9 @@ class Deliverer:
     """A deliverer: at least once, in order within (channel, incident), at each channel's pace.
 
     One thread claims messages, each message is sent by its own thread, and no transaction is open
-    meanwhile. Any number of deliverers may share a database. If a deliverer dies, its messages are
+    meanwhile. With nothing to do it sleeps for ``poll``, or for as long as ``rest`` returns.
+
+    Any number of deliverers may share a database. If a deliverer dies, its messages are
     due again when their leases end.
 
     Raises
@@ -103,6 +110,7 @@ class Deliverer:
         settings: DelivererSettings | None = None,
         observe: Observe = _unobserved,
         rng: random.Random | None = None,
+        rest: Rest | None = None,
     ) -> None:
         check_fallbacks(channels)
         self._database = database
@@ -110,6 +118,7 @@ class Deliverer:
         self._settings = settings or DelivererSettings()
         self._claims = Claims(database, channels, lease=self._settings.lease)
         self._taken = Taken(database)
+        self._rest = rest or (lambda _due: self._settings.poll)
         self._observe = observe
         self._rng = rng or random.Random()  # noqa: S311 (jitter)
         self._in_flight: dict[UUID, Claimed] = {}
@@ -154,16 +163,20 @@ class Deliverer:
         for claimed in left:
             self._release(claimed)
 
+    def next_due(self) -> timedelta | None:
+        """Return the time until a message is due, or may be overdue; None while none waits."""
+        left = self._database.run(outbox.next_due)
+        return None if left is None else min(left, SWEEP)
+
     def _run(self) -> None:
         while not self._stopping.is_set():
             self._due.clear()
             self.last_turn = time.monotonic()
             try:
-                busy = self._turn()
+                if not self._turn():
+                    self._due.wait(self._rest(self.next_due).total_seconds())
             except Exception:  # noqa: BLE001 - the loop must outlive a lost database
                 _LOG.exception("delivery_turn_failed")
-                busy = False
-            if not busy:
                 self._due.wait(self._settings.poll.total_seconds())
 
     def _turn(self) -> bool:
@@ -292,7 +305,7 @@ class Deliverer:
 
     def _sweep(self) -> None:
         """Escalate overdue messages to fallbacks, and rescue those whose channel is gone."""
-        every = min(self._settings.escalate_after, timedelta(seconds=5)).total_seconds()
+        every = min(self._settings.escalate_after, SWEEP).total_seconds()
         if time.monotonic() - self._swept < every:
             return
         self._swept = time.monotonic()

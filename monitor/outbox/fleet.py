@@ -38,7 +38,7 @@ from monitor.outbox.speaking import finding_of, lead_of
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.fleet_incidents import Member
-from monitor.store.incidents.incidents import IncidentRow, IncidentUpdate
+from monitor.store.incidents.incidents import IncidentRow, IncidentUpdate, StoredKey
 from monitor.store.registry import adapters, versions
 
 KIND = words.Kind.DRIFT
@@ -128,7 +128,7 @@ def close_shared(
     (:func:`monitor.store.incidents.fleet_incidents.lock`).
     """
     base = incident.base_model or ""
-    last = fleet_incidents.newest(tx, base, kind=KIND.value)
+    last = incidents.newest(tx, StoredKey.on(base, KIND.value))
     if last is None or last.id != incident.id:
         return
     after, tells = machine.step(machine.from_json(last.state), Closed(why=why), now)
@@ -157,7 +157,7 @@ class _Looked:
         base = fleet_incidents.base_of(self.version)
         fleet_incidents.lock(self.tx, base)
         left = fleet_incidents.membership(self.tx, self.version.id)
-        last = fleet_incidents.newest(self.tx, base, kind=KIND.value)
+        last = incidents.newest(self.tx, StoredKey.on(base, KIND.value))
         before = machine.from_json(last.state) if last else IncidentState()
         scores, label = self.inputs.scores, self.version.label
         lead = lead_of(before, condition, label, scores)
@@ -226,7 +226,7 @@ class _Looked:
         fleet_incidents.lock(self.tx, row.base_model)
         fleet_incidents.leave(self.tx, self.version.id, at=self.now)
         members = fleet_incidents.members(self.tx, incident_id)
-        last = fleet_incidents.newest(self.tx, row.base_model, kind=KIND.value)
+        last = incidents.newest(self.tx, StoredKey.on(row.base_model, KIND.value))
         if last is None or not last.open:
             return Shared(incident_id=incident_id)
         state = machine.from_json(last.state)
@@ -334,11 +334,10 @@ class _Looked:
 
     def put(self, base: str, state: IncidentState, tell: Tell, summary: str) -> IncidentId:
         over = tell.status is words.Status.RECOVERED
-        return fleet_incidents.put(
+        return incidents.put(
             self.tx,
-            base,
-            kind=KIND.value,
-            update=IncidentUpdate(
+            StoredKey.on(base, KIND.value),
+            IncidentUpdate(
                 number=tell.number,
                 phase=state.phase.value,
                 state=machine.to_json(state),

@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from alerts.message import ScoreLine
+from detectors import profile_of
+from detectors.perplexity import PERPLEXITY
 from detectors.types import Score
+from detectors.words import plain_words
 from monitor.policy.memory import Crossing
 from monitor.store.evaluation.evaluations import ScoreRow
 
@@ -28,11 +31,14 @@ def _line(name: str, score: Score | ScoreRow, known: Sequence[Crossing]) -> Scor
     crossings = [c for c in known if c.detector == name]
     paged = any(c.paged for c in crossings)
     best = max(crossings, key=lambda c: c.evidence, default=None)
-    page = paged or (name == "perplexity" and score.evidence_page >= 0)
+    # the probe of fixed texts has no process that could cross: its page evidence is a page
+    page = paged or (name == PERPLEXITY and score.evidence_page >= 0)
     now = score.evidence_page if page else score.evidence_notice
     winner = best.winner if best else score.winner
     return ScoreLine(
         detector=name,
+        words=plain_words(name, winner),
+        clause=profile_of(name).clause,
         value=score.value,
         winner=winner,
         evidence=max(now, best.evidence) if best else now,

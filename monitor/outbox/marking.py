@@ -29,7 +29,7 @@ from monitor.store import audit
 from monitor.store.evaluation import processes, tasks, verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.incidents import fleet_incidents, incidents, outbox
-from monitor.store.incidents.incidents import IncidentRow
+from monitor.store.incidents.incidents import IncidentRow, StoredKey
 from monitor.store.registry import adapters, versions
 
 _SAID: Final = MappingProxyType(
@@ -184,7 +184,7 @@ def _newest_state(tx: Connection, held: LockedIncident) -> machine.IncidentState
     """Return the machine's state if the incident is its key's newest one."""
     row = held.row
     if row.base_model is not None:
-        newest = fleet_incidents.newest(tx, row.base_model, kind=row.kind)
+        newest = incidents.newest(tx, StoredKey.on(row.base_model, row.kind))
         body = newest.state if newest else None
     else:
         [version] = held.versions
@@ -209,7 +209,7 @@ def _end(tx: Connection, held: LockedIncident, word: Word, hearers: Hearers) -> 
 
 def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word: Word) -> None:
     """Reset a version's verdict to stable, until something new is found."""
-    memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
+    memory = judged.memory if judged else Memory()
     verdict = Verdict(kind=VerdictKind.STABLE, reason=word.text, since=word.at)
     processes.begin_anew(
         tx, version_id=version.id, detectors={c.detector for c in memory.crossings}
@@ -220,7 +220,7 @@ def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word:
         tx,
         version_id=version.id,
         verdict=verdict,
-        memory=memory.overruled(verdict).to_json(),
+        memory=memory.overruled(verdict),
         size=None,
     )
     before = judged.verdict.kind

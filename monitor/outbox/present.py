@@ -23,7 +23,6 @@ from monitor.outbox.changes import changes_about
 from monitor.outbox.inputs import onset_of
 from monitor.outbox.lines import score_lines
 from monitor.outbox.writing import said_of_the_cause
-from monitor.policy import Memory
 from monitor.store.evaluation import evaluations, verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.incidents import deliveries, fleet_incidents, incidents
@@ -262,7 +261,7 @@ def _stored(tx: Connection, row: IncidentRow, alert: Alert) -> Alert:
 def _lines(tx: Connection, judged: VerdictRow) -> tuple[ScoreLine, ...]:
     latest = evaluations.latest_scores_of(tx, adapter_id=judged.adapter_id)
     scores = {one.detector: one for one in latest if one.version_id == judged.version_id}
-    crossings = Memory.from_json(judged.memory).crossings if judged.memory else ()
+    crossings = judged.memory.crossings
     return score_lines(scores, judged.verdict.detectors, crossings)
 
 

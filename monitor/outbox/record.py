@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.differing import gist
+from alerts.differing import action_gist, gist
 from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
 from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
@@ -24,6 +24,7 @@ from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store.incidents import fleet_incidents, incidents, outbox
+from monitor.store.incidents.incidents import StoredKey
 
 
 def record_observation(
@@ -96,6 +97,7 @@ def record_canary(
     version: Version,
     *,
     severity: VerdictSeverity,
+    over: bool,
     verdict: Verdict,
     inputs: AlertInputs,
     channels: Sequence[ConfiguredChannel],
@@ -103,25 +105,36 @@ def record_canary(
 ) -> IncidentId | None:
     """Store the state of a version's canary as an incident, and queue its messages.
 
-    ``severity`` NONE means that there is nothing (more) to tell. ``verdict`` is the one in force,
-    with its reason replaced by the canary's. Repeating the same call changes nothing. Returns the
-    incident that people are told about.
+    ``severity`` NONE means that there is nothing (more) to tell. ``over``: the canary has ended, so
+    a page about it ends, and what is left to tell is a ticket. ``verdict`` is the one in force,
+    with its reason replaced by the canary's. What was done with its traffic (``inputs.action``)
+    is told again when it changes. Repeating the same call changes nothing. Returns the incident
+    that people are told about.
     """
-    state = _state(incidents.lock_states(tx, version).get(words.Kind.CANARY))
-    after, tells = machine.step(state, Observed(condition=_CONDITIONS[severity]), now)
-    if not tells and after != state:
-        _remember(tx, version, kind=words.Kind.CANARY, state=after)
-    for tell in tells:
-        writing = Writing(
-            version=version,
-            verdict=verdict,
-            inputs=inputs,
-            kind=words.Kind.CANARY,
-            tell=tell,
-            after=after,
-        )
-        return _tell(tx, writing, channels)
-    return None
+    kind = words.Kind.CANARY
+    state = _state(incidents.lock_states(tx, version).get(kind))
+    told = None
+    for condition in _canary_conditions(state, severity, over=over):
+        seen = Observed(condition=condition, gist=action_gist(inputs.action))
+        after, tells = machine.step(state, seen, now)
+        for tell in tells:
+            writing = Writing(
+                version=version, verdict=verdict, inputs=inputs, kind=kind, tell=tell, after=after
+            )
+            told = _tell(tx, writing, channels)
+        if not tells and after != state:
+            _remember(tx, version, kind=kind, state=after)
+        state = after
+    return told
+
+
+def _canary_conditions(
+    state: IncidentState, severity: VerdictSeverity, *, over: bool
+) -> tuple[machine.Condition, ...]:
+    condition = _CONDITIONS[severity]
+    if over and state.told is words.Severity.PAGE and condition is machine.Condition.TICKET:
+        return machine.Condition.CLEAR, condition
+    return (condition,)
 
 
 _CONDITIONS: Final = MappingProxyType(
@@ -270,8 +283,7 @@ def _state(body: Mapping[str, object] | None) -> IncidentState:
 def _remember(tx: Connection, version: Version, *, kind: words.Kind, state: IncidentState) -> None:
     incidents.put_state(
         tx,
-        version,
-        kind=kind.value,
+        StoredKey.of(version, kind.value),
         number=state.number,
         phase=state.phase.value,
         state=machine.to_json(state),
@@ -336,7 +348,7 @@ def _hold_its_end(
 def _written(tx: Connection, writing: Writing) -> tuple[IncidentId, Alert]:
     alert = alert_of(writing)
     update = update_of(writing, alert.summary)
-    incident_id = incidents.put(tx, writing.version, kind=writing.kind.value, update=update)
+    incident_id = incidents.put(tx, StoredKey.of(writing.version, writing.kind.value), update)
     return incident_id, replace(alert, links=links_to(writing.inputs, incident_id))
 
 

@@ -144,6 +144,12 @@ class OutboxLoop:
             raise TellingFailed(", ".join(failed))
         return False
 
+    def next_due(self) -> timedelta | None:
+        """Return the time until a message may be due; None if none is held, and none repeats."""
+        if self._database.run(store.any_held):
+            return timedelta()
+        return self._pause if self._database.run(store.any_open) else None
+
     def _look(self, tx: Connection) -> tuple[int, list[str]]:
         now: datetime = tx.execute(sa.select(sa.func.now())).scalar_one()
         return tell_each(tx, self._manners, now=now, margin=self._margin)

@@ -62,7 +62,7 @@ def alert_of(writing: Writing) -> Alert:
     key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
     blame = words.Blame(verdict.blame.value)
     cause = said_of_the_cause(verdict, now=tell.at) if writing.kind is words.Kind.DRIFT else ""
-    facts = _drift_facts(verdict, inputs) if writing.kind is words.Kind.DRIFT else {}
+    facts = _facts(writing)
     return Alert(
         id=key.dedup_key(tell.number),
         number=tell.number,
@@ -80,7 +80,7 @@ def alert_of(writing: Writing) -> Alert:
             status=tell.status,
             severity=tell.severity,
             now=tell.at,
-            lead=leading(inputs.scores) if facts else None,
+            lead=leading(facts.get("scores", ())),
             onset=facts.get("onset"),
             cause=cause,
             closing=tell.closing,
@@ -144,8 +144,13 @@ def _reason(writing: Writing) -> str:
             assert_never(writing.kind)
 
 
-def _drift_facts(verdict: Verdict, inputs: AlertInputs) -> dict[str, Any]:
-    """Return the fields that only a drift incident's message has."""
+def _facts(writing: Writing) -> dict[str, Any]:
+    """Return the fields that only messages about a drift have, and the one about traffic."""
+    verdict, inputs = writing.verdict, writing.inputs
+    if writing.kind is words.Kind.CANARY:
+        return {"action": inputs.action}
+    if writing.kind is not words.Kind.DRIFT:
+        return {}
     return {
         "onset": onset_of(verdict),
         "scores": inputs.scores,

@@ -9,13 +9,10 @@ from typing import Final, assert_never
 
 from alerts.types import Blame, Sureness
 from detectors.identity import IdentityState
-from monitor.policy.common_cause import INPUT_DETECTORS, BaseStanding
+from detectors.profile import DetectorSide
+from monitor.policy.common_cause import BaseStanding
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
-
-APART_FROM_ANSWERS = frozenset({"latency", "feedback"})
-"""Signals that do not measure the content of answers."""
-
 
 EXPLAINS_FOR: Final = timedelta(days=1)
 """If answers move later than this after the requests, the cause is another one."""
@@ -101,16 +98,13 @@ def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Bla
 
 
 def _by_signals(memory: Memory) -> Blamed:
-    moved = {c.detector for c in memory.crossings}
-    if moved == {"latency"}:
+    if {c.profile.side for c in memory.crossings} == {DetectorSide.SERVING}:
         return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY)
-    inputs = [c for c in memory.crossings if c.detector in INPUT_DETECTORS]
-    answers = [
-        c for c in memory.crossings if c.detector not in INPUT_DETECTORS | APART_FROM_ANSWERS
-    ]
+    inputs = [c for c in memory.crossings if c.profile.side is DetectorSide.REQUESTS]
+    answers = [c for c in memory.crossings if c.profile.side is DetectorSide.ANSWERS]
     if inputs or (answers and memory.accompanied):
         # new questions have new answers
-        answers = [c for c in answers if c.detector != "output_similarity"]
+        answers = [c for c in answers if not c.profile.follows_requests]
         return _beside_inputs(memory, inputs, answers)
     if answers and _probed_since(memory):
         return Blamed(blame=Blame.SERVING, sure=Sureness.LIKELY)

@@ -20,11 +20,6 @@ from typing import Any, Final
 from detectors import DETECTORS
 from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 
-NO_PAGE_BUDGET = frozenset(
-    name for name, detector in DETECTORS.items() if not getattr(detector, "pages", True)
-)
-"""Detectors without a page process. `perplexity` compares weights and has no process at all."""
-
 FEWEST_WEEKDAYS: Final = 3
 """Fewest weekdays a detector must have seen, in a reference of a week or more, to page."""
 
@@ -121,6 +116,11 @@ def saw_too_few_days(fitted: Mapping[str, Any], *, span_days: float) -> frozense
     )
 
 
+def pages(detector: str) -> bool:
+    """Return whether a detector has a page process."""
+    return detector not in DETECTORS or DETECTORS[detector].pages
+
+
 def shares(
     settings: BudgetSettings,
     standing: ShareStanding,
@@ -132,13 +132,13 @@ def shares(
 
     ``detectors`` are those that its reference can carry: a detector that was never measured
     takes no share from the others. A version that is not watched gets no share, and neither
-    does a page process of ``NO_PAGE_BUDGET`` or of ``only_tickets``
+    does one that has no page process, or is one of ``only_tickets``
     (:func:`saw_too_few_days`).
     """
     if not standing.watched or not detectors:
         return dict.fromkeys(detectors, Share())
     versions = max(1, standing.versions)
-    silent = NO_PAGE_BUDGET.union(only_tickets)
+    silent = {name for name in detectors if name in only_tickets or not pages(name)}
     paging = sum(name not in silent for name in detectors)
     page = pages_of_adapter(settings, standing.tier, adapters=standing.adapters)
     page /= versions * max(1, paging)

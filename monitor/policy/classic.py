@@ -9,36 +9,14 @@ times a week although nothing has changed. ``docs/verdicts.md`` has the measured
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from types import MappingProxyType
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from detectors import profile_of
+from detectors.textbook import Threshold
 
 FOR: Final = 3
 """Evaluations in a row that open, and that close."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Threshold:
-    """A textbook threshold: the value compared, its limit, and the side that is past it."""
-
-    what: str
-    limit: float
-    above: bool = False
-
-    def past(self, value: float) -> bool:
-        """Whether a value is past the limit."""
-        return value > self.limit if self.above else value < self.limit
-
-
-THRESHOLDS: Final[Mapping[str, Threshold]] = MappingProxyType(
-    {
-        "logit_ks": Threshold(what="smallest KS p-value", limit=0.01),
-        "entropy": Threshold(what="smallest KS p-value", limit=0.01),
-        "input_similarity": Threshold(what="mean similarity", limit=0.7),
-        "perplexity": Threshold(what="perplexity's mean of 7 days", limit=0.05, above=True),
-    }
-)
-"""Thresholds by detector; for the others no textbook has one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,9 +45,9 @@ class Streaks:
         ('logit_ks',)
         """
         known = {
-            name: _next(self.by_detector.get(name), value, THRESHOLDS[name])
+            name: _next(self.by_detector.get(name), value, threshold)
             for name, value in values.items()
-            if name in THRESHOLDS
+            if (threshold := profile_of(name).threshold) is not None
         }
         return Streaks(by_detector={**self.by_detector, **known})
 
@@ -81,16 +59,11 @@ class Streaks:
     @property
     def words(self) -> list[str]:
         """Return the reason for each open ticket, with its numbers."""
-        return [_words(name, self.by_detector[name]) for name in self.opened]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types; :meth:`from_json` gives an equal object back."""
-        return {name: asdict(streak) for name, streak in self.by_detector.items()}
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any] | None) -> Streaks:
-        """Read what :meth:`to_json` wrote; None is none."""
-        return cls(by_detector={name: Streak(**streak) for name, streak in (body or {}).items()})
+        return [
+            _words(name, self.by_detector[name], threshold)
+            for name in self.opened
+            if (threshold := profile_of(name).threshold) is not None
+        ]
 
 
 def _next(last: Streak | None, value: float, threshold: Threshold) -> Streak:
@@ -102,8 +75,7 @@ def _next(last: Streak | None, value: float, threshold: Threshold) -> Streak:
     return replace(last, value=value, past=0, within=within, open=last.open and within < FOR)
 
 
-def _words(detector: str, streak: Streak) -> str:
-    threshold = THRESHOLDS[detector]
+def _words(detector: str, streak: Streak, threshold: Threshold) -> str:
     sign = ">" if threshold.above else "<"
     now = f"{streak.value:.3g}"
     if streak.past:

@@ -15,10 +15,10 @@ from statistics import median
 from typing import Final
 
 from detectors.perplexity import MARGIN
+from detectors.profile import DetectorSide
 from monitor.domain import VersionId
-from monitor.policy.memory import Memory
+from monitor.policy.memory import Crossing, Memory
 
-INPUT_DETECTORS: Final = frozenset({"input_similarity", "prompt_length", "prompt_prefix"})
 FEWEST_MOVED: Final = 2
 SHARE_MOVED: Final = 0.2
 OWN_MARGINS: Final = 1.0
@@ -102,13 +102,17 @@ class BaseStanding:
 
 
 def fewest(adapters: int) -> int:
-    """Return how many of so many adapters make a common cause: 20 % of them, and at least 2."""
+    """Return how many adapters of a number make a common cause: 20 % of it, and at least 2."""
     return max(FEWEST_MOVED, math.ceil(SHARE_MOVED * adapters))
 
 
 def moves(memory: Memory) -> bool:
     """Whether anything except its inputs moved."""
-    return memory.probes_found or any(c.detector not in INPUT_DETECTORS for c in memory.crossings)
+    return memory.probes_found or any(map(_beyond_requests, memory.crossings))
+
+
+def _beyond_requests(crossing: Crossing) -> bool:
+    return crossing.profile.side is not DetectorSide.REQUESTS
 
 
 def standing(
@@ -238,7 +242,7 @@ def _movement(memory: Memory) -> float:
     effects = [
         c.effect / c.margin
         for c in memory.crossings
-        if c.effect is not None and c.margin > 0 and c.detector not in INPUT_DETECTORS
+        if c.effect is not None and c.margin > 0 and _beyond_requests(c)
     ]
     return max([*found, *effects], default=0.0)
 

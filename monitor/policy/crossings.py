@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
+from detectors import profile_of
 from detectors.identity import IdentityState
+from detectors.perplexity import PERPLEXITY
+from detectors.profile import DetectorSide
 from detectors.types import Process
 from monitor.domain import Interval
 from monitor.policy.classic import Streaks
-from monitor.policy.common_cause import INPUT_DETECTORS
 from monitor.policy.facts import DetectorFact, Facts, IdentityFact
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
@@ -57,7 +59,7 @@ def _classic(last: Streaks, facts: Facts) -> Streaks:
         return Streaks()
     values = {fact.detector: fact.textbook for fact in facts.detectors}
     if facts.perplexity is not None:
-        values["perplexity"] = facts.perplexity.week
+        values[PERPLEXITY] = facts.perplexity.week
     return last.then({name: value for name, value in values.items() if value is not None})
 
 
@@ -131,7 +133,7 @@ def _accompanied(memory: Memory, facts: Facts) -> bool:
     moved = [
         fact.effect.low >= fact.margin
         for fact in facts.detectors
-        if fact.detector in INPUT_DETECTORS
+        if profile_of(fact.detector).side is DetectorSide.REQUESTS
         and fact.effect is not None
         and memory.crossing(fact.detector, Process.NOTICE) is None  # it has an onset of its own
     ]

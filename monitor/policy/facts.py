@@ -54,7 +54,7 @@ class Increment:
 class DetectorFact:
     """One live detector's findings in this evaluation.
 
-    ``model_side`` is false for ``input_similarity``, ``latency`` and ``feedback``, which
+    ``model_side`` is false for detectors of requests, of serving and of feedback, which
     never move traffic. ``fell_notice``/``fell_page`` say that the winner's summed log
     increments over the recovery window are below -1 nat for every betting fraction.
     ``onset`` is given when evidence crossed now. ``effect`` is taken since the onset

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from alerts.types import Blame, Sureness, VerdictKind
+from detectors.perplexity import PERPLEXITY
 from detectors.types import Process
 from monitor.domain import Interval, Verdict, VerdictSeverity
 from monitor.policy.blame import UNKNOWN, Blamed, blame_for, explained_by_inputs, in_doubt
@@ -14,7 +15,7 @@ from monitor.policy.common_cause import BaseStanding, standing
 from monitor.policy.coverage import Blindness
 from monitor.policy.crossings import remember, ruled
 from monitor.policy.facts import Facts, ReferenceStage
-from monitor.policy.memory import UNPROBED, Crossing, Memory
+from monitor.policy.memory import Crossing, Memory
 from monitor.policy.settings import PolicySettings
 from monitor.policy.words import (
     blind_words,
@@ -138,7 +139,7 @@ def _probe_lets_page(
 
     It may not where other requests explain other answers, unless the probe says otherwise.
     """
-    if crossing.detector in UNPROBED:
+    if not crossing.profile.side.asks_probe:
         return True
     if explained_by_inputs(memory):
         return False
@@ -264,7 +265,7 @@ def _since(memory: Memory, kind: VerdictKind, at: datetime) -> datetime:
 def _detectors(memory: Memory, *, probed: bool) -> tuple[str, ...]:
     names = dict.fromkeys(c.detector for c in memory.crossings)
     if probed:
-        names["perplexity"] = None
+        names[PERPLEXITY] = None
     names |= dict.fromkeys(memory.classic.opened)
     return tuple(names)
 
@@ -310,7 +311,7 @@ def _action(
         return ActionEvidence(
             allowed=True,
             reason=f"perplexity at least {probe.low:+.1%} >= {settings.action_perplexity:+.0%}",
-            detectors=("perplexity", *(c.detector for c in large)),
+            detectors=(PERPLEXITY, *(c.detector for c in large)),
             effect_low=probe.low,
             n=max((c.n for c in large), default=0),
             at=facts.at,
@@ -359,5 +360,5 @@ def _wants_probe(before: Memory, after: Memory, facts: Facts) -> bool:
     if after.doubted and not before.doubted:
         return True
     known = {c.key for c in before.crossings}
-    crossed = any(c.key not in known for c in after.crossings if c.detector not in UNPROBED)
+    crossed = any(c.key not in known for c in after.crossings if c.profile.side.asks_probe)
     return crossed or (facts.perplexity is not None and after.unmeasured_since is not None)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from operator import methodcaller
 from typing import Any, Final
 
-from alerts.types import Blame, Sureness, VerdictKind
+import msgspec
+
+from detectors import profile_of
+from detectors.profile import Profile
 from detectors.types import Process
-from monitor.domain import Interval, ReferenceId, Verdict, VerdictSeverity
+from monitor.domain import Interval, ReferenceId, Verdict
 from monitor.policy.classic import Streaks
 from monitor.policy.coverage import Seen
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
-
-UNPROBED = frozenset({"input_similarity", "prompt_length", "prompt_prefix", "latency"})
-"""Detectors that a run over fixed texts cannot confirm, because they measure what users ask or
-how long an answer takes: their crossings ask for no probe, and their pages wait for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +65,11 @@ class Crossing:
     def seen_at(self) -> datetime:
         """The time to which ``n`` and the effect belong."""
         return self.looked_at or self.at
+
+    @property
+    def profile(self) -> Profile:
+        """The profile of its detector."""
+        return profile_of(self.detector)
 
     @property
     def key(self) -> tuple[str, Process]:
@@ -127,7 +132,7 @@ class Memory:
         if self.probes_found:
             return None
         probed = self.perplexity
-        waiting = (c.at for c in self.crossings if c.detector not in UNPROBED)
+        waiting = (c.at for c in self.crossings if c.profile.side.asks_probe)
         return min((at for at in waiting if probed is None or probed.at <= at), default=None)
 
     def against(self, reference_id: ReferenceId | None) -> Memory:
@@ -187,123 +192,43 @@ class Memory:
         rest = tuple(c for c in self.crossings if c.key != crossing.key)
         return replace(self, crossings=(*rest, crossing))
 
+    def without_probes(self) -> Memory:
+        """Forget what the probes found, because the numbers it was compared with are retired."""
+        return replace(self, perplexity=None, identity=None)
+
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only; :meth:`from_json` gives an equal object back."""
-        return {
-            "crossings": [_crossing_to_json(c) for c in self.crossings],
-            "perplexity": self.perplexity.to_json() if self.perplexity else None,
-            "identity": self.identity.to_json() if self.identity else None,
-            "failures": dict(self.failures),
-            "verdict": _verdict_to_json(self.verdict),
-            "reference_id": self.reference_id,
-            "classic": self.classic.to_json(),
-            "accompanied": self.accompanied,
-            "seen": self.seen.to_json(),
-        }
+        own = {field.name: getattr(self, field.name) for field in fields(self)}
+        short = {"classic": self.classic.by_detector, "seen": self.seen.to_json()}
+        body: dict[str, Any] = msgspec.to_builtins(own | short, enc_hook=_NUMPY_SCALAR)
+        return body
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Memory:
-        """Read what :meth:`to_json` wrote."""
-        probed, identity = body["perplexity"], body.get("identity")
-        return cls(
-            crossings=tuple(_crossing_from_json(c) for c in body["crossings"]),
-            perplexity=PerplexityMemory.from_json(probed) if probed else None,
-            identity=IdentityMemory.from_json(identity) if identity else None,
-            failures=dict(body["failures"]),
-            verdict=_verdict_from_json(body["verdict"]),
-            reference_id=body.get("reference_id"),
-            classic=Streaks.from_json(body.get("classic")),
-            accompanied=body.get("accompanied", False),
-            seen=Seen.from_json(body.get("seen")),
-        )
+        """Read what :meth:`to_json` wrote, in this release or an earlier one."""
+        long = {
+            "crossings": [_with_ends(crossing) for crossing in body.get("crossings", ())],
+            "verdict": _with_ends(body.get("verdict")),
+            "classic": {"by_detector": body.get("classic") or {}},
+            "seen": {},
+        }
+        memory = msgspec.convert({**body, **long}, cls)
+        return replace(memory, seen=Seen.from_json(body.get("seen")))
 
 
-def _interval_to_json(interval: Interval | None) -> list[str] | None:
-    if interval is None:
-        return None
-    return [interval.start.isoformat(), interval.end.isoformat()]
+_NUMPY_SCALAR: Final = methodcaller("item")
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(Memory)
 
 
-def _interval_from_json(body: list[str] | None) -> Interval | None:
-    if body is None:
-        return None
-    return Interval(start=datetime.fromisoformat(body[0]), end=datetime.fromisoformat(body[1]))
+def verdict_of(body: Mapping[str, Any]) -> Verdict | None:
+    """Read only the verdict of a stored memory: lists of a fleet need no more."""
+    return msgspec.convert(_with_ends(body.get("verdict")), Verdict | None)
 
 
-def _crossing_to_json(crossing: Crossing) -> dict[str, Any]:
-    return {
-        "detector": crossing.detector,
-        "process": crossing.process.value,
-        "hard": crossing.hard,
-        "model_side": crossing.model_side,
-        "at": crossing.at.isoformat(),
-        "evidence": crossing.evidence,
-        "winner": crossing.winner,
-        "onset": _interval_to_json(crossing.onset),
-        "margin": crossing.margin,
-        "n": crossing.n,
-        "effect": crossing.effect,
-        "effect_low": crossing.effect_low,
-        "paged": crossing.paged,
-        "acts": crossing.acts,
-        "looked_at": crossing.seen_at.isoformat(),
-        "records": crossing.records,
-        "alone": crossing.alone,
-        "again_at": crossing.again_at and crossing.again_at.isoformat(),
-    }
-
-
-def _crossing_from_json(body: Mapping[str, Any]) -> Crossing:
-    onset = _interval_from_json(body["onset"])
-    assert onset is not None, "a crossing always has an onset"  # noqa: S101 (invariant)
-    return Crossing(
-        **{k: v for k, v in body.items() if k not in _TIMES},
-        process=Process(body["process"]),
-        at=datetime.fromisoformat(body["at"]),
-        looked_at=datetime.fromisoformat(body.get("looked_at") or body["at"]),
-        again_at=datetime.fromisoformat(body["again_at"]) if body.get("again_at") else None,
-        onset=onset,
-    )
-
-
-def sureness_from_json(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Read how sure a stored verdict's blame is; an earlier release did not store this."""
-    due = body.get("probe_due")
-    return {
-        "sure": Sureness(body.get("sure", Sureness.NOT_CONFIRMED)),
-        "probe_due": datetime.fromisoformat(due) if due else None,
-    }
-
-
-_TIMES: Final = frozenset({"process", "at", "onset", "looked_at", "again_at"})
-
-
-def _verdict_to_json(verdict: Verdict | None) -> dict[str, Any] | None:
-    if verdict is None:
-        return None
-    return {
-        "kind": verdict.kind.value,
-        "severity": verdict.severity.value,
-        "blame": verdict.blame.value,
-        "sure": verdict.sure.value,
-        "probe_due": verdict.probe_due.isoformat() if verdict.probe_due is not None else None,
-        "reason": verdict.reason,
-        "detectors": list(verdict.detectors),
-        "since": verdict.since.isoformat(),
-        "onset": _interval_to_json(verdict.onset),
-    }
-
-
-def _verdict_from_json(body: Mapping[str, Any] | None) -> Verdict | None:
-    if body is None:
-        return None
-    return Verdict(
-        kind=VerdictKind(body["kind"]),
-        severity=VerdictSeverity(body["severity"]),
-        blame=Blame(body["blame"]),
-        **sureness_from_json(body),
-        reason=body["reason"],
-        detectors=tuple(body["detectors"]),
-        since=datetime.fromisoformat(body["since"]),
-        onset=_interval_from_json(body["onset"]),
-    )
+def _with_ends(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Name the ends of an onset that an earlier release stored as a pair."""
+    if body is None or not isinstance(onset := body.get("onset"), list):
+        return body
+    return {**body, "onset": {"start": onset[0], "end": onset[1]}}

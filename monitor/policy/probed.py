@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
 
 from detectors.identity import IdentityState
 
@@ -47,18 +45,6 @@ class PerplexityMemory:
         """Whether a finding is open."""
         return self.changed or self.degraded or self.forgotten
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types only."""
-        since = self.measured_from and self.measured_from.isoformat()
-        return {**asdict(self), "at": self.at.isoformat(), "measured_from": since}
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote, in this release or an earlier one."""
-        at, since = datetime.fromisoformat(body["at"]), body.get("measured_from")
-        measured_from = datetime.fromisoformat(since) if since else None
-        return cls(**{**body, "at": at, "measured_from": measured_from})
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityMemory:
@@ -79,27 +65,3 @@ class IdentityMemory:
     def wrong(self) -> bool:
         """Whether other weights answer."""
         return self.state in WRONG
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON types only."""
-        doubted = self.doubted_since
-        return {
-            "at": self.at.isoformat(),
-            "state": self.state.value,
-            "reason": self.reason,
-            "doubted_since": doubted.isoformat() if doubted is not None else None,
-            "numberless": self.numberless,
-        }
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Self:
-        """Read what :meth:`to_json` wrote."""
-        return cls(
-            at=datetime.fromisoformat(body["at"]),
-            state=IdentityState(body["state"]),
-            reason=body["reason"],
-            doubted_since=datetime.fromisoformat(body["doubted_since"])
-            if body.get("doubted_since")
-            else None,
-            numberless=body.get("numberless", False),
-        )

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from detectors.perplexity import PERPLEXITY
 from detectors.types import Process
 from monitor.policy.blame import explained_by_inputs
 from monitor.policy.common_cause import BaseStanding
@@ -63,7 +64,7 @@ def _replaced_words(probe: PerplexityMemory) -> str:
 def detector_reason(memory: Memory, detector: str) -> str:
     """Describe one detector's part in the verdict, with its numbers."""
     own = [crossing_words(c) for c in memory.crossings if c.detector == detector]
-    return join([*own, *(probe_words(memory) if detector == "perplexity" else ())])
+    return join([*own, *(probe_words(memory) if detector == PERPLEXITY else ())])
 
 
 def why_not_page(memory: Memory, facts: Facts) -> str:

@@ -18,7 +18,7 @@ from monitor.postgres.room import Reserve
 from monitor.postgres.server import DATABASE, Server, conninfo
 from monitor.postgres.settings import ServerSettings
 
-_WATCH_SECONDS = 0.2
+_WATCH_SECONDS = 0.5
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
@@ -125,6 +125,7 @@ class EmbeddedPostgres:
             if self._watcher is not None:
                 self._watcher.join()
                 self._watcher = None
+                self._server.forget()
             self._leave()
 
     def __enter__(self) -> Self:
@@ -143,7 +144,7 @@ class EmbeddedPostgres:
         pause = _FIRST_PAUSE_SECONDS
         while not self._stopping.wait(_WATCH_SECONDS):
             self.reserve.keep()
-            if self.running():
+            if self._server.lives_on():
                 continue
             log.warning("postgres_died", folder=str(self._folder.cluster))
             try:

@@ -108,7 +108,7 @@ class _Plan:
 
 def _plan(tx: Connection, version: Version, held: LockedIncident, now: datetime) -> _Plan:
     judged = held.judged[version.id]
-    memory = Memory.from_json(judged.memory) if judged and judged.memory else Memory()
+    memory = judged.memory if judged else Memory()
     if memory.identity is not None and memory.misidentified:
         return _Plan(
             version=version,

@@ -12,14 +12,12 @@ from detectors import DETECTORS
 from detectors.columns import SMALLEST_REFERENCE, columns
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
-from detectors.input_similarity import INPUT_SIMILARITY
-from detectors.output_similarity import OUTPUT_SIMILARITY
 from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference
+from detectors.signals import SignalKind, main_signal
 from detectors.types import Window
 from monitor.reference.errors import Unbuildable
 from monitor.store.references.calibrations import Bins, Calibration
-from monitor.strata import telling
 
 SMALLEST_BASELINE: Final = 300
 COVERED_RECORDS: Final = 1_000
@@ -107,12 +105,16 @@ def measured_shares(window: Window, *, embedded: float, answered: float) -> dict
     ``embedded`` and ``answered`` are the shares with a vector of the prompt and of the answer: if
     the baseline's early half is its own index, only the later half is compared.
     """
-    shares = {
-        name: _share(window, telling(name, _present(window, detector.signals)))
-        for name, detector in DETECTORS.items()
-        if detector.signals
-    }
-    return shares | {INPUT_SIMILARITY.name: embedded, OUTPUT_SIMILARITY.name: answered}
+    with_vector = {SignalKind.PROMPT: embedded, SignalKind.ANSWER: answered}
+    shares: dict[str, float] = {}
+    for name, detector in DETECTORS.items():
+        signal = main_signal(detector)
+        if signal is not None and signal.kind in with_vector:
+            shares[name] = with_vector[signal.kind]
+        elif detector.signals:
+            told_by = detector.profile.told_by(_present(window, detector.signals))
+            shares[name] = _share(window, told_by)
+    return shares
 
 
 def _present(window: Window, signals: tuple[str, ...]) -> tuple[str, ...]:

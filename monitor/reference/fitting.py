@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.axes import Axes, coordinates, fit_axes
-from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.nearest import nearest
-from detectors.output_similarity import ANSWERS, place_answers
+from detectors.output_similarity import place_answers
+from detectors.signals import ANSWERS, SIMILARITY, TOPICS
 from detectors.types import Floats
 from monitor.probes.embedding import Embedder
 from monitor.reference import similarity

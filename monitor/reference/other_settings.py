@@ -13,8 +13,16 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
+from detectors.signals import SAMPLING, needed
 from detectors.types import Window
-from monitor.domain import Interval, Reference, VerdictSeverity, Version, VersionId
+from monitor.domain import (
+    EvaluationKind,
+    Interval,
+    Reference,
+    VerdictSeverity,
+    Version,
+    VersionId,
+)
 from monitor.policy.coverage import LEAST_SHARE, Cause
 from monitor.reference import fleet_days
 from monitor.reference.calibrate import COVERED_DAYS, SMALLEST_BASELINE, span_of
@@ -29,7 +37,7 @@ from monitor.store.references import calibrations, references, settings_referenc
 from monitor.store.references.calibrations import Calibration
 from monitor.store.references.settings_references import SettingsReference
 from monitor.store.registry import versions as registry
-from monitor.strata import SAMPLING, alike, needed, settings, words
+from monitor.strata import alike, settings, words
 
 AGAIN_AFTER_FAILURE: Final = timedelta(hours=1)
 
@@ -217,8 +225,7 @@ def _is_well(row: VerdictRow) -> bool:
 
 
 def _sets_aside(row: VerdictRow) -> bool:
-    seen = row.memory.get("seen") or {}
-    return any(cause == Cause.SETTINGS for cause, *_ in seen.get("since", ()))
+    return any(why.cause is Cause.SETTINGS for why in row.memory.seen.since)
 
 
 def _by_settings(counts: Mapping[str, int], reference: Reference) -> dict[tuple[str, ...], int]:
@@ -287,9 +294,8 @@ def _fitted(
 
 def _evaluated_until(row: VerdictRow | None) -> datetime | None:
     """Return the end of the newest live window: later arrivals are evidence."""
-    seen = row.memory.get("seen") if row is not None else None
-    windows = seen["windows"].get("live") if seen else None
-    return datetime.fromisoformat(windows[-1][0]) if windows else None
+    windows = row.memory.seen.windows.get(EvaluationKind.LIVE) if row is not None else None
+    return windows[-1].end if windows else None
 
 
 def _counts(tx: Connection, version: Version, *, start: datetime, end: datetime) -> dict[str, int]:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime
 import numpy as np
 import numpy.typing as npt
 
+from detectors.signals import SAMPLING
 from detectors.types import Floats, Window
 from monitor.domain import Interval, Traffic
 from monitor.evaluate.coverage import Requests
 from monitor.reference.baseline import Baseline
-from monitor.strata import SAMPLING, Strata, comparable
+from monitor.strata import Strata, comparable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,6 +12,7 @@ import numpy as np
 import alerts.types as words
 from alerts.types import VerdictKind
 from detectors import DETECTORS
+from detectors.signals import PROMPT, RecordPart, main_signal
 from detectors.types import Process
 from monitor.domain import Verdict
 from monitor.evaluate.findings import Finding
@@ -25,24 +26,6 @@ SHORTEST_SCALED: Final = 1.0
 """Days of log below which nothing is scaled to a month."""
 _WORST: Final = (VerdictKind.CRITICAL, VerdictKind.DRIFTING, VerdictKind.BLIND)
 _MOST_POINTS: Final = 1_500
-
-SOURCES: Final[Mapping[str, tuple[str, str]]] = {
-    "mean_nll": ("log-probabilities", "ask the engine for logprobs"),
-    "entropy": ("top log-probabilities", "ask the engine for top_logprobs (5 are enough)"),
-    "similarity": ("prompts", "log the prompts, or send embeddings"),
-    "rep_4gram": ("answers", "log the answers' text"),
-    "empty": ("text or token counts of answers", "log the answers' text or token counts"),
-    "error": ("status of requests", "log the status of every request, failed ones too"),
-    "refusal": ("text of answers", "log the answers' text"),
-    "invalid": (
-        "answers in a form that was asked for",
-        "log the requests (response_format, tools), or `valid` with each record",
-    ),
-    "truncated": ("reason why answers ended", "log finish_reason"),
-    "prompt_tokens": ("length of requests", "log the usage that the engine counts"),
-    "latency_ms": ("duration of answers", "log the time and the tokens of each answer"),
-}
-"""By representative signal: the data that the log must carry, and how to record it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,20 +186,25 @@ def sources_of(log: Log, frozen: Frozen, *, prompts: bool) -> list[Source]:
         for d in DETECTORS.values()
         if d.name not in absent and any(map(counts.get, d.signals))
     }
+    users: dict[RecordPart, list[str]] = {}
+    for detector in DETECTORS.values():
+        signal = main_signal(detector)
+        if signal is not None and signal.part is not None:
+            users.setdefault(signal.part, []).append(detector.name)
     return [
-        _source(signal, counts[signal], seeing)
-        for signal in SOURCES
-        if prompts or signal != "similarity"
+        _source(part, counts[part.shown_by], names, seeing)
+        for part, names in users.items()
+        if prompts or part is not PROMPT
     ]
 
 
-def _source(signal: str, measured: int, seeing: Collection[str]) -> Source:
-    name, advice = SOURCES[signal]
-    users = [detector.name for detector in DETECTORS.values() if signal in detector.signals]
+def _source(
+    part: RecordPart, measured: int, users: Sequence[str], seeing: Collection[str]
+) -> Source:
     return Source(
-        name=name,
+        name=part.name,
         measured=measured,
-        advice=advice,
+        advice=part.advice,
         blind=tuple(one for one in users if one not in seeing),
         partial=tuple(one for one in users if one in seeing),
     )

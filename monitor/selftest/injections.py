@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from detectors.axes import Axes, coordinates
 from detectors.expected_delay import BAD_SHARE, BAD_SIZE
-from detectors.input_similarity import SIMILARITY, TOPICS
 from detectors.nearest import nearest
+from detectors.signals import SIMILARITY, TOPICS
 from detectors.types import Floats, Window
 
 Signals = Mapping[str, Floats]

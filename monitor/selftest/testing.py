@@ -9,11 +9,12 @@ from typing import Any, Final
 import numpy as np
 
 from detectors import DETECTORS
+from detectors.detector import Detector
 from detectors.errors import DetectorError
 from detectors.null import FRACTIONS
 from detectors.rank_detector import RankDetector
 from detectors.season import span_days
-from detectors.types import SECONDS_PER_DAY, Budget, Detector, Floats, Process, State, Window
+from detectors.types import SECONDS_PER_DAY, Budget, Floats, Process, State, Window
 from monitor.selftest import intervals, replayed
 from monitor.selftest.injections import Injection, Signals, injections
 from monitor.selftest.replayed import Cut, Rows

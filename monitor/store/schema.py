@@ -17,17 +17,20 @@ from sqlalchemy import Connection
 
 from monitor.store import clock, partitions, roles
 from monitor.store.database import Database, retryable
+from monitor.store.errors import ForeignSchema
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _LOG = structlog.get_logger(__name__)
 
-HEAD: Final = "0031"
+HEAD: Final = "0032"
 """Newest revision in ``migrations/versions``; a test asks Alembic whether it still is.
 
 Known here so that a service whose schema is at head need not load Alembic: 12 MB.
 """
+FIRST: Final = "0031"
+"""The revision of the first schema; rows of an earlier development state are not read."""
 _LOCK: Final = sa.text("SELECT pg_try_advisory_lock(hashtext('driftline migrations'))")
 _UNLOCK: Final = sa.text("SELECT pg_advisory_unlock(hashtext('driftline migrations'))")
 _LETTING_IN: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline roles'))")
@@ -60,7 +63,8 @@ def revision(connection: Connection) -> str | None:
     if made is None:
         return None
     found = connection.execute(sa.text("SELECT version_num FROM alembic_version"))
-    return str(found.scalar_one())
+    known: str | None = found.scalar_one_or_none()
+    return known
 
 
 def migrate(
@@ -80,6 +84,8 @@ def migrate(
 
     Raises
     ------
+    ForeignSchema
+        The database has a schema that this release cannot bring to its own; nothing is changed.
     sqlalchemy.exc.OperationalError
         When the tables stayed locked, or the server was away, through all tries.
     TimeoutError
@@ -116,12 +122,27 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
         if at_head(connection):
             return
+        _refuse_foreign(revision(connection))
         connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
         # loading Alembic on a busy machine takes longer than a frozen process may keep a lock
         connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         from alembic import command  # see HEAD
 
         command.upgrade(alembic_config(connection), "head")
+
+
+def _refuse_foreign(known: str | None) -> None:
+    if known is None or FIRST <= known < HEAD:
+        return
+    if known < FIRST:
+        raise ForeignSchema(
+            f"the database has schema {known}, of a Driftline before 0.1.0, which this release"
+            ' does not read: give it an empty database, or see "Upgrades" in docs/operations.md'
+        )
+    raise ForeignSchema(
+        f"the database has schema {known}, of a newer Driftline than this one, which knows"
+        f" {HEAD}: run that release or a later one"
+    )
 
 
 @contextmanager

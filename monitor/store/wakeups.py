@@ -1,15 +1,20 @@
-"""Wake up other processes: ``NOTIFY`` when a row is written, ``LISTEN`` to look sooner.
+"""Wake up loops that sleep: ``NOTIFY`` when work is made, ``LISTEN`` to begin with it.
 
-This is only a hint. A notification may be lost (a reconnect, a pooler that does not carry
-``LISTEN``), so listeners poll as well, and polling alone must be correct.
+The transaction that makes work notifies, and work for later has its time in the data.
+So a loop sleeps until it is notified or something is due (:meth:`WakeUps.rest`). A wake-up
+may still be lost, so no loop sleeps longer than ``net``. While no wake-ups arrive (there is no
+connection, or a pooler that does not carry ``LISTEN``), every loop looks at its own pace.
 """
 
 from __future__ import annotations
 
+import select
+import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -19,21 +24,40 @@ from sqlalchemy import Connection
 
 from monitor.store.database import Database
 
-OUTBOX: Final = "driftline_outbox"
-"""A message waits to be delivered."""
-ROUTES: Final = "driftline_routes"
-"""A route has a new generation; the payload is the adapter's name."""
+CANARIES: Final = "driftline_canaries"
+"""A canary is to be looked at, or its route to be read back."""
 DECISIONS: Final = "driftline_decisions"
 """It is to be decided whether a version's traffic moves."""
+HELD: Final = "driftline_held"
+"""A message is held until its group may be told."""
+OUTBOX: Final = "driftline_outbox"
+"""A message waits to be delivered."""
+REFERENCES: Final = "driftline_references"
+"""A reference waits for a builder."""
+ROUTES: Final = "driftline_routes"
+"""A route has a new generation; the payload is the adapter's name."""
+SELFTESTS: Final = "driftline_selftests"
+"""A self-test is requested."""
+TASKS: Final = "driftline_tasks"
+"""An evaluation or a probe is due, or soon will be."""
+TEXTS: Final = "driftline_texts"
+"""Texts wait to be embedded."""
+VERSIONS: Final = "driftline_versions"
+"""A version is registered."""
 
-_LOOK_UP: Final = timedelta(seconds=1)
-"""How often the listening thread checks whether it should stop."""
+NET: Final = timedelta(seconds=30)
+"""The longest sleep: what a lost wake-up costs."""
+
+CHECK: Final = "driftline_wake_ups"
+"""Wake-ups that only show that wake-ups arrive."""
 _RECONNECT: Final = timedelta(seconds=2)
 
 _LOG = structlog.get_logger(__name__)
 
 Callback = Callable[[str], None]
 """Called with the payload, on the listening thread: set an event and return."""
+Due = Callable[[], timedelta | None]
+"""Returns the time until there may be work; None: not before a wake-up."""
 
 
 def notify(tx: Connection, name: str, *, payload: str = "") -> None:
@@ -41,47 +65,115 @@ def notify(tx: Connection, name: str, *, payload: str = "") -> None:
     tx.execute(sa.select(sa.func.pg_notify(name, payload)))
 
 
-class WakeUps:
-    """One connection and one thread that pass notifications to callbacks.
+def notify_if_soon(tx: Connection, name: str, left: timedelta | None) -> None:
+    """Wake the listeners if work is due in ``left``, before they would look by themselves."""
+    if left is not None and left < NET:
+        notify(tx, name)
 
-    After a (re)connection every callback is called once with an empty payload, since a notification
-    may have been missed.
+
+def until(moment: Any) -> Any:
+    """Return the time left until a moment, in SQL."""
+    return moment - sa.func.clock_timestamp()
+
+
+def first(tx: Connection, moment: Any, *where: Any) -> timedelta | None:
+    """Return the time until the earliest moment of the rows that match; None without rows."""
+    found: timedelta | None = tx.execute(
+        sa.select(until(sa.func.min(moment))).where(*where)
+    ).scalar_one()
+    return found
+
+
+def freed(lease_until: Any) -> Any:
+    """Return when a row can be claimed, in SQL: at once, or once its lease is over."""
+    return sa.func.coalesce(lease_until, sa.func.now())
+
+
+def never() -> None:
+    """Nothing becomes due by itself."""
+
+
+class WakeUps:
+    """One connection and one thread that pass what PostgreSQL notifies to callbacks.
+
+    After a (re)connection and after its loss every callback is called once with an empty payload,
+    since a wake-up may have been missed. ``heard`` is true while wake-ups arrive.
     """
 
-    def __init__(self, database: Database, callbacks: Mapping[str, Callback]) -> None:
+    def __init__(self, database: Database, *, net: timedelta = NET) -> None:
+        self.heard = False
         self._database = database
-        self._callbacks = dict(callbacks)
+        self._net = net
+        self._callbacks: dict[str, list[Callback]] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="wake-ups", daemon=True)
 
+    def on(self, name: str, callback: Callback) -> None:
+        """Call back at each wake-up of ``name``; before :meth:`start`."""
+        self._callbacks.setdefault(name, []).append(callback)
+
     def start(self) -> None:
         """Listen until :meth:`stop`."""
+        self._bell, self._ring = socket.socketpair()
         self._thread.start()
 
     def stop(self) -> None:
         """Stop listening and close the connection."""
         self._stopping.set()
-        self._thread.join(timeout=2 * _LOOK_UP.total_seconds())
+        self._ring.close()  # which the bell shows
+        self._thread.join(timeout=_RECONNECT.total_seconds())
+
+    def rest(self, due: Due, *, least: timedelta) -> timedelta:
+        """Return how long a loop may sleep that these wake-ups wake: until it is due.
+
+        Never longer than the net; and only ``least`` while wake-ups do not arrive.
+        """
+        left = due() if self.heard else least
+        return max(least, self._net if left is None else min(left, self._net))
 
     def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._listen()
-            except (sa.exc.DBAPIError, psycopg.Error) as error:
-                _LOG.warning("wake_ups_lost", error=type(error).__name__)
-                self._stopping.wait(_RECONNECT.total_seconds())
+        with self._bell:
+            while not self._stopping.is_set():
+                try:
+                    with self._connected() as connection:
+                        self._listen(connection)
+                except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
+                    _LOG.warning("wake_ups_lost", error=type(error).__name__)
+                    self._stopping.wait(_RECONNECT.total_seconds())
 
-    def _listen(self) -> None:
+    @contextmanager
+    def _connected(self) -> Iterator[psycopg.Connection]:
         with self._database.engine.connect() as pooled:
             connection = pooled.connection.driver_connection
             # a listening session must not return to the pool with its subscriptions
             pooled.detach()
             assert isinstance(connection, psycopg.Connection)  # noqa: S101 (the only driver)
             connection.autocommit = True
-            for name in self._callbacks:
-                connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
-            for callback in self._callbacks.values():
-                callback("")
-            while not self._stopping.is_set():
-                for notice in connection.notifies(timeout=_LOOK_UP.total_seconds()):
-                    self._callbacks[notice.channel](notice.payload)
+            try:
+                yield connection
+            finally:
+                self.heard = False
+                self._wake_all()
+
+    def _listen(self, connection: psycopg.Connection) -> None:
+        for name in (CHECK, *self._callbacks):
+            connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(name)))
+        self._wake_all()
+        # sent as others send: a pooler may carry it on another connection than this one
+        self._database.run(lambda tx: notify(tx, CHECK))
+        waiting = select.poll()
+        for source in (connection.fileno(), self._bell.fileno()):
+            waiting.register(source, select.POLLIN)
+        while not self._stopping.is_set():
+            waiting.poll()
+            for notice in connection.notifies(timeout=0):
+                self.heard = True
+                self._call(notice.channel, notice.payload)
+
+    def _wake_all(self) -> None:
+        for name in self._callbacks:
+            self._call(name, "")
+
+    def _call(self, name: str, payload: str) -> None:
+        for callback in self._callbacks.get(name, ()):
+            callback(payload)

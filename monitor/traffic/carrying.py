@@ -40,7 +40,7 @@ class _Told:
 
 
 class Carrier:
-    """Brings every route in the table to the router, whoever wrote it.
+    """Brings every route in the table to the router, also one that a person wrote.
 
     The carrier reads the table only. It therefore also carries a route whose writer has
     died, and a route that the router has lost. Several daemons may run one at once: telling
@@ -91,6 +91,13 @@ class Carrier:
                 self._seen = None  # the other routes are still untold
                 break
         return bool(waiting)
+
+    def next_due(self) -> timedelta | None:
+        """Return the time until a route is told or read back again; None while there are none."""
+        due = min((told.due for told in self._told.values()), default=None)
+        if self._seen is None:
+            due = self._quiet_until
+        return None if due is None else timedelta(seconds=due - self._monotonic())
 
     def _is_due(self, route: Route, now: float) -> bool:
         return not self._is_known(route) or self._told[route.adapter].due <= now

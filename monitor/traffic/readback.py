@@ -113,6 +113,10 @@ class ChangeLog(Protocol):
 
     def unread(self, tx: Connection, *, now: datetime) -> Sequence[UnreadChange]: ...
 
+    def unsettled(self, tx: Connection) -> bool:
+        """Return whether any change, of any process, is not settled yet."""
+        ...
+
     def settle(
         self,
         tx: Connection,
@@ -165,6 +169,10 @@ class Confirming:
                     silent = silent + 1 if answer.goes is None else 0
                 settled += self._settle(change, route, answer, now)
         return settled
+
+    def next_due(self) -> timedelta | None:
+        """Return no time while a change is unsettled; else None, since a new one wakes."""
+        return timedelta() if self.database.run(self.log.unsettled) else None
 
     def confirm(self, change: UnreadChange, now: datetime) -> None:
         """Ask about one change now, for a person who waits."""

@@ -12,7 +12,7 @@ from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody
 from monitor.views.message import DeliveryBody
 from monitor.views.route import RouteBody
-from monitor.views.score import WindowBody
+from monitor.views.score import NeighbourBody, WindowBody
 from monitor.views.shape import View
 from monitor.views.vocabulary import MomentWord, RoleWord
 
@@ -140,11 +140,29 @@ class MomentBody(View):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BriefBody(View):
+    """An incident in the words of its messages; an empty part has nothing to say."""
+
+    title: str
+    impact: str
+    """What happened to users, as a share beside the normal one."""
+    likely_cause: str
+    driftline: str
+    """What was done with traffic, or why nothing was."""
+    you: Sequence[str]
+    """The next steps, in order."""
+    details: str
+    """The numbers behind it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentDetail(IncidentBody):
     """An incident with everything that bears on it; the messages newest first."""
 
     blame_now: Blame
     """As far as is known now; `blame` is what was told, and may have known less."""
+    brief: BriefBody | None
+    """What people were told last while it was open; null: nobody was told yet."""
     waits_since: datetime | None
     """Since when a message about it waits to be told; null: none does."""
     members: Sequence[MemberBody]
@@ -185,3 +203,28 @@ class AcceptedIncident(IncidentDetail):
 
     anew: Sequence[AnewBody]
     """Empty: it was accepted before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExampleBody(View):
+    """A request that shows what the incident is about."""
+
+    id: str
+    at: datetime
+    status: int | None
+    prompt_tokens: int | None
+    output_tokens: int | None
+    prompt: str | None
+    """Redacted; null: text is not stored."""
+    output: str | None
+    similarity: float | None
+    """To its nearest training example when it was compared; null: it was not."""
+    nearest: NeighbourBody | None
+    """That example in the reference in force; null: it was compared with another one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentExamples(View):
+    """At most five requests from before the incident opened, the clearest first."""
+
+    items: Sequence[ExampleBody]

@@ -65,7 +65,7 @@ class DeliveryBody(View):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceBody(View):
-    """What nobody is told of from ``starts_at`` until before ``ends_at``."""
+    """Matches the messages that are held back from ``starts_at`` until before ``ends_at``."""
 
     silence: int
     match: dict[str, object]

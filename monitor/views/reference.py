@@ -98,7 +98,7 @@ class ReferencesBody(View):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSettingsBody(View):
-    """Settings that a version's requests have and its reference in force has not."""
+    """Settings that a version's requests have and its reference in force lacks."""
 
     settings: str
     """Such as `temperature 0.7`."""

@@ -1,4 +1,4 @@
-"""Words that parts of the service define: whoever reads an answer loads none of these parts."""
+"""Words that parts of the service define, so that a reader of answers loads none of these parts."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ RetrainWord = Annotated[str, Words("monitor.store.traffic.retrainings:RetrainCau
 RoleWord = Annotated[str, Words("monitor.incident.smoke:ModelRole")]
 ScoreVerdict = Annotated[str, Words(VerdictKind, Literal["unmeasured"])]
 SelfTestWord = Annotated[str, Words("monitor.store.evaluation.selftests:SelfTestState")]
-UnitWord = Annotated[str, Words("monitor.evaluate.faults:Unit")]
+UnitWord = Annotated[str, Words("detectors.faults:Unit")]
 WayWord = Annotated[str, Words("monitor.traffic.trial.prospect:WayKind")]

@@ -14,6 +14,7 @@ from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
+from detectors.words import name_words
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
@@ -104,7 +105,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,
-        said=wording.said,
+        said=name_words,
         percent=wording.percent,
         share=wording.share,
         shell=shlex.quote,

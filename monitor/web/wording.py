@@ -10,7 +10,6 @@ from urllib.parse import quote
 from markupsafe import Markup, escape
 
 from alerts.incident import Closing
-from alerts.phrases import DETECTORS
 from alerts.words import CLOSINGS
 from monitor.incident.visible import visible
 
@@ -148,16 +147,6 @@ def share(weight: float) -> str:
     ('5 %', '0.5 %', '0 %')
     """
     return f"{100 * weight:.3g} %"
-
-
-def said(detector: str) -> str:
-    """Name a detector in plain words.
-
-    >>> said("logit_ks"), said("tone_of_voice")
-    ('certainty of answers', 'tone of voice')
-    """
-    known = DETECTORS.get(detector)
-    return known.name if known else detector.replace("_", " ")
 
 
 def field(at: datetime) -> str:

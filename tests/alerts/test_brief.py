@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 
 from alerts.brief import LONGEST_TITLE, brief, written
 from alerts.incident import Closing
-from alerts.message import ActionLine, Alert, Done, Retraining, ScoreLine, Together
+from alerts.message import ActionLine, Alert, Done, Retraining, Together
 from alerts.types import Blame, Kind, Reason, Severity, Status
 from detectors import DETECTORS
-from tests.alert_samples import BLIND, FULL, UPDATED
+from tests.alert_samples import BLIND, FULL, UPDATED, score_line
 
 GOLDEN = Path(__file__).parent / "messages.txt"
-FAILING = ScoreLine(
+FAILING = score_line(
     detector="errors", winner="error:rate", evidence=50.3, effect=0.55, n=140,
     count=77, of=140, usual=0.0,
 )  # fmt: skip
@@ -54,6 +54,25 @@ TOGETHER = Together(base="llama-3.1-8b", members=tuple(f"adapter-{n}@v1" for n i
 STATUSES = (Status.STARTED, Status.WORSENED, Status.REOPENED, Status.UPDATED, Status.RECOVERED)
 
 
+STOPPED = (
+    "canary paused at 50 %, still undecided: still undecided after 3 extensions: 78 of 200 requests"
+)
+KEPT = ActionLine(done=Done.TAKEN, kind="canary", text="50 % of the requests still go to v7")
+
+
+def of_canary(reason: str, action: ActionLine, *, severity: Severity = Severity.TICKET) -> Alert:
+    return replace(
+        PLAIN,
+        kind=Kind.CANARY,
+        severity=severity,
+        reason=reason,
+        action=action,
+        scores=(),
+        onset=None,
+        blame=Blame.UNKNOWN,
+    )
+
+
 def of_drift() -> Iterator[tuple[str, Alert]]:
     for blame, severity, (outcome, action) in itertools.product(
         Blame, (Severity.PAGE, Severity.TICKET), ACTIONS.items()
@@ -64,7 +83,7 @@ def of_drift() -> Iterator[tuple[str, Alert]]:
 
 def of_kinds() -> Iterator[tuple[str, Alert]]:
     for kind in Kind:
-        if kind in {Kind.DRIFT, Kind.BLIND}:
+        if kind in {Kind.DRIFT, Kind.BLIND, Kind.CANARY}:
             continue
         yield (
             f"{kind}",
@@ -79,6 +98,39 @@ def of_kinds() -> Iterator[tuple[str, Alert]]:
             ),
         )
     yield "blind", BLIND
+    yield "canary, undecided", of_canary(STOPPED, KEPT)
+    yield (
+        "canary, worse",
+        of_canary(
+            "canary answers worse, but may not be rolled back: solved -0.12 [-0.20, -0.04] < -0.05;"
+            " not rolled back: the mode is observe",
+            ActionLine(
+                done=Done.RECOMMENDED, kind="rollback", text="give the requests of v7 back to v6"
+            ),
+            severity=Severity.PAGE,
+        ),
+    )
+    yield (
+        "canary, rolled back",
+        of_canary(
+            "canary rolled back: solved -0.12 [-0.20, -0.04] < -0.05",
+            ActionLine(
+                done=Done.TAKEN,
+                kind="rollback",
+                text="all requests go to v6 again; v7 is out until somebody lets it try again",
+            ),
+        ),
+    )
+    over = FULL.at + timedelta(minutes=38)
+    yield (
+        "canary, over",
+        replace(
+            of_canary("canary running: goes on", KEPT),
+            status=Status.RECOVERED,
+            at=over,
+            recovered_at=over,
+        ),
+    )
 
 
 def of_moments() -> Iterator[tuple[str, Alert]]:

@@ -1,14 +1,14 @@
 """What one message says of an incident that the last one did not."""
 
 from alerts.differing import update_between, updated
-from alerts.message import ScoreLine, Together, UpdatedFact
+from alerts.message import Together, UpdatedFact
 from alerts.types import Blame, Severity, Status, VerdictKind
-from tests.alert_samples import an_alert
+from tests.alert_samples import an_alert, score_line
 
-SLOW = (ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2),)
+SLOW = (score_line(detector="latency", winner="latency_ms:up", evidence=1.2),)
 ASKED = (
     *SLOW,
-    ScoreLine(detector="input_similarity", winner="similarity:low", evidence=7.0),
+    score_line(detector="input_similarity", winner="similarity:low", evidence=7.0),
 )
 TOLD = an_alert(
     severity=Severity.TICKET, verdict=VerdictKind.DRIFTING, blame=Blame.SERVING, scores=SLOW

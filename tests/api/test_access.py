@@ -47,6 +47,14 @@ def _operations(service: Serving) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
+def test_every_endpoint_says_in_words_what_it_does(service: Serving) -> None:
+    for method, path, operation in _operations(service):
+        summary = operation["summary"]
+        assert re.fullmatch(r"[A-Z][a-z]+ .{4,99}", summary), (method, path, summary)
+        assert operation["description"].rstrip().endswith("."), (method, path)
+        assert not re.fullmatch(r"([A-Z][a-z]+ ?)+", summary), "a function's name"
+
+
 def test_every_path_but_health_needs_a_key(service: Serving) -> None:
     with service.client() as client:
         for method, path, _ in _operations(service):

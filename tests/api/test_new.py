@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from alerts.types import VerdictKind
 from monitor.domain import Scope, Verdict, VerdictSeverity
@@ -34,19 +35,20 @@ def _run(service: Serving, folder: Path, *words: str) -> Ran:
     return driftline("new", *words, environ=told, cwd=folder)
 
 
-def _judge(service: Serving, onset: worlds.Interval) -> None:
+def _judge(service: Serving, onset: worlds.Interval, *, since: datetime | None = None) -> Verdict:
     verdict = Verdict(
         kind=VerdictKind.DRIFTING,
         severity=VerdictSeverity.TICKET,
         reason="notice evidence 0.9",
         detectors=("input_similarity",),
-        since=onset.end,
+        since=since or onset.end,
         onset=onset,
     )
     with service.database.begin() as tx:
         version = worlds.versions.fetch(tx, adapter="support", name="v1")
         assert version is not None
         worlds.put_verdict(tx, version, verdict, drift=40.0)
+    return verdict
 
 
 def test_a_group_says_what_there_is_to_know(arrived: Serving) -> None:
@@ -124,3 +126,34 @@ def test_the_command_shows_it_as_a_table_and_as_json(arrived: Serving, tmp_path:
     assert "no three of them are near each other" in none.out
     failed(_run(arrived, tmp_path, "support", "--since", "soon"), "--since soon: neither")
     failed(_run(arrived, tmp_path, "empty"), "empty@v1 has no reference yet.")
+
+
+def test_an_incident_shows_the_requests_least_like_training_and_what_is_nearest_to_them(
+    arrived: Serving, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    onset = worlds.Interval(start=now - timedelta(hours=2), end=now - timedelta(hours=1))
+    verdict = _judge(arrived, onset, since=now)
+    with arrived.database.begin() as tx:
+        version = worlds.versions.fetch(tx, adapter="support", name="v1")
+        assert version is not None
+        incident = worlds.put_incident(tx, version, verdict)
+    with arrived.client(Scope.READ) as client:
+        found = client.get(f"/v1/incidents/{incident}/examples").json()["items"]
+        assert client.get("/v1/incidents/999999/examples").status_code == 404
+    assert len(found) == 5
+    for one in found:
+        assert (one["prompt"], one["similarity"]) == (TEXT, pytest.approx(0.1))
+        assert one["nearest"] == {"row": 1, "similarity": pytest.approx(0.0)}
+        assert datetime.fromisoformat(one["at"]) < now
+    told = {"DRIFTLINE_URL": arrived.url, "DRIFTLINE_KEY": arrived.keys[Scope.READ]}
+    shown = driftline("incident", "show", str(incident), environ=told, cwd=tmp_path)
+    assert shown.code == 0, shown.err
+    assert "requests that show it, the clearest first" in shown.out
+    assert f"asked: {TEXT}" in shown.out
+    with arrived.database.begin() as tx:  # as where no text is stored
+        tx.execute(sa.text("DELETE FROM record_texts"))
+    with arrived.client(Scope.READ) as client:
+        without = client.get(f"/v1/incidents/{incident}/examples").json()["items"]
+    assert [one["id"] for one in without] == [one["id"] for one in found]
+    assert {one["prompt"] for one in without} == {None}

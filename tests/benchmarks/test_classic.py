@@ -3,13 +3,13 @@
 import numpy as np
 
 from benchmarks.statistics.classic import counted, p_values
-from monitor.policy.classic import THRESHOLDS
+from detectors.textbook import SMALLEST_P_VALUE
 
 
 def test_tickets_are_counted_as_the_rule_opens_them() -> None:
     # two in a row, then three: one ticket; it closes after three within, and opens once more
     smallest = np.array([0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0, 0.0])
-    assert counted(smallest, THRESHOLDS["logit_ks"]) == {"tickets": 2, "past": 9}
+    assert counted(smallest, SMALLEST_P_VALUE) == {"tickets": 2, "past": 9}
 
 
 def test_the_smallest_p_value_of_a_check_is_that_of_the_signal_that_moved() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detectors.answer_format import FORMATS
+from detectors.signals import FORMATS
 from monitor.capture.answer_format import answer_format
 from monitor.capture.assemble import Admitted, KeptFields, assemble
 from monitor.capture.directory import Resolved

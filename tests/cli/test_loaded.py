@@ -27,6 +27,7 @@ actions
 budget
 receipt
 status
+open --print
 status support
 evaluate support
 explain 1

@@ -1,6 +1,7 @@
 """What the command line says before any service answers."""
 
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 import typer
 
 from monitor.cli.app import app
+from monitor.cli.examples import EXAMPLES
 from monitor.cli.screen import plain
 from tests.cli.command import ROOT, driftline, failed, process
 from tests.loopback import Receiver, answer, unused_port
@@ -38,6 +40,24 @@ def test_every_command_explains_itself(path: tuple[str, ...]) -> None:
     assert command.help.strip().endswith(".")
     for parameter in command.params:
         assert getattr(parameter, "help", ""), f"{path}: {parameter.name}"
+
+
+def test_every_command_shows_an_example_that_it_understands() -> None:
+    leaves = [
+        path
+        for path in EVERY_COMMAND
+        if path and not any(other[:-1] == path for other in EVERY_COMMAND)
+    ]
+    assert {" ".join(path) for path in leaves} == set(EXAMPLES)
+    for path in leaves:
+        command = typer.main.get_command(app)
+        for name in path:
+            command = command.commands[name]  # type: ignore[attr-defined]
+        said, _, words = (command.epilog or "").partition("driftline ")
+        assert said == "Example: ", path
+        words_of_it = shlex.split(words)
+        assert tuple(words_of_it[: len(path)]) == path
+        command.make_context(path[-1], words_of_it[len(path) :])  # or it is wrong usage
 
 
 @pytest.mark.parametrize("words", [["--help"], ["check-config"], ["keys", "create", "--help"]])

@@ -12,18 +12,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from detectors import DETECTORS
-from detectors.answer_format import FORMAT_SIGNALS
+from detectors.detector import Detector
 from detectors.errors import DetectorError, ReferenceTooSmall, ReferenceUnreadable, SignalAbsent
 from detectors.packing import pack
-from detectors.types import Budget, Detector, Floats, Process, Score, State, Window
+from detectors.profile import EffectScale
+from detectors.types import Budget, Floats, Process, Score, State, Window
 
 DAY = 86_400.0
 START = 1_699_833_600.0
 SHARE = Budget(notice=0.2, page=0.01)
 RATES = {
-    *("loop", "empty", "error", "non_finite", "truncated", "refusal", "invalid", "missing"),
-    *FORMAT_SIGNALS,
-    "prompt_prefix",  # two beginnings, both of them usual
+    signal
+    for detector in DETECTORS.values()
+    if detector.scale is EffectScale.RATE
+    for signal in detector.signals
 }
 
 NAMED = {"feedback": ("higher_is_better.solved", "lower_is_better.edits")}

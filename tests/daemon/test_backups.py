@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from alembic import command
+import sqlalchemy as sa
 
 from monitor.config.sections import Config, DatabaseSection, ServiceSection
 from monitor.daemon import backups
@@ -18,6 +18,7 @@ from monitor.store.people import keys
 from monitor.store.traffic import epochs
 from monitor.traffic import table
 from tests.fleet import NOW, register
+from tests.migrations import release_with
 
 
 @dataclass
@@ -153,15 +154,26 @@ def test_a_backup_that_fails_leaves_no_folder(full: Place, empty: Place, tmp_pat
 
 
 def test_a_backup_of_an_older_schema_is_brought_to_this_one(
-    full: Place, empty: Place, tmp_path: Path
+    full: Place, empty: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with full.database.begin() as tx:
-        command.downgrade(schema.alembic_config(tx), "-1")
     made = back_up(full.config, tmp_path / "backup")
+    release_with(monkeypatch, tmp_path, "ALTER TABLE records ADD COLUMN later integer")
     assert made.schema < schema.HEAD
     restore(empty.config, tmp_path / "backup")
     with empty.database.begin() as tx:
         assert schema.at_head(tx)
+        assert "later" in {one["name"] for one in sa.inspect(tx).get_columns("records")}
+
+
+def test_a_backup_from_before_the_first_schema_is_refused_before_anything_is_restored(
+    full: Place, empty: Place, tmp_path: Path
+) -> None:
+    back_up(full.config, tmp_path / "backup")
+    contents = tmp_path / "backup" / backups.CONTENTS
+    contents.write_text(json.dumps(json.loads(contents.read_bytes()) | {"schema": "0030"}))
+    with pytest.raises(BackupFailed, match=r"schema 0030, .*before 0\.1\.0.*docs/operations\.md"):
+        restore(empty.config, tmp_path / "backup")
+    assert empty.is_empty()
 
 
 def test_only_what_older_servers_do_not_know_is_left_out() -> None:

@@ -10,7 +10,8 @@ from detectors.axes import (
     fit_axes,
     load_axes,
 )
-from detectors.output_similarity import ANSWERS, place_answers
+from detectors.output_similarity import place_answers
+from detectors.signals import ANSWERS
 
 
 def topics(rng: np.random.Generator, n: int, *, of: int = 5, dimension: int = 24) -> np.ndarray:

@@ -41,6 +41,8 @@ def told(
     floor: float = FLOOR,
     registered_gap: float | None = None,
     parity: Mapping[str, Parity] | None = None,
+    floors: Mapping[str, float] | None = None,
+    since_registration: Parity | None = None,
 ) -> Identity:
     return identify(
         run(own),
@@ -49,7 +51,44 @@ def told(
         floor=floor,
         registered_gap=registered_gap,
         parity=parity or {},
+        sibling_floors=floors or {},
+        since_registration=since_registration,
     )
+
+
+def test_other_weights_as_far_from_the_base_are_told_by_what_they_expect(
+    level: np.ndarray, trained: np.ndarray
+) -> None:
+    gap = float(np.abs(trained - level).mean())
+    mirrored = 2 * level - trained
+    assert told(mirrored, level, registered_gap=gap).state is IdentityState.APPLIED
+    for kl, state in ((0.049, IdentityState.APPLIED), (0.051, IdentityState.WRONG_WEIGHTS)):
+        found = told(mirrored, level, registered_gap=gap, since_registration=divergence(kl))
+        assert found.state is state
+    assert "KL 0.051 nats per token from what was registered (line 0.05)" in found.reason
+
+
+def test_a_noisier_sibling_is_met_within_its_own_noise(
+    level: np.ndarray, trained: np.ndarray
+) -> None:
+    theirs = level + 2 * (trained - level)
+    siblings, noisy = {"billing": theirs}, {"billing": 2 * FLOOR}
+    near = theirs + 6 * FLOOR
+    assert told(near, level, siblings=siblings).state is IdentityState.APPLIED
+    assert told(near, level, siblings=siblings, floors=noisy).state is IdentityState.MIXED_UP
+    far = theirs + 9 * FLOOR
+    assert told(far, level, siblings=siblings, floors=noisy).state is IdentityState.APPLIED
+
+
+def test_a_divergence_from_the_registration_does_not_hide_what_else_it_is(
+    level: np.ndarray, trained: np.ndarray
+) -> None:
+    far = divergence(0.5)
+    assert told(level, level, since_registration=far).state is IdentityState.NOT_APPLIED
+    sibling = {"billing": trained}
+    found = told(trained, level, siblings=sibling, since_registration=far)
+    assert found.state is IdentityState.MIXED_UP
+    assert told(trained, None, since_registration=far).state is IdentityState.UNKNOWN
 
 
 def test_an_adapter_that_moves_the_documents_is_applied(

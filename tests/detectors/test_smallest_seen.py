@@ -9,18 +9,10 @@ import pytest
 from detectors.empty import EMPTY
 from detectors.evidence import evidence_of
 from detectors.expected_delay import Drift, expected_delay, growth_of
+from detectors.faults import Fault
 from detectors.logit_ks import LOGIT_KS
 from detectors.rate_detector import RateReference
-from detectors.smallest_seen import (
-    LATE,
-    POWER,
-    SHARES,
-    SHIFTS,
-    Fault,
-    Movable,
-    movable,
-    smallest_seen,
-)
+from detectors.smallest_seen import LATE, POWER, SHARES, SHIFTS, Movable, movable, smallest_seen
 from detectors.types import HORIZON_SECONDS, Budget, Process, State, Window
 from tests.detectors.test_expected_delay import (
     BEFORE,

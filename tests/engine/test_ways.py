@@ -1,4 +1,4 @@
-"""Six ways to go wrong, on trained adapters, a real vLLM, and clients through the gateway.
+"""Seven ways to go wrong, on trained adapters, a real vLLM, and clients through the gateway.
 
 Base and adapters are kept in ``build/adapters/cache``: the first run trains them for minutes.
 """
@@ -12,10 +12,12 @@ import pytest
 
 from benchmarks.adapters.command import USUAL, main
 from benchmarks.adapters.engine import PYTHON
+from benchmarks.adapters.ways import QUICK
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
 Outcome = Mapping[str, Any]
+PROMPT = "system-prompt-added"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome
         pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
     into: Path = tmp_path_factory.mktemp("ways")
     few = ["--adapters", "bank,concierge", "--requests", "48", "--recorded", "48"]
-    assert main(["--quick", *few, "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
+    ways = ["--ways", ",".join((*QUICK, PROMPT))]
+    assert main([*ways, *few, "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
 
     def read(way: str) -> Outcome:
         truth = json.loads((into / way / "0" / "truth.json").read_text())
@@ -68,7 +71,17 @@ def test_a_new_topic_is_told_wakes_nobody_and_moves_nothing(
 ) -> None:
     found = outcome("new-topic-100")
     assert found["ticket"]
+    assert found["blame"] == "input"
     assert found["page"] is None
+    assert found["moved"] is None
+
+
+def test_a_system_prompt_that_an_application_adds_is_told_and_moves_nothing(
+    outcome: Callable[[str], Outcome],
+) -> None:
+    found = outcome(PROMPT)
+    assert found["ticket"]
+    assert found["blame"] == "input"
     assert found["moved"] is None
 
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from alerts.types import VerdictKind
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
+from detectors.signals import settings_of
 from monitor.domain import EvaluationKind, Reference, ReferenceId, ReferenceState, Scope
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests, coverage
@@ -26,7 +27,7 @@ from monitor.reference.other_settings import SettingsLearner
 from monitor.store.evaluation import evaluations, verdicts
 from monitor.store.incidents import deliveries, incidents
 from monitor.store.records.records import SIGNALS
-from monitor.strata import NEEDS, Strata, alike
+from monitor.strata import Strata, alike
 from tests.arrivals import as_made
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.serving import serving
@@ -122,14 +123,13 @@ def test_coverage_equals_a_count_by_hand(seed: int) -> None:
     counted: Counter[str] = Counter()
     by_cause: Counter[tuple[str, Cause]] = Counter()
     for detector in ALL:
-        needs = frozenset[str]().union(*(NEEDS.get(s, frozenset()) for s in detector.signals))
+        needs = frozenset[str]().union(*map(settings_of, detector.signals))
         for settings, lacks, fell in zip(strata, absent, failed, strict=True):
             must = MUST.get(detector.name, detector.signals)
             measured = [
                 s
                 for s in must
-                if (s not in lacks or s == "error")
-                and alike(settings, [COLD], NEEDS.get(s, frozenset()))
+                if (s not in lacks or s == "error") and alike(settings, [COLD], settings_of(s))
             ]
             if measured:
                 counted[detector.name] += 1

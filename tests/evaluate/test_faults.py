@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from detectors import DETECTORS
+from detectors.faults import Unit
 from detectors.types import Window
-from monitor.evaluate.faults import Unit, families_of, size_words
+from monitor.evaluate.faults import families_of, size_words
 from tests.evaluate.conftest import baseline
 
 

@@ -16,7 +16,7 @@ from detectors.types import Process
 from monitor.domain import EvaluationKind, Interval, Mark, VerdictSeverity, Version
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
-from monitor.policy import Crossing, Memory
+from monitor.policy import Crossing
 from monitor.reference.accept import accept
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
@@ -108,7 +108,7 @@ def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched)
     judged = watched.judged()
     assert judged.verdict.kind is VerdictKind.STABLE
     assert judged.verdict.reason == "marked as a false alarm by ann: a load test"
-    assert Memory.from_json(judged.memory).crossings == ()
+    assert judged.memory.crossings == ()
     assert watched.messages() == [("started", 1), ("recovered", 1)]
     [act] = [one for one in watched.world.database.run(audit.newest) if one.act.startswith("inc")]
     assert (act.actor, act.act, act.details["of"]) == ("ann", "incident.false", ["support@v7"])
@@ -188,9 +188,9 @@ def crossed_lately(database: Database, version: Version) -> datetime:
     def work(tx: Connection) -> None:
         row = verdicts.current(tx, version_id=version.id, lock=True)
         assert row is not None
-        memory = replace(Memory.from_json(row.memory), crossings=(crossing,))
+        memory = replace(row.memory, crossings=(crossing,))
         verdicts.put(
-            tx, version_id=version.id, verdict=row.verdict, memory=memory.to_json(),
+            tx, version_id=version.id, verdict=row.verdict, memory=memory,
             size=None,
         )  # fmt: skip
 

@@ -356,6 +356,44 @@ def test_weights_far_from_what_was_registered_are_wrong(fleet: Make) -> None:
     assert "wrong weights" in told.reason
 
 
+def test_other_weights_as_far_from_the_base_page_within_one_probe(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.weights[OWN] = "weights of another training"
+    made.later()
+    told = made.verdict()
+    assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+    assert "from what was registered (line 0.05)" in told.reason
+    assert made.score().details["identity"]["state"] == "wrong_weights"
+    made.toys.weights[OWN] = OWN
+    for _ in range(2):
+        made.later()
+    assert made.verdict().kind is not VerdictKind.CRITICAL
+
+
+def test_an_engine_that_moved_everything_makes_no_weights_wrong(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.weights |= {
+        name: f"{weights} in 4 bits" for name, weights in made.toys.weights.items()
+    }
+    made.later()
+    assert made.verdict().blame is Blame.BASE
+    assert made.score().details["identity"]["state"] != "wrong_weights"
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_six_percent_is_degraded_in_one_probe_where_other_weights_answer(
+    fleet: Make, *, other: bool
+) -> None:
+    made = fleet(toys())
+    unevenly(made, 1.06)
+    if other:
+        made.toys.expects[OWN] = "weights of another training"
+    made.later()
+    assert made.score().details["degraded"] is other
+    if other:
+        assert "other weights answer" in made.verdict().reason
+
+
 def test_unchanged_weights_on_this_machine_are_not_run_again(fleet: Make) -> None:
     made = fleet(toys(source=PerplexitySource.LOCAL, hashes=True))
     made.asked()

@@ -18,7 +18,6 @@ from detectors.types import Process, Window
 from monitor.domain import EvaluationKind, Scope
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
-from monitor.policy import Memory
 from monitor.store import audit, partitions
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import deliveries
@@ -100,7 +99,7 @@ class Weeks:
 
     def crossed(self) -> set[Process]:
         """Processes of soft signals that are beyond their line now."""
-        memory = Memory.from_json(self.judged().memory)
+        memory = self.judged().memory
         return {one.process for one in memory.crossings if not one.hard}
 
     def action(self) -> tuple[bool, str]:

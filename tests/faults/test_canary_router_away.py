@@ -38,6 +38,7 @@ from monitor.traffic.trial.guards import guards_of
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.judge import Judge
 from monitor.traffic.trial.machine import step
+from monitor.traffic.trial.news import CanaryNews
 from monitor.traffic.trial.route import changed
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
@@ -145,10 +146,11 @@ class Fleet:
             version: Version,
             *,
             severity: VerdictSeverity,
-            reason: str,
+            news: CanaryNews,
+            over: bool,
             now: datetime,
         ) -> None:
-            del tx, version, reason, now
+            del tx, version, news, over, now
             self.told[severity] += 1
 
         return Hands(

@@ -67,7 +67,7 @@ class Shop:
 
     def _judge(self, tx: sa.Connection, version: Version, *, now: datetime) -> Judgement:
         before = verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-        memory = Memory.from_json(before.memory) if before and before.memory else Memory()
+        memory = before.memory if before else Memory()
         facts = Facts(
             at=now, reference=ReferenceStage.APPROVED, detectors=(broken(now),), n_day=4_000
         )
@@ -79,7 +79,7 @@ class Shop:
             tx,
             version_id=version.id,
             verdict=judgement.verdict,
-            memory=judgement.memory.to_json(),
+            memory=judgement.memory,
             size=None,
         )
         self._tell(tx, version, memory, judgement, now=now)

@@ -316,6 +316,53 @@ def test_a_full_queue_drops_and_counts_and_answers_at_once(
         assert sent == 20
 
 
+class Asking:
+    """A sampler by a clock of its own, one request after another."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.sampler = Sampler(
+            GatewaySettings(),
+            shares=Shares(),
+            offer=lambda _adapter, _line: None,
+            meters=Meters(),
+            now=lambda: self.seconds,
+        )
+
+    def sample(self) -> Sample | None:
+        """A request that asks for log-probabilities; None where the sampler leaves them out."""
+        plain = Sample(
+            id="1",
+            at=datetime.now(UTC),
+            adapter="support",
+            arm=STABLE,
+            asked=read(b"{}"),
+            injected={},
+        )
+        made = self.sampler.copied(plain, CHAT, STABLE)
+        return made if "logprobs" in made.injected else None
+
+    def refused_for(self) -> float:
+        """Seconds until they are asked for again, after a burst of refusals."""
+        assert self.sample()
+        for _ in range(3):
+            self.sampler.refused(STABLE.model)
+        begin = self.seconds
+        while not self.sample():
+            self.seconds += 1.0
+        return self.seconds - begin
+
+
+def test_each_further_refusal_doubles_the_pause_and_an_answer_ends_it() -> None:
+    asking = Asking()
+    pauses = [asking.refused_for() for _ in range(9)]
+    assert pauses == [5, 10, 20, 40, 80, 160, 320, 600, 600]
+    answered = asking.sample()
+    assert answered
+    asking.sampler.tap(answered, 200, {"Content-Type": "application/json"})
+    assert asking.refused_for() == 5
+
+
 class Unreadable(WholeTap):
     def answer(self) -> Mapping[str, Any]:
         raise ValueError

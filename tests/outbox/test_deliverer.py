@@ -360,7 +360,8 @@ def test_a_wake_up_delivers_long_before_the_next_poll(
             listening.set()
             deliverer.wake()
 
-        wake_ups = WakeUps(database, {OUTBOX: wake})
+        wake_ups = WakeUps(database)
+        wake_ups.on(OUTBOX, wake)
         wake_ups.start()
         assert listening.wait(PATIENCE)
         queue(database, incident_id)

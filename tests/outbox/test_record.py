@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from alerts.delivery import Delivered
 from alerts.incident import Closing
 from alerts.matching import parse_matcher
-from alerts.message import Alert, ScoreLine
+from alerts.message import Alert
 from alerts.types import Blame, Kind, VerdictKind
 from alerts.types import Severity as Urgency
 from alerts.words import clock_time
@@ -25,7 +25,7 @@ from monitor.store.database import Database
 from monitor.store.incidents import deliveries, incidents, outbox
 from monitor.store.incidents.deliveries import DeliveryRow
 from monitor.store.registry import adapters
-from tests.alert_samples import CAUSE, UNSEEN
+from tests.alert_samples import CAUSE, UNSEEN, score_line
 from tests.fleet import NOW, register, transition, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
@@ -81,7 +81,7 @@ def inputs(database: Database) -> AlertInputs:
     assert adapter is not None
     return AlertInputs(
         adapter=adapter,
-        scores=(ScoreLine(detector="logit_ks", winner="mean_nll:up", evidence=1.6),),
+        scores=(score_line(detector="logit_ks", winner="mean_nll:up", evidence=1.6),),
         requests=412,
         base_url="https://drift.example/",
     )

@@ -32,13 +32,14 @@ from monitor.store.incidents import deliveries, incidents, pages, silences
 from monitor.store.registry import adapters
 from monitor.store.traffic import actions
 from monitor.store.traffic.actions import ActionKind, ActionState
+from tests.alert_samples import score_line
 from tests.fleet import register, verdict
 
 STABLE, DRIFTING, CRITICAL = VerdictKind.STABLE, VerdictKind.DRIFTING, VerdictKind.CRITICAL
 START = datetime.now(tz=UTC).replace(microsecond=0)
 WINDOW = timedelta(minutes=15)
-SLOW = ScoreLine(detector="latency", winner="latency_ms:up", evidence=1.2, process="notice")
-ASKED = ScoreLine(
+SLOW = score_line(detector="latency", winner="latency_ms:up", evidence=1.2, process="notice")
+ASKED = score_line(
     detector="input_similarity", winner="similarity:low", evidence=7.0, process="notice"
 )
 
@@ -303,7 +304,7 @@ def test_an_evaluation_can_ask_beforehand_whether_it_will_tell(watched: Watched)
 
 # --- adapters that moved together ---------------------------------------------------------
 
-MOVED = ScoreLine(detector="perplexity", winner="perplexity:ratio", evidence=2.0, value=0.02)
+MOVED = score_line(detector="perplexity", winner="perplexity:ratio", evidence=2.0, value=0.02)
 
 
 def together(watched: Watched) -> tuple[Version, BaseStanding]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from detectors import DETECTORS
 from detectors.types import Window
 from monitor.policy.budget import (
-    NO_PAGE_BUDGET,
     BudgetSettings,
     ShareStanding,
     TierBudget,
@@ -113,7 +112,6 @@ def test_what_cannot_be_measured_or_never_pages_takes_nothing_from_the_others() 
         "input_similarity": 0.0,
     }
     assert {share.notice for share in found.values()} == {1 / 3}
-    assert "input_similarity" in NO_PAGE_BUDGET
 
 
 def test_what_was_seen_on_two_weekdays_has_no_page_and_leaves_it_to_the_others() -> None:

@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.types import VerdictKind
+from detectors import DETECTORS, profile_of
 from monitor.domain import ReferenceId, VerdictSeverity
 from monitor.policy import DetectorFact, Facts, Memory
-from monitor.policy.classic import FOR, THRESHOLDS, Streaks
+from monitor.policy.classic import FOR, Streaks
 from tests.policy.test_judge import NOW, facts, page, probe, run, soft
 
 PAST = {"logit_ks": 0.009, "entropy": 0.0, "input_similarity": 0.69, "perplexity": 0.051}
@@ -76,6 +77,11 @@ def test_a_new_reference_begins_anew() -> None:
     assert got.verdict.kind is VerdictKind.STABLE
 
 
+def test_no_other_detector_has_a_textbook_threshold() -> None:
+    have = {name for name, one in DETECTORS.items() if one.profile.threshold is not None}
+    assert have | {"perplexity"} == {*PAST}
+
+
 def test_perplexity_is_taken_by_its_week() -> None:
     worse = classic(perplexity=probe(week=0.06))
     assert run(classic(perplexity=probe(at=NOW)), worse, worse).verdict.kind is VerdictKind.STABLE
@@ -84,13 +90,15 @@ def test_perplexity_is_taken_by_its_week() -> None:
     assert "perplexity's mean of 7 days 0.06 > 0.05" in got.verdict.reason
 
 
-@pytest.mark.parametrize("detector", THRESHOLDS)
+@pytest.mark.parametrize("detector", PAST)
 def test_the_limit_itself_is_within(detector: str) -> None:
-    assert THRESHOLDS[detector].past(PAST[detector])
-    assert not THRESHOLDS[detector].past(WITHIN[detector])
+    threshold = profile_of(detector).threshold
+    assert threshold is not None
+    assert threshold.past(PAST[detector])
+    assert not threshold.past(WITHIN[detector])
 
 
-values = st.dictionaries(st.sampled_from([*THRESHOLDS, "latency"]), st.floats(0, 1))
+values = st.dictionaries(st.sampled_from([*PAST, "latency"]), st.floats(0, 1))
 
 
 @given(st.lists(values, max_size=30))

@@ -32,7 +32,7 @@ from monitor.reference.live import drain_embeddings
 from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.references import baselines, calibrations, references
 from monitor.store.references.references import ReferenceSource
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline, questions, training
@@ -57,8 +57,8 @@ def opened(database: Database, version: Version, memory: Memory) -> IncidentId:
 
     def work(tx: Connection) -> IncidentId:
         verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
-        verdicts.put(tx, version_id=version.id, verdict=judged, memory=memory.to_json(), size=None)
-        return incidents.put(tx, version, kind="drift", update=update)
+        verdicts.put(tx, version_id=version.id, verdict=judged, memory=memory, size=None)
+        return incidents.put(tx, StoredKey.of(version, "drift"), update)
 
     return database.run(work)
 

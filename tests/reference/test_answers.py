@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from detectors.output_similarity import ANSWERS, DISTANCE
+from detectors.signals import ANSWERS, DISTANCE
 from monitor.domain import Interval, ReferenceId, Version
 from monitor.probes.errors import ModelMissing
 from monitor.reference.build import build_next

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from detectors.axes import fit_axes
-from detectors.input_similarity import SIMILARITY
 from detectors.nearest import nearest
+from detectors.signals import SIMILARITY
 from detectors.types import SECONDS_PER_DAY, Budget, Window
 from monitor.selftest import replayed
 from monitor.selftest.injections import unseen_topics

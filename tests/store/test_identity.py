@@ -4,10 +4,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+import pytest
+
 from detectors.identity import Identity, IdentityState
+from detectors.parity import TopLogprobs, compare
 from monitor.store.database import Database
 from monitor.store.evaluation import identity, perplexity
-from monitor.store.evaluation.identity import CheckedOn
+from monitor.store.evaluation.identity import CheckedOn, Reading
 
 
 def found(state: IdentityState, gap: float | None = 0.3) -> Identity:
@@ -41,6 +45,37 @@ def test_a_check_reads_back_as_it_was_made(database: Database, support: Any) -> 
     assert stored is not None
     assert stored.found == what
     assert (stored.on.base, stored.on.corpus, stored.retired_at) == ("base", "g:1", None)
+
+
+def read_back(database: Database, of: Any, *, texts: str) -> TopLogprobs | None:
+    return database.run(lambda tx: identity.registered_reading(tx, of.version.id, texts=texts))
+
+
+def test_a_reading_is_given_back_for_the_same_texts_until_it_is_retired(
+    database: Database, support: Any
+) -> None:
+    logprobs = np.log(
+        np.array([[0.5, 0.2, 0.1, 0.05, 0.04, 0.03], [0.9, 0.04, 0.02, 0.01, 0.005, 0.004]])
+    )
+    expected = TopLogprobs(
+        chosen=logprobs[:, 0],
+        tokens=np.arange(12).reshape(2, 6),
+        logprobs=logprobs,
+        document=np.array([0, 1]),
+    )
+    on = CheckedOn(role="registration", corpus="g:1", base="base", replica=None, engine="toy 1")
+    reading = Reading(texts="t", expected=expected)
+    what = found(IdentityState.APPLIED)
+    database.run(lambda tx: identity.insert(tx, support.version.id, what, on=on, reading=reading))
+    kept = read_back(database, support, texts="t")
+    assert kept is not None
+    assert kept.tokens.tolist() == [[0, 1, 2, 3, 4], [6, 7, 8, 9, 10]]
+    assert kept.document.tolist() == [0, 1]
+    assert np.allclose(kept.logprobs, logprobs[:, :5])
+    assert compare(kept, expected).kl == pytest.approx(0.0, abs=1e-6)
+    assert read_back(database, support, texts="other") is None
+    retire(database, "support")
+    assert read_back(database, support, texts="t") is None
 
 
 def test_the_gap_held_to_is_the_newest_applied_registration_of_the_corpus(

@@ -9,13 +9,17 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from monitor.domain import EvaluationKind
+from alerts.types import VerdictKind
+from detectors.identity import IdentityState
+from monitor.domain import EvaluationKind, Verdict
+from monitor.policy import IdentityMemory, Memory, PerplexityMemory
 from monitor.policy.rounds import ProbeCost
 from monitor.probes.perplexity import DocumentScore
 from monitor.store.database import Database
 from monitor.store.evaluation import perplexity, probing, tasks, verdicts
 from monitor.store.evaluation.perplexity import RunRole, StoredRun, Subject
 
+NOW = datetime(2026, 7, 22, tzinfo=UTC)
 DOCUMENTS = (
     DocumentScore(document="a", sum_nll=12.5, tokens=5, bytes=20),
     DocumentScore(document="b", sum_nll=nan, tokens=0, bytes=9_000),
@@ -196,33 +200,37 @@ def test_retiring_drops_the_findings_and_makes_the_probes_due(
     database: Database, register: Callable[[str], Any]
 ) -> None:
     one, other = register("support"), register("sales")
-    memory = {"crossings": [], "perplexity": {"degraded": True}, "identity": {"state": "x"}}
+    drifting = Verdict(kind=VerdictKind.DRIFTING, reason="worse", since=NOW)
+    found = Memory(
+        perplexity=PerplexityMemory(
+            at=NOW, changed=False, degraded=True, ratio=1.4, low=1.2, base_moved=None,
+            unchanged_streak=0, reason="worse",
+        ),
+        identity=IdentityMemory(at=NOW, state=IdentityState.WRONG_WEIGHTS, reason="others"),
+        failures={"entropy": 1},
+    )  # fmt: skip
 
     def work(tx: Any) -> None:
         tasks.ensure(tx, first_due={EvaluationKind.PERPLEXITY: timedelta(hours=6)})
         for of in (one, other):
             row = verdicts.claim_row(tx, version_id=of.version.id, adapter_id=of.version.adapter_id)
             assert row is None
-            tx.execute(
-                sa.text("UPDATE verdicts SET memory = :m WHERE version_id = :v").bindparams(
-                    sa.bindparam("m", memory, type_=sa.JSON), v=of.version.id
-                )
-            )
+            verdicts.put(tx, version_id=of.version.id, verdict=drifting, memory=found, size=None)
 
     database.run(work)
     retire(database, ["support"])
     rows = database.run(
         lambda tx: tx.execute(
             sa.text(
-                "SELECT memory, requested_at IS NOT NULL AS due, epoch FROM verdicts"
+                "SELECT requested_at IS NOT NULL AS due, epoch FROM verdicts"
                 " JOIN tasks USING (version_id) ORDER BY version_id"
             )
         ).all()
     )
     assert [row.due for row in rows] == [True, False]
     assert [row.epoch for row in rows] == [1, 0]
-    assert rows[0].memory == {"crossings": [], "perplexity": None, "identity": None}
-    assert rows[1].memory == memory
+    left = {row.version_id: row.memory for row in database.run(verdicts.fleet)}
+    assert left == {one.version.id: Memory(failures={"entropy": 1}), other.version.id: found}
 
 
 def test_a_versions_newest_probe_is_what_a_round_is_planned_by(

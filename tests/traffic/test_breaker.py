@@ -10,8 +10,8 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import ActionId, ArmKind, Mode, VerdictSeverity, Version
 from monitor.store import audit
 from monitor.store.errors import NotFound
-from monitor.store.incidents import fleet_incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
 from monitor.store.tables import canaries
 from monitor.store.traffic import actions, flags, routes
@@ -161,8 +161,8 @@ def test_an_open_fleet_incident_of_its_base_stops_what_is_automatic_only(world: 
         closed_at=None,
     )
     with world.database.begin() as tx:
-        elsewhere = fleet_incidents.put(tx, "another-base", kind="drift", update=update)
-        own = fleet_incidents.put(tx, "", kind="drift", update=update)
+        elsewhere = incidents.put(tx, StoredKey.on("another-base", "drift"), update)
+        own = incidents.put(tx, StoredKey.on("", "drift"), update)
     decision = world.break_down(v7)
     blocked(world, decision, Gate.FLEET_INCIDENT)
     assert decision.reason == f"fleet incident {own} is open: its base or engine changed"

@@ -230,7 +230,8 @@ def test_the_router_is_told_as_soon_as_an_evaluation_has_committed(world: World)
 
     with ExitStack() as stack:
         stack.callback(pulse.stop)
-        wakeups = WakeUps(world.database, {DECISIONS: heard})
+        wakeups = WakeUps(world.database)
+        wakeups.on(DECISIONS, heard)
         wakeups.start()
         stack.callback(wakeups.stop)
         decides.start()

@@ -8,9 +8,10 @@ import sqlalchemy as sa
 
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, VerdictSeverity, Version
+from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.tables import references
 from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table
@@ -53,7 +54,7 @@ def test_a_detector_that_fails_blocks(world: World) -> None:
             tx,
             version_id=v7.id,
             verdict=verdict(CRITICAL),
-            memory={"failures": {"entropy": 2}},
+            memory=Memory(failures={"entropy": 2}),
             size=None,
         )
     refused(world, world.breaker.consider(v7, evidence(), now=NOW), "detectors fail: entropy")
@@ -77,7 +78,7 @@ def test_an_open_incident_of_its_own_sight_blocks_and_one_that_is_over_does_not(
             closed_at=closed_at,
         )
         with world.database.begin() as tx:
-            incidents.put(tx, v7, kind=kind, update=update)
+            incidents.put(tx, StoredKey.of(v7, kind), update)
 
     put(closed_at=None)
     refused(world, world.breaker.consider(v7, evidence(), now=NOW), f"open incidents: {kind}")

@@ -10,7 +10,7 @@ from alerts.types import Blame, Kind
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, VerdictSeverity
 from monitor.store.incidents import incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
 from monitor.web.wording import NOTHING
 from tests import worlds
@@ -30,7 +30,7 @@ def told(service: Serving) -> IncidentId:
         assert version is not None
         since = now - timedelta(hours=30)
         blind(tx, version, now=now, since=since)
-        return IncidentId(incidents.put(tx, version, kind=Kind.BLIND.value, update=_open(since)))
+        return IncidentId(incidents.put(tx, StoredKey.of(version, Kind.BLIND.value), _open(since)))
 
 
 def _open(since: datetime) -> IncidentUpdate:

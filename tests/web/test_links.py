@@ -10,7 +10,7 @@ import pytest
 from alerts.types import Blame
 from monitor.domain import Scope, VerdictSeverity
 from monitor.store.incidents import incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import adapters, versions
 from tests.serving import Serving
 
@@ -41,7 +41,7 @@ def incident(service: Serving) -> int:
             opened_at=now,
             closed_at=None,
         )
-        return incidents.put(tx, version, kind="drift", update=update)
+        return incidents.put(tx, StoredKey.of(version, "drift"), update)
 
 
 def test_an_incident_has_a_page_that_leads_to_its_version(

@@ -13,7 +13,7 @@ from alerts.types import Blame
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, Scope, VerdictSeverity
 from monitor.store.incidents import fleet_incidents, incidents
-from monitor.store.incidents.incidents import IncidentUpdate
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
 from monitor.store.traffic import actions
 from monitor.store.traffic.actions import ActionKind, ActionState
@@ -46,7 +46,7 @@ def common(service: Serving) -> IncidentId:
             opened_at=now - timedelta(minutes=5),
             closed_at=None,
         )
-        made = fleet_incidents.put(tx, "", kind="drift", update=update)
+        made = incidents.put(tx, StoredKey.on("", "drift"), update)
         for name in MEMBERS:
             version = versions.fetch(tx, adapter=name, name="v1")
             assert version is not None

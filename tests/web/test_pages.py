@@ -7,6 +7,7 @@ import pytest
 
 from alerts.types import VerdictKind
 from monitor.domain import Scope
+from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import keys as keys_table
@@ -100,7 +101,7 @@ def test_a_page_refreshes_by_itself_and_keeps_the_focus(
         version = versions.fetch(tx, adapter="support", name="v7")
         assert version is not None
         calm = worlds.a_verdict(VerdictKind.STABLE, datetime.now(UTC))
-        verdicts.put(tx, version_id=version.id, verdict=calm, memory={}, size=1.0)
+        verdicts.put(tx, version_id=version.id, verdict=calm, memory=Memory(), size=1.0)
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=60_000)
     assert looker.page.evaluate("document.activeElement.textContent") == "travel-assistant"

@@ -14,9 +14,10 @@ import numpy as np
 
 from benchmarks.adapters.contestants.experiment import Experiment, Requests
 from detectors.expected_delay import delay_of, growth_of
+from detectors.faults import Fault
 from detectors.logit_ks import LOGIT_KS
 from detectors.rank_reference import RankReference
-from detectors.smallest_seen import LATE, Fault, movable
+from detectors.smallest_seen import LATE, movable
 from detectors.types import SECONDS_PER_DAY, Budget, Process, State, Window
 
 SHARE = 0.1

@@ -1,4 +1,7 @@
-"""Every way to go wrong, by family; those that need an engine of their own come last."""
+"""Every way to go wrong, by family; those that need an engine of their own come last.
+
+Only what leaves the engine spoiled comes after them.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ QUICK: Final = (
 def chosen(names: Sequence[str]) -> list[Way]:
     """The ways of these names or families, in this order; all where none is named.
 
-    Those that need an engine of their own come last.
+    Those that need an engine of their own come last, before those that spoil the usual one.
 
     Raises
     ------
@@ -53,8 +56,8 @@ def chosen(names: Sequence[str]) -> list[Way]:
     found = [way for way in WAYS if not names or {way.name, way.family} & set(names)]
     order = list(names) or list(FAMILIES)
 
-    def place(way: Way) -> tuple[bool, int]:
+    def place(way: Way) -> tuple[bool, bool, int]:
         named = way.name if way.name in order else way.family
-        return isinstance(way.fault, OfEngine), order.index(named)
+        return way.poisons, isinstance(way.fault, OfEngine), order.index(named)
 
     return sorted(found, key=place)

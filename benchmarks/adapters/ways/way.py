@@ -152,3 +152,5 @@ class Way:
     fault: Fault
     expected: Expected
     harmless: bool = False
+    poisons: bool = False
+    """The engine is not to be trusted after it: what it left in the cache spoils other answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -156,7 +157,10 @@ WAYS: Final = (
     _way("noise-3", "each weight is off by 3 times the weights' spread", lambda w: noise(w, 3)),
     _way("sign-flipped", "the update is subtracted in place of added", sign_flip),
     _way("factors-swapped", "A and B of each update are swapped", swapped),
-    _way("not-a-number", "one weight of the last layer is NaN", not_a_number),
+    replace(
+        _way("not-a-number", "one weight of the last layer is NaN", not_a_number),
+        poisons=True,  # NaN times a weight of 0 is NaN: in each block of the cache that held one
+    ),
     _way("rounded-int8", "weights are rounded to 8 bits", lambda w: rounded(w, 8)),
     _way("rounded-int4", "weights are rounded to 4 bits", lambda w: rounded(w, 4)),
     _way("rank-truncated", "two of eight ranks are left", truncated_rank),

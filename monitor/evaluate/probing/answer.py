@@ -187,6 +187,18 @@ def still_there(asked: Probing, answers: Sequence[Answer]) -> list[Answer]:
     return [anew if answer is lead else answer for answer in answers]
 
 
+def of_other_weights(answer: Answer) -> Answer:
+    """Count +5 % as degraded in one probe and its confirmation, without a second probe.
+
+    The second one is there for what passes by itself, and other weights do not.
+    """
+    change = answer.change
+    if change.degraded or not (change.changed and change.above_margin):
+        return answer
+    reasons = (*change.reasons, "other weights answer")
+    return replace(answer, change=replace(change, degraded=True, reasons=reasons))
+
+
 def _once_more(asked: Probing, first: Answer) -> StoredRun:
     return asked.run(asked.own, first.corpus, RunRole.CONFIRMATION, replica=first.run.replica)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from itertools import chain, islice
 
 import structlog
 
 from detectors import parity
 from detectors.identity import BASE, Identity, IdentityState, identify
-from detectors.parity import Parity
+from detectors.parity import Parity, TopLogprobs
 from detectors.perplexity import DocumentScores, noise_floor
 from monitor.domain import Version, VersionId
 from monitor.evaluate.probing.answer import Answer, leading
@@ -28,7 +29,7 @@ from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
 from monitor.store.evaluation import identity, perplexity
-from monitor.store.evaluation.identity import CheckedOn, StoredIdentity
+from monitor.store.evaluation.identity import CheckedOn, Reading, StoredIdentity
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
 from monitor.store.registry import versions
 
@@ -51,12 +52,19 @@ class IdentityCheck:
 
     found: Identity
     on: CheckedOn
+    reading: Reading | None = None
+    """Later checks are compared with it; None unless the version is being registered."""
 
 
 def check_identity(
-    asked: Probing, answers: Sequence[Answer], occasion: Occasion, *, role: RunRole
+    asked: Probing,
+    answers: Sequence[Answer],
+    occasion: Occasion,
+    *,
+    role: RunRole,
+    base_moved: bool | None = None,
 ) -> IdentityCheck:
-    """Compare the version's newest answers with its base's and siblings'.
+    """Compare the version's newest answers with its base's, its siblings' and its own of once.
 
     The general corpus is used where there is one. Base and siblings are registered over it
     too, so only the 64 prompts and at most one run of the base are needed.
@@ -73,14 +81,21 @@ def check_identity(
         lambda tx: identity.registered_gap(tx, asked.version.id, corpus=answer.corpus.id)
     )
 
+    mine = _reading(asked, replica=answer.run.replica)
+    before = _registered(asked, mine) if base_moved is False else None
+
+    siblings = _siblings(asked, answer)
+
     def identified() -> Identity:
         return identify(
             answer.scores,
             base=None if base is None else _base_scores(asked, base, answer, occasion),
-            siblings=_sibling_scores(asked, answer),
+            siblings={name: one.last for name, one in siblings.items()},
+            sibling_floors={name: one.floor for name, one in siblings.items()},
             floor=noise_floor(answer.reference),
             registered_gap=held[0] if held else None,
-            parity=_parity(asked, base, replica=answer.run.replica),
+            parity=_parity(asked, mine, base, replica=answer.run.replica),
+            since_registration=before,
         )
 
     found = identified()
@@ -101,12 +116,16 @@ def check_identity(
         replica=answer.run.replica,
         engine=answer.run.engine,
     )
-    return IdentityCheck(found=found, on=on)
+    return IdentityCheck(found=found, on=on, reading=mine if role is RunRole.REGISTRATION else None)
 
 
 def keep_identity(asked: Probing, checked: IdentityCheck) -> None:
     """Store the result of the check."""
-    asked.write(lambda tx: identity.insert(tx, asked.version.id, checked.found, on=checked.on))
+    asked.write(
+        lambda tx: identity.insert(
+            tx, asked.version.id, checked.found, on=checked.on, reading=checked.reading
+        )
+    )
 
 
 def register_base(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
@@ -135,8 +154,16 @@ def _base_scores(
     return None if fresh is None else scores_of(fresh, answer.corpus)
 
 
-def _sibling_scores(asked: Probing, answer: Answer) -> Mapping[str, DocumentScores]:
-    """Return the last stored runs of other adapters on this base; no new runs are made."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Sibling:
+    """Another adapter on this base: its last run, and the noise floor of its registration."""
+
+    last: DocumentScores
+    floor: float
+
+
+def _siblings(asked: Probing, answer: Answer) -> Mapping[str, _Sibling]:
+    """Return other adapters on this base by model; no new runs are made."""
     by_model = {target.model: target for target in asked.siblings}
     known = asked.database.run(
         lambda tx: perplexity.versions_of(tx, by_model.keys(), corpus=answer.corpus.id)
@@ -150,7 +177,11 @@ def _sibling_scores(asked: Probing, answer: Answer) -> Mapping[str, DocumentScor
             and alike(last[0], answer.run)
             and not _same_weights(asked, sibling, last[0], answer)
         ):
-            found[model] = scores_of(last[0], answer.corpus)
+            registered = asked.registration(sibling, answer.corpus)
+            found[model] = _Sibling(
+                last=scores_of(last[0], answer.corpus),
+                floor=noise_floor([scores_of(run, answer.corpus) for run in registered]),
+            )
     return found
 
 
@@ -173,23 +204,48 @@ def _registered_alike(asked: Probing, sibling: VersionId | None) -> bool:
     return hashes or (mine.uri is not None and mine.uri == other.uri)
 
 
-def _parity(asked: Probing, base: Model | None, *, replica: str | None) -> Mapping[str, Parity]:
-    """Return how the adapter's expectations diverge from its base's over 64 prompts.
+def _reading(asked: Probing, *, replica: str | None) -> Reading | None:
+    """Return what the version expects at each token of the prompts, on the replica just asked."""
+    texts = prompts(asked.corpora)
+    expected = or_none(lambda: asked.read(asked.own, texts, replica=replica))
+    return None if expected is None else Reading(texts=_digest(texts), expected=expected)
+
+
+def _registered(asked: Probing, mine: Reading | None) -> Parity | None:
+    """Return how far the version's expectations diverge from those at its registration."""
+    if mine is None:
+        return None
+    before = asked.database.run(
+        lambda tx: identity.registered_reading(tx, asked.version.id, texts=mine.texts)
+    )
+    return None if before is None else _compared(asked, before, mine.expected)
+
+
+def _parity(
+    asked: Probing, mine: Reading | None, base: Model | None, *, replica: str | None
+) -> Mapping[str, Parity]:
+    """Return how the adapter's expectations diverge from its base's over the prompts.
 
     Both are read on the replica that was just asked: another one may apply the adapter.
     """
-    if base is None:
+    if mine is None or base is None:
         return {}
     texts = prompts(asked.corpora)
-    mine = or_none(lambda: asked.read(asked.own, texts, replica=replica))
-    theirs = or_none(lambda: asked.read(base, texts, replica=replica)) if mine else None
-    if mine is None or theirs is None:
-        return {}
+    theirs = or_none(lambda: asked.read(base, texts, replica=replica))
+    found = None if theirs is None else _compared(asked, mine.expected, theirs)
+    return {} if found is None else {BASE: found}
+
+
+def _compared(asked: Probing, one: TopLogprobs, other: TopLogprobs) -> Parity | None:
     try:
-        return {BASE: parity.compare(mine, theirs)}
+        return parity.compare(one, other)
     except ValueError as error:
         _LOG.warning("divergence_not_read", version=asked.version.label, reason=str(error))
-        return {}
+        return None
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return sha256("\0".join(texts).encode()).hexdigest()
 
 
 def prompts(corpora: Sequence[Corpus]) -> list[str]:

@@ -11,6 +11,7 @@ from monitor.evaluate.probing.answer import (
     Answer,
     confirm,
     look,
+    of_other_weights,
     registered_answer,
     still_there,
 )
@@ -154,16 +155,23 @@ def _compare(asked: Probing, occasion: Occasion) -> ProbeOutcome:
     if not moved and occasion.purpose is Purpose.ROUTINE:  # nobody waits
         for answer in answers:
             register_base(asked, answer.corpus, occasion)
-    fact = fact_of(answers, company)
     last = latest_identity(asked)
     if last is not None and last.found.state is IdentityState.APPLIED and not moved:
-        return _outcome(answers, fact, last.found, occasion)
+        return _outcome(answers, fact_of(answers, company), last.found, occasion)
     # the probe moved, or the last check found a fault
-    checked = check_identity(asked, answers, occasion, role=occasion.role)
+    checked = check_identity(
+        asked,
+        answers,
+        occasion,
+        role=occasion.role,
+        base_moved=company.base_moved if company is not None else None,
+    )
     if moved or checked.found.state in WRONG:
         _require_silence(asked, answers)
     keep_identity(asked, checked)
-    return _outcome(answers, fact, checked.found, occasion)
+    if checked.found.state is IdentityState.WRONG_WEIGHTS:
+        answers = [of_other_weights(answer) for answer in answers]
+    return _outcome(answers, fact_of(answers, company), checked.found, occasion)
 
 
 def _require_silence(asked: Probing, answers: Sequence[Answer]) -> None:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from detectors import packing
 from detectors.identity import Identity, IdentityState
+from detectors.parity import TopLogprobs
 from monitor.domain import VersionId
 from monitor.store.tables import identity_checks
 
 REGISTRATION = "registration"
 """The role of the check that later ones are compared with."""
+KEPT = 5
+"""Likeliest tokens stored of each position; others count as one."""
+_KIND = "reading"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,14 @@ class CheckedOn:
     base: str | None
     replica: str | None
     engine: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reading:
+    """A version's expectations at each token of some texts; ``texts`` is a digest of them."""
+
+    texts: str
+    expected: TopLogprobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +53,15 @@ class StoredIdentity:
     retired_at: datetime | None
 
 
-def insert(tx: Connection, version_id: VersionId, found: Identity, *, on: CheckedOn) -> int:
-    """Store a check; return its id."""
+def insert(
+    tx: Connection,
+    version_id: VersionId,
+    found: Identity,
+    *,
+    on: CheckedOn,
+    reading: Reading | None = None,
+) -> int:
+    """Store a check; return its id. ``reading`` is what later checks are compared with."""
     values = {
         "version_id": version_id,
         "role": on.role,
@@ -52,6 +73,7 @@ def insert(tx: Connection, version_id: VersionId, found: Identity, *, on: Checke
         "kl": found.kl,
         "nll_difference": found.nll_difference,
         "details": {"reason": found.reason, "gap": found.gap, "corpus": on.corpus},
+        "reading": None if reading is None else _packed(reading),
     }
     statement = identity_checks.insert().values(**values).returning(identity_checks.c.id)
     return int(tx.execute(statement).scalar_one())
@@ -90,6 +112,55 @@ def registered_gap(
     if found is None or found.found.gap is None:
         return None
     return found.found.gap, found.retired_at is not None
+
+
+def registered_reading(tx: Connection, version_id: VersionId, *, texts: str) -> TopLogprobs | None:
+    """Return what the version expected at registration over these texts.
+
+    None where it was registered by a release that did not store it, over other texts, or
+    not as applied. A declared change retires it with the registration.
+    """
+    query = (
+        sa.select(identity_checks.c.reading)
+        .where(
+            identity_checks.c.version_id == version_id,
+            identity_checks.c.role == REGISTRATION,
+            identity_checks.c.state == IdentityState.APPLIED.value,
+            identity_checks.c.reading.is_not(None),
+            identity_checks.c.retired_at.is_(None),
+        )
+        .order_by(identity_checks.c.at.desc(), identity_checks.c.id.desc())
+        .limit(1)
+    )
+    body = tx.execute(query).scalar()
+    found = None if body is None else packing.read(_KIND, body, _unpacked)
+    return found.expected if found is not None and found.texts == texts else None
+
+
+def _packed(reading: Reading) -> bytes:
+    """Pack the likeliest tokens: 100 KB for 3,000 positions."""
+    expected = reading.expected
+    best = slice(None, KEPT)
+    arrays = {
+        "texts": np.array(reading.texts),
+        "chosen": expected.chosen.astype(np.float32),
+        "tokens": expected.tokens[:, best].astype(np.int32),
+        "logprobs": expected.logprobs[:, best].astype(np.float32),
+        "document": expected.document.astype(np.int16),
+    }
+    return packing.pack(_KIND, arrays)
+
+
+def _unpacked(arrays: packing.Arrays) -> Reading:
+    return Reading(
+        texts=str(arrays["texts"]),
+        expected=TopLogprobs(
+            chosen=arrays["chosen"].astype(np.float64),
+            tokens=arrays["tokens"].astype(np.int64),
+            logprobs=arrays["logprobs"].astype(np.float64),
+            document=arrays["document"].astype(np.int64),
+        ),
+    )
 
 
 def retire(tx: Connection, versions: sa.Select[tuple[int]], *, at: datetime) -> None:

@@ -10,16 +10,15 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import EvaluationKind, VersionId
-from monitor.store.evaluation import identity
+from monitor.store import wakeups
+from monitor.store.evaluation import identity, verdicts
 from monitor.store.tables import (
     adapters,
     perplexity_documents,
     perplexity_runs,
     tasks,
-    verdicts,
     versions,
 )
 
@@ -329,21 +328,11 @@ def _register_anew(
     because: str,
     at: datetime,
 ) -> int:
-    _forget_findings(tx, concerned)
+    verdicts.forget_probes(tx, concerned)
     _probe_anew(tx, concerned)
     retired = _retire(tx, chosen, because=because, at=at)
     identity.retire(tx, concerned, at=at)
     return retired
-
-
-def _forget_findings(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
-    """Drop probes' findings from the verdicts' memory; the next evaluation judges the rest."""
-    nothing = sa.cast({"perplexity": None, "identity": None}, JSONB)
-    tx.execute(
-        verdicts.update()
-        .where(verdicts.c.version_id.in_(concerned), verdicts.c.memory.has_key("crossings"))
-        .values(memory=verdicts.c.memory.concat(nothing))
-    )
 
 
 def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
@@ -363,6 +352,7 @@ def _probe_anew(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
             epoch=tasks.c.epoch + 1,
         )
     )
+    wakeups.notify(tx, wakeups.TASKS)
 
 
 def drop_older(tx: Connection, *, than: datetime, most: int = 500) -> int:

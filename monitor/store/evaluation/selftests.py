@@ -13,6 +13,7 @@ from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import ReferenceId, VersionId
+from monitor.store import wakeups
 from monitor.store.tables import references, selftests
 
 LEASE: Final = timedelta(minutes=2)
@@ -61,6 +62,7 @@ def ask(tx: Connection, version_id: VersionId) -> None:
     tx.execute(
         made.on_conflict_do_update(index_elements=["version_id"], set_={"requested_at": waiting})
     )
+    wakeups.notify(tx, wakeups.SELFTESTS)
 
 
 _CLAIM: Final = sa.text(

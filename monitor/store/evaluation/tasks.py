@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, EvaluationKind, VersionId
+from monitor.store import wakeups
 from monitor.store.tables import tasks, versions
 
 
@@ -118,6 +119,12 @@ def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[s
     return {model: VersionId(version_id) for model, version_id in tx.execute(query)}
 
 
+def next_due(tx: Connection, *, kinds: Sequence[EvaluationKind]) -> timedelta | None:
+    """Return the time until a task can be claimed; None where there are none."""
+    claimable = sa.func.greatest(tasks.c.next_due_at, tasks.c.lease_until)
+    return wakeups.first(tx, claimable, tasks.c.kind.in_([kind.value for kind in kinds]))
+
+
 def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
     """True if a requested task of this kind is due and nobody works on it."""
     waiting = sa.select(tasks.c.id).where(
@@ -185,7 +192,8 @@ def finish(
 
     With ``first``, the task goes before other unrequested ones once it is due again.
     """
-    tx.execute(
+    _hand_back(
+        tx,
         sa.update(tasks)
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
         .values(
@@ -198,7 +206,7 @@ def finish(
             failures=0,
             quarantined_at=None,
             stopped=None,
-        )
+        ),
     )
 
 
@@ -209,7 +217,8 @@ def postpone(
 
     ``stopped`` says why a probe had no answer; it is kept until one has.
     """
-    tx.execute(
+    _hand_back(
+        tx,
         sa.update(tasks)
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
         .values(
@@ -218,8 +227,14 @@ def postpone(
             lease_owner=None,
             failures=tasks.c.failures + (1 if failed else 0),
             stopped=tasks.c.stopped if stopped is None else stopped,
-        )
+        ),
     )
+
+
+def _hand_back(tx: Connection, update: sa.Update) -> None:
+    """Hand a task back, and wake each loop that sleeps beyond its due time."""
+    left = tx.execute(update.returning(wakeups.until(tasks.c.next_due_at))).scalar_one_or_none()
+    wakeups.notify_if_soon(tx, wakeups.TASKS, left)
 
 
 def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:
@@ -241,6 +256,7 @@ def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:
             next_due_at=sa.case((held, due_at), else_=tasks.c.next_due_at),
         )
     )
+    wakeups.notify(tx, wakeups.TASKS)
 
 
 def release(tx: Connection, *, owner: str) -> None:
@@ -255,6 +271,7 @@ def release(tx: Connection, *, owner: str) -> None:
         .where(tasks.c.id.in_(ours.with_for_update(skip_locked=True)))
         .values(lease_until=None, lease_owner=None, epoch=tasks.c.epoch + 1)
     )
+    wakeups.notify(tx, wakeups.TASKS)
 
 
 def request(tx: Connection, *, version_id: VersionId, kinds: Sequence[EvaluationKind]) -> datetime:
@@ -282,6 +299,7 @@ def request(tx: Connection, *, version_id: VersionId, kinds: Sequence[Evaluation
                 },
             )
         )
+    wakeups.notify(tx, wakeups.TASKS)
     return now
 
 
@@ -306,4 +324,6 @@ def ensure(
             versions.c.registered_at,
             sa.func.now() if kind in at_once else sa.cast(sa.null(), sa.DateTime(timezone=True)),
         ).where(~sa.exists().where(tasks.c.version_id == versions.c.id, tasks.c.kind == kind.value))
-        tx.execute(insert(tasks).from_select(_NEW, rows).on_conflict_do_nothing())
+        made = insert(tasks).from_select(_NEW, rows).on_conflict_do_nothing()
+        if tx.execute(made.returning(tasks.c.id)).first() is not None:
+            wakeups.notify(tx, wakeups.TASKS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ from monitor.domain import (
     VerdictSeverity,
     VersionId,
 )
-from monitor.policy.memory import sureness_from_json
+from monitor.policy.memory import Memory, verdict_of
 from monitor.store.tables import adapters, transitions, verdicts, versions
 
 
@@ -38,7 +38,12 @@ class VerdictRow:
     verdict: Verdict
     drift_score: float
     updated_at: datetime
-    memory: Mapping[str, Any]
+    stored: Mapping[str, Any]
+
+    @property
+    def memory(self) -> Memory:
+        """Decode the policy's memory; lists of a fleet do without."""
+        return Memory.from_json(self.stored)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +153,7 @@ def put(
     *,
     version_id: VersionId,
     verdict: Verdict,
-    memory: Mapping[str, Any],
+    memory: Memory,
     size: float | None,
 ) -> None:
     """Store the judgement; ``size`` is that of :func:`drift_score`, None keeps the last one."""
@@ -158,12 +163,32 @@ def put(
         "blame": verdict.blame.value,
         "reason": verdict.reason,
         "since": verdict.since,
-        "memory": dict(memory),
+        "memory": memory.to_json(),
         "updated_at": sa.func.now(),
     }
     if size is not None:
         values["drift_score"] = size
     tx.execute(sa.update(verdicts).where(verdicts.c.version_id == version_id).values(**values))
+
+
+def forget_probes(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
+    """Lock these versions' verdicts and drop the probes' findings from what they remember.
+
+    The next evaluation judges the rest.
+    """
+    query = sa.select(verdicts.c.version_id, verdicts.c.memory).where(
+        verdicts.c.version_id.in_(concerned)
+    )
+    locked = tx.execute(query.order_by(verdicts.c.version_id).with_for_update()).all()
+    for row in locked:
+        memory = Memory.from_json(row.memory)
+        if memory.perplexity is None and memory.identity is None:
+            continue
+        tx.execute(
+            sa.update(verdicts)
+            .where(verdicts.c.version_id == row.version_id)
+            .values(memory=memory.without_probes().to_json())
+        )
 
 
 def add_transition(
@@ -241,27 +266,21 @@ def _onset(start: datetime | None, end: datetime | None) -> Interval | None:
 
 
 def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
-    stored = row.memory.get("verdict") or {}
-    onset = stored.get("onset")
+    columns: dict[str, Any] = {
+        "kind": VerdictKind(row.kind),
+        "severity": VerdictSeverity(row.severity),
+        "blame": Blame(row.blame),
+        "reason": row.reason,
+        "since": row.since,
+    }
+    stored = verdict_of(row.memory)
     return VerdictRow(
         version_id=VersionId(row.version_id),
         adapter_id=AdapterId(row.adapter_id),
         adapter=row.adapter,
         version=row.version,
-        verdict=Verdict(
-            kind=VerdictKind(row.kind),
-            severity=VerdictSeverity(row.severity),
-            blame=Blame(row.blame),
-            **sureness_from_json(stored),
-            reason=row.reason,
-            detectors=tuple(stored.get("detectors", ())),
-            since=row.since,
-            onset=onset
-            and Interval(
-                start=datetime.fromisoformat(onset[0]), end=datetime.fromisoformat(onset[1])
-            ),
-        ),
+        verdict=replace(stored, **columns) if stored else Verdict(**columns),
         drift_score=drift_score(VerdictKind(row.kind), row.drift_score),
         updated_at=row.updated_at,
-        memory=row.memory,
+        stored=row.memory,
     )

@@ -1,12 +1,11 @@
-"""Store fleet incidents: one for all adapters on a base model that drift together.
+"""Store who belongs to a fleet incident: one for all adapters on a base model that drift together.
 
-Their key is (base model, kind); the base is empty for versions registered without one. Members are
-versions; a member's own drift is not told while it belongs to the incident.
+Members are versions; a member's own drift is not told while it belongs to the incident.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -16,22 +15,11 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, EvaluationKind, IncidentId, Version, VersionId
-from monitor.store.incidents.incidents import IncidentUpdate
 from monitor.store.tables import adapters, fleet_members, incidents, versions
 
 _TELLING: Final = 0x666C6565  # "flee": the advisory locks of those who tell of a base
 RECENTLY: Final = timedelta(hours=1)
 """Adapters not evaluated for this long are not waited for."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredFleetIncident:
-    """The newest incident of a base model; ``state`` is the machine's, as JSON."""
-
-    id: IncidentId
-    number: int
-    state: Mapping[str, object]
-    open: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,46 +51,6 @@ def lock(tx: Connection, base: str) -> None:
     """
     key = sa.func.hashtext(base)
     tx.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.literal(_TELLING), key)))
-
-
-def newest(tx: Connection, base: str, *, kind: str) -> StoredFleetIncident | None:
-    """Return the newest incident of a base; None if there never was one."""
-    query = (
-        sa.select(incidents.c.id, incidents.c.number, incidents.c.state, incidents.c.closed_at)
-        .where(incidents.c.base_model == base, incidents.c.kind == kind)
-        .order_by(incidents.c.number.desc())
-        .limit(1)
-    )
-    row = tx.execute(query).one_or_none()
-    if row is None:
-        return None
-    return StoredFleetIncident(
-        id=IncidentId(row.id),
-        number=row.number,
-        state=row.state,
-        open=row.closed_at is None,
-    )
-
-
-def put(tx: Connection, base: str, *, kind: str, update: IncidentUpdate) -> IncidentId:
-    """Write a fleet incident's new state."""
-    statement = (
-        insert(incidents)
-        .values(
-            base_model=base,
-            kind=kind,
-            number=update.number,
-            opened_at=update.opened_at,
-            **update.changing,
-        )
-        .on_conflict_do_update(
-            index_elements=["base_model", "kind", "number"],
-            index_where=incidents.c.base_model.is_not(None),
-            set_=update.changing,
-        )
-        .returning(incidents.c.id)
-    )
-    return IncidentId(tx.execute(statement).scalar_one())
 
 
 def join(tx: Connection, incident_id: IncidentId, version_id: VersionId, *, at: datetime) -> bool:

@@ -1,24 +1,66 @@
 """Store incidents: the states of the machine in :mod:`alerts.incident`.
 
-One row for each number of a key (adapter, version, kind). The newest row of a key holds its state;
-an open incident has no ``closed_at``. Fleet incidents share the table, without adapter and version
-(:mod:`monitor.store.incidents.fleet_incidents`).
+One row for each number of a key. The newest row of a key holds its state; an open incident has no
+``closed_at``. :mod:`monitor.store.incidents.fleet_incidents` stores who belongs to a fleet's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, RowMapping
+from sqlalchemy import ColumnElement, Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from alerts.types import Blame
 from monitor.domain import AdapterId, IncidentId, Mark, VerdictSeverity, Version, VersionId
 from monitor.store.tables import adapters, incidents, versions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredKey:
+    """A version and a kind, or a base model and a kind: at most one open incident each.
+
+    The base is empty for versions that were registered without one.
+    """
+
+    kind: str
+    adapter_id: AdapterId | None = None
+    version_id: VersionId | None = None
+    base_model: str | None = None
+
+    @classmethod
+    def of(cls, version: Version, kind: str) -> Self:
+        """The key of a version's incident."""
+        return cls(kind=kind, adapter_id=version.adapter_id, version_id=version.id)
+
+    @classmethod
+    def on(cls, base: str, kind: str) -> Self:
+        """The key of the incident of all adapters on a base model."""
+        return cls(kind=kind, base_model=base)
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns that are filled in a row of this key."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def rows(self) -> ColumnElement[bool]:
+        """The condition that holds for the rows of this key."""
+        return sa.and_(*(incidents.c[name] == value for name, value in self.columns.items()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewestIncident:
+    """The newest incident of a key; ``state`` is the machine's, as JSON."""
+
+    id: IncidentId
+    number: int
+    state: Mapping[str, object]
+    open: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,20 +197,39 @@ def open_one(tx: Connection, version: Version, *, kind: str) -> IncidentId | Non
     return None if found is None else IncidentId(found)
 
 
-def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) -> IncidentId:
+def newest(tx: Connection, key: StoredKey) -> NewestIncident | None:
+    """Return the newest incident of a key; None if there never was one."""
+    query = (
+        sa.select(incidents.c.id, incidents.c.number, incidents.c.state, incidents.c.closed_at)
+        .where(key.rows)
+        .order_by(incidents.c.number.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).one_or_none()
+    if row is None:
+        return None
+    return NewestIncident(
+        id=IncidentId(row.id),
+        number=row.number,
+        state=row.state,
+        open=row.closed_at is None,
+    )
+
+
+def put(tx: Connection, key: StoredKey, update: IncidentUpdate) -> IncidentId:
     """Store an incident's new state; a reopened one becomes open again under its number."""
     statement = (
         insert(incidents)
         .values(
-            adapter_id=version.adapter_id,
-            version_id=version.id,
-            kind=kind,
             number=update.number,
             opened_at=update.opened_at,
+            **key.columns,
             **update.changing,
         )
         .on_conflict_do_update(
-            index_elements=["adapter_id", "version_id", "kind", "number"],
+            index_elements=[*key.columns, "number"],
+            # the index of fleet incidents is a partial one
+            index_where=None if key.base_model is None else incidents.c.base_model.is_not(None),
             set_=update.replacing,
         )
         .returning(incidents.c.id)
@@ -177,23 +238,12 @@ def put(tx: Connection, version: Version, *, kind: str, update: IncidentUpdate) 
 
 
 def put_state(
-    tx: Connection,
-    version: Version,
-    *,
-    kind: str,
-    number: int,
-    phase: str,
-    state: Mapping[str, object],
+    tx: Connection, key: StoredKey, *, number: int, phase: str, state: Mapping[str, object]
 ) -> None:
     """Store a state that nobody is told about (a first clear of several, an expired ack)."""
     statement = (
         incidents.update()
-        .where(
-            incidents.c.adapter_id == version.adapter_id,
-            incidents.c.version_id == version.id,
-            incidents.c.kind == kind,
-            incidents.c.number == number,
-        )
+        .where(key.rows, incidents.c.number == number)
         .values(phase=phase, state=dict(state), **_in_hand(state))
     )
     tx.execute(statement)

@@ -91,6 +91,11 @@ def enqueue(
     return message
 
 
+def next_due(tx: Connection) -> timedelta | None:
+    """Return the time until a message can be claimed; None where none waits."""
+    return wakeups.first(tx, outbox.c.next_at, outbox.c.state == DeliveryState.QUEUED)
+
+
 def mark_late(tx: Connection, incident_id: IncidentId) -> frozenset[str]:
     """Mark the incident's undelivered messages as late; return their channels."""
     late = (
@@ -253,6 +258,7 @@ def withdraw(tx: Connection, message: UUID, *, error: str) -> bool:
 def release(tx: Connection, claimed: Claimed) -> bool:
     """Release an unfinished claim at once; the attempt stays counted."""
     back = _mine(claimed).values(next_at=sa.func.now(), lease_until=None)
+    wakeups.notify(tx, wakeups.OUTBOX)
     return tx.execute(back).rowcount > 0
 
 
@@ -261,6 +267,7 @@ def give_back(tx: Connection, claimed: Claimed) -> bool:
     back = _mine(claimed).values(
         next_at=sa.func.now(), lease_until=None, attempts=outbox.c.attempts - 1
     )
+    wakeups.notify(tx, wakeups.OUTBOX)
     return tx.execute(back).rowcount > 0
 
 

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import IncidentId, TransitionId
+from monitor.store import wakeups
 from monitor.store.tables import adapters, held, incidents, versions
 
 _TELLING: Final = 0x74656C6C  # "tell": the advisory lock of whoever looks at all groups
@@ -69,6 +70,7 @@ def hold(
             alert=dict(alert),
         )
     )
+    wakeups.notify(tx, wakeups.HELD)
 
 
 def take(tx: Connection, incident_id: IncidentId | None = None) -> list[HeldRow]:
@@ -98,6 +100,12 @@ def count(tx: Connection) -> int:
 def any_held(tx: Connection) -> bool:
     """True if any message is held."""
     return tx.execute(sa.select(held.c.id).limit(1)).first() is not None
+
+
+def any_open(tx: Connection) -> bool:
+    """True if any incident is open."""
+    query = sa.select(incidents.c.id).where(incidents.c.closed_at.is_(None))
+    return tx.execute(query.limit(1)).first() is not None
 
 
 def forget(tx: Connection, messages: Collection[UUID]) -> None:

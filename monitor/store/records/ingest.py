@@ -11,37 +11,25 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from sqlalchemy import Connection
 
-from monitor.store import pgarray
+from detectors.signals import SIGNALS, SignalKind, of_kind
+from monitor.store import pgarray, wakeups
 from monitor.store.pgarray import Floats, Ints
 
+_TYPES: Final = {
+    SignalKind.NUMBER: "float4",
+    SignalKind.INTEGER: "int4",
+    SignalKind.CODE: "int2",
+    SignalKind.FLAG: "bool",
+}
 NUMBERS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "version_id": "int4",
         "context_id": "int4",
         "sample_prob": "float4",
-        "prompt_tokens": "int4",
-        "prompt_prefix": "int4",
         "output_tokens": "int4",
-        "latency_ms": "float4",
-        "ttft_ms": "float4",
-        "n_tokens": "int4",
         "sum_nll": "float8",
-        "mean_nll": "float4",
-        "p95_nll": "float4",
-        "near_certain": "float4",
-        "entropy": "float4",
-        "margin": "float4",
-        "non_finite": "int4",
-        "rep_4gram": "float4",
-        "compression": "float4",
         "status": "int2",
-        "answer_format": "int2",
-        "loop": "bool",
-        "empty": "bool",
-        "truncated": "bool",
-        "refusal": "bool",
-        "invalid": "bool",
-        "missing": "bool",
+        **{name: _TYPES[SIGNALS[name].kind] for name in of_kind(*_TYPES)},
     }
 )
 """Numeric columns of a record and their types; NaN is stored as NULL."""
@@ -263,6 +251,7 @@ def _insert_texts(connection: Connection, batch: RecordBatch, fresh: Sequence[bo
         pgarray.blobs([row.embedding for row in kept]),
     ]
     pgarray.execute(connection, _INSERT_PENDING, columns)
+    wakeups.notify(connection, wakeups.TEXTS)
 
 
 def _fresh(count: int, cursor: Any, keys: Sequence[tuple[object, ...]]) -> list[bool]:

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
+from monitor.store import wakeups
 from monitor.store.partitions import DEFAULT_RETENTION
 from monitor.store.records import capture_counts
 from monitor.store.records.capture_counts import CountKey
@@ -113,6 +114,12 @@ def claim(
     bound = {"adapter": adapter_id, "limit": limit, "until": until, "before": before}
     rows = [Pending(**row) for row in connection.execute(_CLAIM, bound).mappings()]
     return sorted(rows, key=lambda row: (row.at, row.id))
+
+
+def next_due(connection: Connection, *, before: datetime) -> timedelta | None:
+    """Return the time until a text can be claimed; None where none waits."""
+    c = pending_texts.c
+    return wakeups.first(connection, wakeups.freed(c.lease_until), c.at < before)
 
 
 def waiting(

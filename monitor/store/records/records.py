@@ -13,46 +13,32 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
 
-from detectors.answer_format import FORMAT_SIGNALS
 from detectors.axes import COUNT
-from detectors.input_similarity import SIMILARITY, TOPICS
-from detectors.output_similarity import ANSWERS
+from detectors.signals import ANSWERS, FORMAT_SIGNALS, SIMILARITY, TOPICS, SignalKind, of_kind
+from detectors.signals import SIGNALS as KNOWN
 from monitor.domain import AdapterId, Interval, ReferenceId, Traffic, VersionId
 from monitor.store.records import contexts
 from monitor.strata import Strata, alike
 
 Floats = npt.NDArray[np.float64]
 
-_STORED: Final = (
-    "mean_nll",
-    "p95_nll",
-    "near_certain",
-    "entropy",
-    "margin",
-    "rep_4gram",
-    "compression",
-    "latency_ms",
-    "ttft_ms",
-)
-_INTEGERS: Final = (
-    "n_tokens",
-    "prompt_tokens",
-    "prompt_prefix",
-    "answer_format",
-    "non_finite",
-    "status",
-)
-_FLAGS: Final = ("loop", "empty", "truncated", "refusal", "invalid", "missing")
+_CAST: Final = {
+    SignalKind.NUMBER: "",
+    SignalKind.INTEGER: "::float4",
+    SignalKind.CODE: "::float4",
+    SignalKind.FLAG: "::int::float4",
+}
+"""How a column of each kind becomes a number of four bytes."""
 
-MEASURED: Final = (*_STORED, *(name for name in _INTEGERS if name != "status"), *_FLAGS)
+MEASURED: Final = of_kind(*_CAST)
 """A window's signals as stored; flags are 0 or 1."""
 
-COMPARED: Final = (SIMILARITY, *TOPICS, *ANSWERS)
+COMPARED: Final = of_kind(SignalKind.PROMPT, SignalKind.ANSWER)
 """Signals from comparing the embeddings of prompt and answer with a reference."""
 
-SIGNALS: Final = (*MEASURED, "log_length", "error", *FORMAT_SIGNALS, *COMPARED)
-"""What a window holds per record; :func:`derived` says what is computed on reading. NaN is
-"not measured for this record"."""
+SIGNALS: Final = (*MEASURED, *of_kind(SignalKind.DERIVED), *COMPARED)
+"""The columns of a window, one row a record; :func:`derived` says what is computed on reading.
+NaN is "not measured for this record"."""
 
 SERVER_ERRORS: Final = 500
 FAILURES: Final = (0, 404, 408)
@@ -61,8 +47,8 @@ engine does not know (any more), a timeout."""
 
 
 PROMPT: Final = timedelta(minutes=70)
-"""Nearly every record arrives within this of its request's start; where one has not, the
-capture counters say so."""
+"""Nearly every record arrives within this of its request's start; the capture counters
+count those that do not."""
 LATEST: Final = timedelta(hours=24)
 """A record that arrives later than this is late: no evaluation window reads it."""
 EARLIEST: Final = timedelta(minutes=10)
@@ -357,14 +343,13 @@ def _query(
     )
 
 
+_READ: Final = {
+    **{name: _CAST[KNOWN[name].kind] for name in MEASURED},
+    "status": _CAST[SignalKind.INTEGER],
+}
+"""The columns that are read, and how each becomes a number."""
 _SIGNAL_SQL: Final = sql.SQL(
-    ", ".join(
-        [
-            *(f"coalesce(r.{name}, 'NaN'::float4)" for name in _STORED),
-            *(f"coalesce(r.{name}::float4, 'NaN'::float4)" for name in _INTEGERS),
-            *(f"coalesce(r.{name}::int::float4, 'NaN'::float4)" for name in _FLAGS),
-        ]
-    )
+    ", ".join(f"coalesce(r.{name}{cast}, 'NaN'::float4)" for name, cast in _READ.items())
 )
 
 _COORDINATES: Final = np.dtype(("<f4", (COUNT,)))
@@ -391,7 +376,7 @@ _ROW: Final = np.dtype(
                 ("arrived", ">f8"),
                 ("context_id", ">i4"),
                 ("subject", ">u8"),
-                *((name, ">f4") for name in (*_STORED, *_INTEGERS, *_FLAGS, SIMILARITY)),
+                *((name, ">f4") for name in (*_READ, SIMILARITY)),
                 ("coordinates", _COORDINATES),
                 ("answers", _PLACES),
             ]
@@ -405,7 +390,10 @@ _TRAILER_BYTES: Final = 2
 
 
 def _copy(connection: Connection, query: sql.Composed) -> npt.NDArray[Any]:
-    """Run a query through COPY BINARY and view the answer as structured rows."""
+    """Run a query through COPY BINARY and view the answer as structured rows.
+
+    COPY takes no parameters, so ``psycopg.sql`` writes the values into the statement.
+    """
     driver: Any = connection.connection.dbapi_connection
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:

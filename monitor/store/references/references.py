@@ -21,7 +21,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
-from monitor.store import audit
+from monitor.store import audit, wakeups
 from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.registry import versions as registry
 from monitor.store.tables import reference_items, reference_vectors, references, versions
@@ -145,6 +145,8 @@ def create(
         "lease_until": sa.func.now() + LEASE if held else None,
     }
     row = connection.execute(statement.values(values)).one()
+    if not held:
+        wakeups.notify(connection, wakeups.REFERENCES)
     return ReferenceClaim(
         reference_id=ReferenceId(row.id),
         version_id=version_id,
@@ -175,6 +177,7 @@ def seal(
         n_training=n_training,
         n_baseline=n_baseline,
     )
+    wakeups.notify(connection, wakeups.REFERENCES)
     made = details(connection, claim.reference_id)
     audit.append(
         connection,
@@ -224,6 +227,12 @@ def claim_building(connection: Connection) -> ReferenceClaim | None:
         source=ReferenceSource(row.source),
         request=row.request,
     )
+
+
+def next_due(connection: Connection) -> timedelta | None:
+    """Return the time until a reference can be claimed; None where none waits."""
+    building = _R.state == ReferenceState.BUILDING.value
+    return wakeups.first(connection, wakeups.freed(_R.lease_until), building)
 
 
 def progress(connection: Connection, claim: ReferenceClaim, *, share: float) -> None:

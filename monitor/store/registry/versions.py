@@ -15,6 +15,7 @@ from sqlalchemy import Connection, RowMapping, Select
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import Adapter, AdapterId, Version, VersionId
+from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.tables import adapters, versions
 
@@ -57,6 +58,7 @@ def put(
     connection.execute(
         versions.update().where(versions.c.id == stored["id"]).values(metadata=body, **filled)
     )
+    wakeups.notify(connection, wakeups.VERSIONS)
     return fetch_by_id(connection, stored["id"])
 
 

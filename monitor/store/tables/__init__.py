@@ -1,4 +1,4 @@
-"""The schema, one module per part. Migrations create it; ``alembic check`` keeps both equal.
+"""The schema, one module a noun. Migrations create it; ``alembic check`` keeps both equal.
 
 Conventions: integer keys inside, names outside; ``timestamptz`` everywhere; no enum types in the
 database (a new word must not need a table rewrite) but a CHECK where a wrong word would do harm;
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from monitor.store.tables.access import audit, keys
 from monitor.store.tables.columns import metadata
 from monitor.store.tables.evaluation import (
     coverage_days,
@@ -23,6 +22,7 @@ from monitor.store.tables.evaluation import (
     transitions,
     verdicts,
 )
+from monitor.store.tables.incidents import fleet_members, held, incidents, outbox, silences
 from monitor.store.tables.models import (
     changes,
     identity_checks,
@@ -31,7 +31,7 @@ from monitor.store.tables.models import (
     selftests,
     weight_inspections,
 )
-from monitor.store.tables.people import fleet_members, held, incidents, outbox, silences
+from monitor.store.tables.people import audit, keys
 from monitor.store.tables.records import (
     answer_embeddings,
     capture_counts,
@@ -58,7 +58,7 @@ from monitor.store.tables.references import (
     settings_references,
 )
 from monitor.store.tables.registry import adapters, versions
-from monitor.store.tables.routing import (
+from monitor.store.tables.traffic import (
     actions,
     canaries,
     canary_looks,

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -88,6 +89,7 @@ identity_checks: Final = Table(
     Column("kl", Double),  # mean nats per token, adapter against base
     Column("nll_difference", Double),  # mean nats per token, adapter minus base
     Column("details", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
+    Column("reading", LargeBinary),  # of a registration: what the version expects at each token
     Column("retired_at", TIME),
     Index(None, "version_id", "at"),
 )

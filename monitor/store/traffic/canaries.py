@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import AdapterId, Mode, Version, VersionId
+from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.registry.adapters import hold
 from monitor.store.tables import adapters, canaries, versions
@@ -124,7 +125,9 @@ def add(
         )
         .returning(canaries.c.id)
     )
-    return fetch(tx, CanaryId(tx.execute(statement).scalar_one()))
+    made = CanaryId(tx.execute(statement).scalar_one())
+    wakeups.notify(tx, wakeups.CANARIES)
+    return fetch(tx, made)
 
 
 def fetch(tx: Connection, canary_id: CanaryId, *, lock: bool = False) -> CanaryRow:
@@ -206,6 +209,13 @@ def claim(
     return None if taken is None else (fetch(tx, CanaryId(taken.id)), taken.at)
 
 
+def next_due(tx: Connection, *, phases: Collection[str]) -> timedelta | None:
+    """Return the time until a canary in these phases can be claimed; None where none waits."""
+    c = canaries.c
+    claimable = sa.func.greatest(c.next_look_at, c.lease_until)
+    return wakeups.first(tx, claimable, c.next_look_at.is_not(None), c.phase.in_(list(phases)))
+
+
 def unread(tx: Connection) -> list[CanaryRow]:
     """List active canaries whose route has not been read back from the router yet."""
     state = canaries.c.state
@@ -229,6 +239,7 @@ def release(tx: Connection, canary: CanaryRow, *, next_look_at: datetime | None)
         .where(canaries.c.id == canary.id, canaries.c.epoch == canary.epoch)
         .values(lease_until=None, next_look_at=next_look_at)
     )
+    wakeups.notify(tx, wakeups.CANARIES)
 
 
 def save(tx: Connection, canary: CanaryRow, progress: CanaryProgress, *, now: datetime) -> None:
@@ -253,6 +264,7 @@ def save(tx: Connection, canary: CanaryRow, progress: CanaryProgress, *, now: da
             epoch=canaries.c.epoch + 1,
         )
     )
+    wakeups.notify(tx, wakeups.CANARIES)
 
 
 def registered_since(tx: Connection, canary: CanaryRow) -> list[str]:
@@ -286,6 +298,7 @@ def look_again(tx: Connection, adapter_id: AdapterId, *, at: datetime) -> None:
         .where(canaries.c.adapter_id == adapter_id, canaries.c.latched)
         .values(next_look_at=at)
     )
+    wakeups.notify(tx, wakeups.CANARIES)
 
 
 def _select() -> sa.Select[Any]:

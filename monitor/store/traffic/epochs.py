@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store import audit
+from monitor.store import audit, wakeups
 from monitor.store.tables import route_epochs, route_refusals
 
 _LOG = structlog.get_logger(__name__)
@@ -80,6 +80,7 @@ def _opened_once(tx: Connection) -> int:
 def _begin(tx: Connection, *, reason: str, actor: str) -> int:
     epoch = int(tx.execute(_INSERT, {"reason": reason, "actor": actor}).scalar_one())
     tx.execute(_SIGN, {"epoch": epoch})
+    wakeups.notify(tx, wakeups.ROUTES)
     audit.append(
         tx,
         actor=actor,

@@ -79,6 +79,11 @@ def finish(tx: Connection, pending: PendingDecision, *, owner: str) -> None:
         tx.execute(pending_decisions.update().where(mine, held).values(freed))
 
 
+def next_due(tx: Connection) -> timedelta | None:
+    """Return the time until a decision can be taken up; None where none waits."""
+    return wakeups.first(tx, wakeups.freed(pending_decisions.c.lease_until))
+
+
 def put_off(tx: Connection, pending: PendingDecision) -> None:
     """Decide again once the lease is over: it has been looked at, and does not wait unseen."""
     mine = pending_decisions.c.version_id == pending.version_id
@@ -89,6 +94,7 @@ def release(tx: Connection, *, owner: str) -> None:
     """Let others decide at once about what this process had taken."""
     mine = pending_decisions.c.lease_owner == owner
     tx.execute(pending_decisions.update().where(mine).values(lease_until=None))
+    wakeups.notify(tx, wakeups.DECISIONS)
 
 
 def longest_seconds(tx: Connection) -> float:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import VersionId
+from monitor.policy import Memory
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +38,7 @@ _READ: Final = sa.text(
     """
     SELECT
         clock_timestamp() AS database_clock,
-        ARRAY(
-            SELECT jsonb_object_keys(memory -> 'failures') FROM verdicts
-            WHERE version_id = :version AND jsonb_typeof(memory -> 'failures') = 'object'
-            ORDER BY 1
-        ) AS failing,
+        (SELECT memory FROM verdicts WHERE version_id = :version) AS memory,
         ARRAY(
             SELECT kind FROM incidents
             WHERE adapter_id = :adapter AND version_id = :version AND closed_at IS NULL
@@ -59,4 +56,10 @@ _READ: Final = sa.text(
 def of_version(tx: Connection, version_id: VersionId, *, adapter_id: int) -> SelfHealth:
     """Read these facts in one query."""
     bound = {"version": version_id, "adapter": adapter_id}
-    return SelfHealth(**tx.execute(_READ, bound).mappings().one())
+    row = tx.execute(_READ, bound).one()
+    return SelfHealth(
+        database_clock=row.database_clock,
+        failing=sorted(Memory.from_json(row.memory or {}).failures),
+        open_kinds=row.open_kinds,
+        reference_at=row.reference_at,
+    )

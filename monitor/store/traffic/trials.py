@@ -12,6 +12,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from detectors.signals import SignalKind, of_kind
 from monitor.domain import SHADOWED, AdapterId, VersionId
 from monitor.store.evaluation.perplexity import RunRole
 from monitor.store.records.records import MEASURED, derived, subject_codes
@@ -99,11 +100,9 @@ def _codes(subjects: Sequence[bytes | None]) -> npt.NDArray[np.int64] | None:
 _SIGNALS: Final = (*MEASURED, "status")
 
 
-_FLAGS: Final = frozenset({"loop", "empty", "truncated", "refusal", "invalid", "missing"})
-
-
 def _measured() -> str:
-    columns = (f"{name}::int" if name in _FLAGS else name for name in _SIGNALS)
+    flags = of_kind(SignalKind.FLAG)
+    columns = (f"{name}::int" if name in flags else name for name in _SIGNALS)
     return ", ".join(f"coalesce(({column})::float8, 'NaN')" for column in columns)
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from monitor.domain import ActionId, Route
+from monitor.store import clock
 from monitor.store.traffic import actions
 from monitor.store.traffic.actions import WORSE, ActionRow, ActionState
 from monitor.traffic.fallback.ledger import advance
@@ -54,6 +55,10 @@ class FallbackChanges:
         for begun, since in tuple(self._begun.items()):
             self._begun[begun] = since or now
         return [self.of(row, now=now) for row in found]
+
+    def unsettled(self, tx: Connection) -> bool:
+        """Return whether an action is yet to be seen done, by this process or another."""
+        return bool(actions.unread(tx, before=clock.now(tx), begun=()))
 
     def of(self, action: ActionRow, *, now: datetime) -> UnreadChange:
         """Return an action as a change for the router."""

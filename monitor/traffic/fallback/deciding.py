@@ -45,6 +45,10 @@ class Deciding:
         else:
             pending_decisions.add_return(tx, version, now=now)
 
+    def next_due(self) -> timedelta | None:
+        """Return the time until a decision can be taken up; None while none waits."""
+        return self.breaker.database.run(pending_decisions.next_due)
+
     def turn(self) -> bool:
         """Decide about one version; False where none is waiting."""
         claimed = self.breaker.database.run(partial(_claim, owner=self.owner))

@@ -32,6 +32,10 @@ class TrialChanges:
         del now
         return [self._of(canary) for canary in canaries.unread(tx)]
 
+    def unsettled(self, tx: Connection) -> bool:
+        """Return whether a canary's route is yet to be read back."""
+        return bool(canaries.unread(tx))
+
     def _of(self, canary: CanaryRow) -> UnreadChange:
         told = canary.state.get("unverified") is not None
         return UnreadChange(

@@ -10,6 +10,8 @@ from types import MappingProxyType
 from typing import Final
 
 from detectors.feedback import Directions
+from detectors.signals import SIGNALS as KNOWN
+from detectors.signals import Guarding, SignalKind
 
 FEEDBACK: Final = "feedback."
 """Prefix of guardrails on feedback: ``feedback.solved``."""
@@ -45,26 +47,21 @@ class Guard:
         return self.name.startswith(FEEDBACK) and not self.critical
 
 
+def _guarding(*when: Guarding) -> tuple[str, ...]:
+    return tuple(name for name, one in KNOWN.items() if one.guarding in when)
+
+
+HARD: Final = _guarding(Guarding.ALWAYS)
+"""Hard guardrails, which every canary has."""
+DEFAULT: Final = _guarding(Guarding.USUALLY)
 SIGNALS: Final[Mapping[str, GuardKind]] = MappingProxyType(
     {
-        "mean_nll": GuardKind.RANK,
-        "p95_nll": GuardKind.RANK,
-        "entropy": GuardKind.RANK,
-        "latency_ms": GuardKind.RANK,
-        "ttft_ms": GuardKind.RANK,
-        "loop": GuardKind.RATE,
-        "refusal": GuardKind.RATE,
-        "truncated": GuardKind.RATE,
-        "invalid": GuardKind.RATE,
-        "missing": GuardKind.RATE,
+        name: GuardKind.RATE if KNOWN[name].kind is SignalKind.FLAG else GuardKind.RANK
+        for name in _guarding(Guarding.USUALLY, Guarding.IF_CHOSEN)
     }
 )
 """Signals of records that may be guardrails; more is worse in each."""
-HARD: Final = ("error", "empty", "non_finite")
-"""Hard guardrails, which every canary has."""
-DEFAULT: Final = ("mean_nll", "entropy", "latency_ms", "loop", "refusal", "truncated")
 
-_WAITED_FOR: Final = frozenset({"latency_ms", "ttft_ms"})
 HARD_SHARE: Final = 0.2
 """Share of the accepted false rollbacks for the hard guardrails. Their evidence grows with each
 failure, so a small share delays them by only a failure or two."""
@@ -90,7 +87,11 @@ def held_to(guards: Sequence[Guard], *, shadow: bool) -> list[Guard]:
     Copies wait for their originals, and no user waits for them. Where engines are full, a
     shadow version is even loaded anew for each copy.
     """
-    return [guard for guard in guards if not (shadow and guard.name in _WAITED_FOR)]
+    return [guard for guard in guards if not (shadow and _waited_for(guard.name))]
+
+
+def _waited_for(name: str) -> bool:
+    return name in KNOWN and KNOWN[name].waited_for
 
 
 def as_equals(guards: Sequence[Guard]) -> int:

@@ -22,6 +22,7 @@ from monitor.traffic.arms import stable_arm
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.table import write
 from monitor.traffic.trial import machine
+from monitor.traffic.trial.news import CanaryNews, canary_news
 from monitor.traffic.trial.route import changed
 from monitor.traffic.trial.scene import TrialScene, persons_term
 from monitor.traffic.trial.settings import CanarySettings
@@ -43,7 +44,10 @@ _LOG = structlog.get_logger(__name__)
 
 
 class Teller(Protocol):
-    """Tells people a canary's state; a repeated state sends no message."""
+    """Tells people a canary's state; a repeated state sends no message.
+
+    ``over``: it moves no traffic any more, so nobody need be awake for it.
+    """
 
     def __call__(
         self,
@@ -51,7 +55,8 @@ class Teller(Protocol):
         version: Version,
         *,
         severity: VerdictSeverity,
-        reason: str,
+        news: CanaryNews,
+        over: bool,
         now: datetime,
     ) -> None: ...
 
@@ -141,15 +146,13 @@ class Hands:
         if self.tell is None:
             return
         newer = state.ended and canaries.newer(tx, scene.canary)
-        trouble = f"; {state.unverified}" if state.unverified else ""
-        stands = state.phase.value.replace("_", " ")
-        self.tell(
-            tx,
-            scene.version,
-            severity=urgency(state, newer=newer),
-            reason=f"canary {scene.canary.id} {stands}: {state.reason}{trouble}",
-            now=now,
-        )
+        severity = urgency(state, now=now, settles=self.settings.settles, newer=newer)
+        if severity is None:
+            return
+        trial, control = scene.version.name, scene.control.name
+        news = canary_news(state, scene.plan, trial=trial, control=control)
+        over = state.ended
+        self.tell(tx, scene.version, severity=severity, news=news, over=over, now=now)
 
     def _route(
         self,
@@ -187,7 +190,7 @@ class Hands:
     def _next(
         self, event: Event, scene: TrialScene, state: CanaryState, *, now: datetime
     ) -> datetime | None:
-        """Return when to look next: at once where people wait; never once nothing is left to do."""
+        """Return when to look next: at once if people wait; never after everything is done."""
         if self.tell is None:
             return now
         if state.ended or state.phase in UNDER_WAY:

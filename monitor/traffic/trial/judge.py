@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
 from sqlalchemy import Connection
@@ -32,6 +32,7 @@ from monitor.traffic.trial.scene import (
     since_a_jump,
 )
 from monitor.traffic.trial.states import (
+    BEGUN,
     UNBEGUN,
     CanaryState,
     Event,
@@ -69,7 +70,7 @@ class Judge:
 
         The look reads only the database, so that no engine or router delays other canaries.
         """
-        claimed = self._claimed(frozenset(Phase) - UNBEGUN, now)
+        claimed = self._claimed(BEGUN, now)
         if claimed is None:
             return False
         if claimed.state.phase in PLACED:
@@ -85,6 +86,10 @@ class Judge:
             return False
         self._check(claimed)
         return True
+
+    def next_due(self, phases: Collection[Phase]) -> timedelta | None:
+        """Return the time until a canary in these phases is due; None while none waits."""
+        return self.hands.database.run(lambda tx: canaries.next_due(tx, phases=phases))
 
     def _claimed(self, phases: Collection[Phase], now: datetime | None) -> _Claimed | None:
         """Claim a due canary; None after a clock jump that has not been handled yet."""

@@ -164,11 +164,15 @@ def _paused_looked(state: CanaryState, look: Looked, now: datetime) -> Result:
     """End the pause if its cause is gone; the weight stays as it is in any case."""
     match state.pause:
         case Pause.BLIND | Pause.STABLE | Pause.BUDGET:
-            return running_again(state, "goes on", now), (Renew(),)
+            return _eased(state, now)
         case Pause.PERMISSION if _allowed_now(state, look):
-            return running_again(state, "goes on", now), (Renew(),)
+            return _eased(state, now)
         case _:
             return replace(state, proposal=_still(state)), (Renew(),)
+
+
+def _eased(state: CanaryState, now: datetime) -> Result:
+    return replace(running_again(state, "goes on", now), eased_at=now), (Renew(),)
 
 
 def _still(state: CanaryState) -> TrialMove | None:

@@ -72,7 +72,8 @@ def _order_resume(state: CanaryState, said: str, plan: Plan, now: datetime) -> R
         again = replace(again, clock_since=now - wanted.lasts * state.extended)
     effect = Mirror() if wanted.shadow else SetWeight(weight=wanted.weight)
     # state the weight again: somebody may have changed it
-    return replace(again, weight=wanted.weight, blind=0, seen_at=now), (effect,)
+    fresh = replace(again, weight=wanted.weight, blind=0, seen_at=now, eased_at=None)
+    return fresh, (effect,)
 
 
 def _order_promote(

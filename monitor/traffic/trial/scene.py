@@ -94,6 +94,7 @@ def since_a_jump(canary: CanaryRow, known: Clock | None, *, now: datetime) -> Ca
         clock_since=sure(state.clock_since),
         stopped_at=sure(state.stopped_at),
         seen_at=sure(state.seen_at),
+        eased_at=sure(state.eased_at),
         unread_since=sure(state.unread_since),
     )
     if again == state:

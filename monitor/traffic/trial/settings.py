@@ -9,6 +9,7 @@ from typing import Final
 from monitor.traffic.trial.guards import DEFAULT, SIGNALS
 from monitor.traffic.trial.states import CanaryStep, OnBlind, Plan
 
+SETTLES: Final = timedelta(minutes=15)
 FEWEST: Final = 200
 """Fewest requests of the canary before a promotion."""
 
@@ -75,6 +76,15 @@ class CanarySettings:
             CanaryStep(weight=weight, lasts=lasts, requests=self.requests)
             for weight, lasts in pairs
         )
+
+    @property
+    def settles(self) -> timedelta:
+        """How long a canary must run after a pause before what was told of it is over.
+
+        As long as it takes to find it blind, and never a few seconds: so a canary that is blind
+        now and then is told once.
+        """
+        return max(SETTLES, self.interval * (self.blind_looks + 1))
 
     @property
     def problems(self) -> list[str]:

@@ -35,6 +35,7 @@ UNDER_WAY: Final = frozenset({Phase.PROMOTING, Phase.ROLLING_BACK})
 """Phases that wait only for the router, with no looks."""
 UNBEGUN: Final = frozenset({Phase.DRAFT, Phase.PRECHECKS})
 """Phases before the version has a share."""
+BEGUN: Final = frozenset(Phase) - UNBEGUN
 
 
 class Pause(StrEnum):
@@ -144,6 +145,8 @@ class CanaryState:
         Whether the last look had every guardrail inside its margin, over enough requests.
     blind
         Looks in a row that measured nothing; ``seen_at`` is the last that did.
+    eased_at
+        When its last pause ended by itself; None once a person resumed it or its share rose.
     unread_since
         Since when the route that it wrote was not read back from the router; None: it was.
     unverified
@@ -169,6 +172,7 @@ class CanaryState:
     ready: bool = False
     blind: int = 0
     seen_at: Moment | None = None
+    eased_at: Moment | None = None
     unread_since: Moment | None = None
     unverified: str | None = None
     latched: bool = False

@@ -42,6 +42,7 @@ def at_step(state: CanaryState, index: int, plan: Plan, reason: str, now: dateti
         ready=False,
         blind=0,
         seen_at=now,
+        eased_at=None,
     )
     effect = Mirror() if wanted.shadow else SetWeight(weight=wanted.weight)
     return in_phase(placed, Phase.RUNNING, reason, now), (effect,)

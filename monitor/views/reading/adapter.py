@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from alerts.types import Blame
+from alerts.types import Blame, VerdictKind
 from monitor.domain import VerdictSeverity
 from monitor.policy import PolicySettings
 from monitor.reference.milestone import MilestoneRules
@@ -20,9 +22,32 @@ from monitor.views.reading import change, coverage, reference, route, score, ver
 from monitor.views.reference import MilestoneBody, ReferenceSummary
 
 
-def read_fleet(tx: Connection, *, now: datetime, limit: int) -> list[AdapterSummary]:
-    """Read the adapters, worst first."""
-    return [summary(row) for row in fleet.fleet(tx, now=now)[:limit]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetWanted:
+    """The adapters asked for; what is None or empty leaves none out. ``text``: part of a name."""
+
+    text: str = ""
+    verdicts: Collection[VerdictKind] = ()
+    owner: str | None = None
+    base: str | None = None
+
+    def accepts(self, row: FleetRow) -> bool:
+        """Whether an adapter is asked for."""
+        base = row.version.base_model if row.version else None
+        return (
+            self.text.casefold() in row.adapter.name.casefold()
+            and (not self.verdicts or row.verdict in self.verdicts)
+            and self.owner in {None, row.adapter.owner}
+            and self.base in {None, base}
+        )
+
+
+def read_fleet(
+    tx: Connection, wanted: FleetWanted, *, now: datetime, limit: int
+) -> list[AdapterSummary]:
+    """Read the adapters that are asked for, worst first."""
+    found = [row for row in fleet.fleet(tx, now=now) if wanted.accepts(row)]
+    return [summary(row) for row in found[:limit]]
 
 
 def read(

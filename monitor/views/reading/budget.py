@@ -9,9 +9,10 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detectors.expected_delay import Delay
+from detectors.faults import Unit
 from detectors.smallest_seen import POWER
 from detectors.types import Process
-from monitor.evaluate.faults import Unit, size_words
+from monitor.evaluate.faults import size_words
 from monitor.evaluate.outlook import Outlook, OutlookLine
 from monitor.evaluate.plan import Planned, Sizes
 from monitor.outbox.receipt import ReceiptLine, Watched, read_receipt, read_watched

@@ -24,7 +24,7 @@ DAY: Final = timedelta(hours=24)
 
 def seen_of(judged: VerdictRow | None) -> Seen:
     """Read which of the newest requests a version's verdict rests on."""
-    return Seen.from_json(judged.memory.get("seen")) if judged else Seen()
+    return judged.memory.seen if judged else Seen()
 
 
 def newest(judged: VerdictRow | None) -> list[CoverageBody]:

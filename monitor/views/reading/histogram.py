@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
-from alerts.phrases import DETECTORS as DETECTOR_PHRASES
-from alerts.phrases import SIGNALS
+from detectors.signals import SIGNALS
+from detectors.words import name_words
 from monitor.domain import Interval, Version
 from monitor.reference import kept
 from monitor.store.records import records
@@ -93,8 +93,8 @@ def histogram(signal: str, *, live: Floats, reference: Floats) -> HistogramBody:
 
 def words(signal: str) -> str:
     """Name a signal in plain words."""
-    known = SIGNALS.get(signal) or DETECTOR_PHRASES.get(_NAMES.get(signal, signal))
-    return known.name if known else signal.replace("_", " ")
+    known = SIGNALS[signal].words if signal in SIGNALS else None
+    return known.name if known else name_words(_NAMES.get(signal, signal))
 
 
 _RATE: Final = 3

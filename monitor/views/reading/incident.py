@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from alerts.brief import brief
 from alerts.incident import Closing
+from alerts.message import from_json
 from alerts.silences import Silence
 from monitor.domain import ChangeKind
 from monitor.incident import Chart, IncidentStory
+from monitor.incident.examples import Example
 from monitor.incident.signals import Signal
 from monitor.incident.smoke import ComparedAnswers
 from monitor.reference.accept import Anew
@@ -13,8 +19,11 @@ from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.views.incident import (
     AnewBody,
+    BriefBody,
+    ExampleBody,
     IncidentBody,
     IncidentDetail,
+    IncidentExamples,
     MemberBody,
     ModelAnswer,
     MomentBody,
@@ -24,7 +33,7 @@ from monitor.views.incident import (
 )
 from monitor.views.reading import action, message, route
 from monitor.views.reading.score import number
-from monitor.views.score import WindowBody
+from monitor.views.score import NeighbourBody, WindowBody
 
 
 def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
@@ -43,6 +52,7 @@ def detail(story: IncidentStory, chart: Chart) -> IncidentDetail:
     return IncidentDetail.of(
         summary(story.row, story.silenced),
         blame_now=story.blame,
+        brief=_brief(story),
         waits_since=story.waits_since,
         members=[MemberBody.of(one) for one in story.members],
         onset=story.onset and WindowBody.of(story.onset),
@@ -52,6 +62,16 @@ def detail(story: IncidentStory, chart: Chart) -> IncidentDetail:
         actions=[action.action(one) for one in story.actions],
         timeline=[MomentBody.of(one) for one in story.timeline],
         deliveries=[message.delivery(one) for one in story.deliveries],
+    )
+
+
+def examples(found: Sequence[Example]) -> IncidentExamples:
+    """Write the requests that show what an incident is about."""
+    return IncidentExamples(
+        items=[
+            ExampleBody.of(one.request, nearest=one.nearest and NeighbourBody.of(one.nearest))
+            for one in found
+        ]
     )
 
 
@@ -75,6 +95,25 @@ def answers(exchange: ComparedAnswers) -> PromptAnswers:
             for asked, answer in exchange.answers
         ],
     )
+
+
+def _brief(story: IncidentStory) -> BriefBody | None:
+    for sent in story.deliveries:
+        try:
+            told = from_json(sent.alert)
+        except ValueError:  # an older release wrote it in another form
+            continue
+        if told.firing:
+            said = brief(replace(told, action=story.done or told.action))
+            return BriefBody(
+                title=said.title,
+                impact=said.impact,
+                likely_cause=said.cause,
+                driftline=said.done,
+                you=said.steps,
+                details=said.details,
+            )
+    return None
 
 
 def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:

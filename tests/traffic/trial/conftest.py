@@ -27,8 +27,9 @@ from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import Confirming
 from monitor.traffic.routers import RouterFailed
 from monitor.traffic.trial.changes import TrialChanges
-from monitor.traffic.trial.hands import Hands
+from monitor.traffic.trial.hands import Hands, Teller
 from monitor.traffic.trial.judge import Judge
+from monitor.traffic.trial.news import CanaryNews
 from monitor.traffic.trial.orders import Orders, Wish
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryState, OrderKind, state_from_json
@@ -74,14 +75,15 @@ class Told:
         version: Version,
         *,
         severity: VerdictSeverity,
-        reason: str,
+        news: CanaryNews,
+        over: bool,
         now: datetime,
     ) -> None:
-        del tx, version, now
+        del tx, version, over, now
         last = self.severities[-1] if self.severities else VerdictSeverity.NONE
         if severity is not last:
             self.severities.append(severity)
-            self.reasons.append(reason)
+            self.reasons.append(news.text)
 
 
 @dataclass
@@ -99,6 +101,8 @@ class Trial:
     mode: Mode = Mode.AUTO
     router: FakeRouter = field(default_factory=FakeRouter)
     told: Told = field(default_factory=Told)
+    tell: Teller | None = None
+    """The service's own messages in place of ``told``."""
     promoted: list[Route] = field(default_factory=list)
     now: datetime = NOW
     sent: int = 0
@@ -132,7 +136,7 @@ class Trial:
             kill_switch=KillSwitch(self.folder, {}),
             served=self.served,
             promoted=promoted,
-            tell=self.told,
+            tell=self.tell or self.told,
         )
 
     @property

@@ -271,7 +271,7 @@ def test_a_canary_that_sends_no_records_any_more_is_blind(trial: Trial) -> None:
     trial.pass_by(0.6)
     state = trial.state(canary)
     assert (state.pause, state.weight) == (Pause.BLIND, 0.2)
-    assert trial.told.severities == [VerdictSeverity.PAGE]
+    assert trial.told.severities == [VerdictSeverity.TICKET]
     trial.pass_by(0.6)
     assert trial.state(canary).phase is Phase.ROLLED_BACK
     assert "blind" in trial.state(canary).reason

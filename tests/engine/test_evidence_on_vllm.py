@@ -1,0 +1,170 @@
+"""What the service measures on a real vLLM holds for the weights it measured, and no longer."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples.weights import MODELS
+from tests.engine.conftest import Vllm
+from tests.engine.test_service_on_vllm import LONG, dialogues, identity
+from tests.inbox import Inbox
+from tests.service import Service, baseline, running, until
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+
+WATCHED = "support"
+
+
+@pytest.fixture
+def inbox() -> Iterator[Inbox]:
+    with Inbox() as opened:
+        yield opened
+
+
+@pytest.fixture
+def service(tmp_path: Path, vllm: Vllm, inbox: Inbox) -> Iterator[Service]:
+    """It may move traffic, and probes as soon as the last probe has ended."""
+    changes = {
+        "service.mode": "auto",
+        "serving.engines": f'["{vllm.url}"]',
+        "probes.embedding.model": str(tmp_path / "no-such-model"),
+        "probes.perplexity.corpus": str(dialogues(tmp_path)),
+        "probes.perplexity.budget": "0.9",
+        "schedule.perplexity_interval": "10s",
+        "routing.fleet_budget": "10",
+        "routing.evidence_age": "90s",
+    }
+    with running(tmp_path / "s", inbox=inbox, changes=changes) as started:
+        yield started
+
+
+@pytest.fixture
+def second(vllm: Vllm) -> Iterator[str]:
+    """Sound weights under the name of the version in charge."""
+    name = f"{WATCHED}@v2"
+    vllm.load(name, MODELS / "support-v1")
+    yield name
+    vllm.unload(name)
+
+
+def test_weights_that_were_put_right_page_no_more_and_move_nothing_against_a_person(
+    service: Service, vllm: Vllm, broken: Path, inbox: Inbox, second: str
+) -> None:
+    """The service is killed within a probe of the bad weights, and a person speaks after it."""
+    service.register(WATCHED, "v1", model=f"{WATCHED}@v1", base_model="base")
+    service.register(WATCHED, "v2", model=second, parent="v1", base_model="base")
+    set_route(service, "v2")
+    service.upload(WATCHED, "v2", baseline(1_200))
+    for version in ("v1", "v2"):
+        until(lambda v=version: probes(service, v), f"a probe of {version}", patience=LONG)
+
+    reload(vllm, second, broken)
+    page = until(lambda: pages(inbox), "the page", patience=LONG)[0]
+    assert (page["blame"], page["version"]) == ("adapter", "v2")
+    until(lambda: in_charge(service) == "v1", "traffic on v1", patience=LONG)
+    times_are_of_what_was_done(service)
+
+    ended = len(probes(service, "v2"))
+    until(lambda: len(probes(service, "v2")) > ended, "one more probe", patience=LONG)
+    service.kill()  # the next probe of the bad weights has begun or is about to
+    reload(vllm, second, MODELS / "support-v1")
+    service.start()
+    [incident] = service.get("/v1/incidents", open=True, adapter=WATCHED)["items"]
+    said = service.call(
+        "POST", f"/v1/incidents/{incident['incident']}/false", json={"reason": "weights put right"}
+    )
+    assert said.status_code == 200, said.text
+    set_route(service, "v2")
+    told, ended = len(pages(inbox)), len(probes(service, "v2"))
+    until(lambda: len(probes(service, "v2")) >= ended + 3, "three probes", patience=LONG)
+    assert service.verdict(WATCHED) in {"stable", "learning"}
+    assert len(pages(inbox)) == told
+    assert in_charge(service) == "v2"
+
+
+def times_are_of_what_was_done(service: Service) -> None:
+    """An incident opens when a probe has told, not when it began; a route is since its move."""
+    [incident] = service.get("/v1/incidents", open=True, adapter=WATCHED)["items"]
+    opened = datetime.fromisoformat(incident["opened_at"])
+    began = [one for one in probes(service, "v2") if moment(one, "started_at") < opened]
+    assert began
+    assert any(abs((moment(one, "finished_at") - opened).total_seconds()) < 5 for one in began)
+    changes = service.get(f"/v1/routes/{WATCHED}/history")["items"]
+    since = [datetime.fromisoformat(one["since"]) for one in changes]
+    assert since == sorted(since, reverse=True)
+    assert since[0] >= opened
+
+
+def test_a_base_that_is_registered_beside_traffic_of_one_adapter_accuses_nobody(
+    service: Service, vllm: Vllm, inbox: Inbox
+) -> None:
+    """An engine may lend the adapter of a batch to the base: such a reading is no registration."""
+    with traffic(vllm, f"{WATCHED}@v1") as answered:
+        service.register(WATCHED, "v1", model=f"{WATCHED}@v1", base_model="base")
+        until(lambda: identity(service, WATCHED), "what it is", patience=LONG)
+        found = identity(service, WATCHED)
+        assert found["state"] in {"applied", "unknown"}, found
+    until(lambda: identity(service, WATCHED)["state"] == "applied", "applied", patience=LONG)
+    ended = len(probes(service, "v1"))
+    until(lambda: len(probes(service, "v1")) > ended, "a probe without traffic", patience=LONG)
+    assert len(answered) > 0
+    assert identity(service, WATCHED)["state"] == "applied"
+    assert [message.alert["reason"] for message in inbox.messages] == []
+
+
+@contextmanager
+def traffic(vllm: Vllm, model: str) -> Iterator[list[str]]:
+    """Requests of one adapter, one after another; gives the answers so far."""
+    answered: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            answered.append(vllm.answer(model, "Where is my parcel?", tokens=32))
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        yield answered
+    finally:
+        over.set()
+        asking.join()
+
+
+def reload(vllm: Vllm, name: str, folder: Path) -> None:
+    vllm.unload(name)
+    vllm.load(name, folder)
+
+
+def set_route(service: Service, version: str) -> None:
+    known = service.call("GET", f"/v1/routes/{WATCHED}").headers["etag"]
+    arms = [{"arm": "stable", "version": version, "weight": 1.0}]
+    service.put(f"/v1/routes/{WATCHED}", {"arms": arms, "reason": "release"}, **{"If-Match": known})
+
+
+def in_charge(service: Service) -> str:
+    arms = service.get(f"/v1/routes/{WATCHED}")["arms"]
+    return str(next(one["version"] for one in arms if one["weight"] == 1.0))
+
+
+def probes(service: Service, version: str) -> list[dict[str, Any]]:
+    """Probes of a version that have been judged, the newest first."""
+    path = f"/v1/adapters/{WATCHED}/evaluations"
+    found = service.get(path, version=version, limit=200)["items"]
+    return [one for one in found if (one["kind"], one["state"]) == ("perplexity", "done")]
+
+
+def pages(inbox: Inbox) -> list[dict[str, Any]]:
+    """Pages that say that something began or became worse."""
+    alerts = [message.alert for message in inbox.messages]
+    begun = {"started", "worsened"}
+    return [one for one in alerts if one["severity"] == "page" and one["status"] in begun]
+
+
+def moment(evaluation: dict[str, Any], name: str) -> datetime:
+    return datetime.fromisoformat(evaluation[name])
