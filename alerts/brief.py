@@ -13,7 +13,7 @@ from typing import Final
 
 from alerts.incident import Closing
 from alerts.message import PERPLEXITY, Alert, Done, ScoreLine, leading
-from alerts.types import Blame, Kind, Reason, Severity, Status
+from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import (
     CLOSINGS,
     clock_time,
@@ -68,6 +68,35 @@ def brief(alert: Alert) -> Brief:
         steps=_steps(alert),
         details=_details(alert),
     )
+
+
+def headline(alert: Alert) -> str:
+    """Say in one sentence what the title says: what happened, since when, where traffic went.
+
+    For places that name the adapter themselves.
+    """
+    news = _found(alert) if alert.kind is Kind.DRIFT else _stands(alert)
+    return _sentence(f"{news}{_since(alert)}{_moved(alert)}")
+
+
+def quiet(verdict: VerdictKind) -> str:
+    """Say in one sentence how a version is that people are not told about.
+
+    >>> quiet(VerdictKind.STABLE)
+    'Healthy: requests and answers are as they were when it was approved.'
+    """
+    return _QUIET.get(verdict, f"{verdict.capitalize()}, and nobody has been told yet.")
+
+
+_QUIET: Final = MappingProxyType(
+    {
+        VerdictKind.STABLE: "Healthy: requests and answers are as they were when it was approved.",
+        VerdictKind.LEARNING: "Learning what is normal: nothing can be judged yet.",
+        VerdictKind.INSUFFICIENT: "Too few requests to judge it; nothing is known to be wrong.",
+        VerdictKind.BLIND: "Not fully monitored: too few of its requests can be compared.",
+        VerdictKind.ERROR: "Its checks fail, so its state is unknown.",
+    }
+)
 
 
 _NEWS: Final = MappingProxyType(

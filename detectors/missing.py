@@ -11,7 +11,7 @@ MISSING = RateDetector(
     signals=("missing",),
     profile=Profile(
         words=Phrases(
-            "unusable token statistics",
+            "answers without token statistics",
             "more answers without usable token statistics",
             "fewer answers without usable token statistics",
             "usable token statistics changed",

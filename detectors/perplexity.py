@@ -35,7 +35,7 @@ _WORST_NATS = 30.0
 PROFILE: Final = Profile(
     rank=0,
     words=Phrases(
-        "perplexity on the fixed corpus",
+        "perplexity of fixed texts",
         "the model is worse at its own texts",
         "the model is better at its own texts",
         "the model itself changed",

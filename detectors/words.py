@@ -36,7 +36,7 @@ def name_words(detector: str) -> str:
     """Return what a detector measures, in a few words.
 
     >>> name_words("logit_ks"), name_words("tone_of_voice")
-    ('token logprobs', 'tone of voice')
+    ('certainty of answers', 'tone of voice')
     """
     words = profile_of(detector).words
     return words.name if words is not None else _spaced(detector)

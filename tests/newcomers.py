@@ -1,5 +1,6 @@
 """Requests in a real database that are near each other and far from training."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import cache
 
@@ -9,12 +10,13 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.types import Window
 from monitor.domain import Version
+from monitor.reference import kept
 from monitor.store import partitions
 from monitor.store.partitions import RECORD_TABLES
 from monitor.store.records import contexts, ingest
 from monitor.store.records.contexts import Context
 from monitor.store.records.ingest import RecordBatch
-from monitor.store.references import calibrations, references
+from monitor.store.references import calibrations, reference_baselines, references
 from monitor.store.references.calibrations import Calibration
 from monitor.store.tables import record_embeddings, record_texts, reference_vectors, terms
 
@@ -74,13 +76,20 @@ def arrive(tx: Connection, version: Version, *, now: datetime, text: str) -> Non
     tx.execute(terms.insert().values(adapter_id=version.adapter_id, **word))
 
 
-def _records(tx: Connection, version: Version, ids: list[str], times: list[datetime]) -> None:
+def _records(
+    tx: Connection,
+    version: Version,
+    ids: list[str],
+    times: list[datetime],
+    measured: Mapping[str, np.ndarray] | None = None,
+) -> None:
     given = Context("push", "", "", "", "")
     count = len(ids)
     numbers = {name: np.full(count, np.nan) for name in ingest.NUMBERS} | {
         "version_id": np.full(count, float(version.id)),
         "context_id": np.full(count, float(contexts.intern(tx, [given])[given])),
         "sample_prob": np.ones(count),
+        **(measured or {}),
     }
     ingest.insert(
         tx,
@@ -90,6 +99,28 @@ def _records(tx: Connection, version: Version, ids: list[str], times: list[datet
             id=ids,
             numbers=numbers,
             finish_reason=["stop"] * count,
-            subject=[b"subject%d" % number for number in range(count)],
+            subject=[b"subj%04d" % number for number in range(count)],
         ),
     )
+
+
+def measure(tx: Connection, version: Version, *, now: datetime, shift: float) -> None:
+    """Keep a baseline of 2,000 requests, and let 200 new ones be less certain by ``shift``."""
+    reference = references.current(tx, version.id)
+    assert reference is not None
+    rng = np.random.default_rng(7)
+    before = np.sort(rng.uniform(0.0, 14 * 86_400.0, 2_000))
+    signals = {"mean_nll": rng.gamma(4.0, 0.1, before.size), "empty": np.zeros(before.size)}
+    baseline = Window(start=0.0, end=before[-1] + 1, at=before, signals=signals)
+    body = kept.pack(baseline)
+    reference_baselines.insert(tx, reference.id, version_id=version.id, body=body)
+    times = [now - timedelta(seconds=15 * number) for number in range(1, 201)]
+    partitions.ensure(tx, {at.date() for at in times}, tables=RECORD_TABLES)
+    numbers = {
+        "mean_nll": rng.gamma(4.0, 0.1, len(times)) + shift,
+        "n_tokens": np.full(len(times), 40.0),
+        "missing": np.zeros(len(times)),
+        "empty": np.zeros(len(times)),
+    }
+    ids = [f"measured-{number}" for number in range(len(times))]
+    _records(tx, version, ids, times, numbers)

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -39,6 +40,13 @@ from monitor.web.wording import path_part
 __all__ = ["DETECTORS", "incidents", "path_part", "seed", "table"]
 
 DETECTORS = ("logit_ks", "perplexity", "entropy", "input_similarity", "repetition", "missing")
+WINNERS = {
+    "perplexity": "perplexity:ratio",
+    "entropy": "entropy:up",
+    "input_similarity": "similarity:bottom5%",
+    "repetition": "loop:rate",
+    "missing": "missing:rate",
+}
 QUIET = ("billing", "catalogue", "legal-summaries", "onboarding", "sales/eu", "search-rewrite")
 
 
@@ -102,7 +110,9 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
         actor="driftline",
         now=moved,
     )
-    incident = put_incident(tx, version, judged)
+    incident = put_incident(
+        tx, version, judged, news="answers less certain since 09:10 UTC; likely cause: adapter"
+    )
     put_message(tx, incident, "oncall-pagerduty", at=paged)
     put_message(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
     _count(tx, version, now=now, count=198)
@@ -124,7 +134,7 @@ def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
     )
     put_verdict(tx, version, judged, drift=43.0)
     put_change(tx, version, before=VerdictKind.STABLE, after=judged, at=judged.since)
-    put_incident(tx, version, judged)
+    put_incident(tx, version, judged, news="61 of 340 requests are unlike training")
     _count(tx, version, now=now, count=171)
 
 
@@ -212,7 +222,9 @@ def put_change(
     verdicts.add_transition(tx, transition, evaluation_id=EvaluationId(1))
 
 
-def put_incident(tx: Connection, version: Version, verdict: Verdict) -> int:
+def put_incident(
+    tx: Connection, version: Version, verdict: Verdict, *, news: str | None = None
+) -> int:
     update = IncidentUpdate(
         number=1,
         phase="firing",
@@ -226,7 +238,7 @@ def put_incident(tx: Connection, version: Version, verdict: Verdict) -> int:
         ),
         severity=verdict.severity,
         blame=verdict.blame,
-        summary=f"{version.label} is {verdict.kind}: {verdict.reason}",
+        summary=f"{version.label}: {news or verdict.reason}",
         opened_at=verdict.since,
         closed_at=None,
     )
@@ -342,13 +354,21 @@ def a_score(
         n_reference=12_480,
         n_window=42,
         minimum_detectable=0.11,
-        winner="mean_nll:up",
+        winner=WINNERS.get(detector, "mean_nll:up"),
         verdict=verdict,
         blame="unknown",
         reason=f"notice evidence {notice:.2f}, effect {effect:+.2f} on 42 records",
         evaluation_id=EvaluationId(1),
-        details={"ks_p": 0.2},
+        details=_rates(detector, effect),
     )
+
+
+def _rates(detector: str, effect: float) -> dict[str, Any]:
+    signal, _, way = WINNERS.get(detector, "").partition(":")
+    if way != "rate":
+        return {"ks_p": 0.2}
+    count = max(0, round(42 * (0.01 + effect)))
+    return {"signals": {signal: {"n": 42, "count": count, "reference_rate": 0.01}}}
 
 
 def stop_probes(tx: Connection, *, reason: str) -> None:

@@ -17,10 +17,10 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
 from monitor.domain import Interval, Reference, ReferenceId, Version
+from monitor.reference.approve import NotApprovable, approve
 from monitor.reference.freeze import freeze
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
-from monitor.store import audit
 from monitor.store.errors import Conflict
 from monitor.store.references import references
 from monitor.views.reading.reference import read as read_references
@@ -212,23 +212,12 @@ def approve_reference(
 ) -> ReferenceBody:
     """Approve a ready generation by hand: from now on its evidence may move traffic."""
 
-    def approve(tx: Connection) -> ReferenceBody:
+    def work(tx: Connection) -> ReferenceBody:
         of = lookup.version(tx, adapter, version)
-        found = _find(tx, of, body.generation)
-        if not references.approve(tx, found.id, by=key.name):
-            raise Problem(
-                409,
-                f"Generation {found.generation} of {of.label} is {found.state.value}; only a"
-                " ready, unapproved one can be approved.",
-                kind="not-approvable",
-            )
-        audit.append(
-            tx,
-            actor=key.name,
-            act="reference.approve",
-            subject=of.label,
-            details={"generation": found.generation, "cause": "a person's word"},
-        )
+        try:
+            approve(tx, of, _find(tx, of, body.generation), by=key.name)
+        except NotApprovable as refused:
+            raise Problem(409, str(refused), kind="not-approvable") from refused
         return reference(_find(tx, of, body.generation), of=of)
 
-    return parts.database.run(approve)
+    return parts.database.run(work)

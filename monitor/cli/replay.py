@@ -248,8 +248,7 @@ def _tell(outcome: ReplayOutcome, *, html: Path | None, as_json: bool) -> None:
 
 
 def _write_page(outcome: ReplayOutcome, html: Path) -> None:
-    from monitor.replay.page import page_of
-    from monitor.web.assets import plotly_script
+    from monitor.replay.page import page_of, plotly_script
 
     script = plotly_script().read_text(encoding="utf-8")
     try:

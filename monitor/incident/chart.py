@@ -1,4 +1,4 @@
-"""Draw an incident's signals as SVG: one row for each, all on one time axis. Pure.
+"""Draw signals as SVG: one row for each, all on one time axis. Pure.
 
 Colours are presentation attributes, which a strict content policy permits and which a page's style
 sheet overrides through the classes beside them. So one drawing serves as part of a page, light or
@@ -18,11 +18,17 @@ from monitor.incident.signals import Chart, ChartMark, Signal
 from monitor.incident.visible import visible
 
 ROW: Final = 74
-TITLE: Final = 20
-"""Pixels above each row for its name and newest number."""
-TOP: Final = 56
+TITLE: Final = 34
+"""Pixels above each row for its name, its newest number and its unit."""
+SLIM: Final = 500
+"""In a narrower drawing the number has a line of its own."""
+EVENTS: Final = 24
+"""Pixels for events where no signal is shown."""
+SPARK: Final = (150, 34)
+"""Width and height of a signal drawn beside its name."""
+TOP: Final = 66
 BOTTOM: Final = 46
-LEFT: Final = 46
+LEFT: Final = 62
 RIGHT: Final = 12
 LETTER: Final = 6.4
 """The approximate width in pixels of a letter of 11 px."""
@@ -57,28 +63,36 @@ class _Frame:
     top: float
     largest: float
     smallest: float
+    row: float = ROW
+    left: float = LEFT
+    right: float = RIGHT
 
     def x(self, at: datetime) -> float:
         share = (at - self.since) / (self.until - self.since)
-        return LEFT + min(1.0, max(0.0, share)) * (self.width - LEFT - RIGHT)
+        room = self.width - self.left - self.right
+        return self.left + min(1.0, max(0.0, share)) * room
 
     def y(self, value: float) -> float:
         held = min(self.largest, max(self.smallest, value))
-        return self.top + (self.largest - held) / (self.largest - self.smallest) * ROW
+        return self.top + (self.largest - held) / (self.largest - self.smallest) * self.row
 
 
-def draw(chart: Chart, *, width: int = 860) -> str:
+def draw(chart: Chart, *, width: int = 860, row: int = ROW) -> str:
     """Write the SVG; ``width`` is in pixels, the height follows from the signals.
 
     Each row shows the effect, its 95 % interval, the margin within which nothing is done, and the
-    band in which the change began.
+    band in which the change began. Without signals it shows the events alone.
     """
-    height = TOP + len(chart.signals) * (TITLE + ROW) + BOTTOM
+    height = TOP + (len(chart.signals) * (_title(width) + row) or EVENTS) + BOTTOM
     title = _text(LEFT, 14, visible(chart.title), kind="ink title", size=13, bold=True)
-    if chart.signals:
-        drawn = [*_rows(chart, width), *_marks(chart, width, height), *_axis(chart, width, height)]
-    else:
-        drawn = [_text(LEFT, TOP + 14, "no scores in this time")]
+    drawn = [
+        *_lasting(chart, width, height),
+        *_marks(chart, width, height),
+        *_rows(chart, width, row),
+        *_axis(chart, width, height),
+    ]
+    if not chart.signals and not chart.marks:
+        drawn.append(_text(LEFT, TOP + 14, "nothing happened in this time"))
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="signals" viewBox="0 0 {width} {height}"'
         f' width="{width}" height="{height}" role="img" aria-label={quoteattr(_said(chart))}'
@@ -90,12 +104,41 @@ def draw(chart: Chart, *, width: int = 860) -> str:
 
 def _said(chart: Chart) -> str:
     names = ", ".join(signal.words for signal in chart.signals) or "no signals"
-    return f"Effects over time of {visible(chart.title)}: {visible(names)}"
+    return f"Signals over time of {visible(chart.title)}: {visible(names)}"
 
 
-def _rows(chart: Chart, width: int) -> Iterator[str]:
+def spark(signal: Signal, *, since: datetime, until: datetime) -> str:
+    """Write a small SVG of one signal, to stand beside its name and number."""
+    width, height = SPARK
+    smallest, largest = _range(signal)
+    frame = _Frame(
+        since=since, until=until, width=width, top=2, largest=largest, smallest=smallest,
+        row=height - 4, left=1, right=1,
+    )  # fmt: skip
+    high, low = frame.y(signal.margin), frame.y(-signal.margin)
+    head = f'<svg class="signals spark" viewBox="0 0 {width} {height}" aria-hidden="true">'
+    band = _tag(
+        "rect", "margin", x=0, y=high, width=width, height=low - high, fill=INK["stable"],
+        fill_opacity=0.12,
+    )  # fmt: skip
+    return "".join([head, band, *_curve(signal, frame), "</svg>"])
+
+
+def _lasting(chart: Chart, width: int, height: int) -> Iterator[str]:
+    """Shade the time of what lasts: a change that is being rolled out."""
+    frame = _frame_of_time(chart, width)
+    for mark in chart.marks:
+        if mark.until is not None and mark.until > mark.at:
+            start, end = frame.x(mark.at), frame.x(min(mark.until, chart.until))
+            yield _tag(
+                "rect", "lasting", x=start, y=TOP, width=end - start, height=height - TOP - BOTTOM,
+                fill=INK["declared"], fill_opacity=0.14,
+            )  # fmt: skip
+
+
+def _rows(chart: Chart, width: int, row: int) -> Iterator[str]:
     for number, signal in enumerate(chart.signals):
-        top = TOP + number * (TITLE + ROW) + TITLE
+        top = TOP + number * (_title(width) + row) + _title(width)
         smallest, largest = _range(signal)
         frame = _Frame(
             since=chart.since,
@@ -104,6 +147,7 @@ def _rows(chart: Chart, width: int) -> Iterator[str]:
             top=top,
             largest=largest,
             smallest=smallest,
+            row=row,
         )
         yield from _row(chart, signal, frame)
 
@@ -113,16 +157,17 @@ def _range(signal: Signal) -> tuple[float, float]:
     reach = 1.3 * max(signal.margin, *(abs(one) for one in signal.effect))
     low = min(-1.3 * signal.margin, *(max(one, -reach) for one in signal.low))
     high = max(1.3 * signal.margin, *(min(one, reach) for one in signal.high))
-    return low, high
+    least = -1.0 if signal.usual is None else -signal.usual  # no rate is below 0
+    return max(low, least), high
 
 
 def _row(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
     right = frame.width - RIGHT
-    if chart.onset is not None:
+    if _began_inside(chart) and chart.onset is not None:
         start, end = frame.x(chart.onset.start), frame.x(chart.onset.end)
         wide = max(2.0, end - start)
         yield _tag(
-            "rect", "onset", x=start, y=frame.top, width=wide, height=ROW,
+            "rect", "onset", x=start, y=frame.top, width=wide, height=frame.row,
             fill="#c07a00", fill_opacity=0.25,
         )  # fmt: skip
     high, low = frame.y(signal.margin), frame.y(-signal.margin)
@@ -130,13 +175,28 @@ def _row(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
         "rect", "margin", x=LEFT, y=high, width=right - LEFT, height=low - high,
         fill="#1b7340", fill_opacity=0.12,
     )  # fmt: skip
-    apart = low - high > 2 * LINE  # else their numbers would overlap
-    for value in (0.0, signal.margin, -signal.margin) if apart else (0.0,):
-        y = frame.y(value)
-        yield _tag("line", "rule", x1=LEFT, x2=right, y1=y, y2=y, stroke="#dfe3e8")
-        yield _text(LEFT - 5, y + 4, _number(value, signal), anchor="end")
+    yield from _ticks_of(signal, frame)
     yield from _curve(signal, frame)
-    yield from _heading(signal, frame.top - 6, right)
+    yield from _heading(signal, frame)
+
+
+def _began_inside(chart: Chart) -> bool:
+    onset = chart.onset
+    return onset is not None and onset.end > chart.since and onset.start < chart.until
+
+
+def _ticks_of(signal: Signal, frame: _Frame) -> Iterator[str]:
+    """Write the numbers beside a row: the normal one first, then those that do not hit another."""
+    written: list[float] = []
+    for value in (0.0, max(signal.effect), signal.margin, min(signal.effect), -signal.margin):
+        y = frame.y(value)
+        fits = frame.smallest <= value <= frame.largest
+        if fits and all(abs(y - other) > 1.5 * LINE for other in written):
+            written.append(y)
+            yield _tag(
+                "line", "rule", x1=LEFT, x2=frame.width - RIGHT, y1=y, y2=y, stroke="#dfe3e8"
+            )
+            yield _text(LEFT - 5, y + 4, signal.shown(value), anchor="end")
 
 
 def _curve(signal: Signal, frame: _Frame) -> Iterator[str]:
@@ -157,20 +217,31 @@ def _curve(signal: Signal, frame: _Frame) -> Iterator[str]:
         yield _tag("circle", "dot", cx=x, cy=y, r=3, fill="#1d5fd1")
 
 
-def _heading(signal: Signal, y: float, right: float) -> Iterator[str]:
-    newest = (
-        f"{_number(signal.effect[-1], signal)}"
-        f" [{_number(signal.low[-1], signal)}, {_number(signal.high[-1], signal)}]"
-    )
+def _title(width: float) -> int:
+    return TITLE + (14 if width < SLIM else 0)
+
+
+def _heading(signal: Signal, frame: _Frame) -> Iterator[str]:
+    """Write above a row what it is, and its newest number; left of where events mostly are."""
+    newest = f"{signal.shown(signal.effect[-1])} now, {signal.shown(0.0)} is normal"
     kind = "critical" if signal.crossed else "ink"
-    room = int((right - LEFT) / LETTER) - len(newest) - 2
-    yield _text(LEFT, y, _short(visible(signal.words), room), kind=kind, bold=True)
-    yield _text(right, y, newest, kind=kind, anchor="end")
+    y, room = frame.top - 20, int((frame.width - RIGHT - LEFT) / LETTER)
+    if frame.width < SLIM:
+        yield _text(LEFT, y - 14, _short(visible(_name(signal)), room), kind=kind, bold=True)
+        yield _text(LEFT, y, newest, kind=kind)
+    else:
+        name = _short(visible(_name(signal)), room - len(newest) - 2)
+        yield _text(LEFT, y, f"{name} · {newest}", kind=kind, bold=True)
+    yield _text(LEFT, y + 14, _short(signal.unit, room))
+
+
+def _name(signal: Signal) -> str:
+    return f"{signal.words}: {signal.news}" if signal.crossed and signal.news else signal.words
 
 
 def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:
     frame = _frame_of_time(chart, width)
-    lanes: tuple[list[tuple[float, float]], ...] = ([], [], [])
+    lanes: tuple[list[tuple[float, float]], ...] = ([], [], [], [])
     # verdicts and routes go first: titles of changes are long, and are listed beside the chart
     for mark in sorted(chart.marks, key=lambda one: (one.kind == "declared", one.at)):
         x, kind = frame.x(mark.at), mark.kind if mark.kind in INK else "soft"
@@ -204,8 +275,10 @@ def _axis(chart: Chart, width: int, height: int) -> Iterator[str]:
         yield _tag("line", "rule", x1=x, x2=x, y1=base, y2=base + 4, stroke="#98a3b0")
         inside = x < width - RIGHT - 2 * LETTER
         yield _text(x, base + 16, _clock(at, chart), anchor="middle" if inside else "end")
-    legend = "UTC · line: effect, 95 % interval · green: below the margin"
-    if chart.onset is not None:
+    legend = "times in UTC"
+    if chart.signals:
+        legend += " · line: measured, with its 95 % interval · green: normal"
+    if chart.signals and _began_inside(chart):
         legend += " · amber: when it began"
     for number, line in enumerate(_folded(legend, int((width - LEFT) / LETTER))):
         yield _text(LEFT, base + 31 + LINE * number, line)
@@ -240,12 +313,6 @@ def _clock(at: datetime, chart: Chart) -> str:
         return f"{utc:%H:%M:%S}"
     midnight = utc.hour == utc.minute == 0
     return f"{utc.day} {utc:%b}" if midnight or span > timedelta(days=4) else f"{utc:%H:%M}"
-
-
-def _number(value: float, signal: Signal) -> str:
-    if value == 0:
-        return "0"
-    return f"{100 * value:+.3g} %" if signal.share else f"{value:+.2f}"
 
 
 def _short(words: str, longest: int) -> str:

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 import alerts.types as words
-from alerts.message import ActionLine, Alert, Done, ScoreLine, leading
+from alerts.message import ActionLine, Alert, Done, ScoreLine, from_json, leading
 from alerts.types import Blame
 from alerts.words import summarise, summarise_fleet
 from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version, VersionId
@@ -25,10 +25,10 @@ from monitor.outbox.lines import score_lines
 from monitor.outbox.writing import said_of_the_cause
 from monitor.store.evaluation import evaluations, verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
-from monitor.store.incidents import fleet_incidents, incidents
+from monitor.store.incidents import deliveries, fleet_incidents, incidents
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.people.words import by_a_person
-from monitor.store.registry import versions
+from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, routes
 from monitor.store.traffic.actions import (
     AUTOMATIC,
@@ -126,6 +126,70 @@ def route_words(changed: RouteRow) -> str:
     return f"route generation {route.generation} ({arms}) by {changed.actor}: {route.reason}"
 
 
+def newest(
+    tx: Connection, version: Version, *, margin: timedelta, now: datetime
+) -> tuple[Alert, IncidentRow | None] | None:
+    """Return the message that would be written of a version now, and its open incident.
+
+    None: nothing is wrong that people would be told of. Pages show it, so that they say the same
+    as messages. Drift goes before other kinds, and a page before a ticket.
+    """
+    opened = [
+        row
+        for row in incidents.incident_list(tx, adapter_id=version.adapter_id, open_only=True)
+        if row.version_id == version.id
+    ]
+    row = min(opened, key=_urgency, default=None)
+    judged = verdicts.current(tx, version_id=version.id)
+    if judged is None or (row is None and judged.verdict.severity is VerdictSeverity.NONE):
+        return None
+    told = _last_told(tx, row) if row else None
+    alert = told or _untold(tx, version, judged, row, now=now)
+    if alert.kind is words.Kind.DRIFT:
+        since = row.opened_at if row else judged.verdict.since
+        blame = blame_now(row, judged.verdict) if row else judged.verdict.blame
+        alert = _brought_up(tx, alert, version, judged, (since, blame), margin=margin, now=now)
+    return alert, row
+
+
+def _urgency(row: IncidentRow) -> tuple[bool, bool, int]:
+    return row.kind != words.Kind.DRIFT, row.severity is not VerdictSeverity.PAGE, row.id
+
+
+def _last_told(tx: Connection, row: IncidentRow) -> Alert | None:
+    sent = next(iter(deliveries.newest(tx, incident_id=row.id, limit=1)), None)
+    try:
+        return None if sent is None else from_json(sent.alert)
+    except ValueError:  # an older release wrote it in another form
+        return None
+
+
+def _untold(
+    tx: Connection, version: Version, judged: VerdictRow, row: IncidentRow | None, *, now: datetime
+) -> Alert:
+    """Write the message of a version that no channel has been told of."""
+    verdict, adapter = judged.verdict, adapters.fetch_by_id(tx, version.adapter_id)
+    severity = row.severity if row else verdict.severity
+    kind = words.Kind(row.kind) if row else words.Kind.DRIFT
+    return Alert(
+        id="",
+        number=row.number if row else 0,
+        kind=kind,
+        adapter=version.adapter,
+        version=version.name,
+        status=words.Status.STARTED,
+        severity=words.Severity(severity.value),
+        verdict=words.VerdictKind(verdict.kind.value),
+        blame=words.Blame(verdict.blame.value),
+        summary=row.summary if row else "",
+        reason=verdict.reason if kind is words.Kind.DRIFT or row is None else row.summary,
+        at=now,
+        started_at=row.opened_at if row else verdict.since,
+        owner=adapter.owner,
+        tier=adapter.tier,
+    )
+
+
 def _own(
     tx: Connection,
     told: Alert,
@@ -135,13 +199,34 @@ def _own(
     margin: timedelta,
     now: datetime,
 ) -> Alert:
-    version = versions.fetch_by_id(tx, version_id)
-    alert = replace(told, action=done(tx, version, since=row.opened_at) or told.action)
-    judged = verdicts.current(tx, version_id=version_id)
+    version, judged = (
+        versions.fetch_by_id(tx, version_id),
+        verdicts.current(tx, version_id=version_id),
+    )
     if judged is None or judged.verdict.severity is VerdictSeverity.NONE:
+        # unknown is not healthy
+        return replace(told, action=done(tx, version, since=row.opened_at) or told.action)
+    known = row.opened_at, blame_now(row, judged.verdict)
+    alert = _brought_up(tx, told, version, judged, known, margin=margin, now=now)
+    return _stored(tx, row, alert)
+
+
+def _brought_up(
+    tx: Connection,
+    told: Alert,
+    version: Version,
+    judged: VerdictRow,
+    known: tuple[datetime, Blame],
+    *,
+    margin: timedelta,
+    now: datetime,
+) -> Alert:
+    """Bring a drift's message up to date; ``known`` is its beginning and its blame."""
+    verdict, (since, blamed) = judged.verdict, known
+    alert = replace(told, action=done(tx, version, since=since) or told.action)
+    if verdict.severity is VerdictSeverity.NONE:
         return alert  # unknown is not healthy
-    verdict = judged.verdict
-    blame = words.Blame(blame_now(row, verdict).value)
+    blame = words.Blame(blamed.value)
     cause = said_of_the_cause(replace(verdict, blame=Blame(blame.value)), now=now)
     alert = replace(
         alert,
@@ -165,7 +250,7 @@ def _own(
         onset=alert.onset,
         cause=cause,
     )
-    return _stored(tx, row, replace(alert, summary=summary))
+    return replace(alert, summary=summary)
 
 
 def _stored(tx: Connection, row: IncidentRow, alert: Alert) -> Alert:

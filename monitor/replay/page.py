@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -51,3 +52,14 @@ def _inside_a_script(value: object) -> str:
     for character in "<>&\u2028\u2029":
         written = written.replace(character, f"\\u{ord(character):04x}")
     return written
+
+
+def plotly_script() -> Path:
+    """Find the JavaScript that the installed plotly package carries.
+
+    By its folder: importing the package costs seconds and tens of megabytes.
+    """
+    found = importlib.util.find_spec("plotly")
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError("the package plotly is not installed: the charts need it")
+    return Path(found.submodule_search_locations[0]) / "package_data" / "plotly.min.js"

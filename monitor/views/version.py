@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from monitor.domain import WeightsState
+from alerts.types import VerdictKind
+from monitor.domain import VerdictSeverity, WeightsState
+from monitor.views.reference import ReferenceSummary
 from monitor.views.shape import View
 
 
@@ -48,3 +50,19 @@ class VersionBody(View):
     registered_at: datetime
     weights: WeightsSummary | None = None
     """null: not looked at, as where `uri` names no folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionStanding(VersionBody):
+    """A version beside the others of its adapter."""
+
+    in_charge: bool
+    share: float
+    """Of the adapter's traffic now, in [0, 1]."""
+    verdict: VerdictKind
+    severity: VerdictSeverity
+    since: datetime | None
+    """null: it was never judged."""
+    reference: ReferenceSummary
+    numbers: Mapping[str, str]
+    """Newest number of each signal as people read it, by the signal's words."""

@@ -1,14 +1,9 @@
-"""Scripts and styles, served from memory under names that change with their content.
-
-plotly's JavaScript is the one in the installed package: found by its folder, since
-importing the package costs seconds and tens of megabytes.
-"""
+"""Scripts and styles, served from memory under names that change with their content."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +51,6 @@ class Assets:
     def __init__(self) -> None:
         files = [path for path in sorted(STATIC.iterdir()) if path.suffix in _TYPES]
         self._assets = {path.name: Asset(path, _TYPES[path.suffix]) for path in files}
-        self._assets["plotly.js"] = Asset(plotly_script(), "text/javascript")
         self._tags = {name: _tag(asset.path) for name, asset in self._assets.items()}
 
     def url(self, name: str) -> str:
@@ -85,15 +79,5 @@ class Assets:
 
 
 def _tag(path: Path) -> str:
-    """Return a short name for a file's content; plotly's is known by its size and version line."""
-    with path.open("rb") as file:
-        start = file.read(1 << 16)
-    return hashlib.sha256(start + str(path.stat().st_size).encode()).hexdigest()[:12]
-
-
-def plotly_script() -> Path:
-    """Find the JavaScript that the installed plotly package carries."""
-    found = importlib.util.find_spec("plotly")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError("the package plotly is not installed: the charts need it")
-    return Path(found.submodule_search_locations[0]) / "package_data" / "plotly.min.js"
+    """Return a short name for a file's content."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]

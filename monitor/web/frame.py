@@ -12,7 +12,9 @@ from typing import Any, Final
 import jinja2
 from fastapi import HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
+from markupsafe import Markup
 
+from detectors.words import name_words
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
@@ -76,8 +78,11 @@ class Frame:
         **values: Any,
     ) -> Response:
         """Render a template."""
-        html = self._templates.get_template(template).render(**values)
-        return HTMLResponse(html, status_code=status, headers=headers)
+        return HTMLResponse(self.drawn(template, **values), status_code=status, headers=headers)
+
+    def drawn(self, template: str, **values: Any) -> Markup:
+        """Render a template to be put on a page."""
+        return Markup(self._templates.get_template(template).render(**values))  # noqa: S704
 
 
 def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
@@ -92,12 +97,15 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.globals.update(asset=assets.url, service_version=version, tabs=TABS)
     environment.filters.update(
         clock=wording.clock,
+        coded=wording.coded,
         covered=percent,
         ended=wording.ended,
         fault=size_words,
+        field=wording.field,
         finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,
+        said=name_words,
         percent=wording.percent,
         share=wording.share,
         shell=shlex.quote,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain import Version, VersionId
-from monitor.evaluate.newness import Newness, NotCompared, new_since, read_newness
+from monitor.domain import Interval, Version, VersionId
+from monitor.evaluate.newness import NotCompared, new_since, read_newness
 from monitor.store.database import Database
+from monitor.store.records import samples
+from monitor.store.records.samples import RequestSize
+from monitor.views.reading import score
+from monitor.views.score import NewBody
 
 FRESH: Final = timedelta(minutes=1)
 MOST_VERSIONS: Final = 256
@@ -22,8 +27,10 @@ class NewSection:
     """The new topics found ``at`` a time, or the reason why none can be found."""
 
     at: datetime
-    found: Newness | None = None
+    found: NewBody | None = None
     why_not: str | None = None
+    sizes: Mapping[str, RequestSize] = field(default_factory=dict)
+    """Of the requests named in it, by id."""
 
 
 class NewSections:
@@ -52,4 +59,8 @@ def _read(tx: Connection, version: Version, *, now: datetime) -> NewSection:
         found = read_newness(tx, version, since=since, until=now)
     except NotCompared as error:
         return NewSection(at=now, why_not=str(error))
-    return NewSection(at=now, found=found)
+    sizes: dict[str, RequestSize] = {}
+    for group in found.groups:
+        span = Interval(start=group.first_seen, end=group.last_seen)
+        sizes |= samples.sizes(tx, version.adapter_id, group.records, within=span)
+    return NewSection(at=now, found=score.new(version, found), sizes=sizes)

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import msgspec
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from alerts.types import VerdictKind
-from detectors.smallest_seen import POWER
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
-from monitor.domain import Scope, Version
-from monitor.evaluate.plan import Planned
+from monitor.domain import Scope
 from monitor.store.people import keys
-from monitor.store.registry import versions
-from monitor.store.traffic import fleet
-from monitor.web import budget, charts, documentation, glance, wording
+from monitor.web import budget, documentation, glance
+from monitor.web.adapter_pages import adapter_pages
 from monitor.web.canary_pages import canary_pages
-from monitor.web.charts import DEFAULT_WINDOW, WINDOWS
 from monitor.web.fleet_filter import FleetFilter
 from monitor.web.forms import is_from_elsewhere, read_form
 from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
 from monitor.web.incident_pages import incident_pages
-from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.runbooks import read_runbooks
 from monitor.web.sessions import COOKIE
@@ -49,6 +40,7 @@ def create_pages(parts: WebParts) -> Dashboard:
     pages = Pages(frame)
     router = APIRouter()
     router.include_router(frame.assets.router())
+    router.include_router(adapter_pages(frame))
     router.include_router(inbox_pages(frame))
     router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))
@@ -63,10 +55,6 @@ def create_pages(parts: WebParts) -> Dashboard:
     router.add_api_route("/runbooks/{name}", pages.runbook, methods=["GET"])
     router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
     router.add_api_route("/budget", pages.budget, methods=["GET"], dependencies=reader)
-    router.add_api_route("/adapters/{adapter}", pages.adapter, methods=["GET"], dependencies=reader)
-    router.add_api_route(
-        "/adapters/{adapter}/chart.json", pages.chart, methods=["GET"], dependencies=reader
-    )
     return Dashboard(router=router, problem=pages.problem)
 
 
@@ -77,7 +65,6 @@ class Pages:
         self._frame = frame
         self._parts = frame.parts
         self._page = frame.page
-        self._new = NewSections(frame.parts.database)
 
     def problem(self, problem: Problem) -> Response:
         """Show an error in the words of the API."""
@@ -123,63 +110,6 @@ class Pages:
             lambda tx: budget.read_budget(tx, self._parts.outlook, now=now, page=page)
         )
         return self._page("budget.html", **seen)
-
-    def adapter(
-        self, adapter: str, window: Window | None = None, version: VersionQuery = None
-    ) -> Response:
-        """Show one adapter: by default its last hour while it is new, else its last day."""
-        now = self._parts.clock()
-        name = wording.name_of(adapter)
-        since = now - WINDOWS[window or DEFAULT_WINDOW]
-        seen = self._parts.database.run(
-            lambda tx: glance.read_adapter(
-                tx,
-                name,
-                self._parts,
-                version=version,
-                since=since,
-                now=now,
-            )
-        )
-        if seen is None:
-            return self._page("missing.html", status=404, name=name, version=version)
-        new = seen.version is not None and now - seen.version.registered_at < WINDOWS["1h"]
-        shown = window or ("1h" if new else DEFAULT_WINDOW)
-        section = None if seen.version is None else self._new.of(seen.version, now=now)
-        return self._page(
-            "adapter.html",
-            glance=seen,
-            section=section,
-            plan=self._plan(seen.version, now=now),
-            power=POWER,
-            now=now,
-            window=shown,
-            windows=WINDOWS,
-        )
-
-    def _plan(self, version: Version | None, *, now: datetime) -> Sequence[Planned]:
-        """Return the plan's lines; none for a version that is not watched."""
-        if version is None:
-            return ()
-        plans, adapter, name = self._parts.plans, version.adapter, version.name
-        return self._parts.database.run(lambda tx: plans.read(tx, adapter, now=now, version=name))
-
-    def chart(
-        self, adapter: str, window: Window = DEFAULT_WINDOW, version: VersionQuery = None
-    ) -> Response:
-        """Return the data of an adapter's charts."""
-        now = self._parts.clock()
-
-        def read(tx: Connection) -> dict[str, Any] | None:
-            shown = _shown(tx, wording.name_of(adapter), version)
-            if shown is None:
-                return None
-            return charts.read_chart(tx, shown, since=now - WINDOWS[window], until=now)
-
-        body = self._parts.database.run(read)
-        if body is None:
-            raise HTTPException(404)
-        return Response(msgspec.json.encode(body), media_type="application/json")
 
     def docs(self, request: Request) -> Response:
         """List the endpoints, as ``/openapi.json`` describes them."""
@@ -240,9 +170,3 @@ class Pages:
         answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return answer
-
-
-def _shown(tx: Connection, adapter: str, version: str | None) -> Version | None:
-    if version is not None:
-        return versions.fetch(tx, adapter=adapter, name=version)
-    return fleet.in_charge(tx, adapter)

@@ -126,7 +126,7 @@ def read_routes(tx: Connection, parts: WebParts, *, now: datetime) -> RoutesGlan
     ]
     return RoutesGlance(
         lines=sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
-        waiting=_waiting(tx, None),
+        waiting=waiting(tx, None),
         asking=asking(tx),
         actions=_decided(moves(tx, limit=MOST_ACTIONS)),
         report=parts.approver.report(tx, since=now - REPORTED, until=now),
@@ -158,7 +158,7 @@ def route_of(
         line=_line(seen, routes.row(tx, name), mode=parts.mode, now=now),
         history=shown,
         older=shown[-1].row.route.generation if len(history) > len(shown) else None,
-        waiting=_waiting(tx, seen.adapter),
+        waiting=waiting(tx, seen.adapter),
         actions=_decided(moves(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
         switch=read_switch(tx, parts.kill_switch),
         canary=canaries.active(tx, seen.adapter.id),
@@ -188,7 +188,8 @@ def _generations(tx: Connection, name: str, *, before: int | None) -> list[Gener
     return paired if before is None else paired[1:]
 
 
-def _waiting(tx: Connection, adapter: Adapter | None) -> list[ActionRow]:
+def waiting(tx: Connection, adapter: Adapter | None) -> list[ActionRow]:
+    """Return the actions that wait for a person; ``adapter`` None: those of all."""
     adapter_id = adapter.id if adapter else None
     return [
         action

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import quote
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from alerts.incident import Closing
 from alerts.words import CLOSINGS
@@ -113,6 +113,19 @@ def stamp(at: datetime | None, now: datetime) -> Markup:
     return Markup('<time datetime="{0}" title="{0}">{1}</time>').format(moment, ago(at, now))
 
 
+def coded(text: str) -> Markup:
+    """Write what stands between backticks as code.
+
+    >>> str(coded("Run `driftline discover` <now>."))
+    'Run <code>driftline discover</code> &lt;now&gt;.'
+    """
+    parts = visible(text).split("`")
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else escape(part)
+        for place, part in enumerate(parts)
+    )
+
+
 def path_part(name: str) -> str:
     """Write a name as one part of a path.
 
@@ -134,6 +147,15 @@ def share(weight: float) -> str:
     ('5 %', '0.5 %', '0 %')
     """
     return f"{100 * weight:.3g} %"
+
+
+def field(at: datetime) -> str:
+    """Write a time in UTC as a form's field takes it.
+
+    >>> field(datetime(2026, 11, 5, 7, 4, tzinfo=UTC))
+    '2026-11-05T07:04'
+    """
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M}"
 
 
 def name_of(part: str) -> str:

@@ -81,7 +81,12 @@ def test_it_is_drawn_for_keys_and_for_signed_links_only(site: Serving) -> None:
     image = parsed(drawn.text)
     assert (image.get("width"), narrow.get("width")) == ("860", "320")
     words = [text.text or "" for text in image.iter(f"{SVG}text")]
-    assert {"perplexity on the fixed corpus", "critical", "drifting", "route g2"} <= set(words)
+    assert {
+        "perplexity of fixed texts: the model itself changed",
+        "critical",
+        "drifting",
+        "route g2",
+    } <= set(words)
     # the adapter's name is a text, whatever it says, and hides nothing
     assert list(image.iter(f"{SVG}script")) == []
     assert any(text.startswith(f"#{number} </text><script") for text in words)

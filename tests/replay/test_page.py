@@ -9,11 +9,10 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.replay.page import page_of
+from monitor.replay.page import page_of, plotly_script
 from monitor.replay.reading import LogReading
 from monitor.replay.replaying import ReplayParts, Request, replay
 from monitor.replay.watch import Unwatched
-from monitor.web.assets import plotly_script
 from tests.replay.conftest import BagOfWords, Talk, Write
 from tests.replay.test_replaying import CADENCES
 

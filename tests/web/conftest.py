@@ -61,9 +61,10 @@ class Looker:
     def open(self, path: str) -> None:
         self.page.goto(self.service.url + path)
 
-    def open_chart(self, path: str) -> None:
+    def open_reasons(self, path: str) -> None:
+        """Open an adapter's page with what stands under "Why believe it"."""
         self.open(path)
-        self.page.wait_for_selector("#chart[data-drawn]", timeout=30_000)
+        self.page.click("#believe > summary")
 
     def _heard(self, message: object) -> None:
         if message.type in {"error", "warning"}:  # type: ignore[attr-defined]

@@ -74,10 +74,13 @@ def test_an_adapter_shows_what_is_not_compared_why_and_since_when(
     looker = look(width=width)
     looker.log_in()
     looker.open("/adapters/billing")
-    assert "logit_ks compares 8 %" in looker.page.locator(".head").inner_text()
+    assert (
+        "8 % of requests compared (certainty of answers)"
+        in looker.page.locator(".head").inner_text()
+    )
     section = looker.page.locator("[data-live=coverage]")
     first = section.locator("tbody tr").first
-    for words in ("logit_ks", "8 of 100", GAP, "since 30 h ago", "8 % of 100"):
+    for words in ("certainty of answers", "8 of 100", GAP, "since 30 h ago", "8 % of 100"):
         assert words in first.inner_text(), words
     assert first.locator("progress").get_attribute("value") == "8"
     assert "sampling set 36,112 of" in section.inner_text()

@@ -157,8 +157,8 @@ def test_two_hundred_payloads_in_every_field_stay_text(
     _calm(looker)
     for number, version in enumerate(made[:: len(ACTIONS)]):  # one page for each frame
         _everything(service, version, now=now)
-        looker.open_chart(f"/adapters/{worlds.path_part(version.adapter)}")
-        assert looker.page.locator('[data-live="new"] tbody tr').count() == 1
+        looker.open_reasons(f"/adapters/{worlds.path_part(version.adapter)}")
+        assert looker.page.locator('[data-live="new"] .themes > li').count() == 1
         _calm(looker)
         looker.open(f"/incidents/{_incident(service, version)}")
         if number % 2:  # twenty times ten answers: every payload once

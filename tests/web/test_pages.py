@@ -4,7 +4,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
-import sqlalchemy as sa
 
 from alerts.types import VerdictKind
 from monitor.domain import Scope
@@ -51,7 +50,7 @@ def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
         worlds.stop_probes(tx, reason="the engine answered HTTP 500")
     looker.log_in()
     looker.page.click("text=support")
-    looker.page.wait_for_selector("#chart[data-drawn]")
+    looker.page.click("#believe > summary")
     text = looker.page.inner_text("main")
     for words in (
         "page evidence 1.84",
@@ -68,47 +67,6 @@ def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
         assert words in text, words
 
 
-@pytest.mark.usefixtures("fleet")
-def test_the_chart_has_every_detector_its_alarm_line_onset_and_changes_on_one_axis(
-    look: Callable[..., Looker],
-) -> None:
-    looker = look()
-    looker.log_in()
-    looker.open_chart("/adapters/support?window=24h")
-    drawn = looker.page.evaluate(
-        """() => {
-            const { layout, data } = document.getElementById("chart");
-            return {
-                axes: [...new Set(data.map((one) => one.xaxis))],
-                names: layout.annotations.map((one) => one.text),
-                alarms: layout.shapes.filter((one) => one.y0 === 0 && one.y1 === 0).length,
-                onset: layout.shapes.filter((one) => one.type === "rect").length,
-                changes: layout.shapes.filter((one) => one.x0 === one.x1).length,
-                paths: document.querySelectorAll("#chart .scatterlayer path.js-line").length,
-            };
-        }"""
-    )
-    assert drawn["axes"] == ["x"]
-    assert {f"<b>{name}</b>" for name in worlds.DETECTORS} <= set(drawn["names"])
-    assert {"drifting", "critical", "route g2"} <= set(drawn["names"])
-    assert drawn["alarms"] == len(worlds.DETECTORS)
-    assert drawn["onset"] == 1
-    assert drawn["changes"] == 3  # two changes of verdict and one of route
-    assert drawn["paths"] >= 2 * len(worlds.DETECTORS)
-
-
-@pytest.mark.parametrize("window", ["1h", "24h", "7d"])
-@pytest.mark.usefixtures("fleet")
-def test_the_window_is_chosen(look: Callable[..., Looker], window: str) -> None:
-    looker = look()
-    looker.log_in()
-    looker.open_chart("/adapters/support")
-    looker.page.click(f"nav.choice >> text={window}")
-    looker.page.wait_for_selector("#chart[data-drawn]")
-    assert looker.page.inner_text("nav.choice [aria-current]") == window
-    assert looker.complaints == []
-
-
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.usefixtures("fleet")
@@ -120,10 +78,8 @@ def test_pages_fit_their_width_and_break_no_rule(
     for path in ("/", "/docs", "/adapters/not-yet-served", "/adapters/nobody", "/routes"):
         looker.open(path)
         _fits(looker, path)
-    looker.open_chart("/adapters/support")
+    looker.open_reasons("/adapters/support")
     _fits(looker, "support")
-    looker.page.mouse.move(width * 0.6, 500)  # hover labels write styles too
-    looker.page.wait_for_timeout(300)
     complaints = [line for line in looker.complaints if "404" not in line]
     assert complaints == []
     assert looker.foreign == []
@@ -181,24 +137,13 @@ def test_a_lost_service_is_said(look: Callable[..., Looker]) -> None:
 def test_the_keyboard_reaches_everything(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
-    looker.open_chart("/adapters/support")
+    looker.open("/adapters/support")
     reached = []
-    for _ in range(16):
+    for _ in range(20):
         looker.page.keyboard.press("Tab")
         reached.append(looker.page.evaluate("document.activeElement.textContent.trim()"))
     assert reached[0] == "Skip to the content"
-    assert {"Fleet", "API", "Log out", "1h", "24h", "7d"} <= set(reached)
-
-
-@pytest.mark.usefixtures("fleet")
-def test_charts_are_drawn_with_labels_for_those_who_cannot_see_them(
-    look: Callable[..., Looker],
-) -> None:
-    looker = look()
-    looker.log_in()
-    looker.open_chart("/adapters/support")
-    assert "table below" in (looker.page.get_attribute("#chart", "aria-label") or "")
-    assert looker.page.locator("[data-live=scores] tbody tr").count() == len(worlds.DETECTORS)
+    assert {"Fleet", "API", "Log out", "Open incident #1", "24h", "7d", "30d"} <= set(reached)
 
 
 def test_only_a_key_that_may_read_logs_in(service: Serving, look: Callable[..., Looker]) -> None:
@@ -236,17 +181,3 @@ def test_a_session_ends_with_its_key(service: Serving, look: Callable[..., Looke
         tx.execute(keys_table.update().values(revoked_at=datetime.now(UTC)))
     looker.open("/")
     assert looker.page.url.endswith("/login")
-
-
-def test_a_new_version_is_shown_over_its_last_hour_and_an_old_one_over_its_last_day(
-    look: Callable[..., Looker], fleet: Serving
-) -> None:
-    looker = look()
-    looker.log_in()
-    chosen = looker.page.locator("a[href^='?window='][aria-current=true]").first
-    looker.open("/adapters/support")
-    assert chosen.inner_text() == "1h"
-    with fleet.database.begin() as tx:
-        tx.execute(sa.text("UPDATE versions SET registered_at = now() - interval '2 hours'"))
-    looker.open("/adapters/support")
-    assert chosen.inner_text() == "24h"

@@ -119,12 +119,10 @@ def test_an_answer_is_kept_until_traffic_or_the_budget_changes(
     assert len(worked_out) == len(set(worked_out)) > 0
 
 
-def test_the_page_shows_the_plan(
-    service: Serving, version: Version, look: Callable[..., Any]
-) -> None:
+def test_the_page_shows_the_plan(version: Version, look: Callable[..., Any]) -> None:
     looker = look()
     looker.log_in()
-    looker.page.goto(f"{service.url}/adapters/{version.adapter}")
+    looker.open_reasons(f"/adapters/{version.adapter}")
     rows = looker.page.locator("table.plan tbody tr")
     told = rows.filter(has_text="answers that are garbage").inner_text()
     assert told.count(" %") == 6

@@ -52,7 +52,7 @@ def test_a_self_test_is_shown_where_the_adapter_is(
         )
     looker = look()
     looker.log_in()
-    looker.page.goto(f"{service.url}/adapters/support?version=v7")
+    looker.open_reasons("/adapters/support?version=v7")
     shown = looker.page.locator("[data-live=selftest]")
     text = shown.inner_text()
     for words in (
@@ -68,7 +68,7 @@ def test_a_self_test_is_shown_where_the_adapter_is(
         selftests.ask(tx, tx.execute(sa.select(of)).scalar_one())
     looker.page.reload()
     assert "it begins when a worker is free" in shown.inner_text()
-    looker.page.goto(f"{service.url}/adapters/sales%2Feu")
+    looker.open_reasons("/adapters/sales%2Feu")
     assert "driftline selftest sales/eu" in shown.inner_text()
     assert looker.complaints == []
 
@@ -88,7 +88,7 @@ def test_a_self_test_of_a_short_baseline_says_what_it_cannot_tell(
         tx.execute(sa.text(f'UPDATE "references" SET {left_out}'))
     looker = look()
     looker.log_in()
-    looker.page.goto(f"{service.url}/adapters/support?version=v7")
+    looker.open_reasons("/adapters/support?version=v7")
     text = looker.page.locator("[data-live=selftest]").inner_text()
     assert caveat in text
     assert "all of it fitted on and replayed" in text

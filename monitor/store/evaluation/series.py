@@ -111,3 +111,14 @@ def effect_series(
         )
         for detector, found in rows.items()
     ]
+
+
+def raised(tx: Connection, *, version_id: VersionId, since: datetime, until: datetime) -> list[str]:
+    """Return the detectors that a verdict of ``(since, until]`` rested on."""
+    query = sa.text(
+        "SELECT DISTINCT detector FROM scores WHERE version_id = :version_id"
+        " AND at > :since AND at <= :until AND verdict IN ('critical', 'drifting')"
+        " ORDER BY detector"
+    )
+    bound = {"version_id": version_id, "since": since, "until": until}
+    return list(tx.execute(query, bound).scalars())

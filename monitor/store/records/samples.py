@@ -6,6 +6,7 @@ whole interval, and a larger limit only adds to it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -13,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, ReferenceId, Version
+from monitor.domain import AdapterId, Interval, ReferenceId, Version
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,14 @@ class Sampled:
     similarity: float
     terms: bytes | None
     vector: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestSize:
+    """The lengths of a request and its answer, in tokens; None: not known."""
+
+    prompt_tokens: int | None
+    output_tokens: int | None
 
 
 _FROM: Final = (
@@ -91,6 +100,26 @@ def prompts(
         "last": max(times),
     }
     return {row.id: row.prompt for row in connection.execute(query, bound)}
+
+
+def sizes(
+    connection: Connection, adapter_id: AdapterId, ids: Sequence[str], *, within: Interval
+) -> dict[str, RequestSize]:
+    """Return the lengths of requests made in a closed interval, by id."""
+    query = sa.text(
+        "SELECT id, prompt_tokens, output_tokens FROM records WHERE adapter_id = :adapter"
+        " AND at >= :start AND at <= :end AND id = ANY(CAST(:ids AS text[]))"
+    )
+    bound = {
+        "adapter": adapter_id,
+        "start": within.start,
+        "end": within.end,
+        "ids": list(ids),
+    }
+    return {
+        row.id: RequestSize(prompt_tokens=row.prompt_tokens, output_tokens=row.output_tokens)
+        for row in connection.execute(query, bound)
+    }
 
 
 def _bound(of: ComparedWith) -> dict[str, object]:

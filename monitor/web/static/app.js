@@ -18,8 +18,10 @@ function replaceChanged(fresh) {
     const next = fresh.querySelector(`[data-live="${region.dataset.live}"]`);
     if (!next || next.isEqualNode(region) || inUse(region)) continue;
     const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
+    const folds = new Map([...region.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
     region.className = next.className;
     region.replaceChildren(...document.importNode(next, true).childNodes);
+    for (const fold of region.querySelectorAll("details[id]")) fold.open = folds.get(fold.id) ?? fold.open;
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
   document.title = fresh.title;
@@ -39,7 +41,6 @@ async function refresh() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     if (structureChanged(fresh)) return place === location.href ? location.reload() : location.assign(place);
     replaceChanged(fresh);
-    if (window.drawChart) await window.drawChart();
     pulse.textContent = "";
     pulse.classList.remove("lost");
   } catch {
