@@ -118,7 +118,7 @@ class Signal:
 
     @property
     def unit(self) -> str:
-        """What the numbers of its axis are."""
+        """The unit of its axis."""
         match self.scale:
             case Scale.OFTEN:
                 return "share of comparisons of a new request with a normal one"

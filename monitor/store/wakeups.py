@@ -46,7 +46,7 @@ VERSIONS: Final = "driftline_versions"
 """A version is registered."""
 
 TIMED: Final = (CANARIES, DECISIONS, OUTBOX, REFERENCES, SELFTESTS, TASKS, TEXTS)
-"""What may become due with time."""
+"""Work that may become due with time."""
 
 NET: Final = timedelta(seconds=30)
 """The longest sleep: what a lost wake-up costs."""

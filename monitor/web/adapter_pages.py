@@ -36,7 +36,7 @@ from monitor.web.sections import drawn
 
 YOUNG: Final = timedelta(hours=1)
 BEFORE: Final = 1.25
-"""What was normal is shown too: this many times the age of what began."""
+"""The range is this many times the age of what began, so that it shows normal times too."""
 Text = Annotated[str, Query(max_length=64)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
@@ -138,7 +138,7 @@ class AdapterPages:
             "range": shown,
             "ages": AGES,
             "asked": {**asked, "signal": signal},
-            "here": _here(seen),
+            "shown_version": _shown_version(seen),
             "may_operate": self._frame.may_operate(request),
         }
         return self._frame.page(
@@ -203,7 +203,7 @@ def read_subject(
     )
 
 
-def _here(seen: AdapterSubject) -> str:
+def _shown_version(seen: AdapterSubject) -> str:
     """Return the query that keeps a link on the version shown."""
     if seen.version is None or seen.in_charge:
         return ""

@@ -18,7 +18,7 @@ _AGE: Final = re.compile(r"(\d{1,5})([mhd])")
 
 
 class RangeRefused(ValueError):  # noqa: N818 - it is what a person asked for, and why not
-    """The range makes no sense; the message is a sentence for whoever asked."""
+    """The range makes no sense; the message is a sentence for the person who asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,7 +80,7 @@ def examples(
 
 def _clearest(detector: str | None) -> str:
     """Order requests by the first of the detector's signals that a request has by itself."""
-    for name in DETECTORS[detector].signals if detector in DETECTORS else ():
+    for name in DETECTORS[detector].signals if detector and detector in DETECTORS else ():
         if name == SIMILARITY:
             return "e.similarity"
         if name == "error":
