@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from monitor.evaluate.newness import Neighbour, nearest_training
 from monitor.incident.reading import IncidentStory
-from monitor.store.records.records.examples import ExampleRow, examples
+from monitor.store.records.examples import ExampleRow, examples
 from monitor.store.references import references
 
 MOST_EXAMPLES: Final = 5
