@@ -107,8 +107,9 @@ def sizes(
 ) -> dict[str, RequestSize]:
     """Return the lengths of requests made in a closed interval, by id."""
     query = sa.text(
-        "SELECT id, prompt_tokens, output_tokens FROM records WHERE adapter_id = :adapter"
-        " AND at >= :start AND at <= :end AND id = ANY(CAST(:ids AS text[]))"
+        "SELECT id, prompt_tokens, COALESCE(output_tokens, n_tokens) AS output_tokens FROM records"
+        " WHERE adapter_id = :adapter AND at >= :start AND at <= :end"
+        " AND id = ANY(CAST(:ids AS text[]))"
     )
     bound = {
         "adapter": adapter_id,
