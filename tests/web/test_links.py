@@ -70,7 +70,7 @@ def test_a_runbook_is_a_page_for_whoever_holds_the_message(service: Serving) -> 
         page = stranger.get("/runbooks/blame-adapter")
         assert page.status_code == 200
         assert "<h2>Look first</h2>" in page.text
-        assert "<td>the file is: restore it" in page.text
+        assert "<td>the file is damaged: restore it" in page.text
         assert "default-src 'none'" in page.headers["content-security-policy"]
         listed = stranger.get("/runbooks").text
         for found in set(re.findall(r'href="(/runbooks/[^"]+)"', listed + page.text)):
