@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,7 +16,9 @@ from sqlalchemy import Connection
 from alerts.words import percent
 from detectors import DETECTORS, profile_of
 from detectors.perplexity import PERPLEXITY
-from detectors.profile import EffectScale
+from detectors.profile import DetectorSide, EffectScale
+from detectors.rank_detector import RankDetector
+from detectors.signals import LOGPROBS, STATUS, TOP_LOGPROBS, main_signal
 from detectors.words import name_words, plain_words
 from monitor.domain import Interval, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
@@ -34,24 +36,32 @@ MOST_SIGNALS: Final = 8
 MOST_MEMBERS: Final = 6
 MOST_MARKS: Final = 200
 
-FAMILIES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+CERTAINTY: Final = "How sure its answers are"
+ANSWERED: Final = "What it answers"
+SERVED: Final = "How it is served"
+FAMILIES: Final = (CERTAINTY, "What users ask", ANSWERED, SERVED, "What users say")
+"""Titles of the groups in which people find signals."""
+_OF_SIDE: Final = MappingProxyType(
     {
-        "How sure its answers are": (PERPLEXITY, "logit_ks", "entropy"),
-        "What users ask": ("input_similarity", "prompt_length", "prompt_prefix"),
-        "What it answers": (
-            "output_similarity",
-            "answer_format",
-            "repetition",
-            "refusal",
-            "empty",
-            "truncated",
-            "invalid",
-        ),
-        "How it is served": ("errors", "latency", "missing", "non_finite"),
-        "What users say": ("feedback",),
+        DetectorSide.REQUESTS: "What users ask",
+        DetectorSide.SERVING: SERVED,
+        DetectorSide.FEEDBACK: "What users say",
     }
 )
-"""Every detector in one family, for lists of signals."""
+
+
+def family_of(name: str) -> str:
+    """Return the family of a detector, or of the probe, by what it measures."""
+    if name == PERPLEXITY:
+        return CERTAINTY
+    detector = DETECTORS.get(name)
+    main = None if detector is None else main_signal(detector)
+    part = None if main is None else main.part
+    if isinstance(detector, RankDetector) and part in (LOGPROBS, TOP_LOGPROBS):
+        return CERTAINTY
+    if part in (LOGPROBS, STATUS):
+        return SERVED
+    return _OF_SIDE.get(profile_of(name).side, ANSWERED)
 
 
 class Scale(StrEnum):

@@ -220,11 +220,13 @@ _NUMPY_SCALAR: Final = methodcaller("item")
 
 # met here once: alerts/message.py says why
 msgspec.json.Decoder(Memory)
+msgspec.json.Decoder(Verdict)
 
 
 def verdict_of(body: Mapping[str, Any]) -> Verdict | None:
     """Read only the verdict of a stored memory: lists of a fleet need no more."""
-    return msgspec.convert(_with_ends(body.get("verdict")), Verdict | None)
+    verdict = _with_ends(body.get("verdict"))
+    return None if verdict is None else msgspec.convert(verdict, Verdict)
 
 
 def _with_ends(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:

@@ -15,7 +15,7 @@ from detectors.smallest_seen import POWER
 from monitor.domain import Version
 from monitor.incident import Chart, draw
 from monitor.incident.chart import spark
-from monitor.incident.signals import FAMILIES, Signal, read_version_chart
+from monitor.incident.signals import FAMILIES, Signal, family_of, read_version_chart
 from monitor.store.evaluation import evaluations, probing, selftests, series, verdicts
 from monitor.store.incidents import deliveries, incidents
 from monitor.store.people import changes
@@ -230,15 +230,13 @@ class SignalFamily:
 
 
 def families(chart: Chart) -> list[SignalFamily]:
-    """Sort the signals that did not move by family; those of no known family come last."""
-    rest = {one.name: one for one in chart.signals if not one.crossed}
-    known = {name for names in FAMILIES.values() for name in names}
-    groups = {**FAMILIES, "Others": tuple(name for name in rest if name not in known)}
+    """Sort the signals that did not move by family."""
+    rest = [one for one in chart.signals if not one.crossed]
     found = [
         SignalFamily(
-            title=title, sparks=[_spark(rest[name], chart) for name in names if name in rest]
+            title=title, sparks=[_spark(one, chart) for one in rest if family_of(one.name) == title]
         )
-        for title, names in groups.items()
+        for title in FAMILIES
     ]
     return [family for family in found if family.sparks]
 

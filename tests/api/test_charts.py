@@ -80,7 +80,7 @@ def test_it_is_drawn_for_keys_and_for_signed_links_only(site: Serving) -> None:
         narrow = parsed(stranger.get(f"{signed}&width=320").text)
     image = parsed(drawn.text)
     assert (image.get("width"), narrow.get("width")) == ("860", "320")
-    words = [text.text or "" for text in image.iter(f"{SVG}text")]
+    words = ["".join(text.itertext()) for text in image.iter(f"{SVG}text")]
     assert {
         "perplexity of fixed texts: the model itself changed",
         "critical",

@@ -15,7 +15,7 @@ from alerts.brief import brief, headline
 from alerts.types import VerdictKind
 from detectors import DETECTORS
 from monitor.domain import ChangeKind, Interval, Scope, Version
-from monitor.incident.signals import FAMILIES, PERPLEXITY
+from monitor.incident.signals import FAMILIES, PERPLEXITY, family_of
 from monitor.outbox.present import NEAR, newest
 from monitor.store.people import changes
 from monitor.store.records import samples
@@ -244,8 +244,11 @@ def test_a_fold_stays_as_it_is_while_the_page_refreshes(
 
 
 def test_every_detector_belongs_to_one_family() -> None:
-    named = [name for names in FAMILIES.values() for name in names]
-    assert sorted(named) == sorted([*DETECTORS, PERPLEXITY])
+    found = {name: family_of(name) for name in (*DETECTORS, PERPLEXITY)}
+    assert {*found.values()} == {*FAMILIES}
+    assert found["logit_ks"] == found["entropy"] == found[PERPLEXITY] == FAMILIES[0]
+    assert found["errors"] == found["latency"] == found["missing"] == "How it is served"
+    assert found["refusal"] == found["repetition"] == "What it answers"
 
 
 def of(tx: Connection, name: str) -> Version:

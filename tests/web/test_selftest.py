@@ -66,7 +66,7 @@ def test_a_self_test_is_shown_where_the_adapter_is(
         assert words in text, words
     with service.database.begin() as tx:
         selftests.ask(tx, tx.execute(sa.select(of)).scalar_one())
-    looker.page.reload()
+    looker.open_reasons("/adapters/support?version=v7")
     assert "it begins when a worker is free" in shown.inner_text()
     looker.open_reasons("/adapters/sales%2Feu")
     assert "driftline selftest sales/eu" in shown.inner_text()

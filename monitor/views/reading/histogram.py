@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from detectors import DETECTORS
 from detectors.signals import SIGNALS
 from detectors.words import name_words
 from monitor.domain import Interval, Version
@@ -38,8 +39,6 @@ _UNITS: Final = MappingProxyType(
         "similarity": "cosine; 1 is a training example",
     }
 )
-_NAMES: Final = MappingProxyType({"error": "errors", "loop": "repetition"})
-"""Detectors whose signal has another name."""
 Floats = npt.NDArray[np.float64]
 
 
@@ -94,7 +93,12 @@ def histogram(signal: str, *, live: Floats, reference: Floats) -> HistogramBody:
 def words(signal: str) -> str:
     """Name a signal in plain words."""
     known = SIGNALS[signal].words if signal in SIGNALS else None
-    return known.name if known else name_words(_NAMES.get(signal, signal))
+    return known.name if known else name_words(_detector_of(signal))
+
+
+def _detector_of(signal: str) -> str:
+    """Return the detector that is about the signal, else the signal's own name."""
+    return next((name for name, one in DETECTORS.items() if one.signals[:1] == (signal,)), signal)
 
 
 _RATE: Final = 3
