@@ -245,7 +245,9 @@ def _note(stage: Stage, timed: Timed, *, failed: Mapping[str, str] | None = None
         if stage.setup.model.parent != stage.cache
         else "SmolLM2-135M-Instruct",
         "engine": known.get("engine") or stage.engine.version,
-        "commit": _commit(),
+        "commit": ", ".join(dict.fromkeys([*known.get("commit", "").split(", "), _commit()])).strip(
+            ", "
+        ),
         "seed": stage.seed,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {'GPU' if stage.gpu else 'CPU'}",
         "seconds": known.get("seconds", {}) | timed.seconds,

@@ -54,6 +54,7 @@ NET: Final = timedelta(seconds=30)
 CHECK: Final = "driftline_wake_ups"
 """Wake-ups that only show that wake-ups arrive."""
 _RECONNECT: Final = timedelta(seconds=2)
+_STOP_S: Final = 10.0
 
 _LOG = structlog.get_logger(__name__)
 
@@ -124,7 +125,7 @@ class WakeUps:
         """Stop listening and close the connection."""
         self._stopping.set()
         self._ring.close()  # which the bell shows
-        self._thread.join(timeout=_RECONNECT.total_seconds())
+        self._thread.join(timeout=_STOP_S)
 
     def rest(self, due: Due, *, least: timedelta) -> timedelta:
         """Return how long a loop may sleep that these wake-ups wake: until it is due.
@@ -156,6 +157,7 @@ class WakeUps:
                 yield connection
             finally:
                 self.heard = False
+                connection.close()
                 self._wake_all()
 
     def _listen(self, connection: psycopg.Connection) -> None:

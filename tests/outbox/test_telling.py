@@ -443,7 +443,7 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     assert (first["blame"], first["reason"]) == ("unknown", "evidence says critical")
     assert (again["blame"], again["reason"]) == ("adapter", "page evidence 3.1")
     said_now = str(again["summary"]).split("; ")
-    assert said_now[0].startswith("support@v7: answers less certain since ")
+    assert said_now[0].startswith("support@v7: 43 % of answers repeat themselves (normally 1 %)")
     assert said_now[1:] == ["likely cause: adapter (likely)"]
     read = alert_from_json(again)
     assert [change.title for change in read.changes] == ["vLLM 0.33"]

@@ -75,9 +75,10 @@ def page(results: Results) -> str:
 def _about(results: Results) -> str:
     run = results.run
     experiments = sum(len(way.repeats) for way in results.ways)
+    commits = " and ".join(f"`{one[:10]}`" for one in run["commit"].split(", "))
     return (
         f"{len(results.ways)} ways, {experiments} experiments. Model {run['model']}; engine"
-        f" {run['engine']}; Driftline at `{run['commit'][:10]}`; seed {run['seed']};"
+        f" {run['engine']}; Driftline at {commits}; seed {run['seed']};"
         f" {run['started_at'][:16].replace('T', ' ')}; {run['machine']}."
     )
 
