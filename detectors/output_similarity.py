@@ -31,8 +31,8 @@ OUTPUT_SIMILARITY = RankDetector(
         follows_requests=True,
         words=Phrases(
             "similarity of answers",
-            "answers closer to the known ones",
             "answers unlike the known ones",
+            "answers talk of other things",
             "answers talk of other things",
         ),
         either_way=True,
