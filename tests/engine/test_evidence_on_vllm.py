@@ -82,7 +82,7 @@ def test_weights_that_were_put_right_page_no_more_and_move_nothing_against_a_per
     set_route(service, "v2")
     told, ended = len(pages(inbox)), len(probes(service, "v2"))
     until(lambda: len(probes(service, "v2")) >= ended + 3, "three probes", patience=LONG)
-    assert service.verdict(WATCHED) in {"stable", "learning"}
+    assert service.verdict(WATCHED) == "insufficient"  # sound, and without traffic
     assert len(pages(inbox)) == told
     assert in_charge(service) == "v2"
 
@@ -106,10 +106,9 @@ def test_a_base_that_is_registered_beside_traffic_of_one_adapter_accuses_nobody(
     """An engine may lend the adapter of a batch to the base: such a reading is no registration."""
     with traffic(vllm, f"{WATCHED}@v1") as answered:
         service.register(WATCHED, "v1", model=f"{WATCHED}@v1", base_model="base")
-        until(lambda: identity(service, WATCHED), "what it is", patience=LONG)
-        found = identity(service, WATCHED)
+        found = until(lambda: identity(service, WATCHED) or None, "what it is", patience=LONG)
         assert found["state"] in {"applied", "unknown"}, found
-    until(lambda: identity(service, WATCHED)["state"] == "applied", "applied", patience=LONG)
+    until(lambda: identity(service, WATCHED).get("state") == "applied", "applied", patience=LONG)
     ended = len(probes(service, "v1"))
     until(lambda: len(probes(service, "v1")) > ended, "a probe without traffic", patience=LONG)
     assert len(answered) > 0
