@@ -157,7 +157,6 @@ class WakeUps:
                 yield connection
             finally:
                 self.heard = False
-                connection.close()
                 self._wake_all()
 
     def _listen(self, connection: psycopg.Connection) -> None:

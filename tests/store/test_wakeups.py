@@ -117,3 +117,23 @@ def test_a_loop_that_no_notification_reaches_looks_again_by_itself(database: Dat
     pulse.stop()
     wake_ups.stop()
     assert loop.join(timeout=PATIENCE)
+
+
+def test_a_stop_closes_the_connection_and_logs_no_fault(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    listening = sa.text("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'")
+
+    def listeners() -> int:
+        return int(database.run(lambda tx: tx.execute(listening).scalar_one()))
+
+    begun = listeners()
+    words: queue.Queue[str] = queue.Queue()
+    wake_ups = WakeUps(database)
+    wake_ups.on(ROUTES, words.put)
+    wake_ups.start()
+    assert words.get(timeout=PATIENCE) == ""
+    assert listeners() > begun
+    wake_ups.stop()
+    until(lambda: listeners() == begun, "the connection is closed")
+    assert [one.getMessage() for one in caplog.records if one.levelname == "ERROR"] == []
