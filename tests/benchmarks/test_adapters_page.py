@@ -19,7 +19,7 @@ from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.command import write
 from benchmarks.adapters.page.goals import Goal, goals
 from benchmarks.adapters.page.promised import Promise, promise
-from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect
+from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect, joined
 from benchmarks.adapters.page.writing import page
 from benchmarks.adapters.service import CONFIG
 from tests.benchmarks.adapter_run import BROKEN, CALM, START, driftline, synthetic
@@ -279,3 +279,21 @@ def test_a_run_names_its_conditions(run: Path) -> None:
     said = page(collect(run))
     assert f"Model {head['model']}; engine {head['engine']};" in said
     assert f"seed {head['seed']}" in said
+
+
+def test_a_second_run_replaces_the_ways_it_played_and_keeps_the_others() -> None:
+    first = of(replace(way(experiment(40)), way="kept"), replace(way(experiment()), way="again"))
+    second = of(replace(way(experiment(20)), way="again"), commit="d")
+
+    both = joined(first, second)
+
+    assert both.run["commit"] == "c, d"
+    assert {one.way: one.repeats[0].driftline.page for one in both.ways} == {
+        "kept": Told(40, 40.0, "perplexity"),
+        "again": Told(20, 40.0, "perplexity"),
+    }
+
+
+def test_runs_of_different_models_are_not_joined() -> None:
+    with pytest.raises(ValueError, match="differs in model"):
+        joined(of(way(experiment())), of(way(experiment()), model="another"))

@@ -1,6 +1,7 @@
 """``python -m benchmarks adapters-page``: write the page and its pictures from a run.
 
-Its results are stored beside the code; ``--stored`` draws the page anew from them.
+Its results are stored beside the code; ``--stored`` draws the page anew from them, ``--add`` keeps
+those of ways that this run did not play.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from benchmarks.adapters.contestants.command import USUAL
 from benchmarks.adapters.page import pictures
 from benchmarks.adapters.page.goals import goals
-from benchmarks.adapters.page.results import Results, collect, load, store
+from benchmarks.adapters.page.results import Results, collect, joined, load, store
 from benchmarks.adapters.page.writing import page
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -23,9 +24,11 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks adapters-page")
     parser.add_argument("--into", type=Path, default=USUAL, metavar="FOLDER")
     parser.add_argument("--stored", action="store_true", help="draw from the stored results")
+    parser.add_argument("--add", action="store_true", help="keep stored ways not played anew")
     given = parser.parse_args(arguments)
     if not given.stored:
-        store(collect(given.into))
+        found = collect(given.into)
+        store(joined(load(), found) if given.add else found)
     results = load()
     write(results)
     for goal in goals(results):

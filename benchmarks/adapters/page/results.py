@@ -143,6 +143,28 @@ def collect(run: Path) -> Results:
     )
 
 
+def joined(stored: Results, new: Results) -> Results:
+    """Add a run to stored results: its ways replace those of the same name, the others stay.
+
+    Raises
+    ------
+    ValueError
+        The runs have another model, engine, seed, machine or probe cycle.
+    """
+    one_setting = _TOLD_OF_A_RUN - {"commit", "started_at"} | {"probe_cycle_s"}
+    if other := sorted(n for n in one_setting if stored.run.get(n) != new.run.get(n)):
+        raise ValueError(f"the stored run differs in {', '.join(other)}; leave --add out")
+    commits = [*stored.run["commit"].split(", "), *new.run["commit"].split(", ")]
+    played = {way.way for way in new.ways}
+    kept = [way for way in stored.ways if way.way not in played]
+    return Results(
+        run={**stored.run, "commit": ", ".join(dict.fromkeys(commits))},
+        silence=new.silence or stored.silence,
+        tools={**stored.tools, **new.tools},
+        ways=sorted([*kept, *new.ways], key=_place),
+    )
+
+
 def _probe_cycle() -> float:
     settings = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
     return duration(settings["schedule"]["perplexity_interval"]).total_seconds()
