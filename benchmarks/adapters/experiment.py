@@ -41,11 +41,15 @@ from benchmarks.adapters.ways.way import (
 FRESH: Final = 10
 """Healthy requests just before the fault."""
 SETTLE_S: Final = 6.0
-"""Until what was sent has been looked at."""
+"""Until what was found has been told."""
+HANDED_OVER: Final = timedelta(seconds=2)
+"""From an answer until the gateway has handed its record over."""
+LOOKS: Final = ("hard", "live")
+"""Kinds of evaluation that look at what clients asked."""
 GRACE_S: Final = 6.0
 """After a page, for what is found out of it."""
-CYCLE_S: Final = 150.0
-"""At most until a probe that began after the fault has ended: a busy machine is late."""
+LATEST_S: Final = 400.0
+"""At most until everything has been looked at: a busy machine is late, and no less sharp."""
 SEEN_KL: Final = 0.05
 """From this divergence on weights are to be told of."""
 
@@ -78,7 +82,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         under_way = [clients.start(run) for run in company]
         healthy = Run(adapter=adapter, part="fresh", requests=FRESH)
         clients.start(healthy).result()
-        time.sleep(SETTLE_S)
+        _wait_until_looked_at(service, adapter, datetime.now(UTC) + HANDED_OVER)
         broken = stack.enter_context(
             _broken(stage, way, adapter, service=service, ready=ready, folder=wrong)
         )
@@ -220,7 +224,7 @@ def _watch(
     """Let clients meet the fault until it is seen and answered, or a probe cycle has gone by."""
     ended = clients.start(broken.run)
     moved: Moved | None = None
-    all_asked: float | None = None
+    all_asked: datetime | None = None
     done_since: float | None = None
     while True:
         time.sleep(0.5)
@@ -228,12 +232,12 @@ def _watch(
         now = time.monotonic()
         if ended.done() and all_asked is None:
             ended.result()
-            all_asked = now
+            all_asked = datetime.now(UTC)
         page = any(one.pages and one.at >= broken_at for one in _told(service, adapter))
         done_since = done_since or (now if page and moved else None)
         if done_since is not None and now - done_since > GRACE_S:
             break
-        if all_asked is not None and _cycle_over(service, adapter, broken_at, now - all_asked):
+        if all_asked is not None and _all_seen(service, adapter, broken_at, all_asked):
             break
     broken.run.stopped = True
     ended.result(300)
@@ -253,23 +257,43 @@ def _watch(
     )
 
 
-def _cycle_over(service: Service, adapter: str, broken_at: datetime, waited: float) -> bool:
-    """Whether a whole probe began after the fault and has been judged, or none comes."""
-    if waited > CYCLE_S:
+def _all_seen(service: Service, adapter: str, broken_at: datetime, all_asked: datetime) -> bool:
+    """Whether all that clients asked was looked at, and a probe after the fault was judged."""
+    if datetime.now(UTC) - all_asked > timedelta(seconds=LATEST_S):
         return True
-    return waited > SETTLE_S and bool(_probes(service, adapter, broken_at))
+    looked_at = _looked_at(service, adapter, all_asked + HANDED_OVER)
+    return looked_at and bool(_probes(service, adapter, broken_at))
+
+
+def _looked_at(service: Service, adapter: str, until: datetime) -> bool:
+    """Whether each kind of look has covered the time up to a moment."""
+    seen = {
+        one["kind"]
+        for one in _done(service, adapter)
+        if datetime.fromisoformat(one["window"]["end"]) >= until
+    }
+    return seen.issuperset(LOOKS)
+
+
+def _wait_until_looked_at(service: Service, adapter: str, until: datetime) -> None:
+    deadline = time.monotonic() + LATEST_S
+    while not _looked_at(service, adapter, until) and time.monotonic() < deadline:
+        time.sleep(0.5)
 
 
 def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str, Any]]:
     """Probes of the version in charge that began after a moment."""
-    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=100)["items"]
     return [
         one
-        for one in found
-        if one["kind"] == "perplexity"
-        and one["state"] == "done"
-        and datetime.fromisoformat(one["started_at"]) >= since
+        for one in _done(service, adapter)
+        if one["kind"] == "perplexity" and datetime.fromisoformat(one["started_at"]) >= since
     ]
+
+
+def _done(service: Service, adapter: str) -> list[Mapping[str, Any]]:
+    """Newest evaluations of the version in charge that have ended."""
+    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=100)["items"]
+    return [one for one in found if one["state"] == "done"]
 
 
 def _scores(service: Service, adapter: str) -> list[dict[str, Any]]:
