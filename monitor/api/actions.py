@@ -13,7 +13,7 @@ from monitor.api.bodies import KillSwitchRequest, Name
 from monitor.api.lookup import Number
 from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
-from monitor.api.parts import ApiParts, Parts
+from monitor.api.parts import Parts
 from monitor.api.problems import Problem
 from monitor.domain import ActionId
 from monitor.store.errors import NotFound
@@ -24,6 +24,7 @@ from monitor.traffic.moves import NEWEST, Before, MoveRecord, moves
 from monitor.traffic.trial.states import Phase
 from monitor.views.action import ActionBody
 from monitor.views.reading.action import action as action_view
+from monitor.views.reading.route import kill_switch
 from monitor.views.route import KillSwitchBody
 from monitor.views.shape import Page
 
@@ -78,7 +79,7 @@ def approve(key: Operator, parts: Parts, action: Number) -> ActionBody:
 @router.get("/kill-switch")
 def get_kill_switch(_key: Reader, parts: Parts) -> KillSwitchBody:
     """Show whether automatic actions are stopped, and by whom."""
-    return parts.database.run(lambda tx: _kill_switch(tx, parts))
+    return parts.database.run(lambda tx: kill_switch(tx, parts.kill_switch))
 
 
 @router.put("/kill-switch")
@@ -87,22 +88,9 @@ def put_kill_switch(key: Operator, parts: Parts, body: KillSwitchRequest) -> Kil
 
     def work(tx: Connection) -> KillSwitchBody:
         flags.set_kill_switch(tx, on=body.on, reason=body.reason, actor=key.name)
-        return _kill_switch(tx, parts)
+        return kill_switch(tx, parts.kill_switch)
 
     return parts.database.run(work)
-
-
-def _kill_switch(tx: Connection, parts: ApiParts) -> KillSwitchBody:
-    flag = flags.kill_switch(tx)
-    reading = parts.kill_switch.read(tx)
-    return KillSwitchBody(
-        on=flag is not None and flag.on,
-        reason=flag.reason if flag else "never set",
-        actor=flag.actor if flag else None,
-        at=flag.at if flag else None,
-        effective=reading.on,
-        effective_reason=reading.reason,
-    )
 
 
 def _before(cursor: str | None) -> Before:

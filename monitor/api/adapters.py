@@ -38,6 +38,7 @@ def get_fleet(
     q: Annotated[Name | None, Query(description="Part of an adapter's name.")] = None,
     verdict: Annotated[list[VerdictKind], Query()] = [],  # noqa: B006 (FastAPI copies it)
     owner: Annotated[Name | None, Query()] = None,
+    tier: Annotated[Name | None, Query()] = None,
     base: Annotated[
         Name | None, Query(description="Base model of the version in charge, as it names it.")
     ] = None,
@@ -48,7 +49,7 @@ def get_fleet(
     An adapter is listed if everything that is given matches; of several `verdict`s one must.
     """
     now = parts.clock()
-    wanted = FleetWanted(text=q or "", verdicts=verdict, owner=owner, base=base)
+    wanted = FleetWanted(text=q or "", verdicts=verdict, owner=owner, tier=tier, base=base)
     return Page(items=parts.database.run(lambda tx: read_fleet(tx, wanted, now=now, limit=limit)))
 
 

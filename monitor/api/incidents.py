@@ -184,4 +184,5 @@ def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> Incid
 def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:
     now = parts.clock()
     story = lookup.story(tx, incident, parts, now=now)
-    return detail(story, read_chart(tx, story, settings=parts.outlook.settings, now=now))
+    chart = read_chart(tx, story, settings=parts.outlook.settings, now=now)
+    return detail(story, chart, now=now)

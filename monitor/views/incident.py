@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from alerts.incident import Closing
-from alerts.types import Blame
+from alerts.types import Blame, VerdictKind
 from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody
-from monitor.views.message import DeliveryBody
-from monitor.views.route import RouteBody
+from monitor.views.message import DeliveryBody, SilenceBody
+from monitor.views.route import RouteDetail
 from monitor.views.score import NeighbourBody, WindowBody
 from monitor.views.shape import View
 from monitor.views.vocabulary import MomentWord, RoleWord
@@ -81,6 +81,19 @@ class IncidentBody(View):
     silenced_by: int | None
     """The silence that keeps its messages back now; null: none does."""
 
+    @property
+    def subject(self) -> str:
+        """Whom it is about, in words."""
+        if self.adapter is not None:
+            return f"{self.adapter}@{self.version}"
+        return f"all adapters on {self.base_model or 'one base model'}"
+
+    @property
+    def news(self) -> str:
+        """The summary without the name of the adapter and version."""
+        whom, _, what = self.summary.partition(": ")
+        return what if whom == self.subject else self.summary
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearChangeBody(View):
@@ -129,6 +142,16 @@ class SignalBody(View):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnseenBody(View):
+    """How few requests were compared when people were told."""
+
+    compared: int
+    requests: int
+    mend: str
+    """The one command that makes them comparable."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MomentBody(View):
     """One thing that happened."""
 
@@ -161,10 +184,16 @@ class IncidentDetail(IncidentBody):
 
     blame_now: Blame
     """As far as is known now; `blame` is what was told, and may have known less."""
+    verdict_now: VerdictKind | None
+    """Of its version; null: it was never judged, or of a fleet incident."""
     brief: BriefBody | None
     """What people were told last while it was open; null: nobody was told yet."""
     waits_since: datetime | None
     """Since when a message about it waits to be told; null: none does."""
+    silence: SilenceBody | None
+    """That keeps its messages back now; null: none does."""
+    unseen: UnseenBody | None
+    """Of a version that is not fully compared; null: of another, or nobody was told yet."""
     members: Sequence[MemberBody]
     """Of a fleet incident, the first first."""
     onset: WindowBody | None
@@ -172,8 +201,10 @@ class IncidentDetail(IncidentBody):
     changes: Sequence[NearChangeBody]
     signals: Sequence[SignalBody]
     """Those that crossed first; at most 8."""
-    route: RouteBody | None
+    route: RouteDetail | None
     """Who answers now; null of a fleet incident."""
+    done: str | None
+    """The last thing done with its traffic; null: none was."""
     actions: Sequence[ActionBody]
     """Decided while it was open, newest first."""
     timeline: Sequence[MomentBody]

@@ -28,8 +28,8 @@ from monitor.web import wording
 from monitor.web.adapter_sections import AdapterSections
 from monitor.web.forms import may_not, read_form
 from monitor.web.frame import Frame
-from monitor.web.glance import Notices, read_notices
 from monitor.web.newness import NewSections
+from monitor.web.notices import Notices, read_notices
 from monitor.web.parts import WebParts
 from monitor.web.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.web.sections import drawn

@@ -25,6 +25,7 @@ from monitor.store.errors import Conflict, NotFound
 from monitor.store.people.keys import Key
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.reading import coverage
+from monitor.views.reading import incident as incident_reading
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 
@@ -122,7 +123,7 @@ class IncidentPages:
                 return None
             chart = read_chart(tx, story, settings=self._parts.outlook.settings, now=now)
             return {
-                "story": story,
+                "seen": incident_reading.detail(story, chart, now=now),
                 "choices": read_choices(tx, story, now=now),
                 "coverage": coverage.newest(story.judged),
                 "mend": coverage.mending(
@@ -136,13 +137,13 @@ class IncidentPages:
         if seen is None:
             name = f"incident {incident}"
             return self._frame.page("missing.html", status=404, name=name, version=None)
-        version = seen["story"].version
+        adapter = seen["seen"].adapter
         return self._frame.page(
             "incident.html",
             status=status,
             refused=refused,
             now=now,
-            prompts=len(self._parts.smoke.prompts_of(version.adapter)) if version else 0,
+            prompts=len(self._parts.smoke.prompts_of(adapter)) if adapter else 0,
             exchanges=exchanges,
             **seen,
         )

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from alerts.types import VerdictKind
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope
 from monitor.store.people import keys
-from monitor.web import budget, documentation, glance
+from monitor.web import budget, documentation
 from monitor.web.adapter_pages import adapter_pages
 from monitor.web.canary_pages import canary_pages
-from monitor.web.fleet_filter import FleetFilter
+from monitor.web.fleet_pages import fleet_pages
 from monitor.web.forms import is_from_elsewhere, read_form
 from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
@@ -28,10 +27,7 @@ from monitor.web.sessions import COOKIE
 from monitor.web.silence_pages import silence_pages
 from monitor.web.traffic_pages import traffic_pages
 
-Window = Annotated[Literal["1h", "24h", "7d"], Query()]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
-Text = Annotated[str, Query(max_length=256)]
-VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
 def create_pages(parts: WebParts) -> Dashboard:
@@ -40,6 +36,7 @@ def create_pages(parts: WebParts) -> Dashboard:
     pages = Pages(frame)
     router = APIRouter()
     router.include_router(frame.assets.router())
+    router.include_router(fleet_pages(frame))
     router.include_router(adapter_pages(frame))
     router.include_router(inbox_pages(frame))
     router.include_router(incident_pages(frame))
@@ -53,7 +50,6 @@ def create_pages(parts: WebParts) -> Dashboard:
     router.add_api_route("/docs", pages.docs, methods=["GET"])
     router.add_api_route("/runbooks", pages.runbooks, methods=["GET"])
     router.add_api_route("/runbooks/{name}", pages.runbook, methods=["GET"])
-    router.add_api_route("/", pages.fleet, methods=["GET"], dependencies=reader)
     router.add_api_route("/budget", pages.budget, methods=["GET"], dependencies=reader)
     return Dashboard(router=router, problem=pages.problem)
 
@@ -75,33 +71,6 @@ class Pages:
             title=HTTPStatus(problem.status_code).phrase,
             detail=problem.detail,
         )
-
-    def fleet(
-        self,
-        request: Request,
-        *,
-        q: Text = "",
-        verdict: Text = "",
-        owner: Text = "",
-        tier: Text = "",
-        base: Text = "",
-        page: PageNumber = 1,
-    ) -> Response:
-        """Show adapters, worst first. An empty field of the form means any."""
-        now = self._parts.clock()
-        wanted = FleetFilter(
-            text=q,
-            verdict=VerdictKind(verdict) if verdict in set(VerdictKind) else None,
-            owner=owner,
-            tier=tier,
-            base=base,
-            page=page,
-        )
-        seen = self._parts.database.run(
-            lambda tx: glance.read_fleet(tx, self._parts.kill_switch, wanted, now=now)
-        )
-        base_url = str(request.base_url).rstrip("/")
-        return self._page("fleet.html", glance=seen, now=now, base_url=base_url)
 
     def budget(self, page: PageNumber = 1) -> Response:
         """Show each detector's share of the budget, the blind detectors first."""

@@ -15,7 +15,6 @@ from monitor.domain import ActionId
 from monitor.store.errors import NotFound
 from monitor.store.traffic import actions, flags
 from monitor.traffic.fallback.breaker import ActionNotOpen
-from monitor.views.reading.action import summary
 from monitor.web import traffic, wording
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
@@ -102,11 +101,10 @@ class TrafficPages:
         return self._frame.page(
             "routes.html",
             status=status,
-            glance=seen,
-            reported=summary(seen.report, days=traffic.REPORTED.days),
             now=now,
             refused=refused,
             may_act=self._frame.may_operate(request),
+            **seen,
         )
 
     def _route(self, request: Request, name: str, *, before: int | None) -> Response:
@@ -118,8 +116,8 @@ class TrafficPages:
             return self._frame.page("missing.html", status=404, name=name, version=None)
         return self._frame.page(
             "route.html",
-            glance=seen,
             now=now,
             before=before,
             may_act=self._frame.may_operate(request),
+            **seen,
         )

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.store.registry import adapters, versions
-from monitor.web.fleet_filter import SHOWN
+from monitor.web.fleet_pages import SHOWN
 from tests import worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker

@@ -101,12 +101,6 @@ class IncidentRow:
     closing: str | None
 
     @property
-    def news(self) -> str:
-        """The summary without the name of the adapter and version."""
-        whom, _, what = self.summary.partition(": ")
-        return what if whom == f"{self.adapter}@{self.version}" else self.summary
-
-    @property
     def closing_beside_mark(self) -> str | None:
         """Why it ended, unless its mark says the same."""
         return None if self.closing == self.marked else self.closing

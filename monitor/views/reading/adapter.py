@@ -29,6 +29,7 @@ class FleetWanted:
     text: str = ""
     verdicts: Collection[VerdictKind] = ()
     owner: str | None = None
+    tier: str | None = None
     base: str | None = None
 
     def accepts(self, row: FleetRow) -> bool:
@@ -38,6 +39,7 @@ class FleetWanted:
             self.text.casefold() in row.adapter.name.casefold()
             and (not self.verdicts or row.verdict in self.verdicts)
             and self.owner in {None, row.adapter.owner}
+            and self.tier in {None, row.adapter.tier}
             and self.base in {None, base}
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from alerts.brief import brief
 from alerts.incident import Closing
@@ -30,6 +31,7 @@ from monitor.views.incident import (
     NearChangeBody,
     PromptAnswers,
     SignalBody,
+    UnseenBody,
 )
 from monitor.views.reading import action, message, route
 from monitor.views.reading.score import number
@@ -46,19 +48,23 @@ def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
     )
 
 
-def detail(story: IncidentStory, chart: Chart) -> IncidentDetail:
+def detail(story: IncidentStory, chart: Chart, *, now: datetime) -> IncidentDetail:
     """Write an incident with everything that bears on it."""
     scores = {score.detector: score for score in story.scores}
     return IncidentDetail.of(
         summary(story.row, story.silenced),
         blame_now=story.blame,
+        verdict_now=story.judged and story.judged.verdict.kind,
         brief=_brief(story),
         waits_since=story.waits_since,
+        silence=story.silenced and message.silence(story.silenced, now),
+        unseen=story.unseen and UnseenBody.of(story.unseen),
         members=[MemberBody.of(one) for one in story.members],
         onset=story.onset and WindowBody.of(story.onset),
         changes=[NearChangeBody.of(one, kind=ChangeKind(one.kind)) for one in story.changes],
         signals=[_signal(one, scores.get(one.name)) for one in chart.signals],
-        route=story.route and route.route(story.route.route),
+        route=story.route and route.detail(story.route),
+        done=story.done and story.done.text,
         actions=[action.action(one) for one in story.actions],
         timeline=[MomentBody.of(one) for one in story.timeline],
         deliveries=[message.delivery(one) for one in story.deliveries],

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from sqlalchemy import Connection
+
 from monitor.domain import Route
+from monitor.store.traffic import flags
 from monitor.store.traffic.routes import RouteRow
-from monitor.views.route import ArmBody, BehindBody, RouteBody, RouteChange, RouteDetail
+from monitor.traffic.killswitch import KillSwitch
+from monitor.views.route import (
+    ArmBody,
+    BehindBody,
+    KillSwitchBody,
+    RouteBody,
+    RouteChange,
+    RouteDetail,
+)
 
 Shape = TypeVar("Shape", bound=RouteBody)
 
@@ -26,6 +37,19 @@ def detail(found: RouteRow) -> RouteDetail:
     behind = found.behind and BehindBody.of(found.behind)
     hold = found.hold_until
     return _route(RouteDetail, found.route, by=found.actor, hold_until=hold, behind=behind)
+
+
+def kill_switch(tx: Connection, switch: KillSwitch) -> KillSwitchBody:
+    """Read whether automatic actions are stopped, and by whom."""
+    flag, reading = flags.kill_switch(tx), switch.read(tx)
+    return KillSwitchBody(
+        on=flag is not None and flag.on,
+        reason=flag.reason if flag else "never set",
+        actor=flag.actor if flag else None,
+        at=flag.at if flag else None,
+        effective=reading.on,
+        effective_reason=reading.reason,
+    )
 
 
 def _route(shape: type[Shape], found: Route, **others: object) -> Shape:

@@ -1,0 +1,34 @@
+"""Notices about the whole service, shown above the pages of the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from monitor.store.incidents import receivers
+from monitor.traffic.killswitch import KillSwitch, SwitchReading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notices:
+    """What stops Driftline from acting, or its messages from arriving."""
+
+    kill_switch: SwitchReading
+    undelivered_for: timedelta
+    dead: int
+    degraded: Sequence[str]
+    """Channels that have accepted no message for ten minutes."""
+
+
+def read_notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
+    """Read what is shown above these pages."""
+    channels = receivers.health(tx)
+    return Notices(
+        kill_switch=kill_switch.read(tx),
+        undelivered_for=max((one.oldest for one in channels.values()), default=timedelta()),
+        dead=sum(one.dead for one in channels.values()),
+        degraded=sorted(name for name, one in channels.items() if one.degraded),
+    )
