@@ -334,7 +334,8 @@ class _Server(uvicorn.Server):
         """End soon; from any thread, and from a signal handler."""
         self.should_exit = True
         if self._serving is not None:
-            self._serving.call_soon_threadsafe(self._told.set)
+            with suppress(RuntimeError):  # a loop that has closed meanwhile has ended
+                self._serving.call_soon_threadsafe(self._told.set)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._ending.begin()

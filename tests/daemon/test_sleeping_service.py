@@ -46,6 +46,8 @@ def test_work_begins_when_it_is_made(tmp_path: Path) -> None:
         service.send(talk.records(400, shift=3.0))
         assert evaluated(service) != "stable"
         until(lambda: inbox.messages, "a message")
+        service.terminate()
+        assert "Traceback" not in service.log.read_text()
 
 
 def transactions(service: Service) -> int:
