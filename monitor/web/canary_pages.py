@@ -40,7 +40,7 @@ ORDERS: Final = {
 def canary_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = CanaryPages(frame)
-    router = APIRouter()
+    router = frame.router()
     reader = [Depends(frame.session)]
     router.add_api_route("/canaries", pages.canaries, methods=["GET"], dependencies=reader)
     router.add_api_route("/canaries", pages.begin, methods=["POST"])

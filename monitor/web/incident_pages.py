@@ -45,7 +45,7 @@ NARROW: Final = 360
 def incident_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = IncidentPages(frame)
-    router = APIRouter()
+    router = frame.router()
     reader = [Depends(frame.session)]
     place = "/incidents/{incident}"
     router.add_api_route(place, pages.show, methods=["GET"], dependencies=reader)
