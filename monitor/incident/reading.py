@@ -37,7 +37,7 @@ __all__ = ["IncidentStory", "Member", "read_story"]
 SILENT_FOR: Final = timedelta(hours=24)
 """Without an onset, its cause lies at most this far back, since silence is judged over a day."""
 LOOKED_BACK: Final = timedelta(days=1)
-"""A score older than this says nothing of the crossing; probes run every few hours."""
+"""A score that is older than this is no longer news; probes run every few hours."""
 MOST_MESSAGES: Final = 100
 MOST_MOVES: Final = 1000
 

@@ -1,4 +1,4 @@
-"""What is dear to read: kept for a minute, for all viewers of a page that refreshes by itself."""
+"""Keep what is dear to read for a minute, for all viewers of a page that refreshes by itself."""
 
 from __future__ import annotations
 
