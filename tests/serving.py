@@ -21,6 +21,7 @@ from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.config.sections import Config
+from monitor.config.showing import shown
 from monitor.connections import Door
 from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
@@ -92,6 +93,8 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     mode=Mode.APPROVE,
                     version="1.2.3",
                     smoke=parts.smoke,
+                    channels=parts.known_channels,
+                    settings=shown(Config()),
                 )
             ),
         )

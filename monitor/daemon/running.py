@@ -21,6 +21,7 @@ from monitor.api.parts import ApiParts, Beat, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
 from monitor.config.sections import Config
+from monitor.config.showing import shown
 from monitor.connections import Door, allow_files, fitted
 from monitor.daemon import logs
 from monitor.daemon.canaries import CanaryMessages, hands_of, orders_of
@@ -281,6 +282,8 @@ def _server(
                 kill_switch=parts.kill_switch,
                 mode=config.service.mode,
                 version=parts.version,
+                channels=parts.known_channels,
+                settings=shown(config),
                 hearers=parts.hearers,
                 learning=parts.learning,
                 smoke=parts.smoke,

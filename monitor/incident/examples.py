@@ -66,6 +66,6 @@ def _start(story: IncidentStory) -> datetime:
 
 def _detector(story: IncidentStory) -> str | None:
     """Return the detector that says most: the strongest of those that the verdict rests on."""
-    named = story.judged.verdict.detectors if story.judged else ()
+    named = story.crossed
     strongest = (one.detector for one in story.scores if one.detector in named)
     return next(strongest, next(iter(named), None))

@@ -36,6 +36,8 @@ __all__ = ["IncidentStory", "Member", "read_story"]
 
 SILENT_FOR: Final = timedelta(hours=24)
 """Without an onset, its cause lies at most this far back, since silence is judged over a day."""
+LOOKED_BACK: Final = timedelta(days=1)
+"""A score that is older than this is no longer news; probes run every few hours."""
 MOST_MESSAGES: Final = 100
 MOST_MOVES: Final = 1000
 
@@ -53,7 +55,7 @@ class IncidentStory:
     judged
         The version's current verdict.
     scores
-        Its latest scores, the strongest evidence first.
+        Its scores when the incident crossed its line, the strongest evidence first.
     route
         The adapter's current route.
     done
@@ -91,6 +93,13 @@ class IncidentStory:
         return f"adapters on {self.row.base_model or 'one base model'}"
 
     @property
+    def crossed(self) -> Sequence[str]:
+        """The detectors that the verdict rests on; after a recovery, those that had crossed."""
+        named = self.judged.verdict.detectors if self.judged else ()
+        strong = [one for one in self.scores if max(one.evidence_page, one.evidence_notice) >= 0]
+        return named or [one.detector for one in strong]
+
+    @property
     def blame(self) -> Blame:
         """The current blame (:func:`blame_now`)."""
         return blame_now(self.row, self.judged.verdict if self.judged else None)
@@ -118,7 +127,7 @@ def read_story(
         members=members,
         onset=onset,
         judged=verdicts.current(tx, version_id=version.id) if version else None,
-        scores=_scores(tx, version),
+        scores=_scores(tx, row),
         changes=_changes(tx, row, onset, margin=margin, now=now),
         route=routes.row(tx, version.adapter) if version else None,
         actions=done,
@@ -155,11 +164,21 @@ def _onset(tx: Connection, row: IncidentRow) -> Interval | None:
     )
 
 
-def _scores(tx: Connection, version: Version | None) -> list[ScoreRow]:
-    if version is None:
+def _scores(tx: Connection, row: IncidentRow) -> list[ScoreRow]:
+    """Read what the detectors found when the incident crossed the line of its severity."""
+    if row.version_id is None:
         return []
-    latest = evaluations.latest_scores_of(tx, adapter_id=version.adapter_id)
-    own = [score for score in latest if score.version_id == version.id]
+    at = verdicts.crossed_at(
+        tx,
+        version_id=row.version_id,
+        severity=row.severity,
+        since=row.opened_at,
+        until=row.closed_at,
+    )
+    until = at or row.opened_at
+    own = evaluations.scores_at(
+        tx, version_id=row.version_id, since=until - LOOKED_BACK, until=until
+    )
     return sorted(own, key=lambda one: (-max(one.evidence_page, one.evidence_notice), one.detector))
 
 

@@ -179,7 +179,7 @@ def read_chart(
             story.version.id,
             shown,
             settings=settings,
-            crossed=story.judged.verdict.detectors if story.judged else (),
+            crossed=story.crossed,
             scores=story.scores,
         )
         signals, of, what = found[:MOST_SIGNALS], len(found), "signals"

@@ -120,7 +120,10 @@ class MemberBody(View):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignalBody(View):
-    """The newest effect of a detector while the incident was open."""
+    """A detector when the incident crossed its line, beside its newest effect.
+
+    Of one that had not scored yet, and of a fleet incident, all is the newest.
+    """
 
     detector: str
     words: str
@@ -135,10 +138,12 @@ class SignalBody(View):
     minimum_detectable: float | None
     """The smallest effect it would see."""
     n: int | None
-    """Requests of its newest window."""
+    """Requests of that window."""
     crossed: bool
-    """The verdict rests on it."""
+    """The verdict rests on it, or did when the incident crossed its line."""
     at: datetime
+    effect_now: float
+    """The newest while the incident was open."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -44,7 +44,7 @@ VersionQuery = Annotated[str | None, Query(max_length=128)]
 def adapter_pages(frame: Frame) -> APIRouter:
     """Build the router of this page."""
     pages = AdapterPages(frame)
-    router = APIRouter()
+    router = frame.router()
     place = "/adapters/{adapter}"
     router.add_api_route(place, pages.show, methods=["GET"], dependencies=[Depends(frame.session)])
     router.add_api_route(f"{place}/approve", pages.approve, methods=["POST"])

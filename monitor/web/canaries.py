@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
-from monitor.domain import Route
+from monitor.domain import Route, Version
 from monitor.store.traffic import canaries, canary_looks, routes
 from monitor.store.traffic.canaries import CanaryId, CanaryRow
 from monitor.store.traffic.canary_looks import CanaryEvent
@@ -31,6 +31,12 @@ from monitor.traffic.trial.states import (
 from monitor.web import intervals
 from monitor.web.intervals import Band, RackPlace, band, rack_place
 
+RACK: Final = {
+    "width": intervals.RACK_WIDTH,
+    "zero": intervals.rack_x(0.0),
+    "margin": intervals.rack_x(1.0),
+}
+"""Where the drawings of guardrails have their lines."""
 CANARIES_A_PAGE: Final = 50
 MOST_EVENTS: Final = 100
 
@@ -152,6 +158,17 @@ def read_canary(
         registered_since=canaries.registered_since(tx, line.row),
         orders=possible(line.state),
     )
+
+
+def read_trial(
+    tx: Connection, version: Version, *, by: datetime
+) -> tuple[CanaryLine, list[GuardLine]] | None:
+    """Read a version's last canary that had begun by a time, with its guardrails."""
+    known = canaries.canary_list(tx, adapter_id=version.adapter_id)
+    row = next(
+        (one for one in known if one.version_id == version.id and one.created_at <= by), None
+    )
+    return None if row is None else (_line(row), guard_lines(canary_looks.looks(tx, row.id)))
 
 
 def possible(state: CanaryState) -> list[OrderKind]:

@@ -24,11 +24,6 @@ from monitor.web.frame import Frame
 
 Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
-RACK: Final = {
-    "width": intervals.RACK_WIDTH,
-    "zero": intervals.rack_x(0.0),
-    "margin": intervals.rack_x(1.0),
-}
 FRAME: Final = {"width": intervals.BAND_WIDTH, "height": intervals.BAND_HEIGHT}
 
 FORCE: Final = "force"
@@ -45,7 +40,7 @@ ORDERS: Final = {
 def canary_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = CanaryPages(frame)
-    router = APIRouter()
+    router = frame.router()
     reader = [Depends(frame.session)]
     router.add_api_route("/canaries", pages.canaries, methods=["GET"], dependencies=reader)
     router.add_api_route("/canaries", pages.begin, methods=["POST"])
@@ -185,7 +180,7 @@ class CanaryPages:
             glance=seen,
             now=now,
             refused=refused,
-            rack=RACK,
+            rack=canaries.RACK,
             frame=FRAME,
             may_act=self._frame.may_operate(request),
         )

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
+from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents, incidents
 from monitor.store.traffic import canaries, fleet
 from monitor.store.traffic.fleet import FleetRow
@@ -20,6 +21,7 @@ from monitor.views.incident import MemberBody
 from monitor.views.reading import adapter, canary, incident
 from monitor.views.reading.adapter import FleetWanted
 from monitor.web.frame import Frame
+from monitor.web.hours import Stretch, first_hour, stretches
 from monitor.web.notices import read_notices
 
 SHOWN: Final = 50
@@ -32,7 +34,7 @@ PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 def fleet_pages(frame: Frame) -> APIRouter:
     """Build the router of this page."""
     pages = FleetPages(frame)
-    router = APIRouter()
+    router = frame.router()
     router.add_api_route("/", pages.show, methods=["GET"], dependencies=[Depends(frame.session)])
     return router
 
@@ -82,10 +84,14 @@ class FleetPages:
             incident.summary(row)
             for row in incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
         ]
+        shown = found[(page - 1) * SHOWN : page * SHOWN]
         under_way = canaries.canary_list(tx, active_only=True, limit=MOST_OPEN)
         return {
-            "adapters": [adapter.summary(row) for row in found[(page - 1) * SHOWN : page * SHOWN]],
+            "adapters": [adapter.summary(row) for row in shown],
+            "hours": _hours(tx, shown, now=now),
+            "first_hour": first_hour(now),
             "of": len(found),
+            "steps": _steps(everyone, heard=bool(self._parts.channels)),
             "counts": Counter(row.verdict.value for row in everyone),
             "choices": _choices(everyone),
             "told": {one.adapter: one for one in reversed(opened) if one.adapter is not None},
@@ -97,6 +103,32 @@ class FleetPages:
             "canaries": {row.adapter: canary.summary(row) for row in under_way},
             "notices": read_notices(tx, self._parts.kill_switch),
         }
+
+
+def _hours(
+    tx: Connection, shown: Sequence[FleetRow], *, now: datetime
+) -> dict[str, Sequence[Stretch]]:
+    """Read the verdicts of the last day, by adapter."""
+    since = first_hour(now)
+    changed = verdicts.kind_changes(tx, [row.adapter.id for row in shown], since=since)
+    return {
+        row.adapter.name: stretches(
+            changed.get(row.version.id, ()), row.verdict, begun=row.version.registered_at, now=now
+        )
+        for row in shown
+        if row.version is not None
+    }
+
+
+def _steps(rows: Sequence[FleetRow], *, heard: bool) -> Mapping[str, bool]:
+    """Return which of the first steps are done; once records are compared, all are."""
+    begun = any(row.reference.state is not None for row in rows)
+    return {
+        "registered": any(row.version is not None for row in rows),
+        "sent": any(row.records_last_hour or row.judged for row in rows),
+        "referenced": begun,
+        "heard": heard or begun,
+    }
 
 
 def _choices(rows: Sequence[FleetRow]) -> Mapping[str, Sequence[str]]:

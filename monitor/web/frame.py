@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-from fastapi import HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
@@ -22,6 +22,7 @@ from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.web import wording
 from monitor.web.assets import Assets
+from monitor.web.packing import PackedRoute
 from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
@@ -34,7 +35,7 @@ TABS: Final = (
     ("/silences", "Silences"),
     ("/budget", "Budget"),
     ("/runbooks", "Runbooks"),
-    ("/docs", "API"),
+    ("/channels", "Service"),
 )
 
 
@@ -46,6 +47,10 @@ class Frame:
         self.assets = Assets()
         self.sessions = Sessions(parts.secret, lasts=parts.session)
         self._templates = _environment(self.assets, version=parts.version)
+
+    def router(self) -> APIRouter:
+        """Return a router for some pages."""
+        return APIRouter(route_class=PackedRoute)
 
     def session(self, request: Request) -> Session:
         """Admit only people with a session; everyone else is sent to the login page."""
@@ -102,6 +107,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         ended=wording.ended,
         fault=size_words,
         field=wording.field,
+        hour=wording.hour,
         finite=math.isfinite,
         number=wording.number,
         part=wording.path_part,

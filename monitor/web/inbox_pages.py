@@ -29,7 +29,7 @@ FILTERS: Final = ("severity", "blame", "adapter", "owner", "base")
 def inbox_pages(frame: Frame) -> APIRouter:
     """Build the router of this page."""
     pages = InboxPages(frame)
-    router = APIRouter()
+    router = frame.router()
     router.add_api_route(
         "/incidents", pages.show, methods=["GET"], dependencies=[Depends(frame.session)]
     )

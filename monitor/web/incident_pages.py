@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -14,9 +14,11 @@ from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from alerts.types import Kind
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.incident import Chart, IncidentStory, draw, read_chart, read_story
+from monitor.incident.examples import read_examples
 from monitor.incident.moving import TrafficMove, move, read_choices, unproven
 from monitor.incident.smoke import ComparedAnswers, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
@@ -24,12 +26,18 @@ from monitor.reference.accept import accept
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.people.keys import Key
 from monitor.traffic.fallback.breaker import ActionNotOpen
+from monitor.views.incident import IncidentExamples
 from monitor.views.reading import coverage
 from monitor.views.reading import incident as incident_reading
+from monitor.web import canaries
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
+from monitor.web.kept import KeptForAMinute
+from monitor.web.sections import Section, drawn
 
 IN_HAND_FOR: Final = timedelta(hours=24)
+LONGEST_TEXT: Final = 600
+"""Characters of an example's prompt and answer; the API has all of it."""
 WIDE: Final = 1120
 NARROW: Final = 360
 
@@ -37,7 +45,7 @@ NARROW: Final = 360
 def incident_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = IncidentPages(frame)
-    router = APIRouter()
+    router = frame.router()
     reader = [Depends(frame.session)]
     place = "/incidents/{incident}"
     router.add_api_route(place, pages.show, methods=["GET"], dependencies=reader)
@@ -60,6 +68,7 @@ class IncidentPages:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._parts = frame.parts
+        self._examples: KeptForAMinute[IncidentId, IncidentExamples] = KeptForAMinute()
         self._acts: Mapping[str, Callable[[IncidentId, Key, Mapping[str, str]], None]] = {
             "ack": self._acknowledge,
             "approve": self._approve,
@@ -123,6 +132,7 @@ class IncidentPages:
                 return None
             chart = read_chart(tx, story, settings=self._parts.outlook.settings, now=now)
             return {
+                "story": story,
                 "seen": incident_reading.detail(story, chart, now=now),
                 "choices": read_choices(tx, story, now=now),
                 "coverage": coverage.newest(story.judged),
@@ -137,6 +147,7 @@ class IncidentPages:
         if seen is None:
             name = f"incident {incident}"
             return self._frame.page("missing.html", status=404, name=name, version=None)
+        sections = drawn(self._frame, self._sections(seen.pop("story"), now=now))
         adapter = seen["seen"].adapter
         return self._frame.page(
             "incident.html",
@@ -145,8 +156,41 @@ class IncidentPages:
             now=now,
             prompts=len(self._parts.smoke.prompts_of(adapter)) if adapter else 0,
             exchanges=exchanges,
+            sections=sections,
             **seen,
         )
+
+    def _sections(self, story: IncidentStory, *, now: datetime) -> list[Section]:
+        database, row, version = self._parts.database, story.row, story.version
+
+        def examples() -> Mapping[str, Any]:
+            found = self._examples.of(
+                row.id,
+                lambda: database.run(
+                    lambda tx: incident_reading.examples(read_examples(tx, story)), attempts=1
+                ),
+                now=now,
+            )
+            return {"examples": found.items, "longest": LONGEST_TEXT}
+
+        def trial() -> Mapping[str, Any]:
+            if row.kind != Kind.CANARY or version is None:
+                return {"trial": None}
+            found = database.run(
+                lambda tx: canaries.read_trial(tx, version, by=row.opened_at), attempts=1
+            )
+            shown, guards = found or (None, ())
+            return {"trial": shown, "guards": guards, "rack": canaries.RACK}
+
+        return [
+            Section(
+                name="examples",
+                title="Requests that show it",
+                template="sections/examples.html",
+                read=examples,
+            ),
+            Section(name="trial", title="Its canary", template="sections/trial.html", read=trial),
+        ]
 
     def _story(self, tx: Connection, incident: int) -> IncidentStory | None:
         return read_story(

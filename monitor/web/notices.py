@@ -14,7 +14,7 @@ from monitor.traffic.killswitch import KillSwitch, SwitchReading
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notices:
-    """What stops Driftline from acting, or its messages from arriving."""
+    """Reasons why Driftline does not act, or why its messages do not arrive."""
 
     kill_switch: SwitchReading
     undelivered_for: timedelta

@@ -23,9 +23,11 @@ from monitor.web.inbox_pages import inbox_pages
 from monitor.web.incident_pages import incident_pages
 from monitor.web.parts import WebParts
 from monitor.web.runbooks import read_runbooks
+from monitor.web.service_pages import service_pages
 from monitor.web.sessions import COOKIE
 from monitor.web.silence_pages import silence_pages
 from monitor.web.traffic_pages import traffic_pages
+from monitor.web.version_pages import version_pages
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 
@@ -42,6 +44,8 @@ def create_pages(parts: WebParts) -> Dashboard:
     router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))
     router.include_router(silence_pages(frame))
+    router.include_router(service_pages(frame))
+    router.include_router(version_pages(frame))
     router.include_router(canary_pages(frame))
     reader = [Depends(frame.session)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])

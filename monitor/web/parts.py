@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -12,12 +12,13 @@ from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import Hearers
+from monitor.outbox import ChannelFacts, Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.store.people.keys import Key
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.trial.orders import Orders
+from monitor.views.setting import SettingBody
 
 
 class Admit(Protocol):
@@ -53,6 +54,10 @@ class WebParts:
     version: str
     mode: Mode = Mode.OBSERVE
     """The mode of adapters without one of their own."""
+    channels: Sequence[ChannelFacts] = ()
+    """The public facts about the configured channels."""
+    settings: Sequence[SettingBody] = ()
+    """The settings that the service runs with, those of a section together."""
     hearers: Hearers = field(default_factory=Hearers)
     """The recipients of the message when a person ends an incident."""
     session: timedelta = timedelta(hours=12)

@@ -29,7 +29,7 @@ FACTS: Final = (*matching.NAMES, *matching.WORDS)
 def silence_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = SilencePages(frame)
-    router = APIRouter()
+    router = frame.router()
     reader = [Depends(frame.session)]
     router.add_api_route("/silences", pages.silences, methods=["GET"], dependencies=reader)
     router.add_api_route("/silences", pages.add, methods=["POST"])

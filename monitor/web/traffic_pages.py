@@ -25,7 +25,7 @@ Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 def traffic_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = TrafficPages(frame)
-    router = APIRouter()
+    router = frame.router()
     reader = [Depends(frame.session)]
     router.add_api_route("/routes", pages.routes, methods=["GET"], dependencies=reader)
     router.add_api_route("/routes/{adapter}", pages.route, methods=["GET"], dependencies=reader)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import quote
 
@@ -93,16 +93,26 @@ def span(seconds: float) -> str:
     return f"{seconds // _DAY:.0f} days"
 
 
-def clock(at: datetime | None) -> str:
-    """Write a time in UTC, to the minute.
+def clock(at: datetime | None) -> str | Markup:
+    """Write a time in UTC, to the minute, as ``<time>``.
 
-    >>> clock(datetime(2026, 11, 5, 7, 4, 9, tzinfo=UTC))
-    '5 Nov 07:04'
+    >>> str(clock(datetime(2026, 11, 5, 7, 4, 9, tzinfo=UTC)))
+    '<time datetime="2026-11-05T07:04Z">5 Nov 07:04</time>'
     """
     if at is None:
         return NOTHING
     utc = at.astimezone(UTC)
-    return f"{utc.day} {utc:%b %H:%M}"
+    moment = f"{utc:%Y-%m-%dT%H:%MZ}"
+    return Markup('<time datetime="{}">{}</time>').format(moment, f"{utc.day} {utc:%b %H:%M}")
+
+
+def hour(since: datetime, hours: int = 0) -> str:
+    """Write the hour that begins so many hours after a time, in UTC.
+
+    >>> hour(datetime(2026, 11, 5, 22, tzinfo=UTC), 3)
+    '01:00'
+    """
+    return f"{(since + timedelta(hours=hours)).astimezone(UTC):%H:%M}"
 
 
 def stamp(at: datetime | None, now: datetime) -> Markup:

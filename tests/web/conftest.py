@@ -84,10 +84,11 @@ class Looker:
 def look(browser: Browser, service: Serving) -> Iterator[Callable[..., Looker]]:
     contexts = []
 
-    def start(*, width: int = 1280, scheme: str = "light") -> Looker:
+    def start(*, width: int = 1280, scheme: str = "light", zone: str = "UTC") -> Looker:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme=scheme,  # type: ignore[arg-type]
+            timezone_id=zone,
         )
         contexts.append(context)
         return Looker(context.new_page(), service)

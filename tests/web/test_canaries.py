@@ -7,7 +7,11 @@ import httpx2
 import pytest
 from sqlalchemy import Connection
 
-from monitor.domain import Scope
+from alerts.types import Blame
+from monitor.domain import Scope, VerdictSeverity
+from monitor.store.incidents import incidents
+from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
+from monitor.store.registry import versions
 from monitor.store.traffic import canaries as stored
 from monitor.store.traffic import routes
 from monitor.store.traffic.canaries import CanaryId
@@ -214,3 +218,29 @@ def test_only_orders_that_make_sense_are_offered() -> None:
     assert offered[Phase.SUCCEEDED] == offered[Phase.ROLLING_BACK] == []
     latched = CanaryState(phase=Phase.ROLLED_BACK, latched=True)
     assert [order.value for order in possible(latched)] == ["resume"]
+
+
+def test_the_incident_of_a_canary_shows_its_intervals(
+    service: Serving, canaries: Mapping[str, CanaryId]
+) -> None:
+    with service.database.begin() as tx:
+        version = versions.fetch(tx, adapter="legal-summaries", name="v2")
+        assert version is not None
+        update = IncidentUpdate(
+            number=1,
+            phase="firing",
+            state={},
+            severity=VerdictSeverity.TICKET,
+            blame=Blame.UNKNOWN,
+            summary="legal-summaries@v2: canary rolled back, answers worse than v1",
+            opened_at=datetime.now(UTC),
+            closed_at=None,
+        )
+        incident = incidents.put(tx, StoredKey.of(version, "canary"), update)
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.READ]})
+        page = client.get(f"/incidents/{incident}").text
+    assert f'<a href="/canaries/{canaries["back"]}">canary</a>' in page
+    shown = page.split('data-live="trial"')[1].split("</section>")[0]
+    assert shown.count('class="rack"') > 1
+    assert '<span class="says failed">worse</span>' in shown

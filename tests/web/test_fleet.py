@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from monitor.domain import Scope
 from monitor.store.registry import adapters, versions
 from monitor.web.fleet_pages import SHOWN
 from tests import worlds
@@ -77,8 +78,23 @@ def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
 ) -> None:
     looker = look()
     looker.log_in()
+    hours = looker.page.locator("[data-row=travel-assistant] svg.hours")
+    assert (hours.get_attribute("aria-label") or "").startswith("drifting from ")
     row = looker.page.locator("[data-live=fleet] tr", has_text="travel-assistant").inner_text()
     assert "61 of 340 requests are unlike training" in row
     assert "#2" in row
     looker.page.click("[data-live=fleet] >> text=#2")
     looker.page.wait_for_url("**/incidents/2")
+
+
+@pytest.mark.usefixtures("crowd")
+def test_a_refresh_takes_a_few_kilobytes(service: Serving) -> None:
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.READ]})
+        packed = client.get("/")
+        plain = client.get("/", headers={"accept-encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert int(packed.headers["content-length"]) < 20_000
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["vary"] == packed.headers["vary"] == "Accept-Encoding"
+    assert len(plain.content) < 100_000

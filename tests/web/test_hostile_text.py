@@ -175,6 +175,9 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         looker.open(path)
         assert PAYLOADS[0] in looker.page.inner_text("main")
         _calm(looker)
+    for path in ("/audit", "/channels", "/keys", f"/adapters/{name}/versions"):
+        looker.open(path)
+        _calm(looker)
 
 
 def _incident(service: Serving, version: Version) -> int:

@@ -1,6 +1,7 @@
 """The page of an incident: what on-call sees and can do at three in the morning."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,12 +13,14 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import ChangeKind, IncidentId, Scope
 from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
 from monitor.store import audit
+from monitor.store.evaluation import evaluations
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.people import changes
-from monitor.store.registry import adapters
+from monitor.store.registry import adapters, versions
+from monitor.store.tables import record_texts
 from monitor.store.traffic import routes
-from tests import worlds
+from tests import newcomers, worlds
 from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import register, verdict
 from tests.outbox.test_record import Nowhere
@@ -291,3 +294,54 @@ def test_what_is_not_compared_and_what_was_known_otherwise_stand_on_the_page(
     assert f"support@v7: not fully monitored: {CAUSE}" in said
     assert "8 of 100 requests" in said
     assert UNSEEN.mend in said
+
+
+def test_its_numbers_stay_those_of_the_crossing(service: Serving, paged: IncidentRow) -> None:
+    with service.client(Scope.READ) as client:
+        before = client.get(f"/v1/incidents/{paged.id}").json()["signals"]
+        with service.database.begin() as tx:
+            version = versions.fetch(tx, adapter="support", name="v7")
+            assert version is not None
+            calm = worlds.a_score(
+                version,
+                "logit_ks",
+                datetime.now(UTC),
+                value=0.0,
+                notice=-5.0,
+                page=-5.06,
+                effect=0.01,
+            )
+            evaluations.put_scores(tx, [replace(calm, n_window=0)])
+        after = client.get(f"/v1/incidents/{paged.id}").json()["signals"]
+    assert [one | {"effect_now": 0} for one in before] == [one | {"effect_now": 0} for one in after]
+    ks = next(one for one in after if one["detector"] == "logit_ks")
+    assert (ks["n"], ks["effect_now"]) == (42, 0.01)
+    assert datetime.fromisoformat(ks["at"]) <= paged.opened_at
+    assert ks["evidence_notice"] > 0
+
+
+def test_requests_that_show_it_stand_beside_the_nearest_training_text(
+    service: Serving, paged: IncidentRow, look: Callable[..., Looker]
+) -> None:
+    with service.database.begin() as tx:
+        unlike = next(row for row in incidents.incident_list(tx) if row.adapter != "support")
+        version = versions.fetch(tx, adapter="travel-assistant", name="v3")
+        assert version is not None
+        newcomers.arrive(tx, version, now=unlike.opened_at, text="<i>thermostat</i>")
+        version = versions.fetch(tx, adapter="support", name="v7")
+        assert version is not None
+        newcomers.arrive(tx, version, now=paged.opened_at, text="voucher")
+        tx.execute(record_texts.delete().where(record_texts.c.adapter_id == version.adapter_id))
+    looker = look()
+    looker.log_in()
+    looker.open(f"/incidents/{unlike.id}")
+    shown = looker.page.inner_text("[data-live=examples]")
+    assert shown.count("Nearest training text: line 1, similarity 0") == 5
+    assert (
+        looker.page.locator(".examples blockquote").all_inner_texts() == ["<i>thermostat</i>"] * 5
+    )
+    looker.open(f"/incidents/{paged.id}")
+    shown = looker.page.inner_text("[data-live=examples]")
+    assert "No text of these is stored" in shown
+    assert shown.count("voucher") == 5, "their ids"
+    assert (looker.complaints, looker.dialogs) == ([], [])

@@ -1,7 +1,8 @@
 from datetime import UTC, datetime, timedelta
 
 from monitor.store.database import Database
-from monitor.web.newness import FRESH, NewSections
+from monitor.web.kept import FRESH
+from monitor.web.newness import NewSections
 from tests import newcomers, worlds
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """The dashboard in a real browser."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -9,6 +9,7 @@ from alerts.types import VerdictKind
 from monitor.domain import Scope
 from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
+from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import keys as keys_table
 from tests import worlds
@@ -97,6 +98,7 @@ def test_a_page_refreshes_by_itself_and_keeps_the_focus(
     looker.log_in()
     looker.page.focus("text=travel-assistant")
     looker.page.evaluate("document.body.dataset.same = 'yes'")
+    looker.page.evaluate("document.querySelector('[data-row=not-yet-served]').kept = true")
     with fleet.database.begin() as tx:
         version = versions.fetch(tx, adapter="support", name="v7")
         assert version is not None
@@ -106,18 +108,49 @@ def test_a_page_refreshes_by_itself_and_keeps_the_focus(
     looker.page.wait_for_selector("tbody tr.critical", state="detached", timeout=60_000)
     assert looker.page.evaluate("document.activeElement.textContent") == "travel-assistant"
     assert looker.page.evaluate("document.body.dataset.same") == "yes"  # no reload
+    kept = "document.querySelector('[data-row=not-yet-served]').kept"
+    assert looker.page.evaluate(kept), "a row that did not change is not replaced"
 
 
-def test_the_first_adapter_replaces_the_empty_page(
-    service: Serving, look: Callable[..., Looker]
-) -> None:
+def test_the_first_steps_tick_themselves_off(service: Serving, look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
+    done = looker.page.locator(".steps .done h2")
+    assert done.count() == 0
     with service.database.begin() as tx:
-        adapters.put(tx, name="support")
+        adapter = adapters.put(tx, name="support")
+        version = versions.put(tx, adapter=adapter, name="v1", model="support")
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector("tbody tr", timeout=60_000)
     assert "support" in looker.page.inner_text("tbody tr")
+    assert done.all_inner_texts() == ["Register a version done"]
+    assert "/v1/adapters/support" not in looker.page.inner_text(".steps")
+    with service.database.begin() as tx:
+        capture_counts.add(tx, {(version.adapter_id, datetime.now(UTC), "accepted"): 1})
+    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    looker.page.wait_for_selector("text=Send a record done", timeout=60_000)
+    with service.database.begin() as tx:
+        worlds.add_reference(tx, version, now=datetime.now(UTC))
+    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    looker.page.wait_for_selector(".steps", state="detached", timeout=60_000)
+    assert looker.complaints == []
+
+
+@pytest.mark.usefixtures("fleet")
+def test_the_readers_time_stands_beside_utc(look: Callable[..., Looker]) -> None:
+    looker = look(zone="Asia/Kolkata")  # has no summer time: always 5:30 ahead
+    looker.log_in()
+    assert looker.page.inner_text("#zone").endswith("Asia/Calcutta") or looker.page.inner_text(
+        "#zone"
+    ).endswith("Asia/Kolkata")
+    looker.open("/incidents/1")
+    time = looker.page.locator("[data-live=why] time").first
+    time.hover()
+    at = datetime.fromisoformat(time.get_attribute("datetime") or "").astimezone(UTC)
+    told = time.get_attribute("title") or ""
+    assert told.startswith(f"{at:%Y-%m-%d %H:%M} UTC")
+    assert f"{at + timedelta(hours=5, minutes=30):%H:%M}" in told
+    assert looker.complaints == []
 
 
 @pytest.mark.usefixtures("fleet")
@@ -143,7 +176,7 @@ def test_the_keyboard_reaches_everything(look: Callable[..., Looker]) -> None:
         looker.page.keyboard.press("Tab")
         reached.append(looker.page.evaluate("document.activeElement.textContent.trim()"))
     assert reached[0] == "Skip to the content"
-    assert {"Fleet", "API", "Log out", "Open incident #1", "24h", "7d", "30d"} <= set(reached)
+    assert {"Fleet", "Service", "Log out", "Open incident #1", "24h", "7d", "30d"} <= set(reached)
 
 
 def test_only_a_key_that_may_read_logs_in(service: Serving, look: Callable[..., Looker]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 
 from alerts.types import VerdictKind
 from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
@@ -272,6 +272,19 @@ def latest_scores_of(tx: Connection, *, adapter_id: AdapterId | None = None) -> 
     query = _joined(latest_scores)
     if adapter_id is not None:
         query = query.where(versions.c.adapter_id == adapter_id)
+    return [_score_row(row) for row in tx.execute(query)]
+
+
+def scores_at(
+    tx: Connection, *, version_id: VersionId, since: datetime, until: datetime
+) -> list[ScoreRow]:
+    """Newest score of each detector among windows that ended in ``(since, until]``."""
+    query = (
+        _joined(scores)
+        .ext(distinct_on(scores.c.detector))
+        .where(scores.c.version_id == version_id, scores.c.at > since, scores.c.at <= until)
+        .order_by(scores.c.detector, scores.c.at.desc())
+    )
     return [_score_row(row) for row in tx.execute(query)]
 
 

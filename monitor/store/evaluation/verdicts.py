@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -59,6 +59,15 @@ class TransitionRow:
     blame: Blame
     reason: str
     onset: Interval | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindChange:
+    """When a version's verdict changed, from one kind to another."""
+
+    at: datetime
+    before: VerdictKind
+    after: VerdictKind
 
 
 _BANDS: Mapping[VerdictKind, tuple[float, float]] = MappingProxyType(
@@ -243,6 +252,23 @@ def history(
     ]
 
 
+def kind_changes(
+    tx: Connection, adapter_ids: Sequence[AdapterId], *, since: datetime
+) -> dict[VersionId, list[KindChange]]:
+    """Return the changes of adapters' verdicts since a time, by version, oldest first."""
+    c = transitions.c
+    query = (
+        sa.select(c.version_id, c.at, c.before, c.after)
+        .where(c.adapter_id.in_(adapter_ids), c.at >= since)
+        .order_by(c.at, c.id)
+    )
+    found: dict[VersionId, list[KindChange]] = {}
+    for row in tx.execute(query):
+        change = KindChange(at=row.at, before=VerdictKind(row.before), after=VerdictKind(row.after))
+        found.setdefault(VersionId(row.version_id), []).append(change)
+    return found
+
+
 def told_onset(
     tx: Connection, *, version_id: VersionId, opened_at: datetime, closed_at: datetime | None
 ) -> Interval | None:
@@ -257,6 +283,26 @@ def told_onset(
         query = query.where(transitions.c.at <= closed_at)
     row = tx.execute(query.order_by(transitions.c.at.desc()).limit(1)).one_or_none()
     return None if row is None else _onset(row.onset_start, row.onset_end)
+
+
+def crossed_at(
+    tx: Connection,
+    *,
+    version_id: VersionId,
+    severity: VerdictSeverity,
+    since: datetime,
+    until: datetime | None,
+) -> datetime | None:
+    """Return when a version's verdict first had this severity in an interval."""
+    query = sa.select(sa.func.min(transitions.c.at)).where(
+        transitions.c.version_id == version_id,
+        transitions.c.severity == severity.value,
+        transitions.c.at >= since,
+    )
+    if until is not None:
+        query = query.where(transitions.c.at <= until)
+    found: datetime | None = tx.execute(query).scalar_one()
+    return found
 
 
 def _onset(start: datetime | None, end: datetime | None) -> Interval | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -123,14 +124,18 @@ def _brief(story: IncidentStory) -> BriefBody | None:
 
 
 def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:
+    newest = (signal.effect[-1], signal.low[-1], signal.high[-1], signal.at[-1])
+    then = score and (score.effect, score.effect_low, score.effect_high, score.window.end)
+    known = then if then and all(map(math.isfinite, then[:3])) else newest
     return SignalBody.of(
         signal,
         detector=signal.name,
-        effect=signal.effect[-1],
-        interval=(signal.low[-1], signal.high[-1]),
+        effect=known[0],
+        interval=known[1:3],
         evidence_page=number(score.evidence_page if score else None),
         evidence_notice=number(score.evidence_notice if score else None),
         minimum_detectable=number(score.minimum_detectable if score else None),
         n=score.n_window if score else None,
-        at=signal.at[-1],
+        at=known[3],
+        effect_now=newest[0],
     )

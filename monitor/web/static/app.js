@@ -13,6 +13,18 @@ function inUse(region) {
   return fields.length > 0 || [...region.querySelectorAll("input, textarea")].some((one) => one.value !== one.defaultValue);
 }
 
+// In a table whose rows have names, only the rows that changed are replaced.
+function replaceRows(region, next) {
+  const known = new Map([...region.children].map((row) => [row.dataset.row, row]));
+  [...next.children].forEach((row, place) => {
+    const was = known.get(row.dataset.row);
+    const wanted = was && was.isEqualNode(row) ? was : document.importNode(row, true);
+    if (region.children[place] !== wanted) region.insertBefore(wanted, region.children[place] ?? null);
+    if (was && was !== wanted) was.remove();
+  });
+  while (region.children.length > next.children.length) region.lastElementChild.remove();
+}
+
 function replaceChanged(fresh) {
   for (const region of document.querySelectorAll("[data-live]")) {
     const next = fresh.querySelector(`[data-live="${region.dataset.live}"]`);
@@ -20,7 +32,8 @@ function replaceChanged(fresh) {
     const focused = region.contains(document.activeElement) ? document.activeElement.id : "";
     const folds = new Map([...region.querySelectorAll("details[id]")].map((one) => [one.id, one.open]));
     region.className = next.className;
-    region.replaceChildren(...document.importNode(next, true).childNodes);
+    if ([...region.children, ...next.children].every((row) => row.dataset.row)) replaceRows(region, next);
+    else region.replaceChildren(...document.importNode(next, true).childNodes);
     for (const fold of region.querySelectorAll("details[id]")) fold.open = folds.get(fold.id) ?? fold.open;
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }

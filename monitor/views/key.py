@@ -1,0 +1,27 @@
+"""Keys of the HTTP API, without their secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitor.domain import Scope
+from monitor.views.shape import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyBody(View):
+    """A key; its secret was shown once, when it was made."""
+
+    key: str
+    name: str
+    scopes: Sequence[Scope]
+    match: Mapping[str, Sequence[str]]
+    """The adapters that it may send for, by what is known of them; empty: all."""
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    works: bool
+    """Neither revoked nor expired."""

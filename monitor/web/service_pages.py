@@ -1,0 +1,181 @@
+"""The pages of the service itself: its channels, its audit log, its keys and its settings."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from http import HTTPStatus
+from itertools import groupby
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor.api.lookup import LARGEST_NUMBER
+from monitor.domain import Scope
+from monitor.store import audit
+from monitor.store.incidents import deliveries, receivers
+from monitor.store.incidents.outbox import DeliveryState
+from monitor.store.incidents.receivers import ChannelHealth
+from monitor.store.people import changes, keys
+from monitor.views.reading import change, message, people
+from monitor.web.forms import may_not, read_form
+from monitor.web.frame import Frame
+
+SHOWN: Final = 100
+CHANGES_OF: Final = timedelta(days=30)
+
+Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
+KeyId = Annotated[str, Path(max_length=64)]
+
+
+def service_pages(frame: Frame) -> APIRouter:
+    """Build the router of these pages."""
+    pages = ServicePages(frame)
+    router = frame.router()
+    reader = [Depends(frame.session)]
+    router.add_api_route("/channels", pages.channels, methods=["GET"], dependencies=reader)
+    router.add_api_route("/audit", pages.audit, methods=["GET"], dependencies=reader)
+    router.add_api_route("/keys", pages.keys, methods=["GET"], dependencies=reader)
+    router.add_api_route("/settings", pages.settings, methods=["GET"], dependencies=reader)
+    router.add_api_route("/deliveries/{delivery}/replay", pages.replay, methods=["POST"])
+    router.add_api_route("/keys/{key}/revoke", pages.revoke, methods=["POST"])
+    return router
+
+
+class ServicePages:
+    """The handlers; plain ``def`` ones run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+
+    def channels(self, request: Request, before: Before = None) -> Response:
+        """Show how each channel takes its messages, and the messages that none took."""
+        return self._channels(request, before=before)
+
+    def audit(self, before: Before = None) -> Response:
+        """Show the changes that were declared, and who did what, newest first."""
+        now = self._parts.clock()
+
+        def read(tx: Connection) -> dict[str, Any]:
+            found = audit.newest(tx, limit=SHOWN + 1, before=before)
+            declared = changes.change_list(tx, since=now - CHANGES_OF, until=now, limit=SHOWN)
+            return {
+                "entries": [people.entry(one) for one in found[:SHOWN]],
+                "older": found[SHOWN - 1].id if len(found) > SHOWN else None,
+                "changes": [] if before else [change.change(one) for one in declared],
+            }
+
+        seen = self._parts.database.run(read)
+        return self._frame.page("audit.html", now=now, before=before, **seen)
+
+    def keys(self, request: Request) -> Response:
+        """Show all keys, to a key that may administer."""
+        return self._keys(request)
+
+    def settings(self) -> Response:
+        """Show every setting as the service runs with it."""
+        by_section = groupby(self._parts.settings, key=lambda one: one.section)
+        sections = [(name, list(found)) for name, found in by_section]
+        return self._frame.page("settings.html", sections=sections)
+
+    async def replay(self, request: Request, delivery: UUID) -> Response:
+        """Send a message again that no channel took."""
+        await read_form(request)
+        return await run_in_threadpool(self._replay, request, delivery)
+
+    async def revoke(self, request: Request, key: KeyId) -> Response:
+        """Revoke a key for good."""
+        await read_form(request)
+        return await run_in_threadpool(self._revoke, request, key)
+
+    def _replay(self, request: Request, delivery: UUID) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key)
+        if key is None or refused is not None:
+            return self._channels(request, refused=refused, status=HTTPStatus.FORBIDDEN)
+
+        def work(tx: Connection) -> bool:
+            if not deliveries.replay(tx, delivery):
+                return False
+            audit.append(tx, actor=key.name, act="delivery.replay", subject=str(delivery))
+            return True
+
+        if not self._parts.database.run(work):
+            refused = "It waits to be sent already, or was taken: look at the list again."
+            return self._channels(request, refused=refused, status=HTTPStatus.CONFLICT)
+        return RedirectResponse("/channels", status_code=HTTPStatus.SEE_OTHER)
+
+    def _revoke(self, request: Request, key_id: str) -> Response:
+        key = self._frame.key(self._frame.session(request))
+        refused = may_not(request, key, scope=Scope.ADMIN)
+        if key is None or refused is not None:
+            return self._keys(request, refused=refused, status=HTTPStatus.FORBIDDEN)
+        now = self._parts.clock()
+
+        def work(tx: Connection) -> bool:
+            if not keys.revoke(tx, key_id, now=now):
+                return False
+            audit.append(tx, actor=key.name, act="key revoked", subject=key_id)
+            return True
+
+        if not self._parts.database.run(work):
+            refused = "There is no such key, or it was revoked before."
+            return self._keys(request, refused=refused, status=HTTPStatus.CONFLICT)
+        return RedirectResponse("/keys", status_code=HTTPStatus.SEE_OTHER)
+
+    def _channels(
+        self,
+        request: Request,
+        *,
+        before: int | None = None,
+        refused: str | None = None,
+        status: int = HTTPStatus.OK,
+    ) -> Response:
+        def read(tx: Connection) -> dict[str, Any]:
+            health = receivers.health(tx)
+            dead = deliveries.newest(
+                tx, state=DeliveryState.DEAD, before_seq=before, limit=SHOWN + 1
+            )
+            return {
+                "channels": [
+                    message.channel(one, health.get(one.name, ChannelHealth()))
+                    for one in self._parts.channels
+                ],
+                "dead": [message.delivery(one) for one in dead[:SHOWN]],
+                "older": dead[SHOWN - 1].seq if len(dead) > SHOWN else None,
+            }
+
+        seen = self._parts.database.run(read)
+        return self._frame.page(
+            "channels.html",
+            status=status,
+            refused=refused,
+            now=self._parts.clock(),
+            may_act=self._frame.may_operate(request),
+            **seen,
+        )
+
+    def _keys(
+        self, request: Request, *, refused: str | None = None, status: int = HTTPStatus.OK
+    ) -> Response:
+        own = self._frame.key(self._frame.session(request))
+        now = self._parts.clock()
+        if own is None or not keys.permits(own, Scope.ADMIN):
+            refused = refused or may_not(request, own, scope=Scope.ADMIN)
+            status = HTTPStatus.FORBIDDEN
+            return self._frame.page(
+                "keys.html", status=status, refused=refused, keys=[], own="", now=now
+            )
+        known = self._parts.database.run(keys.fetch_all)
+        return self._frame.page(
+            "keys.html",
+            status=status,
+            refused=refused,
+            keys=[people.key(one, now=now) for one in known],
+            own=own.id,
+            now=now,
+        )
