@@ -132,6 +132,8 @@ def _pattern_problems(capture: intake.Settings) -> list[str]:
             refusing([path])
         except PatternUnfit as error:
             found.append(f"capture.refusal_patterns: {error}")
+    if problem := capture.telemetry.problem:
+        found.append(f"capture.telemetry.pattern: {problem}")
     return found
 
 
