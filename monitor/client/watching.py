@@ -63,9 +63,9 @@ def watch(
     """
     watched = _Watch(sender or RecordSender(url, key), names=names, asks=logprobs)
     for path, method in METHODS:
-        resource = functools.reduce(
-            lambda found, name: getattr(found, name, None), path.split("."), client
-        )
+        resource: Any = client
+        for name in path.split("."):
+            resource = getattr(resource, name, None)
         original = getattr(resource, method, None)
         if callable(original):
             setattr(resource, method, watched.wrapped(original, chat=path.startswith("chat")))
