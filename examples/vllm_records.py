@@ -2,7 +2,8 @@
 
 One question a line in, one JSON line out: a record for ``POST /v1/records``, or with
 ``--baseline`` a baseline line of a reference. Answers are read by the mapping that
-``driftline replay`` reads logs by; beside this checkout only Python is needed::
+``driftline replay`` reads logs by; beside this checkout only Python is needed. An application
+watches its own ``openai`` client instead, with ``monitor.client``::
 
     python -m examples.vllm_records --adapter support --version v7 questions.txt
 """
@@ -12,13 +13,12 @@ import json
 import sys
 import time
 import urllib.request
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.capture.formats import answer_fields, request_fields
+from monitor.client import call_record
 
 TOP_LOGPROBS: Final = 5
 """Enough for entropy and margin; every record of an adapter should have the same."""
@@ -36,23 +36,6 @@ def chat_request(model: str, prompt: str, *, temperature: float, max_tokens: int
     }
 
 
-def record(
-    request: dict[str, Any], answer: dict[str, Any], *, at: datetime, latency_ms: float
-) -> dict[str, Any]:
-    """Turn a chat request and its answer into a record, without adapter and version.
-
-    ``at`` is when the request was made, not when its answer was there.
-    """
-    return {
-        "id": answer.get("id") or uuid.uuid4().hex,
-        "at": at.isoformat(),
-        **request_fields(request),
-        **answer_fields(answer, request),
-        "latency_ms": round(latency_ms, 1),
-        "status": 200,
-    }
-
-
 def ask(engine: str, request: dict[str, Any]) -> dict[str, Any]:
     """Send one chat request and give the record of it; raises OSError."""
     at, began = datetime.now(UTC), time.perf_counter()
@@ -63,7 +46,7 @@ def ask(engine: str, request: dict[str, Any]) -> dict[str, Any]:
     )
     with urllib.request.urlopen(call, timeout=120) as reply:  # noqa: S310 - as above
         answer = json.load(reply)
-    return record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
+    return call_record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
 
 
 def main() -> None:

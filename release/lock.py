@@ -37,7 +37,9 @@ _HEAD: Final = """\
 def requirements() -> list[str]:
     """Give everything that ``pyproject.toml`` asks for, tools of development included."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"].values()
+    asked = [*project["dependencies"], *(one for extra in extras for one in extra)]
+    return [one for one in asked if not one.startswith(f"{project['name']}[")]
 
 
 def pinned(report: Mapping[str, Any]) -> dict[str, str]:

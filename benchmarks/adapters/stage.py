@@ -27,8 +27,9 @@ from benchmarks.adapters.shelf import CachedShelf
 from benchmarks.adapters.switch import Switch
 from benchmarks.adapters.tasks import TASKS, Pair, task
 from benchmarks.adapters.ways.way import Setup
-from examples.vllm_records import TOP_LOGPROBS, record
+from examples.vllm_records import TOP_LOGPROBS
 from monitor.capture.formats import request_fields
+from monitor.client import call_record
 
 BASELINE_RECORDS: Final = 320
 BASELINE_DAYS: Final = 15.0
@@ -177,7 +178,7 @@ def ask_engine(
     except httpx2.HTTPStatusError as refused:  # of NaN an engine can write no answer
         said = {"id": uuid.uuid4().hex, "at": at.isoformat(), **request_fields(request)}
         return said | {"status": refused.response.status_code}
-    return record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
+    return call_record(request, answer, at=at, latency_ms=1e3 * (time.perf_counter() - began))
 
 
 def _register(service: Service, stage: Stage) -> None:

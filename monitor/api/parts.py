@@ -53,6 +53,12 @@ class IntakePort(Protocol):
         """Return when the accepted records are durable; raise ``CaptureError`` otherwise."""
         ...
 
+    def spans(
+        self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
+    ) -> IntakeOutcome:
+        """The same for the adapters' calls among OpenTelemetry's spans."""
+        ...
+
     def feedback(
         self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
     ) -> IntakeOutcome:

@@ -19,6 +19,7 @@ from monitor.api.problems import Problem, problem_response
 from monitor.capture import errors
 from monitor.capture.intake import IntakeOutcome
 from monitor.capture.sender import Sender
+from monitor.capture.telemetry import otlp
 from monitor.store.people.keys import Key
 from monitor.views.service import OutcomeBody, SharesBody
 
@@ -51,6 +52,42 @@ def _described(field: str) -> dict[str, Any]:
 def post_records(key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
     """Take records in; at most 1,000 and 8 MiB a request, gzip allowed. Send again freely."""
     return _taken_in(parts.intake.records, key, body, request)
+
+
+def _spans_described() -> dict[str, Any]:
+    content = {
+        "application/x-protobuf": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {"schema": {"type": "object"}},
+    }
+    answer = {"description": "An `ExportTraceServiceResponse`.", "content": content}
+    return {
+        "requestBody": {"required": True, "content": content},
+        "responses": {"200": answer},
+    }
+
+
+@router.post("/traces", response_class=Response, openapi_extra=_spans_described())
+def post_traces(key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
+    """Take spans in by OTLP/HTTP; those of adapters' calls become records. Send again freely."""
+    kind = request.headers.get("content-type", "")
+    try:
+        outcome = parts.intake.spans(
+            body,
+            content_type=kind,
+            content_encoding=request.headers.get("content-encoding"),
+            sender=_sender(key),
+        )
+    except errors.DiskFull as error:
+        # of the codes that say "not now", exporters know 429 and 503
+        raise errors.Unavailable(retry_after=error.retry_after) from error
+    refused = outcome.rejected
+    said = "; ".join(one.error for one in refused[:_SAID])
+    reply = otlp.answer(rejected=len(refused), message=said, content_type=kind)
+    return Response(reply, media_type=otlp.kind_of(kind))
+
+
+_SAID: Final = 5
+"""Refused spans whose reasons an answer has; an exporter writes them into its log."""
 
 
 @router.post(

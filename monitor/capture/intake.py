@@ -7,37 +7,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
 from monitor.capture import decoding, parse
-from monitor.capture.assemble import SETTINGS, Admitted, KeptFields, assemble, context_of
-from monitor.capture.checks import (
-    Horizon,
-    RecordRefused,
-    check_feedback,
-    check_record,
-    tokens_of,
-    unit_vector,
-)
-from monitor.capture.directory import Directory, Resolve, Resolved
+from monitor.capture.assemble import KeptFields, assemble
+from monitor.capture.checks import Horizon, RecordRefused, check_feedback
+from monitor.capture.directory import Directory, Resolve
 from monitor.capture.errors import CaptureError, DiskFull
-from monitor.capture.keeping import ALWAYS_KEPT, keep
-from monitor.capture.parse import Rejected
+from monitor.capture.parse import MAX_RECORDS, Parsed, Rejected
 from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import Rates
 from monitor.capture.sender import Sender
+from monitor.capture.sieve import Sieve
+from monitor.capture.telemetry import records as telemetry
+from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
 from monitor.domain import AdapterId
 from monitor.store.database import Database
 from monitor.store.partitions import DEFAULT_RETENTION
-from monitor.store.records.capture_counts import BACKFILLED, CountKey
-from monitor.store.records.contexts import Context
+from monitor.store.records.capture_counts import CountKey
 from monitor.store.records.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
 
 
@@ -59,6 +55,7 @@ class Settings:
     tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
     max_body: int = decoding.MAX_BODY
     bounds: QueueBounds = field(default_factory=QueueBounds)
+    telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
     @property
     def kept(self) -> Mapping[str, timedelta]:
@@ -83,6 +80,15 @@ class IntakeOutcome:
     duplicates: int
     sampled_out: int
     rejected: Sequence[Rejected]
+
+    def together(self, other: IntakeOutcome) -> IntakeOutcome:
+        """Return the outcome of both parts of one request."""
+        return IntakeOutcome(
+            accepted=self.accepted + other.accepted,
+            duplicates=self.duplicates + other.duplicates,
+            sampled_out=self.sampled_out + other.sampled_out,
+            rejected=(*self.rejected, *other.rejected),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the body of the answer."""
@@ -165,6 +171,23 @@ class Intake:
             lambda: self._take_records(*self._read(body, content_encoding), content_type, sender),
         )
 
+    def spans(
+        self,
+        body: bytes,
+        *,
+        content_type: str,
+        content_encoding: str | None = None,
+        sender: Sender = _ANYBODY,
+    ) -> IntakeOutcome:
+        """Take a body of ``POST /v1/traces``, under the same rules as ``records``.
+
+        Spans that are no calls of an adapter are passed over, and counted nowhere.
+        """
+        return self._taking(
+            sender,
+            lambda: self._take_spans(*self._read(body, content_encoding), content_type, sender),
+        )
+
     def feedback(
         self,
         body: bytes,
@@ -238,8 +261,40 @@ class Intake:
         self, body: bytes, now: datetime, content_type: str, sender: Sender
     ) -> IntakeOutcome:
         parsed = parse.parse(body, parse.RECORDS, content_type=content_type)
+        return self._take_parsed(parsed, now, sender, size=len(body), noun="records")
+
+    def _take_spans(
+        self, body: bytes, now: datetime, content_type: str, sender: Sender
+    ) -> IntakeOutcome:
+        """Take a request's calls in parts, each as large as a request of records may be."""
+        found = telemetry.records(
+            body,
+            content_type=content_type,
+            settings=self._settings.telemetry,
+            is_adapter=lru_cache(self._is_adapter),
+        )
+        outcome = IntakeOutcome(accepted=0, duplicates=0, sampled_out=0, rejected=())
+        while part := list(islice(found, MAX_RECORDS)):
+            parsed = Parsed(
+                items=[one for one in part if isinstance(one, tuple)],
+                rejected=[one for one in part if isinstance(one, Rejected)],
+            )
+            taken = self._take_parsed(parsed, now, sender, size=len(body), noun=telemetry.NOUN)
+            outcome = outcome.together(taken)
+        return outcome
+
+    def _is_adapter(self, name: str) -> bool:
+        try:
+            self._resolve(name, None, None)
+        except RecordRefused:
+            return False
+        return True
+
+    def _take_parsed(
+        self, parsed: Parsed[Record], now: datetime, sender: Sender, *, size: int, noun: str
+    ) -> IntakeOutcome:
         horizon = Horizon(now=now, retention=self._kept)
-        sieve = _Sieve(self._resolve, self._rates, horizon, sender, self._quota)
+        sieve = Sieve(self._resolve, self._rates, horizon, sender, self._quota, noun=noun)
         for index, record in parsed.items:
             sieve.take(index, record)
         admitted = sieve.admitted
@@ -251,7 +306,7 @@ class Intake:
             keeping=self._keeping,
             now=now,
         )
-        submission = self._submit(batch, sieve.counts, len(body), sender)
+        submission = self._submit(batch, sieve.counts, size, sender)
         accepted = sum(submission.fresh_records)
         return IntakeOutcome(
             accepted=accepted,
@@ -301,87 +356,6 @@ class Intake:
     def _count(self, outcomes: Mapping[str, int]) -> None:
         with self._counting:
             self._counted.update(outcomes)
-
-
-class _Sieve:
-    """The resolving, checking and sampling of one request's records; every loss is counted."""
-
-    def __init__(
-        self,
-        resolve: Resolve,
-        rates: Rates,
-        horizon: Horizon,
-        sender: Sender,
-        quota: Quota,
-    ) -> None:
-        self._resolve = resolve
-        self._sender = sender
-        self._quota = quota
-        self._rates = rates
-        self._horizon = horizon
-        self._resolved: dict[tuple[str, str | None, str | None], Resolved] = {}
-        self._rate_of: dict[AdapterId, float] = {}
-        self.admitted: list[Admitted] = []
-        self.rejected: list[Rejected] = []
-        self.counts: Counter[CountKey] = Counter()
-        self.sampled: Counter[AdapterId] = Counter()
-        self.sampled_out = 0
-
-    def take(self, index: int, record: Record) -> None:
-        adapter_id: AdapterId | None = None
-        try:
-            resolved = self._found(record)
-            adapter_id = resolved.adapter_id
-            check_record(record, self._horizon)
-            tokens, embedding = tokens_of(record), unit_vector(record)
-        except RecordRefused as error:
-            self.rejected.append(Rejected(index=index, error=f"records[{index}].{error}"))
-            if adapter_id is not None:
-                self._count(adapter_id, "rejected")
-            return
-        rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rate(adapter_id)
-        if not (keep(record.adapter, record.id, rate) and self._may_say(record, resolved)):
-            self.sampled_out += 1
-            self._count(adapter_id, "sampled_out")
-            if self._horizon.is_backfill(record.at):
-                self._count(adapter_id, BACKFILLED)
-            return
-        self.sampled[adapter_id] += 1
-        probability = record.sample_prob * rate
-        self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
-
-    def _may_say(self, record: Record, resolved: Resolved) -> bool:
-        if resolved.arm not in ALWAYS_KEPT or record.subject is None:
-            return True
-        who = (self._sender.name, resolved.version_id, resolved.arm, hash(record.subject))
-        return self._quota.allows(who)
-
-    def contexts(self) -> list[Context]:
-        """Return the context of each admitted record; cached, because most share one."""
-        known: dict[tuple[object, ...], Context] = {}
-        found = []
-        for one in self.admitted:
-            key = (one.resolved.arm, *SETTINGS(one.record))
-            if key not in known:
-                known[key] = context_of(one.record, one.resolved)
-            found.append(known[key])
-        return found
-
-    def _found(self, record: Record) -> Resolved:
-        key = (record.adapter, record.version, record.arm)
-        if key not in self._resolved:
-            found = self._resolve(*key)
-            self._sender.check(record.adapter, found)
-            self._resolved[key] = found
-        return self._resolved[key]
-
-    def _rate(self, adapter_id: AdapterId) -> float:
-        if adapter_id not in self._rate_of:
-            self._rate_of[adapter_id] = self._rates.of(adapter_id)
-        return self._rate_of[adapter_id]
-
-    def _count(self, adapter_id: AdapterId, outcome: str) -> None:
-        self.counts[adapter_id, self._horizon.now, outcome] += 1
 
 
 _NOTHING: Final = np.empty(0)

@@ -11,6 +11,7 @@ from monitor.capture.wire import MAX_TOP
 from monitor.config.places import ServerSection, ServingSection
 from monitor.domain import is_web_address
 from monitor.gateway.settings import GatewaySettings
+from monitor.probes.embedding import EmbeddingSettings
 
 
 def server_problems(server: ServerSection) -> list[str]:
@@ -26,6 +27,11 @@ def server_problems(server: ServerSection) -> list[str]:
 def serving_problems(serving: ServingSection) -> list[str]:
     """List the problems of ``[serving]``."""
     return _fit("serving.engines", serving.engines)
+
+
+def embedding_problems(embedding: EmbeddingSettings) -> list[str]:
+    """List the problems of ``[probes.embedding]``."""
+    return _fit("probes.embedding.url", [embedding.url])
 
 
 def gateway_problems(gateway: GatewaySettings) -> list[str]:

@@ -39,6 +39,7 @@ def contradictions(config: Config) -> list[str]:
         found.append("database.url: expected an address such as postgresql://user@host/name")
     found += addresses.server_problems(config.server)
     found += addresses.serving_problems(config.serving)
+    found += addresses.embedding_problems(config.probes.embedding)
     found += addresses.gateway_problems(config.gateway)
     found += _runbook_problems(config)
     found += probes.contradictions(config.probes.perplexity)
@@ -132,6 +133,8 @@ def _pattern_problems(capture: intake.Settings) -> list[str]:
             refusing([path])
         except PatternUnfit as error:
             found.append(f"capture.refusal_patterns: {error}")
+    if problem := capture.telemetry.problem:
+        found.append(f"capture.telemetry.pattern: {problem}")
     return found
 
 

@@ -23,6 +23,7 @@ from monitor.config.reading import (
     read_section,
     read_sections,
     read_table,
+    resolve_secrets,
     unknown,
 )
 from monitor.config.routing import read_routing
@@ -79,6 +80,8 @@ def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) ->
             return _detectors(value)
         case "routing":
             return read_routing(value, environ=environ)
+        case "probes":
+            return _probes(value, environ=environ)
         case _:
             return read_section(_KINDS[name], value, where=name, environ=environ)
 
@@ -89,7 +92,6 @@ _KINDS: Final[Mapping[str, type]] = {
     "database": DatabaseSection,
     "capture": intake.Settings,
     "reference": ReferenceSection,
-    "probes": ProbesSection,
     "serving": ServingSection,
     "schedule": ScheduleSection,
     "policy": PolicySettings,
@@ -101,6 +103,14 @@ _KINDS: Final[Mapping[str, type]] = {
     "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }
+
+
+def _probes(value: object, *, environ: Mapping[str, str]) -> ProbesSection:
+    """Read ``[probes]``; the key of the embedding endpoint stands one table deeper than others."""
+    if isinstance(value, Mapping) and isinstance(own := value.get("embedding"), Mapping):
+        resolved = resolve_secrets(own, where="probes.embedding", environ=environ)
+        value = {**value, "embedding": resolved}
+    return read_section(ProbesSection, value, where="probes", environ=environ)
 
 
 def _adapters(value: object, defaults: object) -> dict[str, AdapterSection]:

@@ -16,7 +16,7 @@ import msgspec
 from msgspec import Raw
 
 from monitor.capture.formats.shapes import mapping
-from monitor.gateway.said import joined
+from monitor.capture.formats.streams import joined
 
 MOST: Final = 32 * 1024 * 1024
 """Bytes of an answer that are held; a larger answer passes unchanged, and makes no record."""

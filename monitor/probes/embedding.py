@@ -6,9 +6,10 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from importlib.util import find_spec
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
@@ -45,7 +46,10 @@ class EmbeddingSettings:
 
     model
         Hub name (``name@revision`` pins it), folder, or ``package:NAME`` of an installed
-        package that carries a sentence-transformers model.
+        package that carries a sentence-transformers model. With a ``url``, the name that the
+        endpoint knows it by, and the revision that the operator states for it.
+    url, api_key
+        An OpenAI-compatible endpoint, up to ``/v1``, that embeds in place of this machine.
     batch_tokens
         Padded tokens per batch.
     dtype
@@ -58,6 +62,8 @@ class EmbeddingSettings:
     """
 
     model: str = "sentence-transformers/all-MiniLM-L6-v2"
+    url: str = ""
+    api_key: str = field(default="", repr=False)
     batch_tokens: int = 2048
     dtype: Dtype = Dtype.AUTO
     threads: int = 1
@@ -100,11 +106,14 @@ class EmbeddingClient:
                 dtype=settings.dtype.value,
                 batch_tokens=settings.batch_tokens,
                 threads=settings.threads,
+                url=settings.url,
+                key=settings.api_key,
             ),
             protocol.EMBEDDING,
             start_timeout=settings.start_timeout.total_seconds(),
         )
         self._cache = _Cache(settings.cache_entries)
+        self._searches = find_spec("torch") is not None
 
     @property
     def encoder(self) -> str:
@@ -143,10 +152,11 @@ class EmbeddingClient:
         """Find each query's nearest example; see :func:`detectors.nearest.nearest`.
 
         A large search of a memory-mapped index runs in the worker, at least twice as fast if the
-        CPU multiplies bfloat16; a small search, or one while the worker is down, runs here. The
-        result is the same.
+        CPU multiplies bfloat16; a small search, or one while the worker is down or without torch,
+        runs here. The result is the same.
         """
-        if not isinstance(index, np.memmap) or index.shape[0] * len(queries) < LARGE_SEARCH:
+        is_large = isinstance(index, np.memmap) and index.shape[0] * len(queries) >= LARGE_SEARCH
+        if not (is_large and self._searches):
             return nearest(index, queries)
         try:
             return self._search(index, queries)

@@ -15,6 +15,8 @@ Messages never carry text that was sent to the model.
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -86,6 +88,28 @@ class FolderUnknown(ProbeError):  # noqa: N818 - reads better where it is caught
 
 class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is caught
     """Two models split the same text into different tokens, so positions do not correspond."""
+
+
+@contextmanager
+def models_here(model: str) -> Iterator[None]:
+    """Say what to install if a module is missing that models on this machine need.
+
+    >>> with models_here("minilm"):
+    ...     raise ModuleNotFoundError(name="torch")
+    Traceback (most recent call last):
+    ...
+    monitor.probes.errors.ModelMissing: model 'minilm': torch is not installed; models on this\
+ machine need `pip install 'driftline[probes]'`
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        needed = (error.name or "a module").partition(".")[0]
+        raise ModelMissing(
+            model,
+            f"{needed} is not installed; models on this machine need"
+            " `pip install 'driftline[probes]'`",
+        ) from error
 
 
 def place_of(error: BaseException) -> str:

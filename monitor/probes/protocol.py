@@ -10,12 +10,14 @@ from monitor.probes.framing import Dialogue, Failure
 
 
 class Open(msgspec.Struct, tag="open", frozen=True, kw_only=True):
-    """Load a model; the first request to a worker."""
+    """Load a model, or find it at ``url``; the first request to a worker."""
 
     model: str
     dtype: str
     batch_tokens: int
     threads: int
+    url: str = ""
+    key: str = ""
 
 
 class Embed(msgspec.Struct, tag="embed", frozen=True, kw_only=True):

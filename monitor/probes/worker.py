@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
 from monitor.probes import protocol
-from monitor.probes.errors import ModelMissing, place_of
+from monitor.probes.endpoint import EndpointEncoder
+from monitor.probes.errors import ModelMissing, ProbeFailed, models_here, place_of
 from monitor.probes.framing import Failure
 from monitor.probes.models import resolve
 from monitor.probes.pipes import serve
+
+if TYPE_CHECKING:
+    from monitor.probes.encoder import Encoder
 
 
 def main() -> None:
@@ -23,7 +27,7 @@ class _Answerer:
     """One model and the requests it can answer."""
 
     def __init__(self) -> None:
-        self._encoder: object = None
+        self._encoder: Encoder | EndpointEncoder | None = None
 
     def __call__(self, request: protocol.Request) -> protocol.Reply:
         try:
@@ -38,30 +42,39 @@ class _Answerer:
                     assert_never(request)
         except ModelMissing as error:
             return Failure(reason=error.reason, missing=True, permanent=True)
+        except ProbeFailed as error:
+            return Failure(reason=error.reason, missing=False, permanent=error.permanent)
         except Exception as error:  # noqa: BLE001 - one request of the loop; the reply tells
             return Failure(reason=place_of(error), missing=False, permanent=False)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
-        # before torch is loaded: a wrong name is reported at once
-        folder = resolve(request.model)
-        from monitor.probes.encoder import Encoder  # noqa: PLC0415 - loads torch
-
-        self._encoder = encoder = Encoder(
-            folder,
-            dtype=request.dtype,
-            batch_tokens=request.batch_tokens,
-            threads=request.threads,
-        )
+        if request.url:
+            encoder = EndpointEncoder(request.url, request.model, key=request.key)
+        else:
+            encoder = _local(request)
+        self._encoder = encoder
         return protocol.Opened(encoder=encoder.name, dimension=encoder.dimension)
 
     def _embed(self, request: protocol.Embed) -> protocol.Vectors:
-        from monitor.probes.encoder import Encoder  # noqa: PLC0415 - loads torch
-
-        if not isinstance(self._encoder, Encoder):
-            raise RuntimeError("no model was opened")  # noqa: TRY004 - a protocol fault
+        if self._encoder is None:
+            raise RuntimeError("no model was opened")
         vectors = self._encoder.embed(request.texts)
         count, dimension = vectors.shape
         return protocol.Vectors(count=count, dimension=dimension, body=vectors.tobytes())
+
+
+def _local(request: protocol.Open) -> Encoder:
+    # before torch is loaded: a wrong name is reported at once
+    with models_here(request.model):
+        folder = resolve(request.model)
+        from monitor.probes.encoder import Encoder  # noqa: PLC0415 - loads torch
+
+    return Encoder(
+        folder,
+        dtype=request.dtype,
+        batch_tokens=request.batch_tokens,
+        threads=request.threads,
+    )
 
 
 def _search(request: protocol.Search) -> protocol.NearestRows:

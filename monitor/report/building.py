@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -201,6 +202,8 @@ def _missing(left_out: tuple[str, ...]) -> tuple[str, ...]:
 
 def _draw(chosen: Tables, out: Path) -> None:
     """Draw the page with Evidently in another process; move it into place once complete."""
+    if find_spec("evidently") is None:
+        raise ReportError("evidently is not installed: pip install 'driftline[report]'")
     with tempfile.TemporaryDirectory(prefix="driftline-report-", dir=out.parent) as folder:
         given, page = Path(folder) / "tables.npz", Path(folder) / "report.html"
         tables.save(given, chosen)

@@ -15,6 +15,7 @@ import numpy as np
 import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai import OpenAI
 
 from examples import vllm_records
 from examples.litellm.driftline_callback import Driftline, Records, Routes, started
@@ -23,6 +24,10 @@ from monitor.capture.assemble import Admitted, KeptFields, assemble, stratum_of
 from monitor.capture.checks import tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.formats import read
+from monitor.capture.formats.streams import joined
+from monitor.capture.telemetry import otlp
+from monitor.capture.telemetry.calls import call_of
+from monitor.client import RecordSender, call_record, watch
 from monitor.domain import AdapterId, Arm, ArmKind, Scope, VersionId
 from monitor.gateway import records
 from monitor.gateway.records import SeenAnswer
@@ -34,6 +39,7 @@ from monitor.replay.watch import Unwatched
 from monitor.store.database import Database
 from monitor.store.records.records import MEASURED, read_window
 from monitor.store.registry import versions
+from tests.capture.spans.writing import otlp_span, request_of
 from tests.gateway.conftest import listening, route
 from tests.gateway.stub_engine import StubEngine
 from tests.service import until
@@ -164,8 +170,12 @@ def by_post(case: Case) -> dict[str, Any]:
     return case.posted()
 
 
-def by_example_client(case: Case) -> dict[str, Any]:
-    return vllm_records.record(case.request(), case.answer(), at=AT, latency_ms=12.5)
+def by_client(case: Case) -> dict[str, Any]:
+    return call_record(case.request(), case.answer(), at=AT, latency_ms=12.5)
+
+
+def by_clients_stream(case: Case) -> dict[str, Any]:
+    return call_record(case.request(), joined(case.chunks()), at=AT, latency_ms=12.5, ttft_ms=2.5)
 
 
 def by_gateway(case: Case) -> dict[str, Any]:
@@ -229,9 +239,89 @@ def by_replayed_records(case: Case) -> dict[str, Any]:
     return dict(read(case.posted() | {"adapter": "support"}).fields)
 
 
+def by_spans(case: Case) -> dict[str, Any]:
+    """By OpenTelemetry's conventions, with log-probabilities in attributes of Driftline's own."""
+    said: list[Any] = [_text_part(case.said)]
+    if case.calls:
+        said = [{"type": "tool_call", "name": "look", "arguments": case.said}]
+    answer = {"role": "assistant", "parts": said, "finish_reason": case.ending}
+    asked = {"role": "user", "parts": [_text_part(case.prompt)]}
+    told = {
+        "gen_ai.operation.name": "text_completion" if case.plain else "chat",
+        "gen_ai.input.messages": json.dumps([asked]),
+        "gen_ai.output.messages": json.dumps([answer] * (1 + case.several)),
+        "gen_ai.response.finish_reasons": [case.ending] * (1 + case.several),
+        "gen_ai.usage.input_tokens": case.usage["prompt_tokens"],
+        "gen_ai.usage.output_tokens": case.usage["completion_tokens"],
+        "driftline.token_logprobs": list(case.logprobs),
+        "driftline.top_logprobs": json.dumps(case.tops),
+    }
+    if not case.plain:
+        told["gen_ai.system_instructions"] = json.dumps([_text_part("be kind")])
+    return _spanned(told | _settings(case))
+
+
+def by_numbered_spans(case: Case) -> dict[str, Any]:
+    """By OpenLLMetry's older releases, which leave out what is empty."""
+    told: dict[str, Any] = {"llm.request.type": "completion" if case.plain else "chat"}
+    messages = [{"role": "user", "content": case.prompt}]
+    for place, message in enumerate(messages if case.plain else case.request()["messages"]):
+        content = message["content"]
+        content = content if isinstance(content, str) else json.dumps(content)
+        told |= {f"gen_ai.prompt.{place}.role": message["role"]}
+        told |= {f"gen_ai.prompt.{place}.content": content} if content else {}
+    for place in range(1 + case.several):
+        where = f"gen_ai.completion.{place}"
+        said = {"tool_calls.0.name": "look", "tool_calls.0.arguments": case.said}
+        said = said if case.calls else {"content": case.said}
+        said |= {"role": "assistant", "finish_reason": case.ending}
+        told |= {f"{where}.{name}": one for name, one in said.items() if one}
+    told |= {
+        "gen_ai.usage.prompt_tokens": case.usage["prompt_tokens"],
+        "gen_ai.usage.completion_tokens": case.usage["completion_tokens"],
+        "driftline.token_logprobs": list(case.logprobs),
+        "driftline.top_logprobs": json.dumps(case.tops),
+    }
+    return _spanned(told | _settings(case))
+
+
+def by_openinferences_spans(case: Case) -> dict[str, Any]:
+    return _spanned(_as_openinference(case.request(), case.answer()))
+
+
+def _as_openinference(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The client's request and the engine's answer, whole."""
+    return {
+        "openinference.span.kind": "LLM",
+        "llm.model_name": answer["model"],
+        "input.value": json.dumps(request),
+        "output.value": json.dumps(answer),
+    }
+
+
+def _text_part(text: str) -> dict[str, str]:
+    return {"type": "text", "content": text}
+
+
+def _settings(case: Case) -> dict[str, Any]:
+    names = ("temperature", "top_p", "max_tokens")
+    told = {f"gen_ai.request.{name}": case.asked[name] for name in names if name in case.asked}
+    return told | ({"gen_ai.output.type": "json"} if "response_format" in case.asked else {})
+
+
+def _spanned(told: Mapping[str, Any]) -> dict[str, Any]:
+    body = json.dumps(request_of([otlp_span(told, at=AT)])).encode()
+    (span,) = otlp.spans(body, content_type=otlp.JSON)
+    assert isinstance(span, otlp.Span)
+    call = call_of(span)
+    assert call is not None
+    return call.fields
+
+
 WAYS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     by_post,
-    by_example_client,
+    by_client,
+    by_clients_stream,
     by_gateway,
     by_gateways_stream,
     by_litellm,
@@ -239,6 +329,9 @@ WAYS: tuple[Callable[[Case], dict[str, Any]], ...] = (
     by_replayed_openai_log,
     by_replayed_litellm_log,
     by_replayed_records,
+    by_spans,
+    by_numbered_spans,
+    by_openinferences_spans,
 )
 
 
@@ -394,7 +487,9 @@ def test_the_running_parts_store_the_same_of_a_request_by_every_way(
         ):
             _send(client, vllm_records.ask(engine_url, own))
             _send(client, _as_the_quickstart_has_it(answered))
-            sent = by_gateway + by_callback + 2
+            _send_span(client, own, answered)
+            by_client = _by_a_watched_client(service.url, key, engine_url)
+            sent = by_gateway + by_callback + by_client + 3
             until(lambda: len(_sources(database)) >= sent, "every record is stored")
 
         stored = _stored(database)
@@ -403,7 +498,7 @@ def test_the_running_parts_store_the_same_of_a_request_by_every_way(
             prompts = (
                 tx.execute(sa.text("SELECT DISTINCT prompt FROM pending_texts")).scalars().all()
             )
-    assert {source for source, _ in strata} == {"gateway", "litellm", "push"}
+    assert {source for source, _ in strata} == {"client", "gateway", "litellm", "otlp", "push"}
     assert {stratum for _, stratum in strata} == {"temperature=0.7 max_tokens<=8"}
     assert prompts == ["When?"]
     replayed = _by_replay(tmp_path, answered)
@@ -411,7 +506,7 @@ def test_the_running_parts_store_the_same_of_a_request_by_every_way(
         values = {str(np.float32(one)) for one in (*stored[name], *replayed[name])}
         assert len(values) == 1 + (name in OWN_KEYS), (name, values)
     assert not np.isnan(stored["latency_ms"]).any()
-    assert np.isfinite(stored["ttft_ms"]).sum() == 2, "those of the two streams"
+    assert np.isfinite(stored["ttft_ms"]).sum() == 3, "those of the three streams"
 
 
 def _post(url: str, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -433,6 +528,21 @@ def _by_a_running_gateway(service: str, key: str, engine_url: str) -> Iterator[i
 
         until(sampled, "the route and the share are known")
         yield 1 + sampled(stream=True)
+
+
+def _by_a_watched_client(service: str, key: str, engine_url: str) -> int:
+    """Ask whole and as a stream with OpenAI's own client."""
+    sender = RecordSender(service, key)
+    with OpenAI(base_url=f"{engine_url}/v1", api_key="none", max_retries=0) as plain:
+        client = watch(plain, sender=sender)
+        asked: dict[str, Any] = dict(ASKED) | {"model": "support@v1"}
+        client.chat.completions.create(**asked)
+        counted = {"include_usage": True}
+        for _ in client.chat.completions.create(**asked, stream=True, stream_options=counted):
+            pass
+    assert sender.close(30)
+    assert sender.counts == {"accepted": 2}
+    return 2
 
 
 @contextmanager
@@ -484,6 +594,14 @@ def _send(client: httpx2.Client, record: Mapping[str, Any]) -> None:
     named = {"adapter": "support", "version": "v1"}
     taken = client.post("/v1/records", json={"records": [{**record, **named}]}).json()
     assert taken["accepted"] == 1, taken
+
+
+def _send_span(
+    client: httpx2.Client, asked: Mapping[str, Any], answered: Mapping[str, Any]
+) -> None:
+    span = otlp_span(_as_openinference(asked, answered), at=datetime.now(UTC))
+    taken = client.post("/v1/traces", json=request_of([span]))
+    assert taken.json() == {}, taken.text
 
 
 def _sources(database: Database) -> list[tuple[str, str]]:

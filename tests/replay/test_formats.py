@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from examples.vllm_records import chat_request
-from examples.vllm_records import record as ask_record
 from monitor.capture.formats import Form, Mapped, Unreadable, answer_fields, form_of, read
 from monitor.capture.formats.lines import FORMS
 from monitor.capture.formats.moments import moment
 from monitor.capture.wire import Record
+from monitor.client import call_record
 
 AT = datetime(2026, 11, 3, 10, 0, tzinfo=UTC)
 CREATED = int(AT.timestamp())
@@ -355,7 +355,7 @@ def test_times_are_read_as_logs_write_them(value: object, expected: datetime | N
 def test_the_example_client_writes_records_by_the_same_mapping() -> None:
     request = chat_request("support@v7", "where?", temperature=0.7, max_tokens=64)
     named = {"adapter": "support", "version": "v7"}
-    record = msgspec.convert(named | ask_record(request, chat(), at=AT, latency_ms=812.04), Record)
+    record = msgspec.convert(named | call_record(request, chat(), at=AT, latency_ms=812.04), Record)
     assert (record.id, record.prompt, record.output) == ("chatcmpl-1", "where?", "in checking")
     assert (record.temperature, record.max_tokens, record.output_tokens) == (0.7, 64, 2)
     assert record.top_logprobs == [[-0.25, -1.75], [-0.25, -1.75]]

@@ -12,6 +12,7 @@ from monitor.probes.errors import (
     ModelMissing,
     ProbeFailed,
     TokenizersDiffer,
+    models_here,
     place_of,
 )
 from monitor.probes.framing import Failure
@@ -90,12 +91,14 @@ class _Answerer:
 
     def _open(self, request: protocol.OpenBase) -> protocol.BaseOpened:
         # before torch is loaded: a wrong name is reported at once
-        folder, fingerprints = locate(request.model), Fingerprints()
+        with models_here(request.model):
+            folder, fingerprints = locate(request.model), Fingerprints()
         try:
             if kind_of(folder) is not FolderKind.MODEL:
                 raise ModelMissing(request.model, f"{folder} holds an adapter, not a base")
             weights = fingerprints.of(folder)
-            from monitor.probes.local.asked import LocalModels  # noqa: PLC0415 - loads torch
+            with models_here(request.model):
+                from monitor.probes.local.asked import LocalModels  # noqa: PLC0415 - loads torch
 
             self._models = models = LocalModels(folder, request)
         except FolderRefused as error:

@@ -1,0 +1,102 @@
+"""Resolve, check and sample the records of one request."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from monitor.capture.assemble import SETTINGS, Admitted, context_of
+from monitor.capture.checks import Horizon, RecordRefused, check_record, tokens_of, unit_vector
+from monitor.capture.directory import Resolve, Resolved
+from monitor.capture.keeping import ALWAYS_KEPT, keep
+from monitor.capture.parse import Rejected
+from monitor.capture.quota import Quota
+from monitor.capture.sampling import Rates
+from monitor.capture.sender import Sender
+from monitor.capture.wire import Record
+from monitor.domain import AdapterId
+from monitor.store.records.capture_counts import BACKFILLED, CountKey
+from monitor.store.records.contexts import Context
+
+
+class Sieve:
+    """The resolving, checking and sampling of one request's records; every loss is counted."""
+
+    def __init__(
+        self,
+        resolve: Resolve,
+        rates: Rates,
+        horizon: Horizon,
+        sender: Sender,
+        quota: Quota,
+        *,
+        noun: str,
+    ) -> None:
+        self._noun = noun
+        self._resolve = resolve
+        self._sender = sender
+        self._quota = quota
+        self._rates = rates
+        self._horizon = horizon
+        self._resolved: dict[tuple[str, str | None, str | None], Resolved] = {}
+        self._rate_of: dict[AdapterId, float] = {}
+        self.admitted: list[Admitted] = []
+        self.rejected: list[Rejected] = []
+        self.counts: Counter[CountKey] = Counter()
+        self.sampled: Counter[AdapterId] = Counter()
+        self.sampled_out = 0
+
+    def take(self, index: int, record: Record) -> None:
+        adapter_id: AdapterId | None = None
+        try:
+            resolved = self._found(record)
+            adapter_id = resolved.adapter_id
+            check_record(record, self._horizon)
+            tokens, embedding = tokens_of(record), unit_vector(record)
+        except RecordRefused as error:
+            self.rejected.append(Rejected(index=index, error=f"{self._noun}[{index}].{error}"))
+            if adapter_id is not None:
+                self._count(adapter_id, "rejected")
+            return
+        rate = 1.0 if resolved.arm in ALWAYS_KEPT else self._rate(adapter_id)
+        if not (keep(record.adapter, record.id, rate) and self._may_say(record, resolved)):
+            self.sampled_out += 1
+            self._count(adapter_id, "sampled_out")
+            if self._horizon.is_backfill(record.at):
+                self._count(adapter_id, BACKFILLED)
+            return
+        self.sampled[adapter_id] += 1
+        probability = record.sample_prob * rate
+        self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
+
+    def _may_say(self, record: Record, resolved: Resolved) -> bool:
+        if resolved.arm not in ALWAYS_KEPT or record.subject is None:
+            return True
+        who = (self._sender.name, resolved.version_id, resolved.arm, hash(record.subject))
+        return self._quota.allows(who)
+
+    def contexts(self) -> list[Context]:
+        """Return the context of each admitted record; cached, because most share one."""
+        known: dict[tuple[object, ...], Context] = {}
+        found = []
+        for one in self.admitted:
+            key = (one.resolved.arm, *SETTINGS(one.record))
+            if key not in known:
+                known[key] = context_of(one.record, one.resolved)
+            found.append(known[key])
+        return found
+
+    def _found(self, record: Record) -> Resolved:
+        key = (record.adapter, record.version, record.arm)
+        if key not in self._resolved:
+            found = self._resolve(*key)
+            self._sender.check(record.adapter, found)
+            self._resolved[key] = found
+        return self._resolved[key]
+
+    def _rate(self, adapter_id: AdapterId) -> float:
+        if adapter_id not in self._rate_of:
+            self._rate_of[adapter_id] = self._rates.of(adapter_id)
+        return self._rate_of[adapter_id]
+
+    def _count(self, adapter_id: AdapterId, outcome: str) -> None:
+        self.counts[adapter_id, self._horizon.now, outcome] += 1

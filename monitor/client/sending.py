@@ -1,0 +1,190 @@
+"""Send records in batches from a thread; nothing here delays or breaks its caller."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import random
+import threading
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+WAITING: Final = 10_000
+"""Records that may wait; more are dropped and counted."""
+BATCH: Final = 500
+EVERY: Final = 1.0
+"""Seconds that a record waits for others."""
+
+_LOG: Final = logging.getLogger("driftline.client")
+_LARGEST: Final = 4 * 1024 * 1024
+"""Bytes of a batch before compression, half of what the service takes."""
+_TIMEOUT: Final = 30.0
+_FIRST_PAUSE: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
+_LATER: Final = frozenset({408, 429})
+_FAULT: Final = 500
+_MOST_SAID: Final = 3
+
+
+class RecordSender:
+    """A bounded queue of records and the thread that sends them.
+
+    ``counts`` says what became of them: ``accepted``, ``duplicates`` and ``sampled_out`` by the
+    service, ``rejected`` one by one, ``refused`` with their whole request, ``dropped`` for want of
+    room, and ``unread`` for calls that could not be read at all.
+
+    Parameters
+    ----------
+    url, key
+        The service's address and a key with ``ingest``; ``DRIFTLINE_URL`` and ``DRIFTLINE_KEY`` of
+        the environment if they are not given.
+    """
+
+    def __init__(
+        self, url: str | None = None, key: str | None = None, *, waiting: int = WAITING
+    ) -> None:
+        self._url = (url or os.environ.get("DRIFTLINE_URL", "")).rstrip("/")
+        self._key = key or os.environ.get("DRIFTLINE_KEY", "")
+        if not self._url.startswith(("http://", "https://")):
+            raise ValueError(
+                "say where Driftline is: url=, or DRIFTLINE_URL, with http:// before it"
+            )
+        self._most = waiting
+        self._waiting: deque[bytes] = deque()
+        self._changed = threading.Condition()
+        self._under_way = 0
+        self._closing = False
+        self._thread: threading.Thread | None = None
+        self._process = 0
+        self.counts: dict[str, int] = {}
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        """Let a record wait to be sent, or drop and count it."""
+        try:
+            line = json.dumps(record).encode()
+        except (TypeError, ValueError):
+            self.count("unread")
+            return
+        with self._changed:
+            self._begin()
+            if self._closing or len(self._waiting) >= self._most:
+                self._add("dropped", 1)
+                return
+            self._waiting.append(line)
+            self._changed.notify_all()
+
+    def count(self, outcome: str, number: int = 1) -> None:
+        """Count what became of records."""
+        with self._changed:
+            self._add(outcome, number)
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until everything is sent; False if that took too long."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: not self._waiting and not self._under_way, timeout
+            )
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Send what waits, and take no more; False if something was left."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        done = self.flush(timeout)
+        with self._changed:
+            self._add("dropped", len(self._waiting))
+            self._waiting.clear()
+            self._changed.notify_all()
+        return done
+
+    def _begin(self) -> None:
+        """Start the thread with the first record, and again in a forked process."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._under_way = 0
+            self._thread = threading.Thread(target=self._run, name="driftline-client", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        pause = 0.0
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing)
+                if not self._waiting:
+                    return
+                if not self._closing and len(self._waiting) < BATCH:
+                    self._changed.wait_for(
+                        lambda: self._closing or len(self._waiting) >= BATCH, EVERY
+                    )
+                batch = self._taken()
+            again = self._sent(batch)
+            with self._changed:
+                if again is not None and not self._closing:
+                    self._waiting.extendleft(reversed(batch))
+                elif again is not None:
+                    self._add("dropped", len(batch))
+                self._under_way = 0
+                self._changed.notify_all()
+                pause = 0.0 if again is None else min(_LONGEST_PAUSE, max(again, 2 * pause))
+                if pause:
+                    self._changed.wait_for(lambda: self._closing, pause * random.uniform(0.7, 1.3))  # noqa: S311 (jitter)
+
+    def _taken(self) -> list[bytes]:
+        batch: list[bytes] = []
+        size = 0
+        while self._waiting and len(batch) < BATCH:
+            size += len(self._waiting[0])
+            if batch and size > _LARGEST:
+                break
+            batch.append(self._waiting.popleft())
+        self._under_way = len(batch)
+        return batch
+
+    def _sent(self, batch: list[bytes]) -> float | None:
+        """Send a batch; return None when it is settled, else the seconds to wait first."""
+        request = urllib.request.Request(  # noqa: S310 (its scheme was checked)
+            f"{self._url}/v1/records",
+            data=gzip.compress(b"\n".join(batch), compresslevel=1),
+            headers={
+                "Authorization": f"Bearer {self._key}",
+                "Content-Type": "application/x-ndjson",
+                "Content-Encoding": "gzip",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310 (as above)
+                self._settle(json.load(reply), len(batch))
+        except urllib.error.HTTPError as error:
+            with error:
+                return self._put_off(error, len(batch))
+        except Exception as error:  # noqa: BLE001 (one batch of the loop: it is sent again)
+            _LOG.warning("driftline takes no records: %s", type(error).__name__)
+            return _FIRST_PAUSE
+        return None
+
+    def _settle(self, outcome: Mapping[str, Any], sent: int) -> None:
+        refused = outcome.get("rejected") or []
+        with self._changed:
+            for name in ("accepted", "duplicates", "sampled_out"):
+                self._add(name, int(outcome.get(name) or 0))
+            self._add("rejected", min(len(refused), sent))
+        for one in refused[:_MOST_SAID]:
+            _LOG.error("driftline rejects a record: %s", one.get("error"))
+
+    def _put_off(self, error: urllib.error.HTTPError, size: int) -> float | None:
+        if error.code in _LATER or error.code >= _FAULT:
+            _LOG.warning("driftline takes no records: status %d", error.code)
+            wait = error.headers.get("Retry-After") or ""
+            return float(wait) if wait.isdigit() else _FIRST_PAUSE
+        self.count("refused", size)
+        _LOG.error("driftline refuses records: status %d, %d dropped", error.code, size)
+        return None
+
+    def _add(self, outcome: str, number: int) -> None:
+        if number:
+            self.counts[outcome] = self.counts.get(outcome, 0) + number

@@ -1,0 +1,173 @@
+"""OpenAI's own clients are watched, and stay what they are."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
+
+from monitor.client import RecordSender, watch
+from tests.gateway.conftest import listening
+from tests.gateway.stub_engine import StubEngine
+
+ASKED: dict[str, Any] = {
+    "model": "support@v1",
+    "messages": [{"role": "system", "content": "be kind"}, {"role": "user", "content": "When?"}],
+    "temperature": 0.7,
+    "max_tokens": 5,
+}
+SAID = "On Tuesday, at"
+
+
+class Kept(RecordSender):
+    """Keeps what it would send."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:9")
+        self.records: list[Any] = []
+
+    def add(self, record: Any) -> None:
+        self.records.append(json.loads(json.dumps(record)))
+
+
+@pytest.fixture(scope="module")
+def engine() -> StubEngine:
+    return StubEngine(models={"support@v1", "base"})
+
+
+@pytest.fixture(scope="module")
+def url(engine: StubEngine) -> Iterator[str]:
+    with listening(engine.app()) as address:
+        yield f"{address}/v1"
+
+
+@pytest.fixture
+def kept() -> Kept:
+    return Kept()
+
+
+@pytest.fixture
+def client(url: str, kept: Kept) -> Iterator[OpenAI]:
+    with OpenAI(base_url=url, api_key="none", max_retries=0) as plain:
+        client = watch(plain, sender=kept)
+        assert client is plain
+        yield client
+
+
+def _same(record: Any) -> None:
+    assert (record["adapter"], record["version"], record["source"]) == ("support", "v1", "client")
+    assert (record["prompt"], record["output"], record["status"]) == ("When?", SAID, 200)
+    assert (record["prompt_tokens"], record["output_tokens"]) == (3, 5)
+    assert [round(one, 2) for one in record["token_logprobs"][:2]] == [-0.2, -0.5]
+    assert {len(top) for top in record["top_logprobs"]} == {5}
+    assert record["finish_reason"] == "stop"
+    assert record["latency_ms"] > 0
+
+
+def test_a_call_is_a_record_with_log_probabilities(client: OpenAI, kept: Kept) -> None:
+    answer = client.chat.completions.create(**ASKED, user="u1")
+    assert answer.choices[0].message.content == SAID
+    (record,) = kept.records
+    _same(record)
+    assert (record["system"], record["subject"]) == ("be kind", "u1")
+    assert "ttft_ms" not in record
+
+
+def test_a_stream_is_a_record_once_it_is_over(client: OpenAI, kept: Kept) -> None:
+    counted = {"include_usage": True}
+    stream = client.chat.completions.create(**ASKED, stream=True, stream_options=counted)
+    assert isinstance(stream, Stream)
+    said = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
+    assert "".join(said) == SAID
+    (record,) = kept.records
+    _same(record)
+    assert 0 < record["ttft_ms"] <= record["latency_ms"]
+
+
+def test_a_stream_that_is_left_is_no_record(client: OpenAI, kept: Kept) -> None:
+    with client.chat.completions.create(**ASKED, stream=True) as stream:
+        next(iter(stream))
+    assert not kept.records
+
+
+def test_a_completion_of_a_text_is_a_record(client: OpenAI, kept: Kept) -> None:
+    client.completions.create(model="support@v1", prompt="When?", max_tokens=5)
+    (record,) = kept.records
+    _same(record)
+    assert "system" not in record
+
+
+def test_clients_for_asyncio_are_watched_too(url: str, kept: Kept) -> None:
+    async def ask() -> None:
+        async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as plain:
+            client = watch(plain, sender=kept)
+            await client.chat.completions.create(**ASKED)
+            counted = {"include_usage": True}
+            stream = await client.chat.completions.create(
+                **ASKED, stream=True, stream_options=counted
+            )
+            assert isinstance(stream, AsyncStream)
+            assert len([chunk async for chunk in stream]) > 5
+
+    asyncio.run(ask())
+    assert len(kept.records) == 2
+    for record in kept.records:
+        _same(record)
+
+
+def test_a_failed_call_fails_as_ever_and_is_a_record(client: OpenAI, kept: Kept) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(**ASKED | {"model": "support@v9"})
+    (record,) = kept.records
+    assert (record["version"], record["status"]) == ("v9", 404)
+    assert "output" not in record
+
+
+def test_log_probabilities_that_an_engine_refuses_cost_no_call(kept: Kept) -> None:
+    strict = StubEngine(models={"support@v1"}, refuses_logprobs=True)
+    with (
+        listening(strict.app()) as url,
+        OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as plain,
+    ):
+        client = watch(plain, sender=kept)
+        for _ in range(2):
+            answer = client.chat.completions.create(**ASKED)
+            assert answer.choices[0].message.content == SAID
+    assert len(strict.asked) == 3, "once more after the first refusal, and no second one"
+    assert ["token_logprobs" in record for record in kept.records] == [False, False]
+
+
+def test_what_the_caller_asks_for_is_left_alone(
+    client: OpenAI, engine: StubEngine, kept: Kept
+) -> None:
+    client.chat.completions.create(**ASKED, logprobs=False)
+    assert engine.asked[-1].body["logprobs"] is False
+    assert "top_logprobs" not in engine.asked[-1].body
+    assert len(kept.records) == 1
+
+
+def test_other_models_are_of_no_adapter(url: str, kept: Kept) -> None:
+    def names(model: str) -> tuple[str | None, str | None]:
+        return ("support", "v1") if model == "support@v1" else (None, None)
+
+    with OpenAI(base_url=url, api_key="none", max_retries=0) as plain:
+        client = watch(plain, sender=kept, names=names)
+        client.chat.completions.create(**ASKED | {"model": "base"})
+        assert not kept.records
+        client.chat.completions.create(**ASKED)
+    assert len(kept.records) == 1
+
+
+def test_a_fault_in_here_is_counted_and_not_seen(url: str, kept: Kept) -> None:
+    def names(model: str) -> tuple[str | None, str | None]:
+        raise KeyError(model)
+
+    with OpenAI(base_url=url, api_key="none", max_retries=0) as plain:
+        client = watch(plain, sender=kept, names=names)
+        assert client.chat.completions.create(**ASKED).choices
+        raw = client.chat.completions.with_raw_response.create(**ASKED)
+        assert raw.parse().choices[0].message.content == SAID
+    assert kept.counts["unread"] >= 1
