@@ -21,7 +21,7 @@ from monitor.views.incident import MemberBody
 from monitor.views.reading import adapter, canary, incident
 from monitor.views.reading.adapter import FleetWanted
 from monitor.web.frame import Frame
-from monitor.web.hours import Stretch, first_hour, stretches
+from monitor.web.hours import VerdictHours, first_hour, stretches
 from monitor.web.notices import read_notices
 
 SHOWN: Final = 50
@@ -107,7 +107,7 @@ class FleetPages:
 
 def _hours(
     tx: Connection, shown: Sequence[FleetRow], *, now: datetime
-) -> dict[str, Sequence[Stretch]]:
+) -> dict[str, Sequence[VerdictHours]]:
     """Read the verdicts of the last day, by adapter."""
     since = first_hour(now)
     changed = verdicts.kind_changes(tx, [row.adapter.id for row in shown], since=since)

@@ -17,7 +17,7 @@ HOUR: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretch:
+class VerdictHours:
     """Hours in a row that have one worst verdict; ``first`` counts from the oldest hour, 0."""
 
     kind: VerdictKind
@@ -32,7 +32,7 @@ def first_hour(now: datetime) -> datetime:
 
 def stretches(
     changes: Sequence[KindChange], kind: VerdictKind, *, begun: datetime, now: datetime
-) -> list[Stretch]:
+) -> list[VerdictHours]:
     """Return the worst verdict of each hour, neighbours that are equal as one.
 
     Parameters
@@ -56,4 +56,6 @@ def stretches(
             worst[hour] = min((was, worst[hour] or was), key=WORST_FIRST.index)
     found = groupby(enumerate(worst), key=lambda one: one[1])
     runs = [(was, [hour for hour, _ in group]) for was, group in found]
-    return [Stretch(kind=was, first=run[0], hours=len(run)) for was, run in runs if was is not None]
+    return [
+        VerdictHours(kind=was, first=run[0], hours=len(run)) for was, run in runs if was is not None
+    ]

@@ -45,8 +45,11 @@ class SilencePages:
         self._parts = frame.parts
 
     def silences(self, request: Request) -> Response:
-        """Show present and future silences, and the form for another one."""
-        return self._page(request)
+        """Show present and future silences, and the form for another one.
+
+        The form begins with what the address says.
+        """
+        return self._page(request, fields=request.query_params)
 
     async def add(self, request: Request) -> Response:
         """Set a silence."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from alerts.types import VerdictKind
 from monitor.store.evaluation.verdicts import KindChange
-from monitor.web.hours import HOURS, Stretch, first_hour, stretches
+from monitor.web.hours import HOURS, VerdictHours, first_hour, stretches
 
 CRITICAL, DRIFTING, LEARNING, STABLE = (
     VerdictKind.CRITICAL,
@@ -57,7 +57,7 @@ def test_an_hour_has_the_worst_of_its_verdicts(
     expected: list[tuple[VerdictKind, int, int]],
 ) -> None:
     assert first_hour(NOW) == at(0)
-    wanted = [Stretch(kind=one, first=first, hours=hours) for one, first, hours in expected]
+    wanted = [VerdictHours(kind=one, first=first, hours=hours) for one, first, hours in expected]
     assert stretches(changes, kind, begun=begun, now=NOW) == wanted
 
 

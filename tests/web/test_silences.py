@@ -55,3 +55,17 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     assert reader.page.request.post(f"{service.url}/silences", form=asked).status == 403
     asked["adapter"] = "a\x00"
     assert reader.page.request.post(f"{service.url}/silences", form=asked).status == 400
+
+
+def test_an_incident_leads_to_a_silence_of_its_adapter(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    with service.database.begin() as tx:
+        see(tx, register(tx), CRITICAL)
+        [row] = incidents.incident_list(tx)
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    looker.open(f"/incidents/{row.id}")
+    looker.page.click("text=Silence…")
+    assert looker.page.input_value("[name=adapter]") == "support"
+    assert looker.complaints == []
