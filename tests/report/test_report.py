@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from monitor.cli import app
+from monitor.cli.app import app
 from monitor.report import Built, ReportError, ReportSpan, build_report
 from monitor.report.render import PageUnknown, with_notice
 from tests.report.conftest import END, OTHER_STRATUM, SPAN, Watched
