@@ -18,7 +18,6 @@ from alerts.message import (
     ScoreLine,
     Together,
     Uncompared,
-    Unlike,
     Unseen,
     finite,
 )
@@ -198,18 +197,6 @@ def size_words(scores: Sequence[ScoreLine]) -> str:
             if finite(lead.minimum_detectable) is not None
             else ""
         )
-    )
-
-
-def unlike_words(unlike: Unlike) -> str:
-    """Write how many requests are unlike training, beside the usual share.
-
-    >>> unlike_words(Unlike(count=31, of=48, below=0.62, usual=0.01))
-    '31 of 48 requests are unlike training (similarity below 0.62; usually 1 %)'
-    """
-    return (
-        f"{unlike.count} of {unlike.of} requests are unlike training"
-        f" (similarity below {unlike.below:.2f}; usually {100 * unlike.usual:.0f} %)"
     )
 
 

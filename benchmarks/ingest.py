@@ -30,7 +30,7 @@ Bodies = Callable[[], list[bytes]]
 def run() -> Sequence[Row]:
     """Race the three on records with and without log-probabilities, then weigh the tables."""
     with postgres() as database, _ours(database) as ours, asyncio.Runner() as runner:
-        others = {
+        others: dict[str, Any] = {
             "peer": ingest_peers.peer(database.engine),
             "limit": ingest_peers.limit(_plain_url(database)),
         }
@@ -154,7 +154,7 @@ def _bytes_per_record(database: Database, table: str) -> float:
         rows = tx.execute(
             sa.text(f"SELECT count(*) FROM {table}{_WITH_TOKENS.get(table, '')}")
         ).scalar_one()
-    return float(total) / rows
+    return float(total) / int(rows)
 
 
 _WITH_TOKENS: Final = {"peer_records": " WHERE top_logprobs IS NOT NULL"}

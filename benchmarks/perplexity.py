@@ -180,7 +180,7 @@ def _evaluate(network: Any, ids: Sequence[list[int]], *, batch: int) -> float:
 
 
 def _loaded(base: Path, dtype: str = "float32", adapter: Path | None = None) -> Any:
-    network = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
+    network: Any = AutoModelForCausalLM.from_pretrained(base, dtype=getattr(torch, dtype))
     if adapter is not None:
         network = PeftModel.from_pretrained(network, adapter, autocast_adapter_dtype=False)
     return network.eval()
@@ -215,7 +215,7 @@ def _adapters(network: LlamaForCausalLM, folder: Path) -> list[Path]:
     made = PeftModel(network, lora, adapter_name=names[0])
     for name in names[1:]:
         made.add_adapter(name, lora)
-    made.save_pretrained(folder, save_embedding_layers=False)
+    made.save_pretrained(str(folder), save_embedding_layers=False)
     return [folder / name for name in names]
 
 

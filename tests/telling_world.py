@@ -32,7 +32,10 @@ from tests.alert_samples import an_alert
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
-_VERDICTS = {Condition.TICKET: VerdictKind.DRIFTING, Condition.PAGE: VerdictKind.CRITICAL}
+_VERDICTS: dict[object, VerdictKind] = {
+    Condition.TICKET: VerdictKind.DRIFTING,
+    Condition.PAGE: VerdictKind.CRITICAL,
+}
 
 Key = tuple[str, Kind]
 """An adapter and what its incidents are about."""
@@ -141,7 +144,8 @@ class World:
                     known.held.clear()
 
     def _matter(self, name: str, known: Known, manner: Manner) -> Matter:
-        alert = known.held[-1][1] if known.held else known.told.alert  # type: ignore[union-attr]
+        alert = known.held[-1][1] if known.held else known.told and known.told.alert
+        assert alert is not None, "it was told or is held"
         known.group = known.group or telling.group_of(alert, manner)
         return Matter(
             incident=name,  # type: ignore[arg-type] # the tests name incidents, the store counts

@@ -17,6 +17,7 @@ from monitor.domain import (
     ArmKind,
     EvaluationId,
     EvaluationKind,
+    IncidentId,
     Interval,
     Transition,
     Verdict,
@@ -32,7 +33,9 @@ from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
-from monitor.store.tables import references
+from monitor.store.tables import references, scores
+from monitor.store.tables import routes as routes_table
+from monitor.store.traffic import routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.web.wording import path_part
@@ -74,7 +77,7 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
     version = registered(tx, "support", "v7", owner="care-team", now=start)
     tx.execute(  # the first route began when v7 was promoted
-        table.routes.routes.update().values(since=start)
+        routes_table.update().values(since=start)
     )
     add_reference(tx, version, now=start)
     _scores(tx, version, now=now, start=start, onset=onset, strength=1.0)
@@ -161,11 +164,11 @@ def registered(tx: Connection, name: str, version: str, *, owner: str, now: date
     known: Adapter = adapters.put(tx, name=name, owner=owner, runbook="https://wiki.test/runbook")
     made = versions.put(tx, adapter=known, name=version, model=f"{name}@{version}")
     if table.start(tx, made, actor="ci", now=now) is None:
-        current = table.routes.get(tx, name)
+        current = routes.get(tx, name)
         assert current is not None
         tx.execute(
-            table.routes.routes.update()
-            .where(table.routes.routes.c.adapter_id == known.id)
+            routes_table.update()
+            .where(routes_table.c.adapter_id == known.id)
             .values(
                 arms=[{"arm": "stable", "version": version, "model": made.model, "weight": 1.0}]
             )
@@ -255,7 +258,10 @@ def put_message(
     attempts: int = 1,
 ) -> None:
     message = outbox.enqueue(
-        tx, channel=channel, alert={"status": "started", "severity": "page"}, incident_id=incident
+        tx,
+        channel=channel,
+        alert={"status": "started", "severity": "page"},
+        incident_id=IncidentId(incident),
     )
     changed = (
         {"last_error": error, "created_at": at, "next_at": datetime.now(UTC) + timedelta(minutes=5)}
@@ -310,7 +316,7 @@ def _put(tx: Connection, rows: list[ScoreRow]) -> None:
         newest[row.detector] = row
     older = [row for row in rows if newest[row.detector] is not row]
     if older:
-        tx.execute(evaluations.scores.insert(), [evaluations._values(row) for row in older])  # noqa: SLF001 - a past that no evaluation writes at once
+        tx.execute(scores.insert(), [evaluations._values(row) for row in older])  # noqa: SLF001 - a past that no evaluation writes at once
     evaluations.put_scores(tx, list(newest.values()))
 
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -47,7 +47,7 @@ def convert(packages: Path, target: Path) -> None:
     """Write the weights that the package carries as a folder in bf16."""
     [weights] = packages.rglob("*.gguf")
     found = {"gguf_file": weights.name}
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         weights.parent, quantization_config=GgufConfig(dequantize=True), **found
     )
     AutoTokenizer.from_pretrained(weights.parent, **found).save_pretrained(target)

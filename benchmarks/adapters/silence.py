@@ -55,7 +55,7 @@ def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
         "BENCHMARK_WEBHOOK_SECRET": "whsec_" + "A" * 32,
     }
     config = load(CONFIG, environ=environ)
-    found = []
+    found: list[dict[str, Any]] = []
     with closing(embedder_of(config)) as embed:
         for name in TASKS:
             found += _of_adapter(into, name, config, embed, runs=runs // len(TASKS), seed=seed)

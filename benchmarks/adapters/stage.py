@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -232,7 +233,7 @@ def _see_healthy(service: Service, stage: Stage) -> None:
         for ended in [clients.start(run) for run in runs]:
             ended.result()
         for name in TASKS:
-            until(lambda name=name: probed(service, name), f"a probe of {name}", seconds=PROBED_S)
+            until(partial(probed, service, name), f"a probe of {name}", seconds=PROBED_S)
     for name in TASKS:
         records = [one for one in service.recorder.records if one["adapter"] == name]
         write_lines(stage.into / "state" / "healthy" / f"{name}.jsonl", records)

@@ -54,7 +54,7 @@ def train_adapter(base: Path, name: str, recipe: Recipe, target: Path) -> None:
     adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     pairs = list(task(name).training)[: recipe.examples]
     _fit(adapted, tokenizer, pairs, recipe)
-    adapted.save_pretrained(target)
+    adapted.save_pretrained(str(target))
 
 
 def train_revision(base: Path, target: Path, *, steps: int = 20) -> None:

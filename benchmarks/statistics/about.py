@@ -59,10 +59,10 @@ def laid_out(body: object, *, depth: int = 0) -> str:
      ]
     }
     """
+    if not isinstance(body, Mapping | list):
+        return json.dumps(body)
     inside = body.values() if isinstance(body, Mapping) else body
-    if not isinstance(body, Mapping | list) or not any(
-        isinstance(one, Mapping | list) for one in inside
-    ):
+    if not any(isinstance(one, Mapping | list) for one in inside):
         return json.dumps(body)
     if isinstance(body, Mapping):
         parts = [f"{json.dumps(key)}: {laid_out(body[key], depth=depth + 1)}" for key in body]

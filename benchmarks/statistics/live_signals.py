@@ -79,7 +79,7 @@ def feedback(at: Floats, *, day: float, known: int, rng: np.random.Generator) ->
     """Solved or not (85 % are), and one to five stars, for every request."""
     del known
     good = day * per_day(at, rng)
-    stars = np.searchsorted(_STARS, good + rng.normal(size=at.size)) + 1.0
+    stars = np.searchsorted(_STARS, good + rng.normal(size=at.size)).astype(np.float64) + 1.0
     return {SOLVED: is_solved(good + rng.normal(size=at.size)).astype(np.float64), RATING: stars}
 
 

@@ -102,7 +102,7 @@ def _followed(cell: Cell, *, checks: int, rng: np.random.Generator) -> Mapping[A
         return late_feedback.follow_late(said, known_days=REFERENCE_DAYS, asked=cell.asked)
     case, at = CASES[cell.name], times(total, PER_CHECK)
     live = Measured(at=at, signals=case.draw(at, day=cell.day, known=known, rng=rng))
-    reference = case.detector.fit(live.window(0, known))
+    reference: Any = case.detector.fit(live.window(0, known))
     start = MONDAY + CHECK_SECONDS * before
     if isinstance(case.detector, RankDetector):
         return follow(reference, live, first=known, start=start, asked=cell.asked)

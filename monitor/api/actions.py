@@ -1,7 +1,8 @@
-"""``/actions`` and ``/kill-switch``: actions done or prevented, and stopping them all."""
+"""``/actions``, ``/kill-switch`` and breakers: what is done about traffic, and what would be."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -14,18 +15,22 @@ from monitor.api.lookup import Number
 from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
+from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.domain import ActionId
 from monitor.store.errors import NotFound
 from monitor.store.traffic import flags
 from monitor.store.traffic.actions import ActionState
 from monitor.traffic.fallback.breaker import ActionNotOpen
+from monitor.traffic.fallback.report import Report
+from monitor.traffic.fallback.standing import BreakerStanding
 from monitor.traffic.moves import NEWEST, Before, MoveRecord, moves
 from monitor.traffic.trial.states import Phase
-from monitor.views.action import ActionBody
+from monitor.views.action import ActionBody, ActionReportBody
 from monitor.views.reading.action import action as action_view
+from monitor.views.reading.action import report
 from monitor.views.reading.route import kill_switch
-from monitor.views.route import KillSwitchBody
+from monitor.views.route import BreakerBody, KillSwitchBody
 from monitor.views.shape import Page
 
 router: Final = APIRouter(tags=["routing"])
@@ -98,3 +103,35 @@ def _before(cursor: str | None) -> Before:
         return NEWEST
     action, entry = paging.decode(cursor, kinds=(int, int))
     return Before(action=int(action), entry=int(entry))
+
+
+@router.get("/actions/report")
+def get_report(
+    _key: Reader,
+    parts: Parts,
+    adapter: Annotated[Name | None, Query()] = None,
+    days: Annotated[int, Query(ge=1, le=365)] = 14,
+) -> ActionReportBody:
+    """Show what Driftline would have done by itself in the last days, and what came of it."""
+    until = parts.clock()
+    since = until - timedelta(days=days)
+
+    def read(tx: Connection) -> Report:
+        adapter_id = lookup.adapter(tx, adapter).id if adapter else None
+        return parts.approver.report(tx, since=since, until=until, adapter_id=adapter_id)
+
+    return report(parts.database.run(read), adapter=adapter, days=days)
+
+
+@router.get("/adapters/{adapter}/breaker")
+def get_breaker(_key: Reader, parts: Parts, adapter: AdapterName) -> BreakerBody:
+    """Say where an adapter's breaker stands and what it waits for."""
+
+    def read(tx: Connection) -> BreakerStanding | None:
+        lookup.adapter(tx, adapter)
+        return parts.approver.standing(tx, adapter, now=parts.clock())
+
+    found = parts.database.run(read)
+    if found is None:
+        raise Problem(404, f"Adapter {adapter} has no route.", kind="unknown-route")
+    return BreakerBody.of(found, adapter=adapter)

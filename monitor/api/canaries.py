@@ -1,41 +1,39 @@
-"""``/canaries``: versions on trial, their looks, and orders."""
+"""``/canaries``: versions on trial, their looks, orders and pairs, and planning one."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
+from detectors.trial_plan import Wanted, choices, choose
 from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.bodies import Line, Name
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
+from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.domain import Mode
 from monitor.store.errors import NotFound
+from monitor.store.records import capture_counts
 from monitor.store.traffic import canaries
 from monitor.store.traffic.canaries import CanaryId, CanaryRow
+from monitor.store.traffic.shadow_answers import CopyPosition, answered_twice
+from monitor.traffic.trial.foresight import foresee_ways, step_of
+from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Wish
 from monitor.traffic.trial.prechecks import Precheck
-from monitor.traffic.trial.states import (
-    CanaryStep,
-    NotPossible,
-    OrderKind,
-)
-from monitor.views.canary import (
-    CanaryBegun,
-    CanaryBody,
-    CanaryDetail,
-)
-from monitor.views.reading.canary import begun, detail, summary
+from monitor.traffic.trial.states import CanaryStep, NotPossible, OrderKind
+from monitor.views.canary import CanaryBegun, CanaryBody, CanaryDetail, CanaryPlanBody, PairBody
+from monitor.views.reading.canary import begun, choice, detail, pair, summary, way
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/canaries", tags=["canaries"])
+router: Final = APIRouter(tags=["canaries"])
 MOST_STEPS: Final = 20
 
 
@@ -78,7 +76,7 @@ class PromoteRequest(OrderRequest):
     force: bool = False
 
 
-@router.get("")
+@router.get("/canaries")
 def get_canaries(
     _key: Reader,
     parts: Parts,
@@ -104,7 +102,7 @@ def get_canaries(
     return paging.page(rows, limit, summary, place=lambda row: (row.id,))
 
 
-@router.post("", status_code=201, responses={409: {"description": "It cannot begin now."}})
+@router.post("/canaries", status_code=201, responses={409: {"description": "It cannot begin now."}})
 def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun:
     """Begin a canary; another one of the adapter that is under way is superseded.
 
@@ -137,7 +135,7 @@ def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun
     return parts.database.run(lambda tx: begun(tx, made, settings=settings, now=parts.clock()))
 
 
-@router.get("/{canary}")
+@router.get("/canaries/{canary}")
 def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
     """Show one canary with the newest 2,000 events of it."""
 
@@ -148,13 +146,13 @@ def get_canary(_key: Reader, parts: Parts, canary: Number) -> CanaryDetail:
     return parts.database.run(read)
 
 
-@router.post("/{canary}/pause")
+@router.post("/canaries/{canary}/pause")
 def pause(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
     """Keep it where it is until somebody resumes it; what is proven worse still goes back."""
     return _order(parts, canary, OrderKind.PAUSE, by=key.name, why=body.reason)
 
 
-@router.post("/{canary}/resume")
+@router.post("/canaries/{canary}/resume")
 def resume(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
     """Go on from a pause, or let a version that was rolled back try again from the first step.
 
@@ -163,13 +161,13 @@ def resume(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> C
     return _order(parts, canary, OrderKind.RESUME, by=key.name, why=body.reason)
 
 
-@router.post("/{canary}/promote")
+@router.post("/canaries/{canary}/promote")
 def promote(key: Operator, parts: Parts, canary: Number, body: PromoteRequest) -> CanaryBody:
     """Put the version in charge now."""
     return _order(parts, canary, OrderKind.PROMOTE, by=key.name, why=body.reason, force=body.force)
 
 
-@router.post("/{canary}/abort")
+@router.post("/canaries/{canary}/abort")
 def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> CanaryBody:
     """Give all traffic back to the stable version; the kill switch does not stop this."""
     return _order(parts, canary, OrderKind.ABORT, by=key.name, why=body.reason)
@@ -194,3 +192,118 @@ def _order(
         raise Problem(409, f"{error}.", kind="not-possible") from error
     parts.watch.wake(row.adapter)
     return summary(row)
+
+
+@router.get("/canaries/{canary}/pairs")
+def get_pairs(
+    _key: Reader,
+    parts: Parts,
+    canary: Number,
+    *,
+    without: Annotated[
+        Name | None,
+        Query(description="Only pairs that lack feedback of this name, on either side."),
+    ] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[PairBody]:
+    """List prompts that a shadow answered too, the oldest first, for a judge of the answers.
+
+    `limit` counts those that `without` leaves out: a page may be short, or empty, and still
+    have a next one.
+    """
+    after = None if cursor is None else _place(cursor)
+
+    def read(tx: Connection) -> Page[PairBody]:
+        row = lookup.canary(tx, canary)
+        found, last = answered_twice(tx, row, without=without, after=after, limit=limit)
+        return Page(
+            items=[pair(one, row) for one in found],
+            next=None if last is None else paging.encode(last.at.isoformat(), last.id),
+        )
+
+    return parts.database.run(read)
+
+
+def _place(cursor: str) -> CopyPosition:
+    at, name = paging.decode(cursor, kinds=(str, str))
+    return CopyPosition(at=paging.moment(at), id=str(name))
+
+
+_DAY: Final = timedelta(days=1)
+
+
+class PlanQuery(_Request):
+    """What the canary is to find out."""
+
+    drop: float = Field(0.1, description="Fall of the success rate that must be seen.")
+    rate: float = Field(0.85, description="Share of requests that succeed now.")
+    margin: float = Field(0.05, description="Fall up to which a canary may be promoted.")
+    critical: bool = Field(False, description="Any proven fall rolls back.")
+    guardrails: int | None = Field(
+        None,
+        description="Metrics that are watched, each with the same share of the false alarms;"
+        " absent: as a canary of the adapter divides them.",
+    )
+    within_days: float = Field(3.0, gt=0.0, le=3650.0)
+    requests_per_day: float | None = Field(
+        None, description="Of the adapter; absent: those of the last 24 hours."
+    )
+
+    def wanted(self, *, counted: int, watched: int) -> Wanted:
+        """Combine the query with the counted traffic; ValueError where it makes no sense."""
+        given = self.requests_per_day
+        return Wanted(
+            rate=self.rate,
+            drop=self.drop,
+            margin=self.margin,
+            critical=self.critical,
+            guardrails=watched if self.guardrails is None else self.guardrails,
+            requests_per_day=float(counted) if given is None else given,
+        )
+
+
+@router.get("/adapters/{adapter}/canary-plan")
+def get_canary_plan(
+    _key: Reader, parts: Parts, adapter: AdapterName, query: Annotated[PlanQuery, Query()]
+) -> CanaryPlanBody:
+    """Choose the smallest weight that brings a verdict in time at this adapter's traffic.
+
+    `ways` sets the steps of the config, the chosen weight and a shadow beside each other, by what
+    the version in charge recorded in the last 24 hours.
+    """
+    now = parts.clock()
+    counted = parts.database.run(lambda tx: _requests(tx, adapter, since=now - _DAY))
+    try:
+        guards = parts.orders.guards(adapter)
+        wanted = query.wanted(counted=counted, watched=as_equals(guards))
+    except ValueError as error:
+        raise Problem(422, str(error), kind="invalid-request") from error
+    found = choices(wanted)
+    chosen = choose(found, within_days=query.within_days)
+    ways = parts.database.run(
+        lambda tx: foresee_ways(
+            tx,
+            adapter,
+            guards,
+            settings=parts.orders.settings,
+            now=now,
+            requests_per_day=query.requests_per_day,
+            one=None if chosen is None else step_of(chosen),
+        )
+    )
+    return CanaryPlanBody(
+        **query.model_dump(exclude={"requests_per_day", "guardrails"}),
+        adapter=adapter,
+        guardrails=wanted.guardrails,
+        requests_per_day=wanted.requests_per_day,
+        measured=query.requests_per_day is None,
+        chosen=None if chosen is None else chosen.weight,
+        choices=[choice(one, wanted, now=now) for one in found],
+        ways=[way(one) for one in ways],
+    )
+
+
+def _requests(tx: Connection, adapter: str, *, since: datetime) -> int:
+    known = lookup.adapter(tx, adapter)
+    return capture_counts.requests(tx, adapter_id=known.id, since=since)

@@ -1,4 +1,4 @@
-"""``/channels``: the configured channels, and testing one."""
+"""``/channels`` and ``/deliveries``: channels, testing one, messages, and sending one again."""
 
 from __future__ import annotations
 
@@ -13,28 +13,31 @@ from starlette.concurrency import run_in_threadpool
 
 from alerts.message import Alert
 from alerts.types import Severity
-from monitor.api.access import Admin, Reader
+from monitor.api import paging
+from monitor.api.access import Admin, Operator, Reader
+from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.outbox import ChannelFacts, trial
 from monitor.store import audit
-from monitor.store.incidents import receivers
+from monitor.store.incidents import deliveries, receivers
 from monitor.store.incidents.deliveries import DeliveryRow
 from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.incidents.receivers import ChannelHealth
-from monitor.views.message import ChannelBody, TrialBody
+from monitor.views.message import ChannelBody, DeliveryBody, TrialBody
 from monitor.views.reading.message import channel as channel_view
 from monitor.views.reading.message import delivery
+from monitor.views.reading.message import delivery as delivery_view
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/channels", tags=["incidents"])
+router: Final = APIRouter(tags=["incidents"])
 
 POLL_SECONDS: Final = 0.1
 
 Told = Annotated[Severity, Query(description="`ticket` wakes nobody, `page` may.")]
 
 
-@router.get("")
+@router.get("/channels")
 def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
     """List the configured channels."""
     health = parts.database.run(receivers.health)
@@ -45,7 +48,7 @@ def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
     )
 
 
-@router.post("/{channel}/test")
+@router.post("/channels/{channel}/test")
 async def post_test(
     key: Admin,
     parts: Parts,
@@ -108,3 +111,40 @@ def _look(
     parts: ApiParts, message: UUID, look: Callable[[Connection, UUID], DeliveryRow | None]
 ) -> DeliveryRow | None:
     return parts.database.run(lambda tx: look(tx, message))
+
+
+@router.get("/deliveries")
+def get_deliveries(
+    _key: Reader,
+    parts: Parts,
+    state: Annotated[DeliveryState | None, Query()] = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Page[DeliveryBody]:
+    """List messages, newest first."""
+    before = paging.before_id(cursor)
+    rows = parts.database.run(
+        lambda tx: deliveries.newest(tx, state=state, before_seq=before, limit=limit + 1)
+    )
+    return paging.page(rows, limit, delivery_view, place=lambda row: (row.seq,))
+
+
+@router.post("/deliveries/{delivery}/replay", status_code=202)
+def replay(key: Operator, parts: Parts, delivery: UUID) -> DeliveryBody:
+    """Queue a dead message again, with its id, all its attempts, and what was sent with it."""
+
+    def work(tx: Connection) -> DeliveryBody:
+        replayed = deliveries.replay(tx, delivery)
+        row = deliveries.fetch(tx, delivery)
+        if row is None:
+            raise Problem(404, f"There is no delivery {delivery}.", kind="unknown-delivery")
+        if not replayed:
+            raise Problem(
+                409,
+                f"Delivery {delivery} is {row.state}; only dead ones are replayed.",
+                kind="delivery-not-dead",
+            )
+        audit.append(tx, actor=key.name, act="delivery.replay", subject=str(delivery))
+        return delivery_view(row)
+
+    return parts.database.run(work)

@@ -1,27 +1,31 @@
-"""``/incidents``: the incidents that people were told of, and their orders."""
+"""``/incidents``: incidents, their orders, their charts, and answers to smoke prompts."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request, Response, Security
+from fastapi.security.http import HTTPAuthorizationCredentials
 from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
 
 from alerts.silences import Silence
 from alerts.types import Blame
 from monitor.api import lookup, paging
-from monitor.api.access import Operator, Reader
+from monitor.api.access import BEARER, Operator, Reader, identify, scope_missing
 from monitor.api.bodies import AcknowledgeRequest, MarkRequest, Name
 from monitor.api.lookup import IncidentNumber
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
-from monitor.api.parts import ApiParts, Parts
+from monitor.api.parts import ApiParts, Parts, parts_of
 from monitor.api.problems import Problem
-from monitor.domain import IncidentId, Mark, VerdictSeverity
-from monitor.incident import read_chart
+from monitor.domain import IncidentId, Mark, Scope, VerdictSeverity
+from monitor.incident import draw, read_chart
 from monitor.incident.examples import read_examples
+from monitor.incident.smoke import NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
+from monitor.outbox.linking import permits
 from monitor.reference.accept import accept
 from monitor.store.incidents.inbox import (
     Inbox,
@@ -31,15 +35,17 @@ from monitor.store.incidents.inbox import (
     place,
     read_inbox,
 )
+from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.views.incident import (
     AcceptedIncident,
+    IncidentAnswers,
     IncidentBody,
     IncidentDetail,
     IncidentExamples,
 )
 from monitor.views.reading.incident import anew as anew_view
-from monitor.views.reading.incident import detail, examples, summary
+from monitor.views.reading.incident import answers, detail, examples, summary
 from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
@@ -186,3 +192,66 @@ def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:
     story = lookup.story(tx, incident, parts, now=now)
     chart = read_chart(tx, story, settings=parts.outlook.settings, now=now)
     return detail(story, chart, now=now)
+
+
+Width = Annotated[int, Query(ge=300, le=2000, description="In pixels; the height follows.")]
+_CHART_HEADERS: Final = {
+    "Cache-Control": "private, max-age=60",
+    # messages show the image on another site
+    "Cross-Origin-Resource-Policy": "cross-origin",
+}
+
+
+async def viewer(
+    request: Request,
+    incident: IncidentNumber,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Security(BEARER)],
+    *,
+    expires: Annotated[int | None, Query(ge=0, lt=2**40)] = None,
+    signature: Annotated[str | None, Query(max_length=64)] = None,
+) -> None:
+    """Admit the holder of a signed link that has not ended, or of a key that may read."""
+    parts: ApiParts = parts_of(request)
+    key = parts.pages.key
+    if expires is not None and signature is not None and key is not None:
+        now = await run_in_threadpool(parts.clock)
+        if permits(key, incident, expires=expires, signed=signature, now=now):
+            return
+        raise Problem(403, "This link is not ours, or has ended.", kind="link-not-valid")
+    known = await identify(request, credentials)
+    if not keys.permits(known, Scope.READ):
+        raise scope_missing(known, Scope.READ)
+
+
+@router.get(
+    "/{incident}/chart.svg",
+    dependencies=[Depends(viewer)],
+    response_class=Response,
+    responses={200: {"content": {"image/svg+xml": {}}}, 403: {"description": "A link that ended."}},
+)
+def get_chart(parts: Parts, incident: IncidentNumber, width: Width = 860) -> Response:
+    """Draw an incident's signals on one time axis, with margins and onset.
+
+    Needs a key, or the `expires` and `signature` of a link in a message.
+    """
+    now = parts.clock()
+
+    def read(tx: Connection) -> str:
+        story = lookup.story(tx, incident, parts, now=now)
+        return draw(read_chart(tx, story, settings=parts.outlook.settings, now=now), width=width)
+
+    return Response(parts.database.run(read), media_type="image/svg+xml", headers=_CHART_HEADERS)
+
+
+@router.post("/{incident}/answers")
+def ask(_key: Operator, parts: Parts, incident: IncidentNumber) -> IncidentAnswers:
+    """Put the adapter's smoke prompts to this version, the one before it and their base.
+
+    At most ten prompts of `smoke_prompts`, greedily, 200 tokens each, a minute in all.
+    """
+    story = parts.database.run(lambda tx: lookup.story(tx, incident, parts, now=parts.clock()))
+    try:
+        exchanges = parts.smoke.ask(story)
+    except NotAskable as why:
+        raise Problem(409, str(why), kind="not-askable") from why
+    return IncidentAnswers(prompts=[answers(one) for one in exchanges])

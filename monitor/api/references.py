@@ -1,7 +1,8 @@
-"""``/adapters/{a}/versions/{v}/reference``: upload, freeze, progress, approval."""
+"""``/reference``: upload, freeze, progress, approval, and a new one for many adapters."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query, Request, Response
@@ -12,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api import lookup
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import ApproveRequest, FreezeRequest, FreezeWindow, Line
+from monitor.api.bodies import ApproveRequest, FreezeRequest, FreezeWindow, Line, RefreezeRequest
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
@@ -20,12 +21,21 @@ from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.approve import NotApprovable, approve
 from monitor.reference.freeze import freeze
 from monitor.reference.other_settings import SettingsLearner, wanted
+from monitor.reference.refreeze import refreeze
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
 from monitor.store.errors import Conflict
 from monitor.store.references import references
 from monitor.views.reading.reference import read as read_references
 from monitor.views.reading.reference import reference
-from monitor.views.reference import LearnedBody, OtherSettingsBody, ReferenceBody, ReferencesBody
+from monitor.views.reference import (
+    LearnedBody,
+    OtherSettingsBody,
+    ReferenceBody,
+    ReferencesBody,
+    RefreezeBody,
+    RefrozenBody,
+)
+from monitor.views.score import WindowBody
 
 router: Final = APIRouter(prefix="/adapters/{adapter}/versions/{version}", tags=["reference"])
 
@@ -221,3 +231,15 @@ def approve_reference(
         return reference(_find(tx, of, body.generation), of=of)
 
     return parts.database.run(work)
+
+
+of_fleet: Final = APIRouter(prefix="/references", tags=["reference"])
+
+
+@of_fleet.post("/refreeze", status_code=202)
+def post_refreeze(key: Operator, parts: Parts, body: RefreezeRequest) -> RefreezeBody:
+    """Freeze the last days of many adapters; what fails for one loses no other's."""
+    now = parts.clock()
+    window = Interval(start=now - timedelta(days=body.days), end=now)
+    rows = refreeze(parts.database, match=body.match, window=window, cause=body.cause, by=key.name)
+    return RefreezeBody(window=WindowBody.of(window), items=[RefrozenBody.of(row) for row in rows])

@@ -1,4 +1,4 @@
-"""``GET /adapters/{a}/scores``: the history of every detector's score."""
+"""``/adapters/{a}/scores`` and ``/new``: the scores of detectors, and groups of new requests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
+from monitor.api.problems import Problem
+from monitor.evaluate.newness import LONGEST, NotCompared, new_since, read_newness
 from monitor.store.evaluation import evaluations
 from monitor.store.evaluation.evaluations import ScoreRow
+from monitor.views.reading.score import new as new_view
 from monitor.views.reading.score import score
-from monitor.views.score import ScoreBody
+from monitor.views.score import NewBody, ScoreBody
 from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["scores"])
@@ -73,3 +76,31 @@ def _position(cursor: str | None) -> tuple[datetime, str, int] | None:
         return None
     at, detector, version_id = paging.decode(cursor, kinds=(str, str, int))
     return paging.moment(at), str(detector), int(version_id)
+
+
+@router.get("/new")
+def get_new(
+    _key: Reader,
+    parts: Parts,
+    adapter: AdapterName,
+    *,
+    version: Annotated[Name | None, Query(description="That in charge.")] = None,
+    since: Annotated[
+        Bound | None,
+        Query(description="The onset of drifting inputs, else a day ago; at most 30 days."),
+    ] = None,
+) -> NewBody:
+    """Group the recent requests that are unlike training, and say what is typical of them."""
+    now = parts.clock()
+    if since is not None and not now - LONGEST <= since < now:
+        raise Problem(422, "`since` is at most 30 days ago, and not to come.", kind="invalid")
+
+    def read(tx: Connection) -> NewBody:
+        shown = lookup.shown(tx, adapter, version)
+        start = since or new_since(tx, shown, now=now)
+        return new_view(shown, read_newness(tx, shown, since=start, until=now))
+
+    try:
+        return parts.database.run(read)
+    except NotCompared as error:
+        raise Problem(409, f"{error}.", kind="not-compared") from error

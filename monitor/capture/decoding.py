@@ -46,7 +46,8 @@ def _gunzip(body: bytes, limit: int) -> bytes:
             while rest:
                 if member is None or member.eof:
                     members += 1
-                    _refuse_many(members)
+                    if members > MOST_MEMBERS:
+                        raise TooLarge(f"the gzip body has more than {MOST_MEMBERS} members")
                     member = zlib.decompressobj(_GZIP)
                 parts.append(member.decompress(rest, _STEP))
                 rest = member.unused_data if member.eof else member.unconsumed_tail
@@ -59,11 +60,6 @@ def _gunzip(body: bytes, limit: int) -> bytes:
     if member is not None and not member.eof:
         raise Malformed("the gzip body ends too early")
     return b"".join(parts)
-
-
-def _refuse_many(members: int) -> None:
-    if members > MOST_MEMBERS:
-        raise TooLarge(f"the gzip body has more than {MOST_MEMBERS} members")
 
 
 def _refuse_bomb(size: int, sent: int, limit: int) -> None:

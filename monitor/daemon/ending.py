@@ -33,9 +33,9 @@ class Shutdown:
         self._last = last
         self._leave = leave
         self._until: float | None = None
-        self._kills: list[Callable[[], None]] = []
+        self._kills: list[Callable[[], object]] = []
 
-    def kills(self, kill: Callable[[], None]) -> None:
+    def kills(self, kill: Callable[[], object]) -> None:
         """Register a call before the process is left in disorder; the call may hang."""
         self._kills.append(kill)
 

@@ -186,18 +186,6 @@ def _since(finding: Finding, question: DetectorQuestion, since: float) -> Findin
     return replace(finding, fact=replace(finding.fact, effect=_as_fact(found)))
 
 
-def increment_of(score: Score, window: Interval) -> Increment | None:
-    """Return the increment to store for a window, or None where the window had no data."""
-    if not score.increments or not score.n_window:
-        return None
-    return Increment(
-        window_start=window.start,
-        at=window.end,
-        n_units=score.n_window,
-        by_process={p: np.asarray(a, dtype=np.float32) for p, a in score.increments.items()},
-    )
-
-
 def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings) -> Finding:
     """Report a detector that raised as that detector's own error."""
     return Finding(

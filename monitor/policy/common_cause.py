@@ -136,7 +136,8 @@ def standing(
     base = probe is not None and probe.moved and probe.base_moved is True
     if fleet is None:
         return BaseStanding(common="the base model moved" if base else None)
-    near = _near(memory, fleet, at)
+    own = _since(memory, at)
+    near = [m for m in fleet.moved if abs(_since(m.memory, m.since) - own) <= fleet.cycle]
     apart = _apart(memory, [m.memory for m in near], fleet.limit)
     together = [
         m
@@ -167,11 +168,6 @@ def _waits(
     if not paging or not fleet.unseen or possible < fleet.limit:
         return False
     return at - _since(memory, at) < page_wait
-
-
-def _near(memory: Memory, fleet: FleetFact, at: datetime) -> list[Moved]:
-    own = _since(memory, at)
-    return [m for m in fleet.moved if abs(_since(m.memory, m.since) - own) <= fleet.cycle]
 
 
 def _since(memory: Memory, default: datetime) -> datetime:

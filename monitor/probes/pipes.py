@@ -23,7 +23,9 @@ from monitor.probes import framing
 def serve(answer: Callable[[bytes], msgspec.Struct]) -> NoReturn:
     """Answer requests, one at a time, until the daemon closes the pipe."""
     requests, replies = _claim_pipes()
-    _offer_to_memory_pressure()
+    # if memory runs out, kill this process first: the daemon restarts it
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")
     arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, arrived), daemon=True).start()
     while True:
@@ -49,9 +51,3 @@ def _receive(requests: BinaryIO, arrived: queue.SimpleQueue[bytes]) -> None:
             # the daemon has gone or closed the pipe; nobody waits for the current computation
             os._exit(0)
         arrived.put(requests.read(framing.body_length(head)))
-
-
-def _offer_to_memory_pressure() -> None:
-    # if memory runs out, kill this process first: the daemon restarts it
-    with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500", encoding="ascii")

@@ -25,7 +25,9 @@ def pack(baseline: Window) -> bytes:
     first = max(0, len(baseline) - MOST)
     arrays = {"at": baseline.at[first:]}
     if baseline.subjects is not None:
-        arrays["subjects"] = _numbered(baseline.subjects[first:])
+        subjects = baseline.subjects[first:]
+        _, numbers = np.unique(subjects, return_inverse=True)
+        arrays["subjects"] = np.where(subjects < 0, -1, numbers).astype(np.int32)
     for name in sorted(set(_read_by_detectors()) & baseline.signals.keys()):
         values = baseline.signals[name][first:]
         if np.isfinite(values).any():
@@ -44,11 +46,6 @@ def _read_by_detectors() -> Iterator[str]:
         if isinstance(detector, RankDetector):
             for columns in detector.sizes.values():
                 yield from columns
-
-
-def _numbered(subjects: np.ndarray) -> np.ndarray:
-    _, numbers = np.unique(subjects, return_inverse=True)
-    return np.where(subjects < 0, -1, numbers).astype(np.int32)
 
 
 def _inflated(body: bytes) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -21,7 +22,7 @@ class Entry:
     actor: str
     act: str
     subject: str
-    details: Mapping[str, object]
+    details: Mapping[str, Any]
 
 
 def append(

@@ -72,7 +72,7 @@ def test_alertmanagers_body_has_them_all_and_what_they_share() -> None:
 
 @pytest.mark.parametrize("render", RENDERED.values(), ids=RENDERED)
 @pytest.mark.parametrize("changes", [{}, {"summary": HOSTILE, "reason": HOSTILE * 9}])
-def test_a_crowd_fits_and_who_is_left_out_is_counted(render: Any, changes: dict[str, str]) -> None:
+def test_a_crowd_fits_and_who_is_left_out_is_counted(render: Any, changes: dict[str, Any]) -> None:
     crowd = [replace(alert, **changes) for alert in MANY]
     body = render(crowd)
     assert len(body) < LARGEST_BODY

@@ -35,7 +35,8 @@ def run(
     every: timedelta = MINUTE,
     rule: Rule | None = None,
 ) -> tuple[IncidentState, Effects]:
-    state, told = state or IncidentState(), ()
+    state = state or IncidentState()
+    told: Effects = ()
     for turn, event in enumerate(events):
         state, effects = step(state, event, START + turn * every, rule=rule or Rule())
         told += effects
@@ -195,7 +196,11 @@ def test_whoever_has_it_in_hand_keeps_it_when_more_is_known_of_it() -> None:
     after, told = run(blamed("serving"), ack, *[blamed("input")] * 2, every=HELD)
     assert told[-1].status is Status.UPDATED
     assert after.ack is not None
-    found = [blamed("serving", "latency"), ack, *[blamed("input", "input_similarity")] * 2]
+    found: list[Event] = [
+        blamed("serving", "latency"),
+        ack,
+        *[blamed("input", "input_similarity")] * 2,
+    ]
     after, told = run(*found, every=HELD)
     assert told[-1].status is Status.UPDATED
     assert after.ack is None, "another detector has found something"

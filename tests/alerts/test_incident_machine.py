@@ -147,7 +147,8 @@ class OneKeysStory(RuleBasedStateMachine):
 
     @invariant()
     def a_replay_tells_the_same(self) -> None:
-        state, told = IncidentState(), []
+        state = IncidentState()
+        told: list[Tell] = []
         for event, at in self.events:
             state, effects = step(state, event, at, rule=self.rule)
             told.extend(effects)

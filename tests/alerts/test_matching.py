@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from alerts.matching import Matcher, parse_matcher, to_json
@@ -6,7 +8,7 @@ from alerts.types import Severity
 from tests.alert_samples import an_alert
 
 
-def alert(**facts: object) -> Alert:
+def alert(**facts: Any) -> Alert:
     return an_alert(owner="search", tier="gold", labels={"team": "nlp", "env": "prod"}, **facts)
 
 

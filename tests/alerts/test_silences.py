@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,7 @@ from tests.alert_samples import NOON, an_alert
 HOUR = timedelta(hours=1)
 
 
-def silence(number: int = 1, *, hours: float = 2, **match: object) -> Silence:
+def silence(number: int = 1, *, hours: float = 2, **match: Any) -> Silence:
     return Silence(
         id=number,
         matcher=parse_matcher(match or {"owner": "search"}),

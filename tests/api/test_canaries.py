@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,7 @@ def judge(service: Serving) -> Judge:
         table.start(tx, stable, actor="ann", now=datetime.now(tz=UTC))
     parts = service.app.state.parts
 
-    def tell(*_: object, **__: object) -> None:
+    def tell(*_: object, **__: Any) -> None:
         """Nobody is told here."""
 
     return Judge(hands=replace(parts.orders.hands, tell=tell), owner="test")
@@ -153,7 +154,7 @@ def _all_of_it_is_in_one_list(service: Serving, canary: int) -> None:
         )
     with service.client(Scope.READ) as reader:
 
-        def listed(**wanted: object) -> list[dict]:
+        def listed(**wanted: Any) -> list[dict[str, Any]]:
             return reader.get("/v1/actions", params={"adapter": "support"} | wanted).json()["items"]
 
         found = listed()
@@ -272,7 +273,8 @@ def test_a_judge_reads_what_a_shadow_answered_and_sends_what_it_thinks(
             "copied": {"record": "a:shadow", "version": "v8", "answer": "Which order?"},
         }
         assert found["items"][0]["prompt"] is None
-        cursor, listed = None, []
+        cursor: str | None = None
+        listed: list[dict[str, Any]] = []
         while cursor is not None or not listed:
             query = {"limit": 1} | ({"cursor": cursor} if cursor else {})
             page = client.get(place, params=query).json()
@@ -307,7 +309,7 @@ def test_a_judge_reads_what_a_shadow_answered_and_sends_what_it_thinks(
 def _answered(
     name: str, at: datetime, *, version: str = "v7", arm: str = "stable"
 ) -> dict[str, object]:
-    record = {"id": name, "adapter": "support", "version": version, "arm": arm}
+    record: dict[str, object] = {"id": name, "adapter": "support", "version": version, "arm": arm}
     return record | {"at": at.isoformat(), "output": "It arrives today."}
 
 

@@ -1,6 +1,7 @@
 """Plans of canaries at the traffic that was counted."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ def test_the_traffic_is_what_was_counted_sampled_or_not(service: Serving) -> Non
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    service: Serving, params: dict[str, object], said: str
+    service: Serving, params: dict[str, Any], said: str
 ) -> None:
     _register(service)
     with service.client(Scope.READ) as client:

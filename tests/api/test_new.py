@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from alerts.types import VerdictKind
-from monitor.domain import Scope, Verdict, VerdictSeverity
+from monitor.domain import Interval, Scope, Verdict, VerdictSeverity
+from monitor.store.registry import versions
 from tests import newcomers, worlds
 from tests.cli.command import Ran, driftline, failed
 from tests.serving import Serving
@@ -35,7 +36,7 @@ def _run(service: Serving, folder: Path, *words: str) -> Ran:
     return driftline("new", *words, environ=told, cwd=folder)
 
 
-def _judge(service: Serving, onset: worlds.Interval, *, since: datetime | None = None) -> Verdict:
+def _judge(service: Serving, onset: Interval, *, since: datetime | None = None) -> Verdict:
     verdict = Verdict(
         kind=VerdictKind.DRIFTING,
         severity=VerdictSeverity.TICKET,
@@ -45,7 +46,7 @@ def _judge(service: Serving, onset: worlds.Interval, *, since: datetime | None =
         onset=onset,
     )
     with service.database.begin() as tx:
-        version = worlds.versions.fetch(tx, adapter="support", name="v1")
+        version = versions.fetch(tx, adapter="support", name="v1")
         assert version is not None
         worlds.put_verdict(tx, version, verdict, drift=40.0)
     return verdict
@@ -89,7 +90,7 @@ def test_a_group_says_what_there_is_to_know(arrived: Serving) -> None:
 def test_drifting_inputs_are_looked_at_since_their_onset(arrived: Serving) -> None:
     now = datetime.now(UTC)
     onset = now - timedelta(hours=1)
-    _judge(arrived, worlds.Interval(start=onset, end=now - timedelta(minutes=50)))
+    _judge(arrived, Interval(start=onset, end=now - timedelta(minutes=50)))
     with arrived.client(Scope.READ) as client:
         found = client.get(PATH).json()
         assert datetime.fromisoformat(found["window"]["start"]) == onset
@@ -132,10 +133,10 @@ def test_an_incident_shows_the_requests_least_like_training_and_what_is_nearest_
     arrived: Serving, tmp_path: Path
 ) -> None:
     now = datetime.now(UTC)
-    onset = worlds.Interval(start=now - timedelta(hours=2), end=now - timedelta(hours=1))
+    onset = Interval(start=now - timedelta(hours=2), end=now - timedelta(hours=1))
     verdict = _judge(arrived, onset, since=now)
     with arrived.database.begin() as tx:
-        version = worlds.versions.fetch(tx, adapter="support", name="v1")
+        version = versions.fetch(tx, adapter="support", name="v1")
         assert version is not None
         incident = worlds.put_incident(tx, version, verdict)
     with arrived.client(Scope.READ) as client:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from alerts.channels import open_channel
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.types import Blame, VerdictKind
-from monitor.domain import Scope, Verdict, VerdictSeverity
+from monitor.domain import Interval, Scope, Verdict, VerdictSeverity
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
 from monitor.outbox import ConfiguredChannel, Deliverer
 from monitor.store import audit
@@ -29,7 +29,7 @@ TEXT = "redeem"
 def drifting(service: Serving) -> Serving:
     """Six new requests and twenty known ones; inputs are to blame since two hours."""
     now = datetime.now(UTC)
-    onset = worlds.Interval(start=now - timedelta(hours=3), end=now - timedelta(hours=2))
+    onset = Interval(start=now - timedelta(hours=3), end=now - timedelta(hours=2))
     verdict = Verdict(
         kind=VerdictKind.DRIFTING,
         severity=VerdictSeverity.TICKET,

@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -11,7 +12,10 @@ from monitor.store.database import Database
 from tests.routed import Vllm, answering
 from tests.serving import Serving, proof_of, serving
 
-STABLE = {"arms": [{"arm": "stable", "version": "v1", "weight": 1.0}], "reason": "by hand"}
+STABLE: dict[str, Any] = {
+    "arms": [{"arm": "stable", "version": "v1", "weight": 1.0}],
+    "reason": "by hand",
+}
 
 
 @pytest.fixture
@@ -183,7 +187,7 @@ def put(client: httpx2.Client, generation: int, body: dict[str, object]) -> http
     return client.put("/v1/routes/support", json=body, headers={"if-match": tag})
 
 
-def to_canary(version: str, **more: object) -> dict[str, object]:
+def to_canary(version: str, **more: Any) -> dict[str, object]:
     return {
         "arms": [
             {"arm": "stable", "version": "v1", "weight": 0.9},
@@ -215,7 +219,10 @@ def test_a_version_gets_traffic_only_where_every_engine_serves_it(
         assert put(client, 1, to_canary("v2")).status_code == 200
         # what answers already is not asked for: this is how people get out of trouble
         first.models.clear()
-        all_of_it = {"arms": [{"arm": "stable", "version": "v2", "weight": 1.0}], "reason": "x"}
+        all_of_it: dict[str, Any] = {
+            "arms": [{"arm": "stable", "version": "v2", "weight": 1.0}],
+            "reason": "x",
+        }
         assert put(client, 2, all_of_it).status_code == 200
         assert put(client, 3, to_canary("v2")).status_code == 409
         forced = put(client, 3, to_canary("v2", unproven=True))

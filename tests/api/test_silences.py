@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ def test_a_silence_is_set_shown_and_ended(service: Serving) -> None:
     assert sorted(acts) == ["silence.add", "silence.expire"]
 
 
-REFUSED = [
+REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"match": {}}, "match"),
     ({"match": {"adaptor": "support"}}, "did you mean 'adapter'"),
     ({"match": {"kind": "drifting"}}, "knows drift, no_data, blind, error"),

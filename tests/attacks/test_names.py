@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -158,7 +159,7 @@ def test_the_gateway_asks_no_engine_at_an_address_of_the_platform(
     """Before, it dialled whatever a name led to: 169.254.169.254 as well."""
     monkeypatch.setattr(addresses, "PLATFORM", addresses.parse_networks([f"{INSIDE}/32"]))
 
-    def found(host: str, port: int, *_args: object, **_more: object) -> list[tuple[object, ...]]:
+    def found(host: str, port: int, *_args: object, **_more: Any) -> list[tuple[object, ...]]:
         [address] = world.names(host, port)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
 

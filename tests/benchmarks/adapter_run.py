@@ -75,7 +75,7 @@ def experiment(
 
 def driftline(folder: Path, **seen: Any) -> None:
     """Write what Driftline did with an experiment; nothing where nothing is said."""
-    body = {
+    body: dict[str, Any] = {
         "ticket": None,
         "page": None,
         "false_before": 0,

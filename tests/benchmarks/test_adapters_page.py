@@ -34,7 +34,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: object) -> Repeat:
+def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: Any) -> Repeat:
     told = None if page is None else Told(page, 40.0, "perplexity")
     ours = Ours(
         ticket=None,
@@ -70,7 +70,7 @@ def way(*repeats: Repeat, family: str = "weights", harmless: bool = False) -> Wa
     )
 
 
-def of(*ways: Way, silence: dict[str, Any] | None = None, **run: object) -> Results:
+def of(*ways: Way, silence: dict[str, Any] | None = None, **run: Any) -> Results:
     head = {"model": "m", "engine": "e", "commit": "c", "seed": 1, "machine": "x"}
     return Results(
         run={**head, "started_at": START.isoformat(), **run},
@@ -207,10 +207,12 @@ def test_a_run_knows_the_probe_cycle_of_the_benchmark(run: Path) -> None:
 
 def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) -> None:
     doubled, resaved = (promise(load(run, run / way / "0")) for way in ("alpha_doubled", "resaved"))
+    assert doubled.shift is not None
     assert doubled.shift > 2.0
     assert doubled.promised
     assert doubled.told is not None
     assert doubled.told <= 60
+    assert resaved.shift is not None
     assert abs(resaved.shift) < 0.5
     assert (resaved.promised, resaved.told) == (False, None)
     # nothing was measured of requests that all failed

@@ -110,9 +110,9 @@ class Case:
         return [*({"model": "support@v7", "choices": [one]} for one in choices), counts]
 
     def _delta(self, place: int, word: str) -> dict[str, Any]:
-        delta = {"tool_calls": [_call(word, None if place else "look")]}
+        delta: dict[str, Any] = {"tool_calls": [_call(word, None if place else "look")]}
         delta = delta if self.calls else {"content": word}
-        said = {"text": word} if self.plain else {"delta": delta}
+        said: dict[str, Any] = {"text": word} if self.plain else {"delta": delta}
         return said | {"index": 0, "logprobs": self._logprobs([place])}
 
     def _logprobs(self, places: Iterable[int]) -> dict[str, Any]:
@@ -394,7 +394,7 @@ def measured(fields: Mapping[str, Any]) -> tuple[dict[str, float], str, str | No
     nowhere = Resolved(AdapterId(1), VersionId(1), None)
     admitted = Admitted(record, nowhere, 1.0, tokens_of(record), None)
     batch = assemble([admitted], [1], keeping=KEEPING, now=AT)
-    (texts,) = batch.texts or [SimpleNamespace(prompt=None, output=None)]
+    texts: Any = (*batch.texts, SimpleNamespace(prompt=None, output=None))[0]
     signals = {name: float(values[0]) for name, values in batch.numbers.items()}
     signals = {name: value for name, value in signals.items() if name not in OWN_TIMES}
     return signals, stratum_of(record), texts.prompt, texts.output

@@ -7,8 +7,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
 
@@ -22,7 +22,7 @@ HEAVY = ("torch", "evidently", "scipy.stats", "pandas", "transformers", "sentenc
 """A second or more each: whoever asks for help or checks a config does not wait for them."""
 
 
-def commands(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
+def commands(command: Any, *path: str) -> Iterator[tuple[str, ...]]:
     yield path
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, *path, name)

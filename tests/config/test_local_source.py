@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from monitor.probes.serving import ServedProbe
 ENGINES = {"engines": ["http://127.0.0.1:9"]}
 
 
-def perplexity(**keys: object) -> dict[str, object]:
+def perplexity(**keys: Any) -> dict[str, object]:
     return {"probes": {"perplexity": keys}}
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
@@ -110,9 +111,7 @@ OVER_HTTP = pytest.mark.parametrize(
 )
 
 
-def open_rig(
-    kind: str, rig: Rig, url: str = "http://127.0.0.1:9/hook", **options: object
-) -> Channel:
+def open_rig(kind: str, rig: Rig, url: str = "http://127.0.0.1:9/hook", **options: Any) -> Channel:
     return open_channel(kind, {**rig.options(url), **options}, client=CLIENT)
 
 

@@ -66,7 +66,8 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
             asked = datetime.now(UTC) - timedelta(minutes=6)
             pending_decisions.add(tx, version, {}, now=asked)
         assert not pings(), "traffic that should move does not"
-        assert re.fullmatch(r"a decision about traffic has waited for \d+ s", *heartbeat.reasons())
+        [reason] = heartbeat.reasons()
+        assert re.fullmatch(r"a decision about traffic has waited for \d+ s", reason)
         with database.begin() as tx:
             pending_decisions.add_return(tx, version, now=asked)
         with database.begin() as tx:

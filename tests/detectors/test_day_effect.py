@@ -131,7 +131,7 @@ def test_failures_that_never_were_page_as_soon_as_without_the_assumption() -> No
     baseline = Window(
         start=MONDAY,
         end=MONDAY + 3_600.0,
-        at=MONDAY + np.arange(300) * 12.0,
+        at=MONDAY + np.arange(300, dtype=np.float64) * 12.0,
         signals={"loop": np.zeros(300)},
     )
     live = Window(
@@ -152,7 +152,7 @@ def test_days_that_differ_by_more_than_assumed_are_believed() -> None:
     rng, n = np.random.default_rng(6), 4_000
     base = requests(rng, n, days=4.0)
     moved = 0.8 * np.array([-1.0, 1.0, -1.0, 1.0])[((base.at - MONDAY) // DAY).astype(int)]
-    signals = base.signals | {"mean_nll": base.signals["mean_nll"] + moved}
+    signals = {**base.signals} | {"mean_nll": base.signals["mean_nll"] + moved}
     unknown = LOGIT_KS.fit(replace(base, signals=signals)).null.unknown
     assert unknown is not None
     assert unknown.effect.origin is Origin.OWN

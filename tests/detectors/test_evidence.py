@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,7 +155,7 @@ def test_a_missing_score_neither_adds_nor_removes() -> None:
 
 def test_a_design_effect_of_two_halves_the_increment_where_the_bound_is_the_null_mean() -> None:
     new = {Process.NOTICE: units(1.0)}
-    tight = {"upper": np.array([0.015])}  # m0 = .01 + .005: no slack
+    tight: dict[str, Any] = {"upper": np.array([0.015])}  # m0 = .01 + .005: no slack
     single = advance(replace(rate_null(), **tight), State(), window(0, 900), new, budget=ONE)
     double = advance(
         replace(rate_null(deff=2.0), **tight), State(), window(0, 900), new, budget=ONE

@@ -1,6 +1,7 @@
 """Slower answers, told apart from longer ones."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def fortnight(rng: np.random.Generator) -> Window:
     return window(rng, 10_000, after_days=0, days=14)
 
 
-def live(rng: np.random.Generator, n: int = 300, **changes: object) -> Window:
+def live(rng: np.random.Generator, n: int = 300, **changes: Any) -> Window:
     return window(rng, n, after_days=14, days=0.04, **changes)  # type: ignore[arg-type]
 
 
@@ -77,7 +78,7 @@ def test_a_quarter_slower_pages_and_says_by_how_much(rng: np.random.Generator) -
     ids=["short answers", "long answers", "unheard-of answers", "long prompts", "faster"],
 )
 def test_other_sizes_and_faster_answers_are_not_drift(
-    rng: np.random.Generator, change: dict[str, object]
+    rng: np.random.Generator, change: dict[str, Any]
 ) -> None:
     reference = LATENCY.fit(fortnight(rng))
     score, _ = LATENCY.score(reference, live(rng, **change), State(), SHARE)

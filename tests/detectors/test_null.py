@@ -6,7 +6,7 @@ from detectors.scores import Units
 
 
 def fitted(scores: np.ndarray, *, indicator: bool) -> Null:
-    at = 100.0 * np.arange(len(scores))  # nine units a check over hours
+    at = 100.0 * np.arange(len(scores), dtype=np.float64)  # nine units a check over hours
     return fit_null(
         Units(at=at, scores=scores[:, None]),
         names=("s",),

@@ -83,7 +83,7 @@ def test_office_hours_do_not_swing_at_night(rng: np.random.Generator) -> None:
     at = steady(10)
     at = at[(at % DAY >= 9 * 3600) & (at % DAY < 17 * 3600)]
     season = fit_season(at, rng.normal(size=(at.size, 1)))
-    night = MONDAY + 3600.0 * np.arange(24)
+    night = MONDAY + 3600.0 * np.arange(24, dtype=np.float64)
     assert np.abs(remove_season(season, night, np.zeros((24, 1)))).max() < 0.5
 
 

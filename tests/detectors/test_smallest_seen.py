@@ -206,7 +206,7 @@ def test_a_signal_that_the_reference_has_not_is_no_fault_of_it() -> None:
 
 def test_a_constant_signal_shows_no_shift_but_shows_a_share_far_out() -> None:
     calm = requests(np.random.default_rng(5), 96, 40)
-    rounding = 1e-15 * np.arange(len(calm))
+    rounding = 1e-15 * np.arange(len(calm), dtype=np.float64)
     flat = {**calm.signals, "mean_nll": rounding}
     reference = LOGIT_KS.fit(Window(start=calm.start, end=calm.end, at=calm.at, signals=flat))
     growth = growth_of(reference)

@@ -93,7 +93,7 @@ def test_the_interval_covers_the_true_moment(rng: np.random.Generator) -> None:
 
 @given(st.lists(st.floats(-0.2, 0.2), min_size=1, max_size=40))
 def test_the_crossing_lies_within_its_interval_and_ahead(ratios: list[float]) -> None:
-    at = START + np.arange(len(ratios)) * SIX_HOURS
+    at = START + np.arange(len(ratios), dtype=np.float64) * SIX_HOURS
     found = trend(at, np.array(ratios), since=START - WEEK)
     assert found is not None
     if found.crossing is not None:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,7 +215,7 @@ def test_longer_shows_less(days: float, weight: float, longer: float) -> None:
         ({"requests_per_day": 0.0}, "requests_per_day must be above 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(change: dict[str, float], said: str) -> None:
+def test_what_makes_no_sense_is_refused(change: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(WANTED, **change)
 

@@ -29,7 +29,7 @@ def functions(path: Path) -> Mapping[str, Function]:
     for node in module(path).body:
         if isinstance(node, Function):
             found[node.name] = node
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests."):
+        elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("tests."):
             source = ROOT / f"{node.module.replace('.', '/')}.py"
             known = functions(source) if source.is_file() else {}
             found |= {

@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.errors import SignalAbsent
 from detectors.types import Window
+from monitor.capture.checks import Tokens
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
-from monitor.capture.signals import Tokens, token_signals
+from monitor.capture.signals import token_signals
 from monitor.domain import AdapterId, EvaluationKind, ReferenceId, Version
 from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages

@@ -72,7 +72,7 @@ def fleet(world: Any) -> Make:
             parents=dict.fromkeys(names, "base"),
         )
         if not base:
-            given.base_of = lambda _target: None  # type: ignore[method-assign]
+            given.base_of = lambda _target: None  # type: ignore[method-assign, assignment]
             given.siblings_of = lambda _target: ()  # type: ignore[method-assign, assignment]
         made = Told(world, given)
         made.probe()

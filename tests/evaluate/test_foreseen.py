@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from monitor.evaluate import evaluator, explain, newness
+from monitor.evaluate import evaluator, newness
 from monitor.evaluate.explain import Explained
 from monitor.outbox import ConfiguredChannel
 from monitor.store.database import Database
+from monitor.store.records import embeddings
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.replay.test_equals_live import BEGIN, Service, the_log, the_reference
 
@@ -29,10 +30,9 @@ class Recorder:
         sa.event.listen(database.engine, "before_cursor_execute", self._statement)
         for name in ("commit", "rollback"):
             sa.event.listen(database.engine, name, self._ended)
-        patch.setattr(newness, "find_clusters", self._noted(newness.find_clusters))
-        patch.setattr(
-            explain.embeddings, "count_below", self._noted(explain.embeddings.count_below)
-        )
+        found: Any = newness
+        patch.setattr(newness, "find_clusters", self._noted(found.find_clusters))
+        patch.setattr(embeddings, "count_below", self._noted(embeddings.count_below))
 
     def _statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(LOCKS):
@@ -91,7 +91,8 @@ def test_what_nobody_has_foreseen_is_explained_before_it_is_told(
 ) -> None:
     """Another evaluation of the version may be written between the look and the lock."""
     looks: list[bool] = []
-    real = evaluator.foresee
+    walked: Any = evaluator
+    real = walked.foresee
 
     def blind_at_first(*given: Any, **named: Any) -> Explained:
         looks.append(True)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from detectors.types import Process
-from monitor.domain import EvaluationKind, Interval, Mark, VerdictSeverity, Version
+from monitor.domain import EvaluationKind, IncidentId, Interval, Mark, VerdictSeverity, Version
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
 from monitor.policy import Crossing
@@ -79,7 +79,7 @@ class Watched:
         """By the id of an incident."""
         return bool(
             self.world.database.run(
-                lambda tx: mark(tx, incidents.IncidentId(number), word, hearers=Hearers())
+                lambda tx: mark(tx, IncidentId(number), word, hearers=Hearers())
             )
         )
 

@@ -195,7 +195,7 @@ def test_siblings_that_moved_too_are_a_common_cause_where_the_base_is_not_served
     fleet: Make,
 ) -> None:
     given = toys("a", "b", "c")
-    given.base_of = lambda _target: None  # type: ignore[method-assign]
+    given.base_of = lambda _target: None  # type: ignore[method-assign, assignment]
     made = fleet(given)
     for name in ("a", "b", "c"):
         made.probe(made.register(name))
@@ -454,7 +454,7 @@ def test_a_change_that_begins_while_a_probe_runs_discards_what_it_found(fleet: M
 
     def begun_meanwhile(target: Any, corpus: Any, *, replica: Any) -> Any:
         run = whole(target, corpus, replica=replica)
-        made.toys._run = whole  # type: ignore[method-assign]  # noqa: SLF001 - something happens in the middle of a run
+        made.toys._run = whole  # noqa: SLF001 - something happens in the middle of a run
         made.toys.engine_shift = 0.5
         made.world.database.run(
             lambda tx: changes.add(
@@ -468,7 +468,7 @@ def test_a_change_that_begins_while_a_probe_runs_discards_what_it_found(fleet: M
         return run
 
     made.toys.engine_shift = 0.5
-    made.toys._run = begun_meanwhile  # type: ignore[method-assign]  # noqa: SLF001 - something happens in the middle of a run
+    made.toys._run = begun_meanwhile  # noqa: SLF001 - something happens in the middle of a run
     assert made.later() is Ending.POSTPONED
     assert made.verdict().kind is before
 
@@ -559,7 +559,7 @@ def test_a_base_is_not_blamed_for_a_change_before_a_version_was_registered_anew(
 
 def test_siblings_that_were_not_named_in_a_change_are_no_company(fleet: Make) -> None:
     given = toys("a", "sales")
-    given.base_of = lambda _target: None  # type: ignore[method-assign]
+    given.base_of = lambda _target: None  # type: ignore[method-assign, assignment]
     made = fleet(given)
     made.probe(made.register("a"))
     sales = changed_for_sales_alone(made)
@@ -571,7 +571,7 @@ def test_siblings_that_were_not_named_in_a_change_are_no_company(fleet: Make) ->
 
 def test_siblings_are_compared_with_what_they_said_since_a_change(fleet: Make) -> None:
     given = toys("a", "sales")
-    given.base_of = lambda _target: None  # type: ignore[method-assign]
+    given.base_of = lambda _target: None  # type: ignore[method-assign, assignment]
     made = fleet(given)
     a = made.register("a")
     made.probe(a)
@@ -613,11 +613,11 @@ def test_a_registration_under_way_when_registrations_are_retired_is_not_stored(
     sales, whole = made.register("sales"), made.toys._run  # noqa: SLF001 - something happens in the middle of a run
 
     def retired_meanwhile(target: Any, corpus: Any, *, replica: Any) -> Any:
-        made.toys._run = whole  # type: ignore[method-assign]  # noqa: SLF001 - something happens in the middle of a run
+        made.toys._run = whole  # noqa: SLF001 - something happens in the middle of a run
         retire(made)
         return whole(target, corpus, replica=replica)
 
-    made.toys._run = retired_meanwhile  # type: ignore[method-assign]  # noqa: SLF001 - something happens in the middle of a run
+    made.toys._run = retired_meanwhile  # noqa: SLF001 - something happens in the middle of a run
     with pytest.raises(tasks.StaleLease):
         made.probe(sales)
     assert made.asked()[-1] == ("sales", "general", 40)
@@ -684,13 +684,17 @@ def test_a_run_that_stopped_is_tried_again_and_says_nothing(fleet: Make) -> None
     assert (answered.version, answered.stopped) == ("v7", None)
     assert made.later() is Ending.POSTPONED
     (stopped,) = probes(made)
+    assert stopped.stopped is not None
     assert "the engine queues 3 requests" in stopped.stopped
+    assert stopped.answered_at is not None
+    assert answered.answered_at is not None
     assert stopped.answered_at == answered.answered_at - 6 * HOUR  # the Fleet ages what is stored
     made.toys.stops.clear()
     assert made.probe() is Ending.DONE
     assert made.verdict().kind is before.kind
     (again,) = probes(made)
     assert again.stopped is None
+    assert again.answered_at is not None
     assert again.answered_at > answered.answered_at > stopped.answered_at
 
 

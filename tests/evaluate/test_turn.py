@@ -117,9 +117,11 @@ def test_a_turn_says_what_changes_and_what_is_remembered_of_the_window() -> None
 
 
 def test_the_service_and_a_replay_take_the_same_turn() -> None:
+    told: Any = commit
+    replayed: Any = running
     service: Any = evaluator
-    assert commit.turn is running.turn is service.turn is turn
-    assert running.score is service.score
+    assert told.turn is replayed.turn is service.turn is turn
+    assert replayed.score is service.score
 
 
 def test_a_turn_loads_no_database() -> None:

@@ -11,6 +11,7 @@ from monitor.domain import Interval
 from monitor.evaluate import explain
 from monitor.evaluate.newness import unlike_below
 from monitor.policy.memory import Crossing
+from monitor.store.records import embeddings
 
 
 def test_one_percent_of_the_baseline_lies_below_the_line_of_what_is_unlike_training() -> None:
@@ -34,7 +35,7 @@ def _told(
     detectors: tuple[str, ...] = ("input_similarity",),
 ) -> bool:
     """Whether a ticket with these winners counts requests unlike training."""
-    monkeypatch.setattr(explain.embeddings, "count_below", lambda *_, **__: (count, of))
+    monkeypatch.setattr(embeddings, "count_below", lambda *_, **__: (count, of))
     monkeypatch.setattr(explain, "what_is_new", lambda *_, **__: SimpleNamespace(groups=()))
     window = Interval(start=NOON, end=NOON)
     reference = SimpleNamespace(signals=("similarity",), ordered=(np.linspace(0, 1, 500),))
@@ -68,7 +69,8 @@ def _told(
 def test_a_ticket_about_the_mix_of_topics_says_nothing_of_requests_unlike_training(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    usual, many = {"count": 5, "of": 400}, {"count": 40, "of": 400}
+    usual: dict[str, Any] = {"count": 5, "of": 400}
+    many: dict[str, Any] = {"count": 40, "of": 400}
     assert not _told(monkeypatch, "topic_3:up", **usual)
     assert not _told(monkeypatch, "topic_3:up", count=0, of=0)
     assert _told(monkeypatch, "topic_3:up", **many), "the similarity moved as well"

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_half_precision_is_the_same_model_within_its_own_floor(
     base: PreTrainedModel, support: PreTrainedModel
 ) -> None:
     for model in (base, support):
-        half = load_base() if model is base else load_merged(DemoAdapter.SUPPORT_V1.path)
+        half: Any = load_base() if model is base else load_merged(DemoAdapter.SUPPORT_V1.path)
         half = half.to(torch.bfloat16)
         mine, other = read(half, TEXTS), read(model, TEXTS)
         runs: list[DocumentScores] = [document_scores(one, TEXTS) for one in (mine, other)]

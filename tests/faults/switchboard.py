@@ -91,6 +91,8 @@ class Switchboard:
             case Temper.KILLS_BEFORE:
                 os.kill(pid, signal.SIGKILL)
                 return 500, b""
+            case Temper.HONEST | Temper.KILLS_AFTER:
+                pass
         answer = self._take(key, path, headers, body)
         if self.temper is Temper.KILLS_AFTER:
             os.kill(pid, signal.SIGKILL)

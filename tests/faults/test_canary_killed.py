@@ -40,7 +40,7 @@ def board() -> Iterator[Switchboard]:
 
 @pytest.fixture
 def trial(database: Database, tmp_path: Path, board: Switchboard) -> Trial:
-    return Trial(database=database, folder=tmp_path, settings=FAST, router=board.line())
+    return Trial(database=database, folder=tmp_path, settings=FAST, router=board.line())  # type: ignore[arg-type]  # a real one
 
 
 def daemon(database: str, trial: Trial, board: str, point: str) -> None:
@@ -89,7 +89,7 @@ def test_a_router_that_misbehaves_is_found_out_by_reading_back_and_told_until_it
     canary = trial.start()
     trial.orders.order(canary.id, OrderKind.ABORT, by="ann", now=trial.now)
     board.temper = temper
-    trial.router = board.line()
+    trial.router = board.line()  # type: ignore[assignment]  # a real one
     trial.look()
     state = trial.state(canary)
     assert state.phase is Phase.ROLLING_BACK

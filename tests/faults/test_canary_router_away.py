@@ -6,6 +6,7 @@ may hang for as long as it likes.
 
 import base64
 import itertools
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -219,7 +220,11 @@ class Fleet:
 def hanging() -> Iterator[Stranger]:
     """It accepts, and never answers as long as the test lasts."""
     released = threading.Event()
-    with Stranger([lambda _connection: bool(released.wait()) or None]) as stranger:
+
+    def waits(_connection: socket.socket) -> None:
+        released.wait()
+
+    with Stranger([waits]) as stranger:
         yield stranger
         released.set()
 

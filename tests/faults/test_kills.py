@@ -94,7 +94,7 @@ def torment(service: Service, sender: Sender, faults: list[str]) -> None:
 
 def check_records(connection: psycopg.Connection, sender: Sender) -> None:
     found = connection.execute("SELECT id, count(*) FROM records GROUP BY id").fetchall()
-    stored = dict(found)
+    stored: dict[str, int] = dict(found)
     assert sender.acknowledged <= stored.keys()
     assert set(stored.values()) == {1}
 

@@ -110,10 +110,10 @@ def test_a_day_of_looks_leaves_memory_descriptors_threads_and_queues_as_they_wer
             sizes = []
             for share in np.linspace(0.25, 1.0, 4):
                 until(
-                    lambda s=share: bool(looks() >= s * LOOKS),
+                    lambda s=share: bool(looks() >= s * LOOKS),  # type: ignore[misc]  # a default argument
                     f"{share:.0%} of a day",
                     patience=900,
-                )  # type: ignore[misc]  # a default argument
+                )
                 sizes.append(Size.of(service, connection))
                 print(f"{share:4.0%} of a day: {sizes[-1]}")
         finally:

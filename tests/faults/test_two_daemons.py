@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -184,7 +185,7 @@ def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease
         held = pair.busy(pair.first)
         pair.first.kill()
     for task, _, epoch, _ in held:
-        follower, waited = until(lambda t=task, e=epoch: pair.next_claim(t, e), "a follower")
+        follower, waited = until(partial(pair.next_claim, task, epoch), "a follower")
         assert f":{pid_of(pair.second)}:" in follower
         assert waited >= LEASE - 0.1  # no earlier than the lease allows
         print(f"task {task} taken over {waited:.2f} s after its last claim")
@@ -212,7 +213,7 @@ def test_a_daemon_that_was_stopped_for_three_leases_writes_nothing_stale(
         os.kill(pid_of(pair.first), signal.SIGSTOP)
     stopped_at = time.monotonic()
     for task, _, epoch, _ in held:
-        until(lambda t=task, e=epoch: pair.next_claim(t, e), "a follower")
+        until(partial(pair.next_claim, task, epoch), "a follower")
     time.sleep(max(0.0, 3 * LEASE - (time.monotonic() - stopped_at)))
     os.kill(pid_of(pair.first), signal.SIGCONT)
     until(
@@ -253,7 +254,7 @@ def test_a_daemon_told_to_stop_answers_what_is_in_flight_and_frees_its_leases_at
     assert [(a.status_code, a.json()["accepted"]) for a in answers] == [(202, 20)]
     assert pair.held_by(pair.first) == []
     for task, _, epoch, _ in held:
-        until(lambda t=task, e=epoch: pair.next_claim(t, e), "a follower")
+        until(partial(pair.next_claim, task, epoch), "a follower")
     before = check_every_window_once(pair)
     until(lambda: check_every_window_once(pair) > before + 4, "the work going on")
     print(f"ended {took:.1f} s after SIGTERM with {len(held)} tasks in hand")

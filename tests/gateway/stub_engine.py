@@ -175,11 +175,11 @@ class StubEngine:
         whole = {"status": "completed", "top_logprobs": top, "output": [message], "usage": usage}
         if not body.get("stream"):
             return JSONResponse(whole)
-        deltas = [
+        deltas: list[dict[str, Any]] = [
             {"type": "response.output_text.delta", "delta": word, "logprobs": tokens[n : n + 1]}
             for n, word in enumerate(WORDS)
         ]
-        last = {"type": "response.completed", "response": whole}
+        last: dict[str, Any] = {"type": "response.completed", "response": whole}
         events = [f"event: {one['type']}\n".encode() + _event(one) for one in (*deltas, last)]
         return StreamingResponse(iter(events), headers=EVENT)
 

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections import Counter, deque
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx2
@@ -16,11 +17,11 @@ from tests.service import until
 CHAT = "/v1/chat/completions"
 
 
-def chat(model: str = "support", **more: object) -> dict[str, object]:
+def chat(model: str = "support", **more: Any) -> dict[str, object]:
     return {"model": model, "messages": [{"role": "user", "content": "When?"}]} | more
 
 
-def ask(stage: Stage, body: object, **more: object) -> httpx2.Response:
+def ask(stage: Stage, body: object, **more: Any) -> httpx2.Response:
     with stage.client() as client:
         return client.post(CHAT, json=body, **more)  # type: ignore[arg-type]
 

@@ -104,7 +104,7 @@ def test_a_stream_hides_it_too_and_its_last_event_is_the_record() -> None:
     last = {"type": "response.completed", "response": whole}
     said = [delta, done, item, last]
     stream = b"".join(
-        b"event: %s\ndata: %s\n\n" % (one["type"].encode(), json.dumps(one).encode())  # type: ignore[attr-defined]
+        b"event: %s\ndata: %s\n\n" % (one["type"].encode(), json.dumps(one).encode())
         for one in said
     )
     tap = StreamTap(strip=True, clean=cleaned_response_events)

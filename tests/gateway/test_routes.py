@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -80,7 +81,7 @@ def test_every_flip_is_seen_and_a_canary_ends_without_the_service(
             client.put(f"/v1/adapters/support/versions/{version}", json=body)
         until(lambda: arm(stage) == "stable", "the first route arrives")
         for turn in range(10):
-            wanted = {"stable": float(turn % 2), "canary": float(1 - turn % 2)}
+            wanted: dict[str, Any] = {"stable": float(turn % 2), "canary": float(1 - turn % 2)}
             put(client, **wanted)
             name = max(wanted, key=lambda kind: wanted[kind])
             until(lambda name=name: arm(stage) == name, "the flip")  # type: ignore[misc]
@@ -106,7 +107,7 @@ def test_routes_end_by_the_services_time_and_not_by_the_gateways(
 
     class Wrong(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:
+        def now(cls, tz: tzinfo | None = None) -> Any:
             return datetime.now(tz) + off
 
     monkeypatch.setattr(routebook, "datetime", Wrong)
@@ -140,7 +141,7 @@ def test_an_older_generation_changes_nothing() -> None:
     assert book.find("support").arms[0].arm == "canary"  # type: ignore[union-attr]
 
 
-def told(generation: int, epoch: int | None = None, **weights: float) -> tuple[Route, ...]:
+def told(generation: int, epoch: int | None = None, **weights: Any) -> tuple[Route, ...]:
     document = route(generation=generation, **weights)
     return _read([document if epoch is None else document | {"epoch": epoch}])
 

@@ -1,6 +1,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection
@@ -38,7 +39,7 @@ class Nowhere:
         raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
 
 
-def channel(name: str, *, fallback: str | None = None, **match: object) -> ConfiguredChannel:
+def channel(name: str, *, fallback: str | None = None, **match: Any) -> ConfiguredChannel:
     return ConfiguredChannel(
         name=name, channel=Nowhere(), matcher=parse_matcher(match), fallback=fallback
     )

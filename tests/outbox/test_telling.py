@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -87,7 +88,7 @@ def see(
     *,
     blame: Blame = Blame.ADAPTER,
     channels: Sequence[ConfiguredChannel] = (DESK, LOG),
-    **also: object,
+    **also: Any,
 ) -> None:
     adapter = adapters.fetch(tx, version.adapter)
     assert adapter is not None

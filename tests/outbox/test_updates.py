@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -49,7 +50,7 @@ class Nowhere:
         raise AssertionError(f"{message_id} was sent while {alert.id} was being recorded")
 
 
-def channel(name: str, *, manner: Manner | None = None, **match: object) -> ConfiguredChannel:
+def channel(name: str, *, manner: Manner | None = None, **match: Any) -> ConfiguredChannel:
     return ConfiguredChannel(
         name=name, channel=Nowhere(), matcher=parse_matcher(match), manner=manner or Manner()
     )

@@ -1,6 +1,7 @@
 """The preset `classic` opens tickets beside the evidence, three in a row, and nothing more."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ PAST = {"logit_ks": 0.009, "entropy": 0.0, "input_similarity": 0.69, "perplexity
 WITHIN = {"logit_ks": 0.01, "entropy": 1.0, "input_similarity": 0.7, "perplexity": 0.05}
 
 
-def classic(*detectors: DetectorFact, **changes: object) -> Facts:
+def classic(*detectors: DetectorFact, **changes: Any) -> Facts:
     return facts(*detectors, classic=True, **changes)
 
 

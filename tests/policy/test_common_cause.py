@@ -247,7 +247,7 @@ def test_two_that_broke_each_in_its_own_way_are_two() -> None:
 
 
 def test_beyond_the_base_alone_is_apart_as_well() -> None:
-    moved = {"base_moved": True, "company_ratio": 0.02}
+    moved: dict[str, Any] = {"base_moved": True, "company_ratio": 0.02}
     assert judged(Memory(perplexity=probed(0.4, **moved)), fleet=fleet()).verdict.blame is (
         Blame.ADAPTER
     )

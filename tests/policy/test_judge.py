@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from math import inf
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ LARGE = OnsetEffect(value=0.5, low=0.3, high=0.7, n=200)
 SMALL = OnsetEffect(value=0.01, low=-0.05, high=0.06, n=700)
 
 
-def soft(name: str = "logit_ks", **changes: object) -> DetectorFact:
+def soft(name: str = "logit_ks", **changes: Any) -> DetectorFact:
     quiet = DetectorFact(
         detector=name,
         hard=False,
@@ -44,11 +45,11 @@ def soft(name: str = "logit_ks", **changes: object) -> DetectorFact:
     return replace(quiet, **changes)
 
 
-def hard(**changes: object) -> DetectorFact:
+def hard(**changes: Any) -> DetectorFact:
     return replace(soft("repetition"), hard=True, margin=0.01, **changes)
 
 
-def facts(*detectors: DetectorFact, **changes: object) -> Facts:
+def facts(*detectors: DetectorFact, **changes: Any) -> Facts:
     usual = Facts(at=NOW, reference=ReferenceStage.APPROVED, detectors=detectors, n_day=4_000)
     return replace(usual, **changes)
 
@@ -69,14 +70,20 @@ def page(name: str = "logit_ks") -> DetectorFact:
     return soft(name, evidence_notice=0.9, evidence_page=0.2, onset=ONSET, effect=LARGE)
 
 
-def probe(at: datetime = NOW, **changes: object) -> PerplexityFact:
+def probe(at: datetime = NOW, **changes: Any) -> PerplexityFact:
     still = PerplexityFact(
         at=at, changed=False, degraded=False, ratio=0.0, low=-0.01, high=0.01, reason="+0.0 %"
     )
     return replace(still, **changes)
 
 
-DEGRADED = {"changed": True, "degraded": True, "ratio": 0.4, "low": 0.3, "high": 0.5}
+DEGRADED: dict[str, Any] = {
+    "changed": True,
+    "degraded": True,
+    "ratio": 0.4,
+    "low": 0.3,
+    "high": 0.5,
+}
 
 
 def test_nothing_above_its_line_is_stable() -> None:

@@ -30,8 +30,14 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 HOURS = timedelta(hours=6)
 SETTINGS = PolicySettings()
 STILL: dict[str, Any] = {}
-CHANGED = {"changed": True}
-DEGRADED = {"changed": True, "degraded": True, "ratio": 0.2, "low": 0.18, "high": 0.22}
+CHANGED: dict[str, Any] = {"changed": True}
+DEGRADED: dict[str, Any] = {
+    "changed": True,
+    "degraded": True,
+    "ratio": 0.2,
+    "low": 0.18,
+    "high": 0.22,
+}
 FORGOTTEN = {"changed": True, "forgotten": True}
 
 

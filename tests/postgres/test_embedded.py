@@ -185,7 +185,7 @@ def test_a_path_too_long_for_a_socket_works(tmp_path: Path) -> None:
     deep = tmp_path / ("long" * 30) / "data"
     with EmbeddedPostgres(deep, settings=SMALL) as server:
         keep(server.conninfo, 1)
-        socket_dir = Path(psycopg.conninfo.conninfo_to_dict(server.conninfo)["host"])
+        socket_dir = Path(str(psycopg.conninfo.conninfo_to_dict(server.conninfo)["host"]))
         assert deep not in socket_dir.parents
         assert mode(socket_dir) == 0o700
     socket_dir.rmdir()
@@ -195,7 +195,7 @@ def test_a_path_with_a_comma_and_quotes_works(tmp_path: Path) -> None:
     with EmbeddedPostgres(tmp_path / "a, 'b' & \"c\" é", settings=SMALL) as server:
         keep(server.conninfo, 1)
         assert rows(server.conninfo) == [1]
-        socket_dir = Path(psycopg.conninfo.conninfo_to_dict(server.conninfo)["host"])
+        socket_dir = Path(str(psycopg.conninfo.conninfo_to_dict(server.conninfo)["host"]))
     socket_dir.rmdir()
 
 

@@ -1,12 +1,12 @@
 """The reserve goes when the disk runs short, and is made anew when there is room."""
 
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 import pytest
 
-from monitor.postgres import room
 from monitor.postgres.room import MIB, Reserve, wal_size
 from monitor.store.room import REMEMBERED, DiskRoom
 
@@ -25,7 +25,7 @@ def disk(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     def usage(_path: Path) -> Usage:
         return Usage(said["total"], said["total"] - said["free"], said["free"])
 
-    monkeypatch.setattr(room.shutil, "disk_usage", usage)
+    monkeypatch.setattr(shutil, "disk_usage", usage)
     return said
 
 

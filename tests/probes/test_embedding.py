@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -158,16 +159,16 @@ def test_modules_from_elsewhere_are_refused(tmp_path: Path) -> None:
         EmbeddingClient(EmbeddingSettings(model=str(tmp_path))).embed(["text"])
 
 
-Start = Callable[[str], WorkerProcess]
+Start = Callable[[str], WorkerProcess[Any]]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
     """Run a program of our own in the place of the worker."""
-    started: list[WorkerProcess] = []
+    started: list[WorkerProcess[Any]] = []
     opening = protocol.Open(model="none", dtype="auto", batch_tokens=1, threads=1)
 
-    def run(code: str) -> WorkerProcess:
+    def run(code: str) -> WorkerProcess[Any]:
         command = (sys.executable, "-c", code)
         started.append(
             WorkerProcess(opening, protocol.EMBEDDING, start_timeout=20.0, command=command)

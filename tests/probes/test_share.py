@@ -91,7 +91,7 @@ def test_the_reserve_fills_first() -> None:
     allowance.spend(Purpose.SUSPICION, half)
     allowance.spend(Purpose.ROUTINE, half)
     allowance.refill(half / 0.1)
-    assert (allowance.reserve, allowance.routine) == (pytest.approx(half), pytest.approx(0.0))
+    assert [allowance.reserve, allowance.routine] == pytest.approx([half, 0.0])
 
 
 # --- the engine's own time -------------------------------------------------------------------

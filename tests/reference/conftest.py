@@ -3,6 +3,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -141,7 +142,7 @@ def training(texts: Sequence[str]) -> list[dict[str, object]]:
 
 
 def baseline(
-    texts: Sequence[str | None], *, days: float = 14.0, **fields: object
+    texts: Sequence[str | None], *, days: float = 14.0, **fields: Any
 ) -> list[dict[str, object]]:
     """Records spread evenly over some days, with log-probabilities of a steady model."""
     rng = np.random.default_rng(7)

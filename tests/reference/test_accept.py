@@ -16,6 +16,7 @@ from monitor.domain import (
     Interval,
     Mark,
     Reference,
+    ReferenceId,
     ReferenceState,
     Verdict,
     VerdictSeverity,
@@ -75,6 +76,11 @@ def crossed(*, start: datetime = ONSET, detector: str = "input_similarity") -> M
     )  # fmt: skip
 
 
+def made_of(anew: Anew) -> ReferenceId:
+    assert anew.reference is not None
+    return anew.reference.id
+
+
 def said(database: Database, incident: IncidentId, what: Mark = Mark.ACCEPTED) -> list[Anew]:
     word = Word(mark=what, by="ann", because="parcels are new", at=WORD_AT)
     return list(database.run(lambda tx: accept(tx, incident, word, hearers=Hearers())))
@@ -110,7 +116,7 @@ def test_the_early_half_joins_the_index_and_the_held_out_half_is_measured(
     assert (current.id, current.provisional) == (old.id, True)
 
     assert build_next(database, words, indexes=indexes)
-    built = database.run(lambda tx: references.details(tx, anew.reference.id))
+    built = database.run(lambda tx: references.details(tx, made_of(anew)))
     assert (built.reference.state, built.reference.error) == (ReferenceState.READY, None)
     assert built.source is ReferenceSource.ACCEPT
     assert built.reference.cause == "accepted as normal by ann: parcels are new"
@@ -141,7 +147,7 @@ def test_feedback_that_was_itself_accepted_is_not_compared_with_what_it_was(
 ) -> None:
     del old
     [anew] = said(database, opened(database, version, crossed(detector="feedback")))
-    made = database.run(lambda tx: references.details(tx, anew.reference.id))
+    made = database.run(lambda tx: references.details(tx, made_of(anew)))
     assert "feedback" not in made.request
 
 
@@ -158,13 +164,13 @@ def test_a_builder_that_comes_after_one_that_died_appends_once(  # noqa: PLR0917
     with monkeypatch.context() as patched:
         patched.setattr("monitor.reference.build.calibrate", lambda _: 1 / 0)
         assert build_next(database, words, indexes=indexes)
-    half = database.run(lambda tx: references.get(tx, anew.reference.id))
+    half = database.run(lambda tx: references.get(tx, made_of(anew)))
     assert half is not None
     assert half.state is ReferenceState.BUILDING
     with database.begin() as tx:
         tx.exec_driver_sql('UPDATE "references" SET lease_until = NULL')
     assert build_next(database, words, indexes=indexes)
-    built = database.run(lambda tx: references.get(tx, anew.reference.id))
+    built = database.run(lambda tx: references.get(tx, made_of(anew)))
     assert built is not None
     assert (built.state, built.n_training) == (ReferenceState.READY, 50 + 125)
 

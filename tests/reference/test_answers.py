@@ -1,6 +1,7 @@
 """Answers are embedded beside the prompts, and placed along the axes of known answers."""
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -99,7 +100,7 @@ def test_an_uploaded_baseline_brings_its_answers(
     assert build_next(database, words, indexes=indexes)
     assert len(words.texts) == embedded == 700
     found = [
-        database.run(lambda tx, made=made: calibrations.read(tx, made.id))["output_similarity"]
+        database.run(partial(calibrations.read, reference_id=made.id))["output_similarity"]
         for made in (with_answers, without)
     ]
     assert found[0].body is not None

@@ -50,7 +50,7 @@ def test_a_built_reference_says_which_hours_and_weekdays_cannot_page(  # noqa: P
 
 
 def test_a_reference_of_all_hours_has_seen_them() -> None:
-    hours = np.arange(24 * 14 * 5) * 720.0  # five an hour for two weeks
+    hours = np.arange(24 * 14 * 5, dtype=np.float64) * 720.0  # five an hour for two weeks
     seen = seen_in(MONDAY.timestamp() + hours)
     assert all(seen["hours"])
     assert all(seen["weekdays"])

@@ -1,4 +1,5 @@
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from tests.reference.conftest import (
 )
 
 
-def _drain(database: Database, words: BagOfWords, indexes: Indexes, **how: object) -> int:
+def _drain(database: Database, words: BagOfWords, indexes: Indexes, **how: Any) -> int:
     return drain_embeddings(database, words, indexes=indexes, **how)  # type: ignore[arg-type]
 
 

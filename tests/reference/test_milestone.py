@@ -1,6 +1,7 @@
 """What `learning` says: how far it is, when it is ready, what it will see."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_without_auto_a_person_is_asked_for_one() -> None:
     assert "upload or freeze a reference" in said.text
 
 
-def provisional(**changes: object) -> Reference:
+def provisional(**changes: Any) -> Reference:
     fields = {
         "id": ReferenceId(1), "version_id": VersionId(1), "generation": 1,
         "state": ReferenceState.READY, "approved_by": None, "cause": "learned 1,000 records",

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,7 +39,7 @@ def drain(database: Database, indexes: Indexes) -> Drain:
 
     def until_empty(embed: Embedder, *, store_text: bool = False) -> None:
         keeping = TextFate(terms=TermHashes(key=KEY), store_text=store_text, redact=redact)
-        clock = {"now": lambda: NOON + timedelta(days=1)}
+        clock: dict[str, Any] = {"now": lambda: NOON + timedelta(days=1)}
         while drain_embeddings(database, embed, indexes=indexes, keeping=keeping, **clock):
             pass
 
@@ -230,9 +231,7 @@ def test_intents_nobody_trained_for_come_back_as_groups_with_their_words(  # noq
 
     for start, sent, expected in ((NOON, first, UNSEEN), (tomorrow, second, SPOKEN)):
         found = database.run(
-            lambda tx, start=start: read_newness(
-                tx, version, since=start, until=start + timedelta(hours=14)
-            )
+            partial(read_newness, version=version, since=start, until=start + timedelta(hours=14))
         )
         _judge(found, [label for _, label in sent], expected, start=start)
 

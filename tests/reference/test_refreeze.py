@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from alerts.types import VerdictKind
 from monitor.domain import Interval, Scope, Version
-from monitor.reference import refreeze as module
 from monitor.reference.refreeze import refreeze
 from monitor.store import audit
 from monitor.store.database import Database
@@ -44,7 +43,7 @@ def test_each_adapter_has_a_row_and_none_loses_anothers(
         return real(tx, adapter)
 
     with monkeypatch.context() as patched:
-        patched.setattr(module.fleet, "in_charge", unlucky)
+        patched.setattr(fleet, "in_charge", unlucky)
         rows = refreeze(database, match={}, window=WINDOW, cause="engine", by="ann")
     assert [(row.adapter, row.generation, row.error) for row in rows] == [
         ("bare", None, "no version is registered"),

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,7 +87,7 @@ def test_all_problems_are_counted_the_first_told_and_nothing_is_kept(
     ],
 )
 def test_much_that_stands_in_both_parts_is_refused_without_quoting_it(
-    database: Database, version: Version, send: Send, again: dict[str, object], shares: str
+    database: Database, version: Version, send: Send, again: dict[str, Any], shares: str
 ) -> None:
     lines = [
         *training(questions(5)),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def watched(database: Database) -> Watched:
 def frozen(watched: Watched) -> Callable[..., Watched]:
     """A version with a reference and, in its settings, live records."""
 
-    def make(**records: object) -> Watched:
+    def make(**records: Any) -> Watched:
         watched.freeze()
         watched.record(**records)  # type: ignore[arg-type]
         return watched

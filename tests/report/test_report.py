@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from monitor.cli import app
+from monitor.cli.app import app
 from monitor.domain import Interval
 from monitor.report import Built, ReportError, Reports, build_report
 from monitor.report.render import PageUnknown, with_notice

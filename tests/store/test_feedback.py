@@ -106,7 +106,9 @@ def test_feedback_waits_for_its_window_and_a_while_for_its_record(
     version = keep("a")
     assert said(unread()) == [("a", "solved", 1.0)]
     received = database.run(
-        lambda tx: tx.execute(sa.text("SELECT max(received_at) FROM feedback_arrivals")).scalar()
+        lambda tx: tx.execute(
+            sa.text("SELECT max(received_at) FROM feedback_arrivals")
+        ).scalar_one()
     )
     end = noon + 2 * MINUTE
     assert unread(end, now=received + feedback.PATIENCE).lost == ()

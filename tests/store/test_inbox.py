@@ -1,6 +1,7 @@
 """The inbox of incidents: states, filters, and pages that neither repeat nor skip one."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -49,7 +50,7 @@ def open_many(tx: Connection, severities: list[str]) -> None:
         )
 
 
-def read(tx: Connection, wanted: IncidentFilter | None = None, **more: object) -> Inbox:
+def read(tx: Connection, wanted: IncidentFilter | None = None, **more: Any) -> Inbox:
     return read_inbox(tx, wanted or IncidentFilter(), now=NOW, **more)  # type: ignore[arg-type]
 
 

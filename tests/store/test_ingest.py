@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_four_clients_with_the_same_keys_in_any_order_do_not_deadlock(
         for start in range(0, len(order), 100):
             records = batch(support, [keys[n] for n in order[start : start + 100]], noon)
             # a deadlock would raise here: it is not retried
-            new += sum(database.run(lambda tx, r=records: ingest.insert(tx, r), attempts=1).records)
+            new += sum(database.run(partial(ingest.insert, batch=records), attempts=1).records)
         return new
 
     orders = [rng.permutation(400).tolist() for _ in range(4)]
@@ -127,7 +128,8 @@ def round_trip(postgres: str) -> Any:
 
     def send(column: pgarray.ArrayColumn, kind: str) -> list[Any]:
         with database.begin() as tx:
-            return list(pgarray.execute(tx, f"SELECT %s::{kind}[]", [column]).fetchone()[0])
+            row = pgarray.execute(tx, f"SELECT %s::{kind}[]", [column]).fetchone()
+            return list(row[0]) if row else []
 
     yield send
     database.close()

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ def _claim(database: Database, *, limit: int = 10, until: datetime = FAR) -> lis
 
 def _settle(database: Database, rows: list[Pending], now: datetime, **more: Any) -> int:
     made = [Embedded(pending=row, encoder="mini", embedding=b"\0\0") for row in rows]
-    options = {"store_text": False, "redact": str.upper} | more
+    options: dict[str, Any] = {"store_text": False, "redact": str.upper} | more
     return database.run(lambda tx: pending.settle(tx, made, now=now, **options))
 
 
@@ -96,7 +97,7 @@ def test_the_fifth_failure_drops_the_text_and_counts_the_record(
     for attempt in range(1, 6):
         rows = _claim(database)
         assert len(rows) == 3
-        dropped = database.run(lambda tx, rows=rows: pending.fail(tx, rows, now=noon))
+        dropped = database.run(partial(pending.fail, rows=rows, now=noon))
         assert dropped == (3 if attempt == 5 else 0)
     with database.begin() as tx:
         totals = capture_counts.totals(tx, adapter_id=support.adapter.id, since=noon)

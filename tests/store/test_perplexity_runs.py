@@ -237,7 +237,7 @@ def test_a_versions_newest_probe_is_what_a_round_is_planned_by(
     database: Database, register: Callable[[str], Any]
 ) -> None:
     support, billing = register("support"), register("billing")
-    engine = {"replica": "http://e1", "role": RunRole.SCHEDULED}
+    engine: dict[str, Any] = {"replica": "http://e1", "role": RunRole.SCHEDULED}
 
     def ages(hours: int) -> None:
         database.run(

@@ -1,11 +1,13 @@
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 
 from monitor.domain import Interval, ReferenceId
 from monitor.store import partitions
@@ -138,10 +140,8 @@ def test_each_record_is_in_the_window_that_it_arrived_in_and_in_no_other(
             start = noon + 60 * MINUTE * hour
             window = Interval(start=start, end=start + 60 * MINUTE)
             read = records.read_arrivals(tx, **of, window=window, reach=records.LATEST)
-            assert ((read.arrived >= start.timestamp()).all(), len(read)) == (
-                True,
-                records.count_arrivals(tx, **of, window=window),
-            )
+            assert (read.arrived >= start.timestamp()).all()
+            assert len(read) == records.count_arrivals(tx, **of, window=window)
             found += read.at.tolist()
         edge = noon + 80 * MINUTE + 25 * 60 * MINUTE
         late = Interval(start=edge, end=edge + MINUTE)
@@ -158,7 +158,7 @@ def test_the_newest_records_come_in_order_of_time(
     of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
     with database.begin() as tx:
         newest = records.newest_since(tx, **of, since=noon, limit=2)
-        span = {"start": noon, "end": noon + 5 * MINUTE}
+        span: dict[str, Any] = {"start": noon, "end": noon + 5 * MINUTE}
         found = records.traffic(tx, **of, **span)
         none = records.traffic(tx, **of, start=noon - MINUTE, end=noon)
     assert newest.at.tolist() == [time.timestamp() for time in times[3:]]
@@ -188,7 +188,7 @@ def test_a_similarity_counts_only_against_the_reference_asked_for(
     np.testing.assert_array_equal(own.signals["similarity"], [np.nan, 0.5])
     both = _window(database, support, noon, noon + MINUTE)
     np.testing.assert_array_equal(both.signals["similarity"], [0.5, 0.5])
-    span = {"start": noon, "end": noon + MINUTE}
+    span: dict[str, Any] = {"start": noon, "end": noon + MINUTE}
     of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
     with database.begin() as tx:
         (least,) = embeddings.least_similar(tx, **of, **span, reference_id=ReferenceId(2))
@@ -224,7 +224,7 @@ def test_reading_one_window_touches_only_its_rows(
     for name in ("support", "travel", "booking"):
         of = register(name)
         made = batch(of, [f"r{n}" for n in range(size)], times)
-        database.run(lambda tx, made=made: ingest.insert(tx, made))
+        database.run(partial(ingest.insert, batch=made))
     with database.begin() as tx:
         tx.execute(sa.text("ANALYZE records"))
         query = records._query(  # noqa: SLF001 - the statement, for its plan
@@ -234,9 +234,9 @@ def test_reading_one_window_touches_only_its_rows(
             answers=True,
             span=records._span("at", noon - 15 * MINUTE, noon),  # noqa: SLF001 - the statement, for its plan
             kept=[records._span("at", noon - 15 * MINUTE, noon)("r")],  # noqa: SLF001 - the statement, for its plan
-            order=records.sql.SQL("r.at, r.id"),
+            order=sql.SQL("r.at, r.id"),
         )
-        driver = tx.connection.dbapi_connection
+        driver: Any = tx.connection.dbapi_connection
         text = "EXPLAIN (ANALYZE, FORMAT JSON) " + query.as_string(driver)
         plan = tx.exec_driver_sql(text.replace("%", "%%")).scalar_one()
     plan = plan if isinstance(plan, list) else json.loads(plan)
@@ -255,10 +255,10 @@ def test_partitions_of_other_days_are_not_opened(
         answers=True,
         span=records._span("at", noon, noon + MINUTE),  # noqa: SLF001 - the statement, for its plan
         kept=[records._span("at", noon, noon + MINUTE)("r")],  # noqa: SLF001 - the statement, for its plan
-        order=records.sql.SQL("r.at"),
+        order=sql.SQL("r.at"),
     )
     with database.begin() as tx:
-        driver = tx.connection.dbapi_connection
+        driver: Any = tx.connection.dbapi_connection
         plan = "\n".join(tx.exec_driver_sql("EXPLAIN " + query.as_string(driver)).scalars())
     opened = [name for name in _existing(database) if name in plan]
     tables = ("answer_embeddings", "record_embeddings", "records")

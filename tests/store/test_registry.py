@@ -1,6 +1,8 @@
+from typing import Any
+
 import pytest
 
-from monitor.domain import Mode
+from monitor.domain import AdapterId, Mode, VersionId
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.errors import Conflict, NotFound
@@ -19,7 +21,7 @@ def test_put_replaces_all_that_is_said_about_an_adapter(database: Database) -> N
         assert adapters.fetch(tx, "travel") is None
         assert [adapter.name for adapter in adapters.fetch_all(tx)] == ["support"]
         with pytest.raises(NotFound):
-            adapters.fetch_by_id(tx, 999)
+            adapters.fetch_by_id(tx, AdapterId(999))
 
 
 def test_the_same_version_again_changes_only_its_metadata(database: Database) -> None:
@@ -56,7 +58,7 @@ def test_the_same_version_again_changes_only_its_metadata(database: Database) ->
 def test_other_weights_under_a_registered_name_are_refused(
     database: Database, field: str, other: str
 ) -> None:
-    said = {
+    said: dict[str, Any] = {
         "model": "support@v7",
         "sha256": "ab" * 32,
         "uri": "s3://a",
@@ -74,7 +76,7 @@ def test_an_unknown_version_is_not_found(database: Database) -> None:
     with database.begin() as tx:
         assert versions.fetch(tx, adapter="support", name="v7") is None
         with pytest.raises(NotFound):
-            versions.fetch_by_id(tx, 999)
+            versions.fetch_by_id(tx, VersionId(999))
 
 
 def test_the_audit_is_paged_newest_first(database: Database) -> None:

@@ -1,4 +1,5 @@
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -14,7 +15,7 @@ from monitor.store.tables import metadata
 
 
 @pytest.fixture
-def empty(database_url: str) -> Database:
+def empty(database_url: str) -> Iterator[Database]:
     opened = Database(database_url)
     yield opened
     opened.close()

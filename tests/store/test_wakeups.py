@@ -107,7 +107,7 @@ def test_a_loop_that_no_notification_reaches_looks_again_by_itself(database: Dat
     until(lambda: wake_ups.heard, "a notification of its own")
     loop = Loop(
         "sleeper",
-        lambda: bool(turns.release()),
+        lambda: turns.release() is not None,
         pulse=pulse,
         every=timedelta(milliseconds=1),
         rest=lambda: wake_ups.rest(never, least=timedelta(milliseconds=1)),

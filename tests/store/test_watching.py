@@ -10,6 +10,7 @@ from monitor.policy.budget import BudgetSettings, shares
 from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions, watching
+from monitor.store.tables import adapters as adapters_table
 from monitor.store.tables import increments, references
 from monitor.traffic import table
 
@@ -69,8 +70,8 @@ def test_the_whole_promise_is_divided_again_when_the_fleet_grows(database: Datab
         assert _pages(tx) == pytest.approx(1.0)
         add(tx, "support", "v2", ready=NOW)
         add(tx, "billing", "v1")
-        tx.execute(adapters.adapters.update().values(tier="gold").where(
-            adapters.adapters.c.name == "billing"
+        tx.execute(adapters_table.update().values(tier="gold").where(
+            adapters_table.c.name == "billing"
         ))  # fmt: skip
         assert watching.adapters_by_tier(tx) == {"gold": 1, "standard": 1}
         assert _pages(tx) == pytest.approx(1.0)

@@ -60,7 +60,7 @@ class World:
     def behind(self) -> Behind | None:
         with self.database.begin() as tx:
             row = routes.row(tx, "support", lock=True)
-        return row and row.behind
+        return row.behind if row else None
 
     def acts(self) -> list[tuple[str, str]]:
         with self.database.begin() as tx:

@@ -221,7 +221,7 @@ def test_the_router_is_told_as_soon_as_an_evaluation_has_committed(world: World)
         return more
 
     decides = Loop("decide", decide, pulse=pulse, every=HOUR)
-    confirms = Loop("confirm", confirming.turn, pulse=pulse, every=HOUR)
+    confirms = Loop("confirm", lambda: bool(confirming.turn()), pulse=pulse, every=HOUR)
     breaker.changes.wake = confirms.wake
 
     def heard(_payload: str) -> None:

@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,7 @@ from monitor.traffic.killswitch import FILE, VARIABLE, KillSwitch
 
 def on(database: Database, folder: Path, environ: dict[str, str] | None = None) -> bool:
     switch = KillSwitch(folder, environ or {})
-    readings = {
-        database.run(lambda tx, hold=hold: switch.read(tx, hold=hold)).on for hold in (False, True)
-    }
+    readings = {database.run(partial(switch.read, hold=hold)).on for hold in (False, True)}
     assert len(readings) == 1  # held or not, it says the same
     return readings.pop()
 

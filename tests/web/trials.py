@@ -15,8 +15,9 @@ from monitor.store.registry import adapters, versions
 from monitor.store.traffic import canaries, canary_looks
 from monitor.store.traffic.canaries import CanaryId, CanaryProgress
 from monitor.store.traffic.canary_looks import CanaryEvent
+from monitor.traffic.trial.columns import Column
 from monitor.traffic.trial.guards import Guard, alphas, guards_of
-from monitor.traffic.trial.measure import Column, Measurement, Rules, Sides, measure
+from monitor.traffic.trial.measure import Measurement, Rules, Sides, measure
 from monitor.traffic.trial.states import (
     CanaryState,
     CanaryStep,

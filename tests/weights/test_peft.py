@@ -42,14 +42,18 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_norms_are_those_of_the_update_that_peft_adds(case: str, tmp_path: Path) -> None:
     torch.manual_seed(3)
-    config = {"r": 4, "lora_alpha": 10, "target_modules": ["embed", "conv", "q_proj", "v_proj"]}
+    config: dict[str, Any] = {
+        "r": 4,
+        "lora_alpha": 10,
+        "target_modules": ["embed", "conv", "q_proj", "v_proj"],
+    }
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model = peft.get_peft_model(Model(), peft.LoraConfig(**config | CASES[case]))
         for name, parameter in model.named_parameters():
             if "lora_" in name and "magnitude" not in name:
                 nn.init.normal_(parameter)
-        model.save_pretrained(tmp_path, save_embedding_layers=False)
+        model.save_pretrained(str(tmp_path), save_embedding_layers=False)
     found = inspect_folder(tmp_path)
     assert found.state is WeightsState.HEALTHY, found.reason
     updates = {

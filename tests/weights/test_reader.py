@@ -296,7 +296,7 @@ def read_all(tensor: Tensor) -> np.ndarray:
 
 def test_what_the_reference_library_writes_is_read(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
-    made = {
+    made: dict[str, np.ndarray] = {
         "a": rng.normal(size=(3, 5)).astype(np.float32),
         "b": rng.normal(size=(2, 2, 2)).astype(np.float16),
         "c": rng.normal(size=7),

@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ Register = Callable[..., Version]
 
 @pytest.fixture
 def register(database: Database) -> Register:
-    def make(name: str, uri: str | None, **fields: str) -> Version:
+    def make(name: str, uri: str | None, **fields: Any) -> Version:
         with database.begin() as tx:
             adapter = adapters.put(tx, name="support")
             return versions.put(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,7 +87,7 @@ def run(
             )
 
 
-def _arrays(experiments: Iterator[Experiment] | Sequence[Experiment]) -> dict[str, Floats]:
+def _arrays(experiments: Iterable[Experiment]) -> dict[str, Floats]:
     arrays: dict[str, Floats] = {}
     for one in experiments:
         usual = _usual(one.baseline.table)

@@ -73,17 +73,19 @@ def false_alarms(ways: Sequence[Way], column: Column) -> tuple[int, int] | None:
 
 def _told(one: Repeat) -> Did:
     first = one.driftline.first
-    return Did(requests=first and first.requests, false_before=one.driftline.false_before)
+    return Did(requests=first.requests if first else None, false_before=one.driftline.false_before)
 
 
 def _paged(one: Repeat) -> Did:
     page = one.driftline.page
-    return Did(requests=page and page.requests, false_before=None)
+    return Did(requests=page.requests if page else None, false_before=None)
 
 
 def _column(slug: str, title: str) -> Column:
     def did(one: Repeat) -> Did | None:
         seen = one.tools.get(slug)
-        return seen and Did(requests=seen.requests, false_before=seen.false_before)
+        if seen is None:
+            return None
+        return Did(requests=seen.requests, false_before=seen.false_before)
 
     return Column(title=title, did=did)

@@ -245,7 +245,7 @@ def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
 
 def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
     body = _read(experiment.folder / "driftline.json")
-    told = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
+    told: dict[str, Any] = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
     kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
     return Repeat(
         calm=experiment.calm,
@@ -267,7 +267,7 @@ def _theirs(folder: Path, tools: dict[str, Tool]) -> dict[str, Theirs]:
         one = entry.read(path)
         tools[path.stem] = Tool(tool=one.tool, version=one.version, settings=one.settings)
         found[path.stem] = Theirs(
-            requests=one.alarm and one.alarm.requests,
+            requests=one.alarm.requests if one.alarm else None,
             false_before=one.false_before,
             cpu_s=one.cpu_s,
         )

@@ -51,7 +51,7 @@ def seeded(ask: Ask, moment: Moment) -> Ask:
 
 def day_and_night(number: int) -> float:
     """Traffic between a third and three times the usual."""
-    return 3.0 ** math.sin(2 * math.pi * number / A_DAY)
+    return math.pow(3.0, math.sin(2 * math.pi * number / A_DAY))
 
 
 def _way(name: str, says: str, fault: Fault) -> Way:

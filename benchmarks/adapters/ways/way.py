@@ -30,8 +30,10 @@ class Weights:
 class Shelf(Protocol):
     """Folders of adapters that a fault of serving may take in place of the right one."""
 
-    adapter: str
-    base: Path
+    @property
+    def adapter(self) -> str: ...
+    @property
+    def base(self) -> Path: ...
 
     def version(self, name: str, *, of: str | None = None) -> Path:
         """Weights of the adapter, or of another one: ``v1``, ``v2``, ``over-trained`` and so on."""

@@ -76,7 +76,7 @@ def rounded(weights: Weights, bits: int) -> Weights:
 
     def coarse(_: str, tensor: torch.Tensor) -> torch.Tensor:
         scale = tensor.abs().max().clamp_min(1e-12) / steps
-        return torch.round(tensor / scale) * scale
+        return torch.mul(torch.round(tensor / scale), scale)
 
     return _each(weights, coarse)
 

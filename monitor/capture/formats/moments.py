@@ -24,7 +24,8 @@ def moment(value: object) -> datetime | None:
         if isinstance(value, int | float):
             return datetime.fromtimestamp(_seconds(float(value)), tz=UTC)
         if isinstance(value, str):
-            return _aware(datetime.fromisoformat(value.strip()))
+            found = datetime.fromisoformat(value.strip())
+            return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
     return None
@@ -41,7 +42,3 @@ def _seconds(number: float) -> float:
     if number >= _MICROSECONDS_FROM:
         return number / 1e6
     return number / 1e3 if number >= _MILLISECONDS_FROM else number
-
-
-def _aware(found: datetime) -> datetime:
-    return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)

@@ -124,7 +124,8 @@ class LocalModels:
         )
         for here, there in pairs:
             p, q = logprobs(one, here), logprobs(other, there)
-            _require_same_vocabulary(p, q)
+            if p.shape != q.shape:
+                raise TokenizersDiffer(f"vocabularies of {p.shape[1]} and {q.shape[1]} tokens")
             likeness.add(p, q, tokens=here.tokens, texts=places[here.texts.cpu()])
         return likeness.parities()
 
@@ -222,8 +223,3 @@ def _require_same_tokens(one: list[list[int]], other: list[list[int]]) -> None:
     for number, (here, there) in enumerate(zip(one, other, strict=True)):
         if here != there:
             raise TokenizersDiffer(f"text {number} is other tokens to the one than to the other")
-
-
-def _require_same_vocabulary(p: torch.Tensor, q: torch.Tensor) -> None:
-    if p.shape != q.shape:
-        raise TokenizersDiffer(f"vocabularies of {p.shape[1]} and {q.shape[1]} tokens")

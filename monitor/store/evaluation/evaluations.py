@@ -6,16 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 
 from alerts.types import VerdictKind
 from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
-from monitor.store.tables import adapters, evaluations, latest_scores, scores, versions
+from monitor.store.rows import named, shaped
+from monitor.store.tables import evaluations, latest_scores, scores, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,23 +96,17 @@ def add_all(tx: Connection, new: Sequence[NewEvaluation]) -> None:
         tx.execute(_insert(new))
 
 
+_GIVEN: Final = tuple(name for name in NewEvaluation.__slots__ if name in evaluations.c)
+
+
 def _insert(new: Sequence[NewEvaluation]) -> Insert:
     rows = [
-        {
-            "adapter_id": one.adapter_id,
-            "version_id": one.version_id,
+        {name: getattr(one, name) for name in _GIVEN}
+        | {
             "kind": one.kind.value,
             "window_start": one.window.start,
             "window_end": one.window.end,
-            "state": one.state,
-            "reference_id": one.reference_id,
-            "n_records": one.n_records,
-            "n_late": one.n_late,
-            "verdict": one.verdict,
-            "reason": one.reason,
             "coverage": [to_json(each) for each in one.coverage] or None,
-            "epoch": one.epoch,
-            "started_at": one.started_at,
             "finished_at": sa.func.clock_timestamp(),
         }
         for one in new
@@ -233,27 +228,9 @@ def put_unmeasured(tx: Connection, version_id: VersionId, *, detector: str, reas
 
 
 def _values(row: ScoreRow) -> dict[str, Any]:
-    return {
-        "version_id": row.version_id,
-        "detector": row.detector,
-        "at": row.window.end,
-        "window_start": row.window.start,
-        "value": row.value,
-        "evidence_notice": row.evidence_notice,
-        "evidence_page": row.evidence_page,
-        "effect": row.effect,
-        "effect_low": row.effect_low,
-        "effect_high": row.effect_high,
-        "n_reference": row.n_reference,
-        "n_window": row.n_window,
-        "minimum_detectable": row.minimum_detectable,
-        "winner": row.winner,
-        "verdict": row.verdict,
-        "blame": row.blame,
-        "reason": row.reason,
-        "evaluation_id": row.evaluation_id,
-        "details": finite(row.details),
-    }
+    times = {"at": row.window.end, "window_start": row.window.start}
+    stored = {name: getattr(row, name) for name in set(scores.c.keys()) - times.keys()}
+    return stored | times | {"details": finite(row.details)}
 
 
 def finite(value: Any) -> Any:
@@ -269,10 +246,10 @@ def finite(value: Any) -> Any:
 
 def latest_scores_of(tx: Connection, *, adapter_id: AdapterId | None = None) -> list[ScoreRow]:
     """Newest score of each (version, detector), of one adapter or of all."""
-    query = _joined(latest_scores)
+    query = named(latest_scores)
     if adapter_id is not None:
         query = query.where(versions.c.adapter_id == adapter_id)
-    return [_score_row(row) for row in tx.execute(query)]
+    return [_score_row(row) for row in tx.execute(query).mappings()]
 
 
 def scores_at(
@@ -280,12 +257,12 @@ def scores_at(
 ) -> list[ScoreRow]:
     """Newest score of each detector among windows that ended in ``(since, until]``."""
     query = (
-        _joined(scores)
+        named(scores)
         .ext(distinct_on(scores.c.detector))
         .where(scores.c.version_id == version_id, scores.c.at > since, scores.c.at <= until)
         .order_by(scores.c.detector, scores.c.at.desc())
     )
-    return [_score_row(row) for row in tx.execute(query)]
+    return [_score_row(row) for row in tx.execute(query).mappings()]
 
 
 def score_history(
@@ -304,7 +281,7 @@ def score_history(
     ``before`` is the cursor: (end, detector, version id) of the last row seen.
     """
     owned = sa.select(versions.c.id).where(versions.c.adapter_id == adapter_id)
-    query = _joined(scores).where(
+    query = named(scores).where(
         scores.c.version_id.in_(owned), scores.c.at >= since, scores.c.at < until
     )
     if detector is not None:
@@ -315,7 +292,8 @@ def score_history(
         key = sa.tuple_(scores.c.at, scores.c.detector, scores.c.version_id)
         query = query.where(key < sa.tuple_(*(sa.literal(part) for part in before)))
     order = (scores.c.at.desc(), scores.c.detector.desc(), scores.c.version_id.desc())
-    return [_score_row(row) for row in tx.execute(query.order_by(*order).limit(limit))]
+    found = tx.execute(query.order_by(*order).limit(limit)).mappings()
+    return [_score_row(row) for row in found]
 
 
 def evaluation_scores(tx: Connection, evaluation_id: EvaluationId) -> list[ScoreRow]:
@@ -327,12 +305,13 @@ def evaluation_scores(tx: Connection, evaluation_id: EvaluationId) -> list[Score
     ).first()
     if window is None:
         return []
-    query = _joined(scores).where(
+    query = named(scores).where(
         scores.c.version_id == window.version_id,
         scores.c.at == window.window_end,
         scores.c.evaluation_id == evaluation_id,
     )
-    return [_score_row(row) for row in tx.execute(query.order_by(scores.c.detector))]
+    found = tx.execute(query.order_by(scores.c.detector)).mappings()
+    return [_score_row(row) for row in found]
 
 
 def evaluation_history(
@@ -345,23 +324,23 @@ def evaluation_history(
     limit: int = 100,
 ) -> list[EvaluationRow]:
     """Evaluations of an adapter's versions that started at or after ``since``, newest first."""
-    query = _evaluations().where(evaluations.c.adapter_id == adapter_id)
+    query = named(evaluations).where(evaluations.c.adapter_id == adapter_id)
     if version_id is not None:
         query = query.where(evaluations.c.version_id == version_id)
     if since is not None:
         query = query.where(evaluations.c.started_at >= since)
     if before_id is not None:
         query = query.where(evaluations.c.id < before_id)
-    rows = tx.execute(query.order_by(evaluations.c.id.desc()).limit(limit))
-    return [_evaluation_row(row) for row in rows]
+    found = tx.execute(query.order_by(evaluations.c.id.desc()).limit(limit)).mappings()
+    return [_evaluation_row(row) for row in found]
 
 
 def evaluation_after(
     tx: Connection, *, version_id: VersionId, kind: EvaluationKind, started: datetime
 ) -> EvaluationRow | None:
     """Newest evaluation of this kind that began at or after ``started``."""
-    row = tx.execute(
-        _evaluations()
+    query = (
+        named(evaluations)
         .where(
             evaluations.c.version_id == version_id,
             evaluations.c.kind == kind.value,
@@ -370,74 +349,22 @@ def evaluation_after(
         )
         .order_by(evaluations.c.id.desc())
         .limit(1)
-    ).first()
+    )
+    row = tx.execute(query).mappings().first()
     return None if row is None else _evaluation_row(row)
 
 
-def _joined(table: sa.Table) -> sa.Select[Any]:
-    return (
-        sa.select(
-            table,
-            versions.c.name.label("version"),
-            adapters.c.name.label("adapter"),
-        )
-        .join(versions, versions.c.id == table.c.version_id)
-        .join(adapters, adapters.c.id == versions.c.adapter_id)
-    )
+def _score_row(row: RowMapping) -> ScoreRow:
+    return shaped(ScoreRow, row, window=Interval(start=row["window_start"], end=row["at"]))
 
 
-def _evaluations() -> sa.Select[Any]:
-    return (
-        sa.select(
-            evaluations,
-            versions.c.name.label("version"),
-            adapters.c.name.label("adapter"),
-        )
-        .join(versions, versions.c.id == evaluations.c.version_id)
-        .join(adapters, adapters.c.id == evaluations.c.adapter_id)
-    )
-
-
-def _score_row(row: sa.Row[Any]) -> ScoreRow:
-    return ScoreRow(
-        version_id=VersionId(row.version_id),
-        adapter=row.adapter,
-        version=row.version,
-        detector=row.detector,
-        window=Interval(start=row.window_start, end=row.at),
-        value=row.value,
-        evidence_notice=row.evidence_notice,
-        evidence_page=row.evidence_page,
-        effect=row.effect,
-        effect_low=row.effect_low,
-        effect_high=row.effect_high,
-        n_reference=row.n_reference,
-        n_window=row.n_window,
-        minimum_detectable=row.minimum_detectable,
-        winner=row.winner,
-        verdict=row.verdict,
-        blame=row.blame,
-        reason=row.reason,
-        evaluation_id=EvaluationId(row.evaluation_id),
-        details=row.details,
-    )
-
-
-def _evaluation_row(row: sa.Row[Any]) -> EvaluationRow:
-    return EvaluationRow(
-        id=EvaluationId(row.id),
-        adapter=row.adapter,
-        version=row.version,
-        kind=EvaluationKind(row.kind),
-        window=Interval(start=row.window_start, end=row.window_end),
-        state=row.state,
-        n_records=row.n_records,
-        n_late=row.n_late,
-        verdict=row.verdict,
-        reason=row.reason,
-        coverage=_coverage(row.coverage),
-        started_at=row.started_at,
-        finished_at=row.finished_at,
+def _evaluation_row(row: RowMapping) -> EvaluationRow:
+    return shaped(
+        EvaluationRow,
+        row,
+        kind=EvaluationKind(row["kind"]),
+        window=Interval(start=row["window_start"], end=row["window_end"]),
+        coverage=_coverage(row["coverage"]),
     )
 
 

@@ -13,6 +13,7 @@ from detectors import packing
 from detectors.identity import Identity, IdentityState
 from detectors.parity import TopLogprobs
 from monitor.domain import VersionId
+from monitor.store.rows import shaped
 from monitor.store.tables import identity_checks
 
 REGISTRATION = "registration"
@@ -178,27 +179,11 @@ def _of(version_id: VersionId) -> sa.Select[tuple[object, ...]]:
 
 def _newest(tx: Connection, query: sa.Select[tuple[object, ...]]) -> StoredIdentity | None:
     newest_first = query.order_by(identity_checks.c.at.desc(), identity_checks.c.id.desc())
-    row = tx.execute(newest_first.limit(1)).first()
+    row = tx.execute(newest_first.limit(1)).mappings().first()
     if row is None:
         return None
-    return StoredIdentity(
-        id=row.id,
-        version_id=VersionId(row.version_id),
-        at=row.at,
-        found=Identity(
-            state=IdentityState(row.state),
-            sibling=row.sibling,
-            kl=row.kl,
-            nll_difference=row.nll_difference,
-            gap=row.details.get("gap"),
-            reason=row.details.get("reason", ""),
-        ),
-        on=CheckedOn(
-            role=row.role,
-            corpus=row.details.get("corpus", ""),
-            base=row.base,
-            replica=row.replica,
-            engine=row.engine,
-        ),
-        retired_at=row.retired_at,
-    )
+    details = row["details"]
+    gap, reason = details.get("gap"), details.get("reason", "")
+    found = shaped(Identity, row, state=IdentityState(row["state"]), gap=gap, reason=reason)
+    on = shaped(CheckedOn, row, corpus=details.get("corpus", ""))
+    return shaped(StoredIdentity, row, found=found, on=on)

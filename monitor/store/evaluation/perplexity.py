@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from monitor.domain import EvaluationKind, VersionId
 from monitor.store import wakeups
 from monitor.store.evaluation import identity, verdicts
+from monitor.store.rows import shaped
 from monitor.store.tables import (
     adapters,
     perplexity_documents,
@@ -122,42 +123,28 @@ def insert_run(
     statement = perplexity_runs.insert().returning(
         perplexity_runs.c.id, perplexity_runs.c.at, sa.func.clock_timestamp().label("now")
     )
-    values = {
-        "version_id": subject.version_id,
-        "corpus": subject.corpus,
-        "model": subject.model,
+    stored = {
+        **asdict(subject),
         "replica": replica,
         "engine": engine,
         "dtype": dtype,
         "source": source,
         "weights": weights,
+        "made_by": made_by,
+    }
+    values = {
+        **stored,
         "seconds": seconds,
         "role": role.value,
         "state": "stopped" if stopped else "done",
         "reason": stopped,
-        "made_by": made_by,
     }
     row = connection.execute(statement, values).one()
     kept = tuple(_kept(one, now=row.now) for one in documents)
     if kept:
         rows = [{"run_id": row.id, **asdict(one)} for one in kept]
         connection.execute(perplexity_documents.insert(), rows)
-    return StoredRun(
-        id=row.id,
-        version_id=subject.version_id,
-        corpus=subject.corpus,
-        model=subject.model,
-        replica=replica,
-        engine=engine,
-        dtype=dtype,
-        source=source,
-        weights=weights,
-        role=role,
-        stopped=stopped,
-        at=row.at,
-        documents=kept,
-        made_by=made_by,
-    )
+    return StoredRun(**stored, id=row.id, role=role, stopped=stopped, at=row.at, documents=kept)
 
 
 def _kept(one: ScoredDocument, *, now: datetime) -> StoredDocument:
@@ -412,24 +399,15 @@ def _of(subject: Subject) -> sa.Select[Any]:
 
 
 def _runs(connection: Connection, query: sa.Select[Any]) -> list[StoredRun]:
-    rows = connection.execute(query).all()
-    documents = _documents(connection, [row.id for row in rows])
+    rows = connection.execute(query).mappings().all()
+    documents = _documents(connection, [row["id"] for row in rows])
     return [
-        StoredRun(
-            id=row.id,
-            version_id=None if row.version_id is None else VersionId(row.version_id),
-            corpus=row.corpus,
-            model=row.model,
-            replica=row.replica,
-            engine=row.engine,
-            dtype=row.dtype,
-            source=row.source,
-            weights=row.weights,
-            role=RunRole(row.role),
-            stopped=row.reason,
-            at=row.at,
-            documents=tuple(documents.get(row.id, ())),
-            made_by=row.made_by,
+        shaped(
+            StoredRun,
+            row,
+            role=RunRole(row["role"]),
+            stopped=row["reason"],
+            documents=tuple(documents.get(row["id"], ())),
         )
         for row in rows
     ]
@@ -442,15 +420,6 @@ def _documents(connection: Connection, runs: Sequence[int]) -> dict[int, list[St
         .order_by(perplexity_documents.c.run_id, perplexity_documents.c.document)
     )
     found: dict[int, list[StoredDocument]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.run_id, []).append(
-            StoredDocument(
-                document=row.document,
-                sum_nll=row.sum_nll,
-                tokens=row.tokens,
-                bytes=row.bytes,
-                beside=row.beside,
-                read_at=row.read_at,
-            )
-        )
+    for row in connection.execute(query).mappings():
+        found.setdefault(row["run_id"], []).append(shaped(StoredDocument, row))
     return found

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import ReferenceId, VersionId
 from monitor.store import wakeups
+from monitor.store.rows import shaped
 from monitor.store.tables import references, selftests
 
 LEASE: Final = timedelta(minutes=2)
@@ -136,17 +137,7 @@ def fetch(tx: Connection, version_id: VersionId) -> SelfTestRow:
         .where(_S.version_id == version_id)
     )
     row = tx.execute(query).mappings().one_or_none()
-    if row is None:
-        return SelfTestRow()
-    return SelfTestRow(
-        state=_state(row),
-        progress=row["progress"],
-        requested_at=row["requested_at"],
-        finished_at=row["finished_at"],
-        generation=row["generation"],
-        report=row["report"],
-        error=row["error"],
-    )
+    return SelfTestRow() if row is None else shaped(SelfTestRow, row, state=_state(row))
 
 
 def _state(row: RowMapping) -> SelfTestState:

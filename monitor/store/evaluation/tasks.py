@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, EvaluationKind, VersionId
 from monitor.store import wakeups
+from monitor.store.rows import shaped
 from monitor.store.tables import tasks, versions
 
 
@@ -87,19 +88,15 @@ def claim(
         },
     )
     return [
-        Claim(
-            task_id=row.id,
-            version_id=VersionId(row.version_id),
-            adapter_id=AdapterId(row.adapter_id),
-            kind=EvaluationKind(row.kind),
-            epoch=row.epoch,
-            start=row.next_window_start,
-            requested=row.requested,
-            failures=row.failures,
+        shaped(
+            Claim,
+            row,
+            task_id=row["id"],
+            kind=EvaluationKind(row["kind"]),
+            start=row["next_window_start"],
             owner=owner,
-            now=row.now,
         )
-        for row in rows
+        for row in rows.mappings()
     ]
 
 

@@ -24,7 +24,8 @@ from monitor.domain import (
     VersionId,
 )
 from monitor.policy.memory import Memory, verdict_of
-from monitor.store.tables import adapters, transitions, verdicts, versions
+from monitor.store.rows import named, shaped
+from monitor.store.tables import transitions, verdicts, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,15 +97,7 @@ def drift_score(kind: VerdictKind, size: float) -> float:
     return round(least + (most - least) * size / 100.0, 1)
 
 
-_SELECT = (
-    sa.select(
-        verdicts,
-        versions.c.name.label("version"),
-        adapters.c.name.label("adapter"),
-    )
-    .join(versions, versions.c.id == verdicts.c.version_id)
-    .join(adapters, adapters.c.id == verdicts.c.adapter_id)
-)
+_SELECT = named(verdicts)
 
 
 def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> VerdictRow | None:
@@ -237,18 +230,16 @@ def history(
         .limit(limit)
     )
     return [
-        TransitionRow(
-            id=TransitionId(row.id),
-            version=row.version,
-            at=row.at,
-            before=VerdictKind(row.before),
-            after=VerdictKind(row.after),
-            severity=VerdictSeverity(row.severity),
-            blame=Blame(row.blame),
-            reason=row.reason,
-            onset=_onset(row.onset_start, row.onset_end),
+        shaped(
+            TransitionRow,
+            row,
+            before=VerdictKind(row["before"]),
+            after=VerdictKind(row["after"]),
+            severity=VerdictSeverity(row["severity"]),
+            blame=Blame(row["blame"]),
+            onset=_onset(row["onset_start"], row["onset_end"]),
         )
-        for row in rows
+        for row in rows.mappings()
     ]
 
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, RowMapping
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
 from monitor.store.incidents.outbox import DeliveryState
+from monitor.store.rows import shaped
 from monitor.store.tables import outbox
 
 
@@ -32,7 +33,7 @@ class DeliveryRow:
     channel: str
     incident_id: IncidentId | None
     transition_id: TransitionId | None
-    alert: Mapping[str, object]
+    alert: Mapping[str, Any]
     state: DeliveryState
     next_at: datetime
     attempts: int
@@ -126,6 +127,4 @@ def stranded(
 
 
 def _delivery(row: RowMapping) -> DeliveryRow:
-    fields: dict[str, Any] = dict(row)
-    fields["state"] = DeliveryState(fields["state"])
-    return DeliveryRow(**fields)
+    return shaped(DeliveryRow, row, state=DeliveryState(row["state"]))

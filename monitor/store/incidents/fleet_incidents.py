@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, EvaluationKind, IncidentId, Version, VersionId
-from monitor.store.tables import adapters, fleet_members, incidents, versions
+from monitor.store.rows import named
+from monitor.store.tables import fleet_members, incidents, versions
 
 _TELLING: Final = 0x666C6565  # "flee": the advisory locks of those who tell of a base
 RECENTLY: Final = timedelta(hours=1)
@@ -96,16 +97,13 @@ def membership(tx: Connection, version_id: VersionId) -> IncidentId | None:
 def members(tx: Connection, incident_id: IncidentId) -> list[Member]:
     """List a fleet incident's members, including past ones, in order of joining."""
     query = (
-        sa.select(
+        named(
+            fleet_members,
             fleet_members.c.version_id,
             versions.c.adapter_id,
-            adapters.c.name.label("adapter"),
-            versions.c.name.label("version"),
             fleet_members.c.joined_at,
             fleet_members.c.left_at,
         )
-        .join(versions, versions.c.id == fleet_members.c.version_id)
-        .join(adapters, adapters.c.id == versions.c.adapter_id)
         .where(fleet_members.c.incident_id == incident_id)
         .order_by(fleet_members.c.joined_at, fleet_members.c.version_id)
     )

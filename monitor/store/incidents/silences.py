@@ -11,6 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from alerts import matching
 from alerts.matching import Matcher
 from alerts.silences import Silence
+from monitor.store.rows import shaped
 from monitor.store.tables import silences
 
 _LOG = structlog.get_logger(__name__)
@@ -83,11 +84,4 @@ def expire(tx: Connection, silence_id: int, *, now: datetime) -> bool:
 
 
 def _silence(row: RowMapping) -> Silence:
-    return Silence(
-        id=row["id"],
-        matcher=matching.parse_matcher(row["match"]),
-        starts_at=row["starts_at"],
-        ends_at=row["ends_at"],
-        author=row["author"],
-        comment=row["comment"],
-    )
+    return shaped(Silence, row, matcher=matching.parse_matcher(row["match"]))

@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.store.references.references import ReferenceClaim, hold
+from monitor.store.rows import shaped
 from monitor.store.tables import reference_items as table
 
 
@@ -121,17 +122,8 @@ def read(
         .order_by(c.seq)
         .limit(limit)
     )
-    return [
-        Item(
-            seq=row.seq,
-            role=ItemRole(row.role),
-            text_hash=row.text_hash,
-            subject=row.subject,
-            at=row.at,
-            body=row.body,
-        )
-        for row in connection.execute(query)
-    ]
+    found = connection.execute(query).mappings()
+    return [shaped(Item, row, role=ItemRole(row["role"])) for row in found]
 
 
 def last_used(connection: Connection, claim: ReferenceClaim, *, role: ItemRole, used: int) -> int:

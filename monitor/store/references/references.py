@@ -17,13 +17,14 @@ from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
 from monitor.store import audit, wakeups
 from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.registry import versions as registry
+from monitor.store.rows import shaped
 from monitor.store.tables import reference_items, reference_vectors, references, versions
 
 LEASE: Final = timedelta(minutes=2)
@@ -318,28 +319,25 @@ def approve(connection: Connection, reference_id: ReferenceId, *, by: str) -> bo
 
 def get(connection: Connection, reference_id: ReferenceId) -> Reference | None:
     """Read one reference."""
-    row = connection.execute(sa.select(references).where(_R.id == reference_id)).one_or_none()
+    query = sa.select(references).where(_R.id == reference_id)
+    row = connection.execute(query).mappings().one_or_none()
     return None if row is None else _reference(row)
 
 
 def details(connection: Connection, reference_id: ReferenceId) -> ReferenceDetails:
     """Read one reference with its rate and its request; raises NotFound."""
-    row = connection.execute(sa.select(references).where(_R.id == reference_id)).one_or_none()
+    query = sa.select(references).where(_R.id == reference_id)
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise NotFound(f"there is no reference with id {reference_id}")
-    return ReferenceDetails(
-        reference=_reference(row),
-        source=ReferenceSource(row.source),
-        created_by=row.created_by,
-        hourly_rate=row.hourly_rate,
-        request=row.request,
-    )
+    source = ReferenceSource(row["source"])
+    return shaped(ReferenceDetails, row, reference=_reference(row), source=source)
 
 
 def of_version(connection: Connection, version_id: VersionId) -> list[Reference]:
     """Read a version's references, newest generation first."""
     query = sa.select(references).where(_R.version_id == version_id).order_by(_R.generation.desc())
-    return [_reference(row) for row in connection.execute(query)]
+    return [_reference(row) for row in connection.execute(query).mappings()]
 
 
 def current(connection: Connection, version_id: VersionId) -> Reference | None:
@@ -354,13 +352,13 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
         .order_by(_R.generation.desc())
         .limit(1)
     )
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
     newer = sa.select(sa.literal(1)).where(
         _R.version_id == version_id,
         _R.state == ReferenceState.BUILDING.value,
-        _R.generation > row.generation,
+        _R.generation > row["generation"],
     )
     replaced = connection.execute(newer.limit(1)).one_or_none() is not None
     return _reference(row, replaced=True, approved_by=None) if replaced else _reference(row)
@@ -420,25 +418,10 @@ def _delete_items(connection: Connection, claim: ReferenceClaim) -> None:
     )
 
 
-def _reference(row: Any, **changed: Any) -> Reference:
+def _reference(row: RowMapping, **changed: Any) -> Reference:
     shown = {
-        "approved_by": row.approved_by,
-        "id": ReferenceId(row.id),
-        "version_id": VersionId(row.version_id),
-        "state": ReferenceState(row.state),
-        "strata": tuple(row.strata),
-        "left_out": row.request.get(_LEFT_OUT, 0),
+        "state": ReferenceState(row["state"]),
+        "strata": tuple(row["strata"]),
+        "left_out": row["request"].get(_LEFT_OUT, 0),
     }
-    plain = (
-        "generation",
-        "cause",
-        "n_training",
-        "n_baseline",
-        "span_days",
-        "encoder",
-        "progress",
-        "error",
-        "created_at",
-        "ready_at",
-    )
-    return Reference(**(shown | {name: getattr(row, name) for name in plain} | changed))
+    return shaped(Reference, row, **(shown | changed))

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId, VersionId
+from monitor.store.rows import shaped
 from monitor.store.tables import references, settings_calibrations, settings_references
 
 _S = settings_references.c
@@ -30,17 +31,11 @@ class SettingsReference:
 def beside(connection: Connection, reference_id: ReferenceId) -> list[SettingsReference]:
     """Read those beside a reference; for settings learned twice, the later one."""
     query = sa.select(settings_references).where(_S.reference_id == reference_id).order_by(_S.id)
-    rows = connection.execute(query).all()
+    rows = connection.execute(query).mappings()
     found = {
-        tuple(row.strata): SettingsReference(
-            id=row.id,
-            reference_id=ReferenceId(row.reference_id),
-            strata=tuple(row.strata),
-            n_baseline=row.n_baseline,
-            span_days=row.span_days,
-            created_at=row.created_at,
-        )
+        strata: shaped(SettingsReference, row, strata=strata)
         for row in rows
+        for strata in [tuple(row["strata"])]
     }
     return list(found.values())
 

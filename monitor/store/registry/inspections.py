@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, Version, VersionId, WeightsState
 from monitor.store.registry import versions as registry
+from monitor.store.rows import named
 from monitor.store.tables import adapters, versions, weight_inspections
 
 RETRY: Final = timedelta(hours=1)
@@ -136,17 +137,9 @@ def states(tx: Connection) -> list[tuple[str, str, WeightsState]]:
 
 
 def _select() -> sa.Select[Any]:
-    return (
-        sa.select(
-            *(weight_inspections.c[name] for name in ("version_id", "at", "state", "weights")),
-            weight_inspections.c.reason,
-            weight_inspections.c.report["summary"].label("summary"),
-            versions.c.name.label("version"),
-            adapters.c.name.label("adapter"),
-        )
-        .join_from(weight_inspections, versions)
-        .join(adapters, adapters.c.id == versions.c.adapter_id)
-    )
+    c = weight_inspections.c
+    summary = c.report["summary"].label("summary")
+    return named(weight_inspections, c.version_id, c.at, c.state, c.weights, c.reason, summary)
 
 
 def _row(row: RowMapping) -> InspectionRow:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import ActionId, AdapterId, Version, VersionId
 from monitor.store.errors import NotFound
-from monitor.store.tables import actions, adapters, routes, versions
+from monitor.store.rows import named, shaped
+from monitor.store.tables import actions, routes, versions
 
 
 class ActionKind(StrEnum):
@@ -309,15 +310,7 @@ def abandoned_versions(tx: Connection, adapter_id: AdapterId) -> frozenset[str]:
 _LEFT: Final[sa.ColumnElement[bool]] = sa.literal_column(
     "actions.state IN ('executing', 'applied', 'verify_failed')"
 )
-_SELECT: Final = (
-    sa.select(
-        actions,
-        adapters.c.name.label("adapter"),
-        versions.c.name.label("version"),
-    )
-    .join(adapters, adapters.c.id == actions.c.adapter_id)
-    .join(versions, versions.c.id == actions.c.version_id)
-)
+_SELECT: Final = named(actions)
 
 
 def _read(tx: Connection, query: sa.Select[Any]) -> list[ActionRow]:
@@ -325,7 +318,5 @@ def _read(tx: Connection, query: sa.Select[Any]) -> list[ActionRow]:
 
 
 def _action(row: RowMapping) -> ActionRow:
-    fields: dict[str, Any] = dict(row)
-    fields["kind"] = ActionKind(fields["kind"])
-    fields["state"] = ActionState(fields["state"])
-    return ActionRow(**fields)
+    kind, state = ActionKind(row["kind"]), ActionState(row["state"])
+    return shaped(ActionRow, row, kind=kind, state=state)

@@ -18,7 +18,8 @@ from monitor.domain import AdapterId, Mode, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.registry.adapters import hold
-from monitor.store.tables import adapters, canaries, versions
+from monitor.store.rows import named, shaped
+from monitor.store.tables import canaries, versions
 
 CanaryId = NewType("CanaryId", int)
 
@@ -301,26 +302,14 @@ def look_again(tx: Connection, adapter_id: AdapterId, *, at: datetime) -> None:
     wakeups.notify(tx, wakeups.CANARIES)
 
 
+_CONTROL: Final = versions.alias("control")
+
+
 def _select() -> sa.Select[Any]:
-    control = versions.alias("control")
-    return (
-        sa.select(
-            *(canaries.c[name] for name in _STORED),
-            adapters.c.name.label("adapter"),
-            versions.c.name.label("version"),
-            control.c.name.label("control"),
-        )
-        .join(adapters, adapters.c.id == canaries.c.adapter_id)
-        .join(versions, versions.c.id == canaries.c.version_id)
-        .join(control, control.c.id == canaries.c.control_id)
-    )
-
-
-_NAMES: Final = frozenset({"adapter", "version", "control"})
-_STORED: Final = tuple(name for name in CanaryRow.__slots__ if name not in _NAMES)
+    stored = (canaries.c[name] for name in CanaryRow.__slots__ if name in canaries.c)
+    query = named(canaries, *stored, _CONTROL.c.name.label("control"))
+    return query.join(_CONTROL, _CONTROL.c.id == canaries.c.control_id)
 
 
 def _row(row: RowMapping) -> CanaryRow:
-    fields: dict[str, Any] = dict(row)
-    fields["mode"] = fields["mode"] and Mode(fields["mode"])
-    return CanaryRow(**fields)
+    return shaped(CanaryRow, row, mode=row["mode"] and Mode(row["mode"]))

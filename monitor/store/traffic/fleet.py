@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -20,6 +20,7 @@ from monitor.domain import Adapter, AdapterId, ArmKind, ReferenceState, Route, V
 from monitor.store.evaluation import verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.registry import adapters, versions
+from monitor.store.rows import shaped
 from monitor.store.tables import capture_counts, references
 from monitor.store.traffic import routes
 
@@ -173,19 +174,13 @@ def _references(
     tx: Connection, version_id: VersionId | None = None
 ) -> dict[VersionId, ReferenceGlance]:
     of_one = _GLANCE.where(references.c.version_id == version_id)
-    rows = tx.execute(_GLANCE if version_id is None else of_one)
-    return {VersionId(row.version_id): _glance(row) for row in rows}
-
-
-def _glance(row: sa.Row[Any]) -> ReferenceGlance:
-    return ReferenceGlance(
-        state=ReferenceState(row.state),
-        generation=row.generation,
-        approved=row.approved,
-        progress=row.progress,
-        n_training=row.n_training,
-        n_baseline=row.n_baseline,
-    )
+    rows = tx.execute(_GLANCE if version_id is None else of_one).mappings()
+    return {
+        VersionId(row["version_id"]): shaped(
+            ReferenceGlance, row, state=ReferenceState(row["state"])
+        )
+        for row in rows
+    }
 
 
 def _last_hour(

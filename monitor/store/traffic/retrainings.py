@@ -13,7 +13,8 @@ from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import AdapterId, Interval, Version, VersionId
 from monitor.store.errors import NotFound
-from monitor.store.tables import adapters, retrainings, versions
+from monitor.store.rows import named, shaped
+from monitor.store.tables import retrainings
 
 
 class RetrainCause(StrEnum):
@@ -167,19 +168,9 @@ _MANIFEST: Final = sa.text(
     LIMIT :limit
     """
 )
-_SELECT: Final = (
-    sa.select(
-        retrainings,
-        adapters.c.name.label("adapter"),
-        versions.c.name.label("version"),
-    )
-    .join(adapters, adapters.c.id == retrainings.c.adapter_id)
-    .join(versions, versions.c.id == retrainings.c.version_id)
-)
+_SELECT: Final = named(retrainings)
 
 
 def _row(row: RowMapping) -> RetrainingRow:
-    fields: dict[str, Any] = dict(row)
-    window = Interval(start=fields.pop("window_start"), end=fields.pop("window_end"))
-    fields["cause"] = RetrainCause(fields["cause"])
-    return RetrainingRow(window=window, **fields)
+    window = Interval(start=row["window_start"], end=row["window_end"])
+    return shaped(RetrainingRow, row, window=window, cause=RetrainCause(row["cause"]))

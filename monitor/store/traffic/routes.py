@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route
 from monitor.store import wakeups
 from monitor.store.errors import Conflict
+from monitor.store.rows import shaped
 from monitor.store.tables import (
     adapters,
     route_failures,
@@ -280,22 +281,14 @@ def arm_from_json(body: dict[str, Any]) -> Arm:
 
 
 def _row(found: RowMapping, *, epoch: int = 0) -> RouteRow:
-    route = Route(
-        adapter=found["adapter"],
-        generation=found["generation"],
+    route = shaped(
+        Route,
+        found,
         epoch=epoch,
-        arms=tuple(arm_from_json(body) for body in found["arms"]),
-        reason=found["reason"],
-        since=found["since"],
-        valid_until=found["valid_until"],
+        arms=tuple(map(arm_from_json, found["arms"])),
         on_expiry=ArmKind(found["on_expiry"]),
     )
-    return RouteRow(
-        route=route,
-        actor=found["actor"],
-        hold_until=found.get("hold_until"),
-        behind=_behind(found, route.edition),
-    )
+    return shaped(RouteRow, found, route=route, behind=_behind(found, route.edition))
 
 
 def _behind(found: RowMapping, edition: Edition) -> Behind | None:

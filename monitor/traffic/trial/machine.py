@@ -211,7 +211,7 @@ def _waits(state: CanaryState, until: datetime, reason: str) -> Result:
 
 
 def _onward(state: CanaryState, look: Looked, found: Found, plan: Plan, now: datetime) -> Result:
-    move = TrialMove.PROMOTE if _is_last(state, plan) else TrialMove.ADVANCE
+    move = TrialMove.PROMOTE if state.step == len(plan.steps) - 1 else TrialMove.ADVANCE
     if look.permission.raising is not None:
         reason = f"would {move.value}: {found.reason}; not by itself: {look.permission.raising}"
         stopped = paused(state, Pause.PERMISSION, reason, now)
@@ -243,7 +243,3 @@ def _undecided(found: Found, current: CanaryStep) -> str:
     if fewest < current.requests:
         return f"{fewest} of {current.requests} requests; {found.reason}"
     return found.reason
-
-
-def _is_last(state: CanaryState, plan: Plan) -> bool:
-    return state.step == len(plan.steps) - 1

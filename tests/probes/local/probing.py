@@ -63,4 +63,4 @@ def direct(network: torch.nn.Module, texts: Sequence[str]) -> list[float]:
 
 def mean(run: Any) -> float:
     """Nats per token of a whole run."""
-    return sum(d.sum_nll for d in run.documents) / sum(d.tokens for d in run.documents)
+    return float(sum(d.sum_nll for d in run.documents) / sum(d.tokens for d in run.documents))

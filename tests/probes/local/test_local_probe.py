@@ -10,6 +10,7 @@ import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,18 +99,18 @@ def test_adapters_mixed_in_a_batch_score_as_each_does_alone(exact: LocalProbe) -
     ],
 )
 def test_every_kind_of_lora_scores_as_peft_does(
-    tmp_path: Path, exact: LocalProbe, options: dict[str, object]
+    tmp_path: Path, exact: LocalProbe, options: dict[str, Any]
 ) -> None:
     # PEFT warns of a head that is tied to the embedding, which is what is tried here
     warnings.filterwarnings("ignore", message="Model has `tie_word_embeddings=True`")
-    settings = {"r": 8, "lora_alpha": 16, "target_modules": LINEAR} | options
+    settings: dict[str, Any] = {"r": 8, "lora_alpha": 16, "target_modules": LINEAR} | options
     torch.manual_seed(7)
     made = PeftModel(load_base(), LoraConfig(**settings, init_lora_weights=False)).eval()
     with torch.no_grad():
         for name, parameter in made.named_parameters():
             if "modules_to_save" in name:
                 parameter.add_(0.1)
-    made.save_pretrained(tmp_path / "made", save_embedding_layers=False)
+    made.save_pretrained(str(tmp_path / "made"), save_embedding_layers=False)
     few = corpus_of("User:\nI lost my card\n", "A much longer text " * 9)
     target = Target(model="made", folder=tmp_path / "made")
     # beside an adapter that is mixable, so that the rows could be mixed up

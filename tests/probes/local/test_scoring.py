@@ -57,9 +57,9 @@ def test_each_token_but_the_first_is_guessed_once_in_any_batches(
     voice = Bigrams()
     found: list[list[float]] = [[] for _ in texts]
     for part in guesses(texts, voice, budget=budget):
-        nats = negative_logprobs(voice, part)
-        assert len(nats) <= CHUNK
-        for i, value in zip(part.texts.tolist(), nats.tolist(), strict=True):
+        losses = negative_logprobs(voice, part)
+        assert len(losses) <= CHUNK
+        for i, value in zip(part.texts.tolist(), losses.tolist(), strict=True):
             found[i].append(value)
     expected = -voice.table.log_softmax(1)
     for text, nats in zip(texts, found, strict=True):
