@@ -124,18 +124,19 @@ def _brief(story: IncidentStory) -> BriefBody | None:
 
 
 def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:
-    newest = (signal.effect[-1], signal.low[-1], signal.high[-1], signal.at[-1])
-    then = score and (score.effect, score.effect_low, score.effect_high, score.window.end)
-    known = then if then and all(map(math.isfinite, then[:3])) else newest
+    effect, low, high, at = signal.effect[-1], signal.low[-1], signal.high[-1], signal.at[-1]
+    if score is not None and math.isfinite(score.effect_low + score.effect + score.effect_high):
+        effect, low, high = score.effect, score.effect_low, score.effect_high
+        at = score.window.end
     return SignalBody.of(
         signal,
         detector=signal.name,
-        effect=known[0],
-        interval=known[1:3],
+        effect=effect,
+        interval=(low, high),
         evidence_page=number(score.evidence_page if score else None),
         evidence_notice=number(score.evidence_notice if score else None),
         minimum_detectable=number(score.minimum_detectable if score else None),
         n=score.n_window if score else None,
-        at=known[3],
-        effect_now=newest[0],
+        at=at,
+        effect_now=signal.effect[-1],
     )

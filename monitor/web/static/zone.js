@@ -8,7 +8,7 @@ const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 function sayNow() {
   const now = new Date();
   const here = now.toLocaleTimeString("en-GB", short);
-  document.getElementById("zone").textContent = `now ${now.toISOString().slice(11, 16)} UTC, ${here} ${zone}`;
+  document.getElementById("zone").textContent = `· now ${now.toISOString().slice(11, 16)} UTC, ${here} ${zone}`;
 }
 
 document.addEventListener("pointerover", (event) => {
