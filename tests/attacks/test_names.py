@@ -80,6 +80,7 @@ OPTIONS = {
     "alertmanager": {"token": "t"},
     "pagerduty": {"routing_key": "r" * 32},
     "slack": {},
+    "teams": {},
     "webhook": {"secret": SECRET},
 }
 
