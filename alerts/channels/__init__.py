@@ -16,6 +16,8 @@ from alerts.channels.log import LogChannel, LogSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerts.channels.slack import PACE as SLACK_PACE
 from alerts.channels.slack import Slack, SlackSettings
+from alerts.channels.teams import PACE as TEAMS_PACE
+from alerts.channels.teams import Teams, TeamsSettings
 from alerts.channels.webhook import Webhook, WebhookSettings
 from alerts.delivery import Channel
 from alerts.outgoing import OutgoingClient, OutgoingError
@@ -59,6 +61,7 @@ CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
             settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH, acknowledges=True
         ),
         "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
+        "teams": ChannelKind(settings=TeamsSettings, open=Teams, pace=TEAMS_PACE),
         "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
     }
 )

@@ -9,7 +9,6 @@ consists of a constant text and an address without control characters.
 from __future__ import annotations
 
 import time
-import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,20 +16,19 @@ from functools import partial
 from itertools import accumulate
 from types import MappingProxyType
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
-from alerts.brief import Brief, brief, numbered
+from alerts.brief import Brief, brief
 from alerts.delivery import Delivered
 from alerts.formats import LARGEST_BODY, fitting
 from alerts.grouped import IncidentLine, counted, listed
-from alerts.message import Alert, Unseen
+from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import MessageRate
+from alerts.paragraphs import links, one_line, paragraphs, web_address
 from alerts.posting import check_timeout, post_json
 from alerts.types import Reason, Status
-from alerts.words import uncompared_words
 
 PACE: Final = MessageRate(per_second=1.0, burst=5)
 """Slack accepts about one message a second per webhook, and short bursts."""
@@ -39,14 +37,8 @@ LONGEST_NAME: Final = 90
 LONGEST_TEXT: Final = 800
 LONGEST_FIELD: Final = 200
 LONGEST_TITLE: Final = 150
-LONGEST_LINK: Final = 1_000
-SHOWN_CHANGES: Final = 5
 MOST_SECTIONS: Final = 45
 """Slack accepts 50 blocks in a message."""
-SAFE_IN_LINK: Final = ":/?#[]@!$&'()*+,;=%-._~"
-
-UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories that move, hide or break adjacent text."""
 ESCAPES: Mapping[str, str] = MappingProxyType({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 Block = dict[str, object]
@@ -152,8 +144,8 @@ def _linked(line: IncidentLine) -> str:
     said = escaped(line.summary, longest=LONGEST_TEXT)
     if line.update is not None:
         said += f" ({escaped(line.update, longest=LONGEST_FIELD)})"
-    link = _link("Incident", line.incident)
-    return said if link is None else f"{said} {link}"
+    address = web_address(line.incident)
+    return said if address is None else f"{said} {_link('Incident', address)}"
 
 
 def escaped(text: str, *, longest: int) -> str:
@@ -164,8 +156,7 @@ def escaped(text: str, *, longest: int) -> str:
     >>> escaped("<!channel> a\n& b", longest=100)
     '&lt;!channel&gt; a &amp; b'
     """
-    shown = "".join(" " if unicodedata.category(one) in UNSEEN else one for one in text)
-    letters = [ESCAPES.get(one, one) for one in " ".join(shown.split())]
+    letters = [ESCAPES.get(one, one) for one in one_line(text)]
     ends = list(accumulate((len(one.encode("utf-16-le")) // 2 for one in letters), initial=0))
     if ends[-1] <= longest:
         return "".join(letters)
@@ -177,7 +168,7 @@ def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
     title = escaped(said.title, longest=LONGEST_TITLE)
     blocks = [
         {"type": "header", "text": _plain(title)},
-        *(_section(one) for one in _paragraphs(alert, said)),
+        *(_section(f"*{name}* {_text_of(text)}") for name, text in paragraphs(alert, said)),
         *_details(said),
         {"type": "context", "elements": [_text(_footer(alert, message_id, truncated=truncated))]},
     ]
@@ -191,27 +182,8 @@ def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
     )
 
 
-def _paragraphs(alert: Alert, said: Brief) -> list[str]:
-    """List the change since the last message, then the non-empty parts."""
-    update = f"*Update* {_text_of(alert.update.text)}" if alert.update else ""
-    late = "*Late* It was over before this could be delivered." if alert.late else ""
-    parts = (
-        ("Impact", said.impact),
-        ("Likely cause", said.cause),
-        ("Driftline", said.done),
-        ("You", numbered(said.steps)),
-    )
-    named = [f"*{name}* {_text_of(text)}" for name, text in parts if text]
-    examples = [f"*By detector* {_text_of(one)}" for one in _uncompared(alert.unseen)]
-    return [part for part in (update, *named, *examples, late) if part]
-
-
 def _text_of(text: str) -> str:
     return escaped(text, longest=LONGEST_TEXT)
-
-
-def _uncompared(unseen: Unseen | None) -> list[str]:
-    return [uncompared_words(one) for one in unseen.detectors[:SHOWN_CHANGES]] if unseen else []
 
 
 def _details(said: Brief) -> list[Block]:
@@ -221,24 +193,14 @@ def _details(said: Brief) -> list[Block]:
 
 
 def _footer(alert: Alert, message_id: str, *, truncated: bool) -> str:
-    links = (
-        ("Incident", alert.links.incident),
-        ("Chart", alert.links.chart),
-        ("Runbook", alert.links.runbook),
-        ("About the detector", alert.links.detector_runbook),
-        ("Dashboard", alert.links.dashboard),
-    )
-    parts = [link for text, address in links if (link := _link(text, address))]
+    parts = [_link(text, address) for text, address in links(alert)]
     parts.append(f"{escaped(alert.id, longest=LONGEST_TEXT)} ({message_id})")
     return " · ".join([*parts, "shortened"] if truncated else parts)
 
 
-def _link(text: str, address: str | None) -> str | None:
-    """Write a link with a constant text; None if the address is not a web address."""
-    if address is None or not address.startswith(("https://", "http://")):
-        return None
-    clean = quote(address, safe=SAFE_IN_LINK)
-    return f"<{clean.replace('&', '&amp;')}|{text}>" if len(clean) <= LONGEST_LINK else None
+def _link(text: str, address: str) -> str:
+    """Write a link with a constant text."""
+    return f"<{address.replace('&', '&amp;')}|{text}>"
 
 
 def _section(text: str) -> Block:

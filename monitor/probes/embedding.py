@@ -155,8 +155,8 @@ class EmbeddingClient:
         CPU multiplies bfloat16; a small search, or one while the worker is down or without torch,
         runs here. The result is the same.
         """
-        is_large = isinstance(index, np.memmap) and index.shape[0] * len(queries) >= LARGE_SEARCH
-        if not (is_large and self._searches):
+        is_small = index.shape[0] * len(queries) < LARGE_SEARCH
+        if not isinstance(index, np.memmap) or is_small or not self._searches:
             return nearest(index, queries)
         try:
             return self._search(index, queries)

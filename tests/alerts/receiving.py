@@ -2,6 +2,7 @@
 
 PagerDuty: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and the
 OpenAPI document of its Events API v2. Slack: https://docs.slack.dev/reference/block-kit/blocks
+Teams: adaptive cards 1.4, https://adaptivecards.io/explorer/
 Alertmanager: ``postableAlerts`` of its API v2 in OpenAPI, and what its API checks beyond it.
 """
 
@@ -106,6 +107,51 @@ def slack_message(body: bytes) -> SlackMessage:
 
 def units(text: str) -> int:
     return len(text.encode("utf-16-le")) // 2
+
+
+class TeamsOpens(Struct, forbid_unknown_fields=True, kw_only=True, tag="Action.OpenUrl"):
+    url: Url
+    title: str = ""
+
+
+class TeamsRun(Struct, forbid_unknown_fields=True, kw_only=True, tag="TextRun", rename="camel"):
+    text: Annotated[str, Meta(min_length=1)]
+    weight: Literal["Lighter", "Default", "Bolder"] = "Default"
+    size: Literal["Small", "Default", "Medium", "Large", "ExtraLarge"] = "Default"
+    is_subtle: bool = False
+    select_action: TeamsOpens | None = None
+
+
+class TeamsParagraph(Struct, forbid_unknown_fields=True, kw_only=True, tag="RichTextBlock"):
+    inlines: Annotated[list[TeamsRun], Meta(min_length=1)]
+
+    @property
+    def text(self) -> str:
+        return "".join(run.text for run in self.inlines)
+
+
+class TeamsCard(Struct, forbid_unknown_fields=True, kw_only=True, tag="AdaptiveCard"):
+    schema: str = msgspec.field(name="$schema")
+    version: Literal["1.4"]
+    msteams: dict[str, str]
+    body: Annotated[list[TeamsParagraph], Meta(min_length=2)]
+    actions: Annotated[list[TeamsOpens], Meta(max_length=6)]
+
+
+class TeamsAttachment(Struct, forbid_unknown_fields=True, kw_only=True, rename="camel"):
+    content_type: Literal["application/vnd.microsoft.card.adaptive"]
+    content: TeamsCard
+
+
+class TeamsMessage(Struct, forbid_unknown_fields=True, kw_only=True, tag="message"):
+    summary: str
+    attachments: Annotated[list[TeamsAttachment], Meta(min_length=1, max_length=1)]
+
+
+def teams_card(body: bytes) -> TeamsCard:
+    """Read one message; a card may have 28 kB."""
+    assert len(body) < 28_000
+    return msgspec.json.decode(body, type=TeamsMessage).attachments[0].content
 
 
 Label = Annotated[str, Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")]

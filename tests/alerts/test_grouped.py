@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from alerts.channels.slack import slack_body, slack_list
+from alerts.channels.teams import teams_list
 from alerts.formats import LARGEST_BODY, WebhookBody, body_of
 from alerts.grouped import MOST_LISTED, counted, group_body_of, listed
 from alerts.message import Alert
@@ -37,6 +38,7 @@ RENDERED = {
     "driftline": lambda alerts: group_body_of(alerts, WebhookBody.DRIFTLINE),
     "alertmanager": lambda alerts: group_body_of(alerts, WebhookBody.ALERTMANAGER),
     "slack": lambda alerts: slack_list(alerts, "msg_1"),
+    "teams": lambda alerts: teams_list(alerts, "msg_1"),
 }
 
 
@@ -84,6 +86,9 @@ def test_a_crowd_fits_and_who_is_left_out_is_counted(render: Any, changes: dict[
             pass
         case {"blocks": [_, *shown, footer]}:
             text = footer["elements"][0]["text"]
+            left_out = int(text.partition("and ")[2].partition(" more")[0])
+        case {"attachments": [{"content": {"body": [_, *shown, footer]}}]}:
+            text = footer["inlines"][0]["text"]
             left_out = int(text.partition("and ")[2].partition(" more")[0])
     assert 3 <= len(shown) <= MOST_LISTED
     assert len(shown) + left_out == len(crowd)

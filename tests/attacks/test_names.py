@@ -81,6 +81,7 @@ OPTIONS = {
     "alertmanager": {"token": "t"},
     "pagerduty": {"routing_key": "r" * 32},
     "slack": {},
+    "teams": {},
     "webhook": {"secret": SECRET},
 }
 

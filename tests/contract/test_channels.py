@@ -84,6 +84,12 @@ def slack_id(seen: Seen) -> str:
     return footer.rpartition("(")[2].removesuffix(")")
 
 
+def teams_id(seen: Seen) -> str:
+    card = json.loads(seen.body)["attachments"][0]["content"]
+    footer = str(card["body"][-1]["inlines"][0]["text"])
+    return footer.rpartition("(")[2].removesuffix(")")
+
+
 def alertmanager(url: str) -> Mapping[str, object]:
     return {"url": f"{url}/{PATH_SECRET}", "token": TOKEN, "timeout": PATIENT}
 
@@ -100,6 +106,7 @@ RIGS = {
         options=pagerduty, message_id=pagerduty_id, secrets=(ROUTING_KEY, PATH_SECRET)
     ),
     ("slack", ""): Rig(options=slack, message_id=slack_id, secrets=(PATH_SECRET,)),
+    ("teams", ""): Rig(options=slack, message_id=teams_id, secrets=(PATH_SECRET,)),
     ("alertmanager", ""): Rig(
         options=alertmanager, message_id=alertmanager_id, secrets=(TOKEN, PATH_SECRET)
     ),
