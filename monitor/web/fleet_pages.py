@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
+from monitor.domain import IncidentId
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents, incidents
 from monitor.store.traffic import canaries, fleet
@@ -96,7 +97,13 @@ class FleetPages:
             "choices": _choices(everyone),
             "told": {one.adapter: one for one in reversed(opened) if one.adapter is not None},
             "of_fleet": [
-                (one, [MemberBody.of(each) for each in fleet_incidents.members(tx, one.incident)])
+                (
+                    one,
+                    [
+                        MemberBody.of(each)
+                        for each in fleet_incidents.members(tx, IncidentId(one.incident))
+                    ],
+                )
                 for one in opened
                 if one.base_model is not None
             ],

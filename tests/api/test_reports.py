@@ -46,11 +46,11 @@ def test_a_report_is_requested_drawn_and_read(service: Serving) -> None:
             assert reports.finish(tx, held, facts=FACTS, page=page, snapshot=snapshot)
             assert reports.claim(tx) is None
         assert client.get(PATH).json()["facts"] == FACTS
-        page = client.get(f"{place}/page")
-        assert page.text == "<html></html>"
+        drawn = client.get(f"{place}/page")
+        assert drawn.text == "<html></html>"
         # an origin of its own: its scripts can send nothing with the reader's cookie
-        assert page.headers["content-security-policy"].startswith("sandbox allow-scripts; default")
-        snapshot = client.get(f"{place}/snapshot")
-        assert (snapshot.json(), snapshot.headers["content-type"]) == ({}, "application/json")
+        assert drawn.headers["content-security-policy"].startswith("sandbox allow-scripts; default")
+        loaded = client.get(f"{place}/snapshot")
+        assert (loaded.json(), loaded.headers["content-type"]) == ({}, "application/json")
         assert client.get(f"{place}/other").status_code == 422
         assert client.get(f"{place}/page", params={"version": other.name}).status_code == 404

@@ -36,6 +36,13 @@ def read(body: bytes, *, kind: str = JSON, known: str = "") -> list[tuple[int, R
     return list(found)
 
 
+def only(found: list[tuple[int, Record] | Rejected]) -> tuple[int, Record]:
+    """The one record that was made."""
+    (one,) = found
+    assert not isinstance(one, Rejected), one
+    return one
+
+
 def span(events: tuple[SpanEvent, ...] = (), **more: Any) -> Span:
     attributes = more.pop("attributes", {})
     end = AT + timedelta(milliseconds=12.5)
@@ -249,7 +256,7 @@ def test_own_attributes_are_fields_of_the_record_and_count_over_all() -> None:
             ),
         }
     )
-    ((_, record),) = read(body)
+    _, record = only(read(body))
     assert (record.adapter, record.version, record.prompt_tokens) == ("billing", "v2", 7)
     assert record.token_logprobs == [-0.1, -0.2]
     assert record.top_logprobs == [[-0.1, -2.0], [-0.2]]
@@ -269,14 +276,14 @@ def test_an_own_attribute_that_no_record_has_is_refused_by_name() -> None:
 
 
 def test_the_answering_model_counts_over_the_asked_one() -> None:
-    ((_, record),) = read(_request({**CHAT, "gen_ai.request.model": "support"}))
+    _, record = only(read(_request({**CHAT, "gen_ai.request.model": "support"})))
     assert (record.adapter, record.version) == ("support", "v7")
 
 
 def test_other_spans_and_other_models_are_passed_over() -> None:
     other = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4.1"}
     assert read(_request({"http.request.method": "GET"}, other, CHAT | _operation("embed"))) == []
-    ((place, record),) = read(_request(other), known="gpt-4.1 x")
+    place, record = only(read(_request(other), known="gpt-4.1 x"))
     assert (place, record.adapter, record.version) == (0, "gpt-4.1", None)
 
 
@@ -315,9 +322,9 @@ def test_a_bad_span_loses_nothing_else() -> None:
 
 def test_halves_of_characters_are_mended_where_json_can_write_them() -> None:
     said = json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": "a\ud83d"}]}])
-    ((_, record),) = read(_request({**CHAT, "gen_ai.output.messages": said}))
+    _, record = only(read(_request({**CHAT, "gen_ai.output.messages": said})))
     assert record.output == "a\N{REPLACEMENT CHARACTER}"
-    ((_, direct),) = read(_request({**CHAT, "gen_ai.completion": "\ud83d!"}))
+    _, direct = only(read(_request({**CHAT, "gen_ai.completion": "\ud83d!"})))
     assert direct.output == "\N{REPLACEMENT CHARACTER}!"
 
 

@@ -537,8 +537,8 @@ def _by_a_watched_client(service: str, key: str, engine_url: str) -> int:
         client = watch(plain, sender=sender)
         asked: dict[str, Any] = dict(ASKED) | {"model": "support@v1"}
         client.chat.completions.create(**asked)
-        counted = {"include_usage": True}
-        for _ in client.chat.completions.create(**asked, stream=True, stream_options=counted):
+        asked |= {"stream": True, "stream_options": {"include_usage": True}}
+        for _ in client.chat.completions.create(**asked):
             pass
     assert sender.close(30)
     assert sender.counts == {"accepted": 2}

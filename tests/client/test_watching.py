@@ -19,6 +19,7 @@ ASKED: dict[str, Any] = {
     "temperature": 0.7,
     "max_tokens": 5,
 }
+STREAMED: dict[str, Any] = {**ASKED, "stream": True, "stream_options": {"include_usage": True}}
 SAID = "On Tuesday, at"
 
 
@@ -77,8 +78,7 @@ def test_a_call_is_a_record_with_log_probabilities(client: OpenAI, kept: Kept) -
 
 
 def test_a_stream_is_a_record_once_it_is_over(client: OpenAI, kept: Kept) -> None:
-    counted = {"include_usage": True}
-    stream = client.chat.completions.create(**ASKED, stream=True, stream_options=counted)
+    stream = client.chat.completions.create(**STREAMED)
     assert isinstance(stream, Stream)
     said = [chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices]
     assert "".join(said) == SAID
@@ -105,10 +105,7 @@ def test_clients_for_asyncio_are_watched_too(url: str, kept: Kept) -> None:
         async with AsyncOpenAI(base_url=url, api_key="none", max_retries=0) as plain:
             client = watch(plain, sender=kept)
             await client.chat.completions.create(**ASKED)
-            counted = {"include_usage": True}
-            stream = await client.chat.completions.create(
-                **ASKED, stream=True, stream_options=counted
-            )
+            stream = await client.chat.completions.create(**STREAMED)
             assert isinstance(stream, AsyncStream)
             assert len([chunk async for chunk in stream]) > 5
 

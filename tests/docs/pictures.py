@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, ViewportSize, sync_playwright
 
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
@@ -21,7 +21,7 @@ from tests.docs.pages import DOCS
 from tests.serving import Serving, serving
 
 PICTURES: Final = DOCS / "pictures"
-SIZE: Final = {"width": 1180, "height": 720}
+SIZE: Final[ViewportSize] = {"width": 1180, "height": 720}
 LARGEST: Final = 150 * 1024
 PATIENT: Final = 600_000
 """Milliseconds: a busy machine draws all the same."""

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,12 +38,17 @@ def test_a_shifted_signal_is_shown_as_drifting_and_the_page_says_whose_test_it_i
     frozen: Callable[..., Watched],
 ) -> None:
     shares: list[float] = []
+
+    def go_on(share: float) -> bool:
+        shares.append(share)
+        return True
+
     watched = frozen(shift=2.0)
     built = build_report(
         watched.database,
         watched.version,
         span=SPAN,
-        go_on=lambda share: not shares.append(share),
+        go_on=go_on,
     )
     assert (built.version, built.facts) == (
         "support@v7",
@@ -113,7 +119,7 @@ def test_a_worker_draws_what_was_asked_for_and_says_why_it_cannot(
     assert not jobs.turn()
     before = Interval(start=SPAN.start - timedelta(days=2), end=SPAN.start - timedelta(days=1))
     first, second = (
-        run(lambda tx, span=span: reports.ask(tx, watched.version.id, span))
+        run(partial(reports.ask, version_id=watched.version.id, span=span))
         for span in (SPAN, before)
     )
     assert run(lambda tx: reports.ask(tx, watched.version.id, SPAN)) == first
@@ -128,7 +134,9 @@ def test_a_worker_draws_what_was_asked_for_and_says_why_it_cannot(
     assert found[second].state is ReportState.FAILED
     assert "no records of its reference's settings" in (found[second].error or "")
     assert run(lambda tx: reports.ask(tx, watched.version.id, before)) == second
-    assert run(lambda tx: reports.fetch(tx, watched.version.id, second)).state == "waiting"
+    again = run(lambda tx: reports.fetch(tx, watched.version.id, second))
+    assert again is not None
+    assert again.state == "waiting"
     later = datetime.now(tz=UTC) + reports.KEPT
     assert run(lambda tx: reports.drop_older(tx, than=later)) == 2
 
@@ -136,7 +144,7 @@ def test_a_worker_draws_what_was_asked_for_and_says_why_it_cannot(
 def test_few_reports_of_a_version_are_kept(watched: Watched) -> None:
     for hours in range(2, reports.MOST + 5):
         span = Interval(start=SPAN.end - timedelta(hours=hours), end=SPAN.end)
-        watched.database.run(lambda tx, span=span: reports.ask(tx, watched.version.id, span))
+        watched.database.run(partial(reports.ask, version_id=watched.version.id, span=span))
     kept = _kept(watched)
     assert len(kept) == reports.MOST
     assert kept[0].span.start == SPAN.end - timedelta(hours=reports.MOST + 4)
