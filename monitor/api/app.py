@@ -16,6 +16,7 @@ from monitor.api import (
     action_report,
     actions,
     adapters,
+    admissions,
     breakers,
     budget,
     canaries,
@@ -55,6 +56,7 @@ from monitor.store.people.keys import Key
 ENDPOINTS: Final = (
     records.router,
     adapters.router,
+    admissions.router,
     references.router,
     refreezing.router,
     scores.router,
