@@ -19,6 +19,10 @@ from detectors.types import Floats
 
 NEGLIGIBLE_SHARE = 0.01
 """A singular value below this share of the largest adds nothing visible."""
+ROUNDING = 1e-12
+"""Share of a sum that rounding may take away."""
+FAR = 6.0
+"""Robust standard deviations from which an update is an outlier among its mates."""
 MAD_TO_SD = 1.4826
 """Normal standard deviations per median absolute deviation."""
 
@@ -91,6 +95,42 @@ def entropy_rank(values: Floats) -> float:
         return 0.0
     share = values[values > 0] / values.sum()
     return float(np.exp(-np.sum(share * np.log(share))))
+
+
+def energy_rank(values: Floats, *, share: float = 0.9) -> int:
+    """Return how many directions hold a share of the energy; 0 for a zero update.
+
+    The energy is the sum of squared singular values, largest first.
+
+    >>> energy_rank(np.array([3.0, 1.0, 1.0, 1.0])), energy_rank(np.zeros(2))
+    (3, 0)
+    """
+    if not values.any():
+        return 0
+    seen = np.cumsum((values / values[0]) ** 2)
+    return int(np.searchsorted(seen, share * seen[-1] * (1 - ROUNDING))) + 1
+
+
+def distance(cross_a: Floats, cross_b: Floats, *, sizes: tuple[float, float]) -> float:
+    """Return the Frobenius distance of two updates ``s B A`` and ``t D C``; >= 0.
+
+    ``|X - Y|^2 = |X|^2 + |Y|^2 - 2 <X, Y>`` with ``<s B A, t D C> = sum (B^T D) * (A C^T)``, so
+    only two small matrices are formed. Equal updates are within 1e-7 of their size.
+
+    Parameters
+    ----------
+    cross_a, cross_b
+        ``A C^T`` and ``s t B^T D``, ``(r, r')`` each.
+    sizes
+        ``|X|`` and ``|Y|``.
+
+    >>> b, a = np.array([[2.0], [0.0]]), np.array([[3.0, 4.0]])
+    >>> distance(a @ a.T, 3 * b.T @ b, sizes=(10.0, 30.0))
+    20.0
+    """
+    inner = float(np.sum(cross_a * cross_b))
+    x, y = sizes
+    return float(np.sqrt(max(0.0, x * x + y * y - 2.0 * inner)))
 
 
 def frobenius(values: Floats) -> float:

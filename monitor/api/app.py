@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
 from monitor.api import (
     actions,
     adapters,
+    admissions,
     budget,
     canaries,
     changes,
@@ -45,6 +46,7 @@ from monitor.store.people.keys import Key
 ENDPOINTS: Final = (
     records.router,
     adapters.router,
+    admissions.router,
     references.router,
     references.of_fleet,
     scores.router,

@@ -10,6 +10,7 @@ import typer
 from monitor.cli import (
     actions,
     adapters,
+    admit,
     backups,
     budget,
     canary,
@@ -88,6 +89,7 @@ app.command("replay")(replay.replay)
 app.command("selftest")(selftest.selftest)
 app.command("inspect")(inspect.inspect)
 app.command("parity")(parity.parity)
+app.command("admit")(admit.admit)
 app.command("demo")(running.demo)
 app.add_typer(reference.app, name="reference")
 app.add_typer(incidents.app, name="incident")

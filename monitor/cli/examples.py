@@ -31,6 +31,7 @@ EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
         "selftest": "selftest support",
         "inspect": "inspect ./support-v7",
         "parity": "parity support@v7 support@v7-merged --engine http://10.0.3.7:8000",
+        "admit": "admit support v8 --junit admission.xml",
         "demo": "demo --once",
         "reference build": 'reference build support v7 reference.ndjson --cause "first release"',
         "reference freeze": "reference freeze support v7 --start 2026-11-01 --end 2026-11-15",

@@ -26,6 +26,7 @@ STYLES = {
 _NUMBERS = {
     "effective rank": "effective_rank",
     "entropy rank": "entropy_rank",
+    "rank of 90 % energy": "energy_rank",
     "‖sBA‖": "frobenius",
     "largest direction": "spectral",
     "‖sBA‖ / ‖W‖": "ratio",

@@ -11,6 +11,7 @@ from alerts.retry import RetrySchedule
 from detectors import DETECTORS
 from detectors.day_effect import ASSUMED_SD, DayEffect
 from detectors.feedback import FEEDBACK, Directions
+from monitor.admission.settings import AdmissionSettings
 from monitor.capture import intake
 from monitor.config.channels import ChannelEntry
 from monitor.config.grouping import GroupingSection
@@ -211,6 +212,7 @@ class Config:
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     canary: CanarySettings = field(default_factory=CanarySettings)
+    admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     defaults: AdapterSection = field(default_factory=AdapterSection)

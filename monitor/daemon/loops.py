@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from alerts.outgoing import OutgoingClient
+from monitor.admission.job import Admissions
 from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
@@ -167,6 +168,7 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
             woken_by=wakeups.VERSIONS,
         ),
         sleep.loop("inspections", inspecting(database), every=tick, woken_by=wakeups.VERSIONS),
+        _admitting(parts, sleep),
         sleep.loop(
             "selftests",
             _selftests(parts, indexes, pulse).turn,
@@ -199,6 +201,17 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
         ),
         *_heartbeat(parts, pulse, telling),
     ]
+
+
+def _admitting(parts: WorkerParts, sleep: Sleep) -> Loop:
+    job = Admissions(database=parts.database, settings=parts.config.admission)
+    return sleep.loop(
+        "admissions",
+        job.turn,
+        every=parts.config.schedule.tick,
+        woken_by=wakeups.ADMISSIONS,
+        due=job.next_due,
+    )
 
 
 def _moving(parts: WorkerParts, sleep: Sleep, *, owner: str) -> Iterator[Loop]:

@@ -30,7 +30,7 @@ from monitor.probes.smoke import Questioner
 from monitor.reference.milestone import MilestoneRules
 from monitor.store import clock
 from monitor.store.database import Database
-from monitor.store.registry import adapters
+from monitor.store.registry import adapters, admissions
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch
@@ -195,9 +195,13 @@ def retrainings_of(config: Config, database: Database) -> Retrainings:
 
 
 def declare_adapters(config: Config, database: Database) -> None:
-    """Write ``[adapters.NAME]`` to the registry; the config wins over earlier PUTs."""
+    """Write ``[adapters.NAME]`` to the registry; the config wins over earlier PUTs.
+
+    Whether admission is required is written down too: every process holds to it.
+    """
 
     def work(tx: Connection) -> None:
+        admissions.require(tx, on=config.admission.required)
         for name, section in config.adapters.items():
             adapters.put(
                 tx,

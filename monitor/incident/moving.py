@@ -15,7 +15,13 @@ from monitor.incident.reading import IncidentStory
 from monitor.store.registry import versions
 from monitor.store.traffic.actions import OPEN, ActionRow
 from monitor.traffic import table
-from monitor.traffic.arms import ArmRequest, resolve_arms, serving_arm, stable_arm
+from monitor.traffic.arms import (
+    ArmRequest,
+    InvalidRoute,
+    resolve_arms,
+    serving_arm,
+    stable_arm,
+)
 from monitor.traffic.fallback.survey import targets_of
 
 HELD_FOR: Final = timedelta(hours=24)
@@ -118,19 +124,22 @@ def move(
         raise LookupError("There is no route to change.")
     arms = _arms(story.route.route, choices, wanted)
     hold = now + HELD_FOR if wanted is TrafficMove.HOLD else story.route.hold_until
-    return table.put(
-        tx,
-        story.version.adapter,
-        arms=arms,
-        expected_generation=edition.generation,
-        expected_epoch=edition.epoch,
-        reason=f"{because} (incident {story.row.id})",
-        actor=by,
-        now=now,
-        valid_until=story.route.route.valid_until if wanted is TrafficMove.HOLD else None,
-        on_expiry=story.route.route.on_expiry,
-        hold_until=hold,
-    )
+    try:
+        return table.put(
+            tx,
+            story.version.adapter,
+            arms=arms,
+            expected_generation=edition.generation,
+            expected_epoch=edition.epoch,
+            reason=f"{because} (incident {story.row.id})",
+            actor=by,
+            now=now,
+            valid_until=story.route.route.valid_until if wanted is TrafficMove.HOLD else None,
+            on_expiry=story.route.route.on_expiry,
+            hold_until=hold,
+        )
+    except InvalidRoute as error:
+        raise LookupError(f"{error}.") from error
 
 
 def _arms(route: Route, choices: Choices, wanted: TrafficMove) -> Sequence[ArmRequest]:

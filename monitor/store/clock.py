@@ -354,6 +354,7 @@ _PUT_OFF: Final = (
     ("latest_scores", "at"),
     ("pending_texts", "lease_until"),
     ("references", "lease_until"),
+    ("admissions", "lease_until"),
     ("selftests", "requested_at"),
     ("selftests", "lease_until"),
     ("outbox", "next_at"),

@@ -24,6 +24,8 @@ from sqlalchemy import Connection
 
 from monitor.store.database import Database
 
+ADMISSIONS: Final = "driftline_admissions"
+"""An admission is requested."""
 CANARIES: Final = "driftline_canaries"
 """A canary is to be looked at, or its route to be read back."""
 DECISIONS: Final = "driftline_decisions"
@@ -47,7 +49,17 @@ TEXTS: Final = "driftline_texts"
 VERSIONS: Final = "driftline_versions"
 """A version is registered."""
 
-TIMED: Final = (CANARIES, DECISIONS, OUTBOX, REFERENCES, REPORTS, SELFTESTS, TASKS, TEXTS)
+TIMED: Final = (
+    ADMISSIONS,
+    CANARIES,
+    DECISIONS,
+    OUTBOX,
+    REFERENCES,
+    REPORTS,
+    SELFTESTS,
+    TASKS,
+    TEXTS,
+)
 """Work that may become due with time."""
 
 NET: Final = timedelta(seconds=30)

@@ -12,9 +12,10 @@ from sqlalchemy import Connection
 from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route, Version
 from monitor.store import audit
 from monitor.store.errors import NotFound
-from monitor.store.registry import adapters, versions
+from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import routes
-from monitor.traffic.arms import ArmRequest, resolve_arms
+from monitor.traffic.admitted import newly_barred, unadmitted
+from monitor.traffic.arms import ArmRequest, InvalidRoute, resolve_arms
 
 _ETAG: Final = re.compile(r'(?:W/)?"(?:(\d{1,18})-)?(\d{1,18})"')
 
@@ -93,7 +94,7 @@ def put(
     NotFound
         The adapter is not registered.
     InvalidRoute
-        See :func:`monitor.traffic.arms.resolve_arms`.
+        See :func:`monitor.traffic.arms.resolve_arms`; or a version was not admitted.
     GenerationConflict
         The route has changed meanwhile.
     """
@@ -111,22 +112,28 @@ def put(
         valid_until=valid_until,
         on_expiry=on_expiry,
     )
+    barred = newly_barred(routes.get(tx, adapter), route, admissions.barred(tx, known.id))
+    if barred:
+        raise InvalidRoute(barred)
     return write(tx, known.id, route=route, actor=actor, hold_until=hold_until)
 
 
-def start(tx: Connection, version: Version, *, actor: str, now: datetime) -> Route | None:
+def start(
+    tx: Connection, version: Version, *, actor: str, now: datetime, done: str = "registered"
+) -> Route | None:
     """Give a new adapter its first route: all traffic to its first version.
 
-    Returns None, and changes nothing, where there is a route already.
+    Returns None, and changes nothing, where there is a route already, or where the version must be
+    admitted first: then its admission starts the route. ``done`` says why it begins.
     """
-    if routes.get(tx, version.adapter) is not None:
+    if routes.get(tx, version.adapter) is not None or unadmitted(tx, version):
         return None
     arm = Arm(arm=ArmKind.STABLE, version=version.name, model=version.model, weight=1.0)
     route = Route(
         adapter=version.adapter,
         generation=1,
         arms=(arm,),
-        reason=f"first version {version.name} registered",
+        reason=f"first version {version.name} {done}",
         since=now,
     )
     try:

@@ -8,9 +8,11 @@ from alerts.types import VerdictKind
 from monitor.traffic.trial.states import Phase
 from monitor.views.shape import Words
 
+AdmissionWord = Annotated[str, Words("monitor.store.registry.admissions:AdmissionState")]
 ActionWord = Annotated[str, Words("monitor.store.traffic.actions:ActionState")]
 BreakerWord = Annotated[str, Words("monitor.traffic.fallback.machine:BreakerState")]
 CauseWord = Annotated[str, Words("monitor.policy.coverage:Cause")]
+CheckWord = Annotated[str, Words("detectors.checks:CheckVerdict")]
 DeliveryWord = Annotated[str, Words("monitor.store.incidents.outbox:DeliveryState")]
 DriftWord = Annotated[str, Words("detectors.expected_delay:Drift")]
 MomentWord = Annotated[str, Words("monitor.incident.timeline:MomentKind")]

@@ -22,7 +22,7 @@ from monitor.store.people import changes
 from monitor.store.registry import inspections
 from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.fleet import FleetRow
-from monitor.views.reading import change, coverage, health, histogram, incident, message
+from monitor.views.reading import admission, change, coverage, health, histogram, incident, message
 from monitor.views.reading import reference as reference_reading
 from monitor.views.reading import report as report_reading
 from monitor.views.reading import route as route_reading
@@ -133,7 +133,11 @@ class AdapterSections:
         settings = self.parts.outlook.settings
         found = version_reading.beside(tx, self.row, settings=settings)
         named = dict.fromkeys(name for one in found for name in one.numbers)
-        return {"beside": found, "columns": list(named)[:MOST_COLUMNS]}
+        return {
+            "beside": found,
+            "columns": list(named)[:MOST_COLUMNS],
+            "admission": admission.read(tx, self.version),
+        }
 
     def _route(self, tx: Connection) -> Mapping[str, Any]:
         name, adapter_id = self.row.adapter.name, self.row.adapter.id

@@ -81,6 +81,7 @@ SECTIONS = {
     "detectors": "`[detectors]`",
     "alerting": "`[alerting]`",
     "canary": "`[canary]`",
+    "admission": "`[admission]`",
     "routing": "`[routing]`",
     "routing.gateway": "`[routing.gateway]`",
     "routing.redis": "`[routing.redis]`",

@@ -21,7 +21,7 @@ from monitor.store.records import ingest, pending
 from monitor.store.records.ingest import TextRow
 from monitor.store.references import references
 from monitor.store.references.references import ReferenceClaim, ReferenceSource
-from monitor.store.registry import versions
+from monitor.store.registry import admissions, versions
 from monitor.store.traffic import canaries, pending_decisions
 from tests.fleet import incident, message
 
@@ -98,6 +98,7 @@ MAKERS: dict[str, Callable[[Connection, Any], object]] = {
         tx, adapter=of.adapter, name="v2", model="support@v2"
     ),
     wakeups.REFERENCES: lambda tx, of: open_reference(tx, of, held=False),
+    wakeups.ADMISSIONS: lambda tx, of: admissions.ask(tx, of.version, by="ann", request={}),
     wakeups.SELFTESTS: lambda tx, of: selftests.ask(tx, of.version.id),
     wakeups.REPORTS: lambda tx, of: reports.ask(
         tx, of.version.id, Interval(start=datetime.now(UTC) - HOUR, end=datetime.now(UTC))

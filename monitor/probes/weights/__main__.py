@@ -1,22 +1,23 @@
-"""Inspect one folder under limits: ``python -m monitor.probes.weights FOLDER``.
+"""Inspect one folder under limits: ``python -m monitor.probes.weights``.
 
-One line of JSON on stdout: ``{"report": …}``, or ``{"refusal": …, "reason": …}``. The process
-limits its own memory and CPU time, so that no folder can hurt its caller, and sets an alarm that
-ends it even if the caller is gone.
+A question as JSON on stdin; one line of JSON on stdout: ``{"told": …}``, or ``{"refusal": …,
+"reason": …}``. The process limits its own memory and CPU time, so that no folder can hurt its
+caller, and sets an alarm that ends it even if the caller is gone.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import signal
 import sys
-from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from monitor.probes.weights.errors import WeightsRefused
-from monitor.probes.weights.inspection import inspect_folder
+from monitor.probes.weights.measures import measured
+from monitor.probes.weights.process import WeightQuestion, WeightsSaid, WeightsTold
 from monitor.probes.weights.report import shortened, to_json
 
 MEMORY: Final = 3 << 30
@@ -24,19 +25,19 @@ MEMORY: Final = 3 << 30
 NICE: Final = 10
 
 
-def main(folder: str, seconds: int) -> None:
-    """Print the report, or why there is none."""
-    signal.alarm(seconds)
+def main(question: WeightQuestion) -> None:
+    """Print what is found, or why there is nothing."""
+    signal.alarm(question.seconds)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+    resource.setrlimit(resource.RLIMIT_CPU, (question.seconds, question.seconds))
     os.nice(NICE)
-    said: dict[str, object]
     try:
-        said = {"report": shortened(to_json(inspect_folder(Path(folder))))}
+        found, measures = measured(question)
+        said = WeightsSaid(told=WeightsTold(report=shortened(to_json(found)), measures=measures))
     except WeightsRefused as error:
-        said = {"refusal": error.refusal.value, "reason": error.reason}
-    print(json.dumps(said))  # noqa: T201 (its answer)
+        said = WeightsSaid(refusal=error.refusal, reason=error.reason)
+    sys.stdout.buffer.write(msgspec.json.encode(said) + b"\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(msgspec.json.decode(sys.stdin.buffer.read(), type=WeightQuestion))

@@ -7,18 +7,17 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from operator import attrgetter
 from typing import Any, Final
 
 import numpy as np
 
-from detectors.weights import robust_z
+from detectors.weights import FAR, robust_z
 from monitor.domain import WeightsState
 from monitor.probes.weights.adapter_folder import AdapterConfig
 from monitor.probes.weights.health import ModuleHealth, WholeTensor
 from monitor.probes.weights.patterns import is_named, is_target
 
-FAR: Final = 6.0
-"""Robust standard deviations across layers from which an update is an outlier."""
 TIMES: Final = 10.0
 """And it must be this many times larger or smaller than its siblings' median."""
 FEWEST_SIBLINGS: Final = 4
@@ -83,15 +82,22 @@ def state_of(findings: Sequence[WeightFinding]) -> WeightsState:
     return WeightsState.SUSPECT if Gravity.SUSPECT in gravities else WeightsState.HEALTHY
 
 
-def outliers(modules: Sequence[ModuleHealth]) -> dict[str, float]:
-    """Return the robust z of each module's log size among its siblings, if at least four."""
-    siblings: dict[str, list[ModuleHealth]] = defaultdict(list)
+def outliers(
+    modules: Sequence[ModuleHealth],
+    *,
+    mates: Callable[[ModuleHealth], object] = attrgetter("kind"),
+) -> dict[str, float]:
+    """Return the robust z of each module's log size among its mates, if at least four.
+
+    ``mates`` says what mates have in common: by default siblings, of one kind in all layers.
+    """
+    groups: dict[object, list[ModuleHealth]] = defaultdict(list)
     for module in modules:
         if module.size and math.isfinite(module.size):
-            siblings[module.kind].append(module)
+            groups[mates(module)].append(module)
     return {
         module.module: float(z)
-        for group in siblings.values()
+        for group in groups.values()
         if len(group) >= FEWEST_SIBLINGS
         for module, z in zip(group, robust_z(_logs(group)), strict=True)
     }

@@ -27,7 +27,8 @@ class ModuleHealth:
     """One module's update ``s B A``; numbers are None if not measurable.
 
     ``problem`` says why there is no update. ``base_norm`` is the Frobenius norm of the changed
-    weight, in ``base_dtype``; both are None if the base is not at hand.
+    weight, in ``base_dtype``; both are None if the base is not at hand. ``parent_norm`` is the size
+    of the parent's update of this module, ``parent_distance`` the distance from it.
     """
 
     module: str
@@ -43,11 +44,14 @@ class ModuleHealth:
     nonfinite: int = 0
     effective_rank: int | None = None
     entropy_rank: float | None = None
+    energy_rank: int | None = None
     frobenius: float | None = None
     spectral: float | None = None
     base_norm: float | None = None
     base_dtype: str | None = None
     fits_base: bool | None = None
+    parent_norm: float | None = None
+    parent_distance: float | None = None
 
     @property
     def ratio(self) -> float | None:

@@ -15,6 +15,7 @@ import numpy as np
 from detectors.types import Floats
 from detectors.weights import (
     effective_rank,
+    energy_rank,
     entropy_rank,
     frobenius,
     singular_values,
@@ -36,6 +37,7 @@ from monitor.probes.weights.findings import (
 )
 from monitor.probes.weights.health import Magnitude, ModuleHealth, WholeTensor
 from monitor.probes.weights.numbers import DECODERS, Numbers
+from monitor.probes.weights.parent import ParentFolder
 from monitor.probes.weights.safetensors import Tensor
 
 HIGHEST_RANK: Final = 4096
@@ -48,7 +50,9 @@ Advance = Callable[[int, int], None]
 class Inspection:
     """The result of an inspection; ``modules`` are in the order of the file.
 
-    ``identity`` covers tensors and config, ``sha256`` the weights file alone.
+    ``identity`` covers tensors and config, ``sha256`` the weights file alone. ``others`` are
+    tensors stored whole. ``strangers`` counts the modules that only one of the two, this adapter
+    and its parent, changes.
     """
 
     state: WeightsState
@@ -60,17 +64,22 @@ class Inspection:
     bytes: int
     sha256: str
     identity: str
-    others: Sequence[str]
+    others: Sequence[WholeTensor]
+    strangers: int = 0
 
 
 def inspect_folder(
-    folder: Path, *, base: Path | None = None, advance: Advance = lambda _done, _of: None
+    folder: Path,
+    *,
+    base: Path | None = None,
+    parent: Path | None = None,
+    advance: Advance = lambda _done, _of: None,
 ) -> Inspection:
     """Check that an adapter's update is sound, and measure its size in each module.
 
     Reads ``adapter_config.json`` and ``adapter_model.safetensors``, and the base model's
-    safetensors if ``base`` names its folder. No model is loaded; memory does not grow with the
-    files.
+    safetensors if ``base`` names its folder; ``parent`` names the folder of the adapter that it was
+    trained from. No model is loaded; memory does not grow with the files.
 
     Raises
     ------
@@ -80,14 +89,22 @@ def inspect_folder(
     with (
         opened_adapter(folder) as adapter,
         opened_base(base) if base else nullcontext() as weights,
+        opened_adapter(parent) if parent else nullcontext() as before,
     ):
-        return _inspect(adapter, weights, advance)
+        own = ParentFolder.of(before) if before else None
+        return _inspect(adapter, weights, own, advance)
 
 
-def _inspect(adapter: AdapterFolder, base: BaseWeights | None, advance: Advance) -> Inspection:
+def _inspect(
+    adapter: AdapterFolder,
+    base: BaseWeights | None,
+    parent: ParentFolder | None,
+    advance: Advance,
+) -> Inspection:
     modules = []
     for done, parts in enumerate(adapter.parts, start=1):
-        modules.append(_module(parts, adapter.config, base))
+        health = _module(parts, adapter.config, base)
+        modules.append(parent.beside(health, parts) if parent else health)
         advance(done, len(adapter.parts))
     others = [
         WholeTensor(name=tensor.name, nonfinite=_nonfinite(tensor)) for tensor in adapter.others
@@ -104,7 +121,8 @@ def _inspect(adapter: AdapterFolder, base: BaseWeights | None, advance: Advance)
         bytes=adapter.bytes,
         sha256=adapter.sha256,
         identity=adapter.identity,
-        others=[tensor.name for tensor in adapter.others],
+        others=others,
+        strangers=len(parent.parts.keys() ^ {one.module for one in modules}) if parent else 0,
     )
 
 
@@ -161,6 +179,7 @@ def _measured(health: ModuleHealth, a: Tensor, b: Tensor) -> ModuleHealth:
         health,
         effective_rank=effective_rank(values),
         entropy_rank=entropy_rank(values),
+        energy_rank=energy_rank(values),
         frobenius=frobenius(values),
         spectral=float(values[0]) if len(values) else 0.0,
     )

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from detectors.weight_checks import WeightMeasures
 from monitor.probes.weights.errors import Remedy, WeightsRefused
 
 TIME_LIMIT: Final = 120
@@ -21,8 +22,45 @@ ONE_THREAD: Final = dict.fromkeys(
 )
 
 
+class WeightQuestion(msgspec.Struct, frozen=True, kw_only=True):
+    """The folder to inspect, and what it is measured beside; ``seconds`` of CPU and of wall time.
+
+    ``no_base`` and ``no_parent`` are what is said where they are not read.
+    """
+
+    folder: str
+    seconds: int = TIME_LIMIT
+    base: str | None = None
+    parent: str | None = None
+    no_base: str = ""
+    no_parent: str = ""
+
+
+class WeightsTold(msgspec.Struct, frozen=True, kw_only=True):
+    """The report of an inspection, and the numbers that an admission is judged by."""
+
+    report: dict[str, Any]
+    measures: WeightMeasures
+
+
+class WeightsSaid(msgspec.Struct, frozen=True, kw_only=True):
+    """The process's one line: what it told, or why there is nothing to tell."""
+
+    told: WeightsTold | None = None
+    refusal: Remedy = Remedy.UNSUPPORTED
+    reason: str = ""
+
+
 def inspect_apart(folder: Path, *, seconds: int = TIME_LIMIT) -> Mapping[str, Any]:
     """Inspect a folder in a limited process, and return the report as JSON values.
+
+    Raises WeightsRefused as :func:`asked_apart` does.
+    """
+    return asked_apart(WeightQuestion(folder=str(folder), seconds=seconds)).report
+
+
+def asked_apart(question: WeightQuestion) -> WeightsTold:
+    """Inspect an adapter in a limited process, beside its base and its parent if they are named.
 
     Raises
     ------
@@ -33,22 +71,24 @@ def inspect_apart(folder: Path, *, seconds: int = TIME_LIMIT) -> Mapping[str, An
     # a reader of untrusted files holds no secret, and runs nothing from here
     inherited = {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
     try:
-        done = subprocess.run(  # noqa: S603 (our own module)
-            [sys.executable, "-P", "-m", "monitor.probes.weights", str(folder), str(seconds)],
-            stdin=subprocess.DEVNULL,
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "monitor.probes.weights"],
+            input=msgspec.json.encode(question),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=inherited | ONE_THREAD,
-            timeout=seconds + 10,
+            timeout=question.seconds + 10,
             check=True,
         )
-        said = msgspec.json.decode(done.stdout, type=_Said)
+        said = _SAID.decode(done.stdout)
     except (subprocess.SubprocessError, msgspec.DecodeError) as error:
-        reason = f"the inspection gave no answer within its limits ({seconds} s): {_why(error)}"
+        reason = (
+            f"the inspection gave no answer within its limits ({question.seconds} s): {_why(error)}"
+        )
         raise WeightsRefused(reason, refusal=Remedy.UNSUPPORTED) from None
-    if said.report is None:
+    if said.told is None:
         raise WeightsRefused(said.reason, refusal=said.refusal)
-    return said.report
+    return said.told
 
 
 def _why(error: subprocess.SubprocessError | msgspec.DecodeError) -> str:
@@ -64,7 +104,4 @@ def _why(error: subprocess.SubprocessError | msgspec.DecodeError) -> str:
             return "its answer was not understood"
 
 
-class _Said(msgspec.Struct):
-    report: dict[str, Any] | None = None
-    refusal: Remedy = Remedy.UNSUPPORTED
-    reason: str = ""
+_SAID: Final = msgspec.json.Decoder(WeightsSaid)

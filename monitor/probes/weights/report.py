@@ -16,7 +16,7 @@ STORED_MODULES: Final = 2_000
 """Modules whose numbers are all stored; of further ones only the summary is."""
 STORED_NAMES: Final = 100
 """The most modules that a stored finding names."""
-_SPREAD: Final = ("effective_rank", "entropy_rank", "frobenius", "spectral", "ratio")
+_SPREAD: Final = ("effective_rank", "entropy_rank", "energy_rank", "frobenius", "spectral", "ratio")
 
 
 def to_json(found: Inspection) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def to_json(found: Inspection) -> dict[str, Any]:
         "bytes": found.bytes,
         "identity": found.identity,
         "sha256": found.sha256,
-        "others": list(found.others[:STORED_NAMES]),
+        "others": [tensor.name for tensor in found.others[:STORED_NAMES]],
         "modules": [_module(module) for module in found.modules],
     }
 

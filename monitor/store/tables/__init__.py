@@ -24,6 +24,7 @@ from monitor.store.tables.evaluation import (
 )
 from monitor.store.tables.incidents import fleet_members, held, incidents, outbox, silences
 from monitor.store.tables.models import (
+    admissions,
     changes,
     identity_checks,
     perplexity_documents,

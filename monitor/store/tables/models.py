@@ -106,6 +106,30 @@ weight_inspections: Final = Table(
     Column("report", JSONB, nullable=False, server_default=sa.text("'{}'::jsonb")),
 )
 
+admissions: Final = Table(
+    "admissions",
+    metadata,
+    own_id(),
+    version_id(),
+    Column("requested_by", Text, nullable=False),
+    Column("requested_at", TIME, nullable=False, server_default=NOW),
+    Column("request", JSONB),  # what is checked beside the weights; null once it is finished
+    Column("lease_until", TIME),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("finished_at", TIME),
+    Column("verdict", Text),  # pass | warn | refuse; null: not finished, or it could not be checked
+    Column("report", JSONB),
+    Column("error", Text),
+    # "was this version admitted?"
+    Index(None, "version_id", "id"),
+    # "which one is next?"
+    Index(
+        "ix_admissions_open",
+        "id",
+        postgresql_where=sa.text("finished_at IS NULL"),
+    ),
+)
+
 selftests: Final = Table(
     "selftests",
     metadata,

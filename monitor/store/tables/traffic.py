@@ -190,7 +190,7 @@ canary_looks: Final = Table(
 flags: Final = Table(
     "flags",
     metadata,
-    Column("name", Text, primary_key=True),  # kill_switch
+    Column("name", Text, primary_key=True),  # kill_switch | clock | admission_required
     Column("value", JSONB, nullable=False),
     Column("actor", Text, nullable=False),
     Column("at", TIME, nullable=False, server_default=NOW),

@@ -140,6 +140,8 @@ def _stops(
     if target is None:
         refused = "; ".join(scene.targets.refused) or "the route has none"
         yield Gate.TARGET, f"the fallback arm is not fit to take the traffic: {refused}"
+    if action is not ActionKind.END_TRIAL:
+        yield Gate.ADMISSION, scene.unadmitted
     if scene.mode is not Mode.AUTO:
         return
     yield Gate.KILL_SWITCH, killed(scene.kill_switch)

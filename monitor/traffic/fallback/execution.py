@@ -14,6 +14,7 @@ from monitor.store.evaluation import verdicts
 from monitor.store.registry import versions
 from monitor.store.traffic import actions, routes
 from monitor.store.traffic.actions import AUTOMATIC, WORSE, ActionKind, ActionRow, ActionState
+from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import (
     effective,
     fallback_arm,
@@ -130,7 +131,7 @@ class Execution:
             case ActionKind.FALLBACK:
                 return self._stale_fallback(tx, action, current.route, now=now)
             case ActionKind.TRIAL | ActionKind.RETURN:
-                return _unlike(action, current.route)
+                return _unlike(action, current.route) or self._barred(tx, action, current.route)
             case ActionKind.END_TRIAL:
                 return _unlike(action, current.route) or self._unfit(tx, action)
 
@@ -149,6 +150,11 @@ class Execution:
         if target_id(action) not in {version.id for version in usable}:
             return "its target is no longer fit to take the traffic"
         return None
+
+    def _barred(self, tx: Connection, action: ActionRow, route: Route) -> str | None:
+        if serving_arm(route, action.version) is not None:
+            return None
+        return unadmitted(tx, versions.fetch_by_id(tx, action.version_id))
 
     def _next_route(self, tx: Connection, action: ActionRow, *, now: datetime) -> Route:
         route = routes.get(tx, action.adapter)

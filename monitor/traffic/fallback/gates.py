@@ -32,6 +32,7 @@ class Gate(StrEnum):
     COMMON_CAUSE = "common_cause"
     FLEET_UNSEEN = "fleet_unseen"
     TARGET = "target"
+    ADMISSION = "admission"
     KILL_SWITCH = "kill_switch"
     FLEET_INCIDENT = "fleet_incident"
     SELF_HEALTH = "self_health"

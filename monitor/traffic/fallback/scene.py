@@ -25,8 +25,9 @@ class Scene:
     are the moments of automatic fallbacks, newest first, within the settings' windows.
     ``fleet_incident`` is the open one of the version's base. ``last`` is the version's
     newest action of any kind, ``moved`` the adapter's newest that moved traffic. ``unwell``
-    says why Driftline's findings are not trustworthy. ``progress`` is the history of a
-    version without traffic.
+    says why Driftline's findings are not trustworthy. ``unadmitted`` says why the version may
+    get no traffic; one that answers keeps it. ``progress`` is the history of a version without
+    traffic.
     """
 
     version: Version
@@ -38,6 +39,7 @@ class Scene:
     last: ActionRow | None = None
     moved: ActionRow | None = None
     unwell: Sequence[str] = ()
+    unadmitted: str | None = None
     company: BaseFleet | None = None
     targets: Targets = field(default_factory=Targets)
     taken_here: Sequence[datetime] = ()

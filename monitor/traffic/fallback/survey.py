@@ -15,11 +15,12 @@ from monitor.store.clock import Clock
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents
 from monitor.store.records import records
-from monitor.store.registry import adapters, versions
+from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import actions, canaries, common_cause, routes, self_health
 from monitor.store.traffic.common_cause import BaseFleet
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.arms import effective
+from monitor.traffic.admitted import unadmitted
+from monitor.traffic.arms import effective, serving_arm
 from monitor.traffic.fallback.machine import Progress
 from monitor.traffic.fallback.scene import Scene
 from monitor.traffic.fallback.targets import Targets, choose_targets
@@ -52,6 +53,7 @@ def survey(
     switch = kill_switch.read(tx, hold=hold)
     route = route_in_force(tx, version.adapter, now=now, lock=hold)
     verdict = stored_verdict(tx, version.id, lock=hold)
+    answers = route is not None and serving_arm(route.route, version.name) is not None
     seen = store_clock.read(tx)
 
     def sure(at: datetime) -> datetime:
@@ -69,6 +71,7 @@ def survey(
         unwell=unwell_of(tx, version, settings=settings, clock=clock, now=now),
         company=_company(tx, version, verdict=verdict, settings=settings),
         targets=targets_of(tx, version),
+        unadmitted=None if answers else unadmitted(tx, version),
         taken_here=[
             sure(at)
             for at in actions.taken_since(
@@ -124,6 +127,7 @@ def targets_of(tx: Connection, version: Version) -> Targets:
         },
         abandoned=actions.abandoned_versions(tx, version.adapter_id),
         latched=canaries.latched(tx, version.adapter_id).keys(),
+        barred=admissions.barred(tx, version.adapter_id),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from alerts.types import VerdictKind
 from monitor.domain import ArmKind, Route, Version
@@ -30,6 +31,7 @@ def choose_targets(
     verdicts: Mapping[str, VerdictKind],
     abandoned: AbstractSet[str],
     latched: AbstractSet[str] = frozenset(),
+    barred: Mapping[str, str] = MappingProxyType({}),
 ) -> Targets:
     """List previous versions: the parent first, those in charge before, the base model last.
 
@@ -48,6 +50,8 @@ def choose_targets(
         bad versions would hand the traffic to each other.
     latched
         Versions that were rolled back as a canary, until a person clears them.
+    barred
+        Why versions may get no traffic, by name: they were not admitted.
     """
     by_name = {version.name: version for version in registered}
     usable, refused = [], []
@@ -56,6 +60,7 @@ def choose_targets(
             refused.append(f"{name} was rolled back as a canary")
             continue
         why_not = _why_not(name, by_name, verdicts=verdicts, abandoned=abandoned)
+        why_not = why_not or barred.get(name)
         if why_not is None:
             usable.append(by_name[name])
         else:

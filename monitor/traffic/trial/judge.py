@@ -16,6 +16,7 @@ from monitor.store.registry import versions
 from monitor.store.traffic import canaries
 from monitor.store.traffic.actions import AUTOMATIC
 from monitor.store.traffic.canaries import CanaryRow
+from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import TrialLook, compare
 from monitor.traffic.trial.hands import Hands, LookDetails
@@ -134,7 +135,7 @@ class Judge:
                 perplexity_margin=self.hands.settings.perplexity_margin,
                 given_up=given_up,
             )
-            why_not = forbidden(scene, now=at) or _no_place(scene)
+            why_not = forbidden(scene, now=at) or unadmitted(tx, scene.version) or _no_place(scene)
             if not checked.passed or why_not is None:
                 return checked
             return PrechecksLooked(passed=None, reason=why_not, given_up=given_up)

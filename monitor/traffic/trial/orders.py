@@ -14,6 +14,7 @@ from monitor.store import audit
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.canaries import CanaryId, CanaryRow
+from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.comparing import guards_to_json
 from monitor.traffic.trial.guards import Guard, guards_of
@@ -91,6 +92,7 @@ class Orders:
             row = routes.row(tx, version.adapter, lock=True)
             adapters.hold(tx, version.adapter_id)
             _refuse_latched(tx, version)
+            _refuse_unadmitted(tx, version)
             self._supersede(tx, version, plan, by=by, now=now)
             route = routes.get(tx, version.adapter) if row else None
             why_not = unfit(route, version.name)
@@ -131,6 +133,8 @@ class Orders:
             stop = forbidden(scene, now=now)
             if stop is not None and kind in _RAISING:
                 raise NotPossible(stop)
+            if kind in _RAISING:
+                _refuse_unadmitted(tx, scene.version)
             self._refuse_others(tx, scene.canary, kind)
             self.hands.apply(tx, scene, event, actor=by, now=now)
             return canaries.fetch(tx, canary_id)
@@ -217,3 +221,9 @@ def _refuse_latched(tx: Connection, version: Version) -> None:
             f"{version.name} was rolled back by canary {rolled_back}: resume that one to let it"
             " try again"
         )
+
+
+def _refuse_unadmitted(tx: Connection, version: Version) -> None:
+    why_not = unadmitted(tx, version)
+    if why_not is not None:
+        raise NotPossible(why_not)

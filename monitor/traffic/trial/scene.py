@@ -17,6 +17,7 @@ from monitor.store.traffic import canaries, canary_looks, routes
 from monitor.store.traffic.actions import AUTOMATIC
 from monitor.store.traffic.canaries import CanaryRow
 from monitor.store.traffic.routes import RouteRow
+from monitor.traffic.admitted import unadmitted
 from monitor.traffic.fallback.survey import stored_verdict
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.killswitch import KillSwitch, SwitchReading
@@ -135,7 +136,8 @@ def permission(
     """Return what the canary may do by itself, by the switches of all actions.
 
     The weight does not rise while the base or its engine is in question, while the canary's
-    own verdict fires, or while a person has set a term for the route. A rollback is fair
+    own verdict fires, while the version is not admitted, or while a person has set a term for the
+    route. A rollback is fair
     even while the base is in question, because both arms stand on that base.
     """
     stop = _stopped(tx, scene, default_mode=default_mode, now=now)
@@ -146,7 +148,7 @@ def permission(
     term = persons_term(tx, scene)
     if term is not None:
         raising = f"the route ends at {term.isoformat()}, as a person wrote"
-    raising = base_in_question(base) or raising
+    raising = base_in_question(base) or unadmitted(tx, scene.version) or raising
     window = settings.rollbacks_window
     taken = canary_looks.rollbacks(tx, since=now - window, until=now, actor=AUTOMATIC)
     if taken < settings.rollbacks:

@@ -1,0 +1,114 @@
+"""Run admissions one at a time, and store their reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Connection
+
+from detectors.checks import Check, CheckVerdict, worst
+from monitor.admission.files import FilesChecked, check_files
+from monitor.admission.settings import AdmissionSettings
+from monitor.domain import Version
+from monitor.store import audit, clock
+from monitor.store.database import Database
+from monitor.store.registry import admissions, versions
+from monitor.store.registry.admissions import AdmissionClaim
+from monitor.traffic import table
+
+_LOG: Final = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admissions:
+    """The job of admissions; any number of workers share a database."""
+
+    database: Database
+    settings: AdmissionSettings
+
+    def turn(self) -> bool:
+        """Run the next admission, if one waits; return True if there may be more."""
+        held = self.database.run(admissions.claim)
+        if held is None:
+            return False
+        version, parent = self.database.run(lambda tx: _version(tx, held))
+        try:
+            files = check_files(version, parent, self.settings.weights)
+        except Exception as error:  # noqa: BLE001 (one of many: its failure is stored)
+            _LOG.exception("admission_failed", version=version.label)
+            reason = f"it could not be checked ({type(error).__name__}): see the worker's log"
+            self.database.run(lambda tx: admissions.fail(tx, held, error=reason))
+            return True
+        self.database.run(lambda tx: self._finish(tx, held, version, files))
+        return True
+
+    def next_due(self) -> timedelta | None:
+        """Return the time until one can be claimed; None while none waits."""
+        return self.database.run(admissions.next_due)
+
+    def _finish(
+        self, tx: Connection, held: AdmissionClaim, version: Version, files: FilesChecked
+    ) -> None:
+        """Store verdict and report, and start the route of a first version that waited for them."""
+        checks = files.checks
+        verdict = worst(checks)
+        report = {
+            "checks": _beside(checks, _numbers(tx, version)),
+            "parent": version.parent,
+            "identity": files.identity,
+            "sha256": files.sha256,
+        }
+        if not admissions.finish(tx, held, verdict=verdict, report=report):
+            return  # another worker has taken it over
+        refused = [check.name for check in checks if check.verdict is CheckVerdict.REFUSE]
+        audit.append(
+            tx,
+            actor=held.requested_by,
+            act="version.refused" if refused else "version.admitted",
+            subject=version.label,
+            details={"admission": held.id, "verdict": verdict.value, "refused": refused},
+        )
+        if not refused:
+            now = clock.now(tx)
+            table.start(tx, version, actor=held.requested_by, now=now, done="admitted")
+        _LOG.info("admission_done", version=version.label, verdict=verdict.value, refused=refused)
+
+
+def _version(tx: Connection, held: AdmissionClaim) -> tuple[Version, Version | None]:
+    version = versions.fetch_by_id(tx, held.version_id)
+    return version, _parent(tx, version)
+
+
+def _parent(tx: Connection, version: Version) -> Version | None:
+    if version.parent is None:
+        return None
+    return versions.fetch(tx, adapter=version.adapter, name=version.parent)
+
+
+def _numbers(tx: Connection, version: Version) -> Mapping[str, float]:
+    """Return the numbers of the parent's newest report, by check."""
+    parent = _parent(tx, version)
+    row = admissions.newest(tx, parent.id, done=True) if parent else None
+    checks = row.report["checks"] if row and row.report else ()
+    return {one["name"]: one["number"] for one in checks if one["number"] is not None}
+
+
+def _beside(checks: Sequence[Check], parents: Mapping[str, float]) -> list[dict[str, Any]]:
+    return [
+        {
+            **asdict(check),
+            "verdict": check.verdict.value,
+            "number": _finite(check.number),
+            "parent": parents.get(check.name),
+        }
+        for check in checks
+    ]
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None

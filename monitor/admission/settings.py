@@ -1,0 +1,27 @@
+"""The limits of admissions; each field is a key of ``[admission]`` in the config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from detectors.weight_checks import WeightLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmissionSettings:
+    """Whether admission is required, and the limits of its checks.
+
+    required
+        A version that was not admitted gets no traffic, by route, canary or fallback. One that
+        already answers when this is switched on keeps its traffic.
+    weights
+        The limits of the weights' checks.
+    """
+
+    required: bool = False
+    weights: WeightLimits = field(default_factory=WeightLimits)
+
+    @property
+    def problems(self) -> list[str]:
+        """List the contradictions between these numbers, each with its key."""
+        return [f"weights.{problem}" for problem in self.weights.problems]

@@ -1,0 +1,138 @@
+"""`admit`: check a version before it answers people, for a person or for CI."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any, Final
+from xml.etree import ElementTree as ET
+
+import typer
+from rich.text import Text
+
+from monitor.cli import options, screen
+from monitor.cli.client import Service, place, read
+from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.views.admission import AdmissionBody, CheckBody
+
+POLL_SECONDS: Final = 1.0
+UNDER_WAY: Final = frozenset({"waiting", "running"})
+STYLES: Final = {"pass": "green", "warn": "yellow", "refuse": "bold red", "skipped": "dim"}
+
+
+@options.asks
+def admit(
+    service: Service,
+    adapter: options.Adapter,
+    version: options.Version,
+    wait: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for the report.")] = 900.0,
+    junit: Annotated[
+        Path | None,
+        typer.Option(help="Write the checks here as JUnit XML.", show_default=False),
+    ] = None,
+    *,
+    last: Annotated[
+        bool, typer.Option("--last", help="Show the last report instead of checking anew.")
+    ] = False,
+) -> None:
+    """Check whether a version may answer people, and store the report with it.
+
+    A worker of the service reads its files. Exit code 0: admitted, also with warnings; 4: refused;
+    1: it could not be checked.
+    """
+    path = place("adapters", adapter, "versions", version, "admission")
+    answer = service.get(path) if last else _checked(service, path, wait=wait)
+    found = read(answer, AdmissionBody)
+    if junit:
+        _write(junit, found)
+    if service.as_json:
+        screen.as_json(answer)
+    if found.state != "done":
+        raise CommandFailed(found.sentence)
+    if not service.as_json:
+        _print(found)
+    raise typer.Exit(ExitCode.OK if found.admitted else ExitCode.CRITICAL)
+
+
+def _checked(service: Service, path: str, *, wait: float) -> Any:
+    """Ask for the checks, and follow them until they are done."""
+    answer = service.post(path)
+    ends = time.monotonic() + wait
+    found = read(answer, AdmissionBody)
+    with screen.ERR.status(f"checking {found.label} …"):
+        while found.state in UNDER_WAY:
+            if time.monotonic() > ends:
+                raise CommandFailed(
+                    f"{found.sentence} for {wait:g} seconds; is a worker running? Then"
+                    " `driftline admit --last` shows the report"
+                )
+            time.sleep(POLL_SECONDS)
+            answer = service.get(path)
+            found = read(answer, AdmissionBody)
+    return answer
+
+
+def _print(found: AdmissionBody) -> None:
+    screen.table(
+        found.label,
+        ["check", "verdict", "number", "limit", "parent", "reason"],
+        [
+            [
+                one.name,
+                Text(one.verdict, style=STYLES.get(one.verdict, "")),
+                screen.number(one.number, digits=3),
+                one.limit or "-",
+                screen.number(one.parent, digits=3),
+                one.reason,
+            ]
+            for one in found.checks
+        ],
+    )
+    if not found.required:
+        screen.say(
+            "admission is not required: set [admission] required = true to hold traffic back"
+        )
+    screen.say(found.sentence, style=STYLES.get(found.verdict or "", ""))
+
+
+def _write(path: Path, found: AdmissionBody) -> None:
+    try:
+        path.write_bytes(junit_xml(found))
+    except OSError as error:
+        raise options.unusable(error) from None
+
+
+def junit_xml(found: AdmissionBody) -> bytes:
+    """Return the checks as one JUnit test suite: a refusal is a failure, a warning passes."""
+    suite = ET.Element(
+        "testsuite",
+        name=f"driftline admit {found.label}",
+        tests=str(len(found.checks) + bool(found.error)),
+        failures=str(sum(one.verdict == "refuse" for one in found.checks)),
+        skipped=str(sum(one.verdict == "skipped" for one in found.checks)),
+        errors=str(int(bool(found.error))),
+    )
+    for one in found.checks:
+        _case(suite, found, one)
+    if found.error:
+        case = ET.SubElement(suite, "testcase", classname=found.label, name="admission")
+        ET.SubElement(case, "error", message=found.error)
+    return ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+
+
+def _case(suite: ET.Element, found: AdmissionBody, one: CheckBody) -> None:
+    case = ET.SubElement(suite, "testcase", classname=found.label, name=one.name)
+    limit = f"; limit {one.limit}" if one.limit else ""
+    match one.verdict:
+        case "refuse":
+            ET.SubElement(case, "failure", message=_printable(f"{one.reason}{limit}"))
+        case "skipped":
+            ET.SubElement(case, "skipped", message=_printable(one.reason))
+        case _:
+            said = f"{one.verdict}: {one.reason}{limit}"
+            ET.SubElement(case, "system-out").text = _printable(said)
+
+
+def _printable(text: str) -> str:
+    """Leave out characters that XML cannot hold."""
+    return "".join(letter for letter in text if letter.isprintable())

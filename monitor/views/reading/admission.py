@@ -1,0 +1,32 @@
+"""Admissions as people see them."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import Connection
+
+from monitor.domain import Version
+from monitor.store.registry import admissions
+from monitor.views.admission import AdmissionBody, CheckBody
+
+
+def read(tx: Connection, of: Version) -> AdmissionBody | None:
+    """Read the newest admission of a version; None: there was none."""
+    row = admissions.newest(tx, of.id)
+    if row is None:
+        return None
+    report = row.report or {}
+    return AdmissionBody.of(
+        row,
+        adapter=of.adapter,
+        version=of.name,
+        number=row.id,
+        required=admissions.required(tx),
+        parent=report.get("parent", of.parent),
+        identity=report.get("identity"),
+        checks=msgspec.convert(report.get("checks", []), list[CheckBody]),
+    )
+
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(CheckBody)
