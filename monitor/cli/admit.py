@@ -117,7 +117,8 @@ def junit_xml(found: AdmissionBody) -> bytes:
     if found.error:
         case = ET.SubElement(suite, "testcase", classname=found.label, name="admission")
         ET.SubElement(case, "error", message=found.error)
-    return ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    written: bytes = ET.tostring(suite, encoding="utf-8", xml_declaration=True)
+    return written
 
 
 def _case(suite: ET.Element, found: AdmissionBody, one: CheckBody) -> None:

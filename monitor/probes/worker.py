@@ -48,10 +48,11 @@ class _Answerer:
             return Failure(reason=place_of(error), missing=False, permanent=False)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
-        if request.url:
-            encoder = EndpointEncoder(request.url, request.model, key=request.key)
-        else:
-            encoder = _local(request)
+        encoder = (
+            EndpointEncoder(request.url, request.model, key=request.key)
+            if request.url
+            else _local(request)
+        )
         self._encoder = encoder
         return protocol.Opened(encoder=encoder.name, dimension=encoder.dimension)
 

@@ -36,8 +36,8 @@ PATH = "/v1/adapters/support/versions"
 
 @pytest.fixture
 def register(database: Database) -> Register:
-    def make(name: str, uri: Path | None, **fields: str) -> Version:
-        given = {"model": f"support@{name}", "base_model": str(BASE)} | fields
+    def make(name: str, uri: Path | None, **fields: Any) -> Version:
+        given: dict[str, Any] = {"model": f"support@{name}", "base_model": str(BASE)} | fields
         with database.begin() as tx:
             adapter = adapters.put(tx, name="support")
             return versions.put(
@@ -168,11 +168,13 @@ def test_a_killed_workers_admission_is_taken_over(database: Database, register: 
     killed = database.run(admissions.claim)
     assert killed
     assert database.run(admissions.claim) is None
-    assert database.run(admissions.next_due) > admissions.LEASE / 2
+    waits = database.run(admissions.next_due)
+    assert waits is not None
+    assert waits > admissions.LEASE / 2
     with database.begin() as tx:
         tx.execute(table.update().values(lease_until=sa.func.now()))
     assert job(database).turn()
-    late = {"verdict": CheckVerdict.REFUSE, "report": {"checks": []}}
+    late: dict[str, Any] = {"verdict": CheckVerdict.REFUSE, "report": {"checks": []}}
     assert not database.run(lambda tx: admissions.finish(tx, killed, **late))
     found = database.run(lambda tx: admissions.newest(tx, version.id))
     assert found
