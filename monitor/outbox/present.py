@@ -314,7 +314,7 @@ def _serves_nothing(version: Version, route: RouteRow) -> bool:
 
 def _away(route: RouteRow) -> ActionLine:
     """Describe a route that gave the version no traffic already before the finding."""
-    text = f"all of its traffic has gone to {_shares(route)} since before"
+    text = f"traffic already went to {_shares(route)} when this was found"
     return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"served by {_shares(route)}")
 
 
