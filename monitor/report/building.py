@@ -20,7 +20,7 @@ from monitor.reference import kept
 from monitor.report import tables
 from monitor.report.errors import ReportError
 from monitor.report.process import Drawn, GoOn, draw
-from monitor.report.tables import Floats, Tables, Texts
+from monitor.report.tables import Floats, ReportTexts, Tables
 from monitor.store.database import Database
 from monitor.store.records import records, samples
 from monitor.store.references import reference_baselines, references
@@ -127,7 +127,9 @@ class _Found:
     window: Mapping[str, Floats]
 
 
-def _read(tx: Connection, version: Version, span: Interval) -> tuple[Reference, _Found, Texts]:
+def _read(
+    tx: Connection, version: Version, span: Interval
+) -> tuple[Reference, _Found, ReportTexts]:
     calibrated = Calibrations().current(tx, version.id)
     if calibrated is None:
         raise ReportError(f"{version.label} has no ready reference to compare with")
@@ -187,11 +189,11 @@ def _texts(
     reference: Reference,
     span: Interval,
     baseline: Window | None,
-) -> Texts:
+) -> ReportTexts:
     """Read the stored texts of both sides; those of an upload are not stored."""
     source = references.details(tx, reference.id).source
     if baseline is None or source is ReferenceSource.UPLOAD:
-        return Texts(reference={}, window={})
+        return ReportTexts(reference={}, window={})
     first, end = (datetime.fromtimestamp(at, UTC) for at in (baseline.start, baseline.end))
     sides = [
         samples.texts(tx, version, one, strata=reference.strata, limit=MOST_TEXTS)
@@ -207,7 +209,7 @@ def _texts(
     told = [
         name for name in before if min(len(before[name]), len(after[name])) >= tables.FEWEST_VALUES
     ]
-    return Texts(
+    return ReportTexts(
         reference={name: before[name] for name in told},
         window={name: after[name] for name in told},
     )
@@ -237,7 +239,7 @@ def _notice(version: Version, reference: Reference, span: Interval) -> tuple[str
     )
 
 
-def _missing(left_out: tuple[str, ...], texts: Texts) -> tuple[str, ...]:
+def _missing(left_out: tuple[str, ...], texts: ReportTexts) -> tuple[str, ...]:
     unmeasured = f"Not measured in these records: {', '.join(left_out)}." if left_out else ""
     untold = "" if texts.window else "Texts are not described: those of both sides are not stored."
     return tuple(filter(None, (unmeasured, untold)))

@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
+class ReportTexts:
     """The stored texts of both sides, by field; a field has texts on both sides, or is absent."""
 
     reference: Mapping[str, Sequence[str]]
@@ -37,7 +37,7 @@ class Tables:
     reference: Mapping[str, Floats]
     window: Mapping[str, Floats]
     rates: tuple[str, ...]
-    texts: Texts
+    texts: ReportTexts
     notice: tuple[str, ...]
     name: str
 
@@ -82,7 +82,7 @@ def load(path: Path) -> Tables:
             reference=_side(arrays, "reference:"),
             window=_side(arrays, "window:"),
             rates=tuple(words["rates"]),
-            texts=Texts(**words["texts"]),
+            texts=ReportTexts(**words["texts"]),
             notice=tuple(words["notice"]),
             name=words["name"],
         )

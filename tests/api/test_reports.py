@@ -18,8 +18,8 @@ FACTS = {
 def test_a_report_is_requested_drawn_and_read(service: Serving) -> None:
     with service.database.begin() as tx:
         support = adapters.put(tx, name="support")
+        other = versions.put(tx, adapter=support, name="v0", model="support@v0")
         versions.put(tx, adapter=support, name="v1", model="support@v1")
-        other = versions.put(tx, adapter=support, name="v2", model="support@v2")
     with service.client(Scope.READ) as client:
         assert client.get(PATH).json()["type"].endswith("unknown-report")
         assert client.post(PATH).status_code == 403

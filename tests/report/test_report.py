@@ -98,7 +98,7 @@ project = place.create_project("support")
 place.add_run(project.id, Snapshot.load(sys.argv[1] + "/snapshot.json"))
 (run,) = place.list_runs(project.id)
 loaded = place.get_run(project.id, run)
-print(loaded.get_name(), len(loaded.metric_results), sep="|")
+print(loaded.name, len(loaded.metric_results), sep="|")
 """
     ran = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],

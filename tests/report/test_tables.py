@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.report import tables
-from monitor.report.tables import Tables, Texts
+from monitor.report.tables import ReportTexts, Tables
 
 VALUES = st.lists(st.floats(allow_infinity=False), max_size=30).map(np.array)
 
@@ -17,7 +17,7 @@ def test_tables_come_back_from_their_file(
 ) -> None:
     path = tmp_path_factory.mktemp("tables") / "t.npz"  # type: ignore[attr-defined]
     lines = tuple(notice)
-    texts = Texts(reference={"prompt": notice}, window={"prompt": ["", *notice]})
+    texts = ReportTexts(reference={"prompt": notice}, window={"prompt": ["", *notice]})
     given_ = Tables(
         reference={"mean_nll": reference.astype(float)},
         window={"mean_nll": window.astype(float)},
