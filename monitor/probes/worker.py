@@ -48,11 +48,7 @@ class _Answerer:
             return Failure(reason=place_of(error), missing=False, permanent=False)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
-        encoder = (
-            EndpointEncoder(request.url, request.model, key=request.key)
-            if request.url
-            else _local(request)
-        )
+        encoder = _remote(request) if request.url else _local(request)
         self._encoder = encoder
         return protocol.Opened(encoder=encoder.name, dimension=encoder.dimension)
 
@@ -62,6 +58,10 @@ class _Answerer:
         vectors = self._encoder.embed(request.texts)
         count, dimension = vectors.shape
         return protocol.Vectors(count=count, dimension=dimension, body=vectors.tobytes())
+
+
+def _remote(request: protocol.Open) -> Encoder | EndpointEncoder:
+    return EndpointEncoder(request.url, request.model, key=request.key)
 
 
 def _local(request: protocol.Open) -> Encoder:
