@@ -80,10 +80,7 @@ class FleetPages:
     ) -> dict[str, Any]:
         everyone = fleet.fleet(tx, now=now)
         found = [row for row in everyone if wanted.accepts(row)]
-        opened = [
-            incident.summary(row)
-            for row in incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
-        ]
+        opened = incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
         shown = found[(page - 1) * SHOWN : page * SHOWN]
         under_way = canaries.canary_list(tx, active_only=True, limit=MOST_OPEN)
         return {
@@ -94,11 +91,14 @@ class FleetPages:
             "steps": _steps(everyone, heard=bool(self._parts.channels)),
             "counts": Counter(row.verdict.value for row in everyone),
             "choices": _choices(everyone),
-            "told": {one.adapter: one for one in reversed(opened) if one.adapter is not None},
+            "told": {row.adapter: incident.summary(row) for row in reversed(opened) if row.adapter},
             "of_fleet": [
-                (one, [MemberBody.of(each) for each in fleet_incidents.members(tx, one.incident)])
-                for one in opened
-                if one.base_model is not None
+                (
+                    incident.summary(row),
+                    [MemberBody.of(one) for one in fleet_incidents.members(tx, row.id)],
+                )
+                for row in opened
+                if row.base_model is not None
             ],
             "canaries": {row.adapter: canary.summary(row) for row in under_way},
             "notices": read_notices(tx, self._parts.kill_switch),
