@@ -13,7 +13,6 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
-from monitor.domain import IncidentId
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents, incidents
 from monitor.store.traffic import canaries, fleet
@@ -81,10 +80,7 @@ class FleetPages:
     ) -> dict[str, Any]:
         everyone = fleet.fleet(tx, now=now)
         found = [row for row in everyone if wanted.accepts(row)]
-        opened = [
-            incident.summary(row)
-            for row in incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
-        ]
+        opened = incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
         shown = found[(page - 1) * SHOWN : page * SHOWN]
         under_way = canaries.canary_list(tx, active_only=True, limit=MOST_OPEN)
         return {
@@ -95,17 +91,14 @@ class FleetPages:
             "steps": _steps(everyone, heard=bool(self._parts.channels)),
             "counts": Counter(row.verdict.value for row in everyone),
             "choices": _choices(everyone),
-            "told": {one.adapter: one for one in reversed(opened) if one.adapter is not None},
+            "told": {row.adapter: incident.summary(row) for row in reversed(opened) if row.adapter},
             "of_fleet": [
                 (
-                    one,
-                    [
-                        MemberBody.of(each)
-                        for each in fleet_incidents.members(tx, IncidentId(one.incident))
-                    ],
+                    incident.summary(row),
+                    [MemberBody.of(one) for one in fleet_incidents.members(tx, row.id)],
                 )
-                for one in opened
-                if one.base_model is not None
+                for row in opened
+                if row.base_model is not None
             ],
             "canaries": {row.adapter: canary.summary(row) for row in under_way},
             "notices": read_notices(tx, self._parts.kill_switch),
