@@ -14,7 +14,7 @@ import structlog
 from monitor.store import clock, partitions
 from monitor.store.clock import Clock, DeletionsHeld, Watcher
 from monitor.store.database import Database
-from monitor.store.evaluation import coverage_days, evaluations, perplexity
+from monitor.store.evaluation import coverage_days, evaluations, perplexity, reports
 from monitor.store.records import feedback, pending, terms
 from monitor.store.traffic import canary_looks
 
@@ -142,6 +142,7 @@ class Housekeeping:
         yield run(lambda tx: pending.drop_expired(tx, now=now))
         oldest = now - self.kept["record_embeddings"]
         yield run(lambda tx: terms.drop_older(tx, than=oldest))
+        yield run(lambda tx: reports.drop_older(tx, than=now - reports.KEPT))
         while done := run(lambda tx: evaluations.drop_older(tx, than=now - EVALUATIONS)):
             yield done
         compared = (now - COVERAGE).date()

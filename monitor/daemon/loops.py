@@ -34,6 +34,7 @@ from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
+from monitor.report import Reports
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import clock, wakeups
@@ -60,8 +61,8 @@ CLOCK = timedelta(seconds=10)
 ROUTES = timedelta(milliseconds=250)
 """The shortest pause of a carrier that has routes to tell."""
 DECIDE = "decide"
-SELFTESTS = timedelta(seconds=5)
-"""The pause between looks for self-tests while wake-ups do not arrive."""
+ASKED = timedelta(seconds=5)
+"""The pause between looks for self-tests and reports while wake-ups do not arrive."""
 AHEAD = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are still embedded."""
 
@@ -169,8 +170,14 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
         sleep.loop(
             "selftests",
             _selftests(parts, indexes, pulse).turn,
-            every=SELFTESTS,
+            every=ASKED,
             woken_by=wakeups.SELFTESTS,
+        ),
+        sleep.loop(
+            "reports",
+            Reports(database=database, stopped=lambda: pulse.stopped).turn,
+            every=ASKED,
+            woken_by=wakeups.REPORTS,
         ),
         # separate loops: an action that cannot be reconciled must not stop the deletion of old days
         *(Loop(one.name, one.turn, pulse=pulse, every=CHORES) for one in _timed(parts)),

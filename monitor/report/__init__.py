@@ -1,4 +1,4 @@
-"""Build Evidently's data-drift report of one adapter version on request.
+"""Build Evidently's data-drift and text report of one adapter version on request.
 
 Nothing in the service waits for it and no verdict follows from it. Evidently costs some 270 MB and
 2.6 s to load, so it runs in its own process that ends with the report.
@@ -6,7 +6,8 @@ Nothing in the service waits for it and no verdict follows from it. Evidently co
 
 from __future__ import annotations
 
-from monitor.report.building import Built, ReportSpan, build_report
+from monitor.report.building import Built, build_report
 from monitor.report.errors import ReportError
+from monitor.report.job import Reports
 
-__all__ = ["Built", "ReportError", "ReportSpan", "build_report"]
+__all__ = ["Built", "ReportError", "Reports", "build_report"]

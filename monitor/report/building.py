@@ -2,114 +2,119 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any, Final
 
+import numpy as np
 from sqlalchemy import Connection
 
 from detectors import rank_reference
 from detectors.rank_reference import RankReference
 from detectors.types import Window
-from monitor.domain import Reference, Version
+from monitor.domain import Interval, Reference, Version
+from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.loading import Calibrations
+from monitor.reference import kept
 from monitor.report import tables
 from monitor.report.errors import ReportError
-from monitor.report.tables import Floats, Tables
+from monitor.report.process import Drawn, GoOn, draw
+from monitor.report.tables import Floats, ReportTexts, Tables
 from monitor.store.database import Database
-from monitor.store.records import records
-from monitor.store.registry import versions
-from monitor.store.traffic import fleet
+from monitor.store.records import records, samples
+from monitor.store.references import reference_baselines, references
+from monitor.store.references.references import ReferenceSource
 
 READ_AT_MOST: Final = 100_000
 """The most recent records that the sample is drawn from: 30 MB."""
-PATIENCE: Final = timedelta(minutes=5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportSpan:
-    """The half-open ``[start, end)`` whose records are compared, in aware UTC."""
-
-    start: datetime
-    end: datetime
-
-    def __str__(self) -> str:
-        return f"{self.start:%Y-%m-%d %H:%M} to {self.end:%Y-%m-%d %H:%M} UTC"
+MOST_TEXTS: Final = 2_000
+NO_MEASURE: Final = frozenset({"prompt_prefix", "answer_format"})
+"""Codes: their values are equal or not, and no more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A written report: its subject, its size, and what it leaves out."""
+    """A drawn report, and what was compared; ``left_out`` are signals that were not measured."""
 
-    path: Path
+    drawn: Drawn
     version: str
     generation: int
     signals: tuple[str, ...]
+    rates: tuple[str, ...]
+    texts: tuple[str, ...]
     left_out: tuple[str, ...]
     n_window: int
     n_reference: int
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts of what was compared, as JSON."""
+        return {
+            "generation": self.generation,
+            "signals": self.signals,
+            "rates": self.rates,
+            "texts": self.texts,
+            "left_out": self.left_out,
+            "n_window": self.n_window,
+            "n_reference": self.n_reference,
+        }
+
 
 def build_report(
-    database: Database, adapter: str, *, version: str | None, span: ReportSpan, out: Path
+    database: Database, version: Version, *, span: Interval, go_on: GoOn = lambda _share: True
 ) -> Built:
-    """Write Evidently's data-drift preset of one adapter version as one HTML file.
+    """Have Evidently's data-drift and text presets drawn of one adapter version.
 
-    Question: what does a general-purpose drift report say about the signals that the rank
-    detectors watch? It is for a second look; it follows no budget of false pages and no
-    verdict follows from it. The page says so itself.
+    Question: what does a general-purpose drift report say about what the detectors watch? It is
+    for a second look; it follows no budget of false pages and no verdict follows from it. The
+    page says so itself.
 
-    What is compared: the values that the reference in force froze of its **baseline**, per
-    signal, with the records of ``span`` in the reference's settings strata; the daily and
-    weekly rhythm is removed from both, as the detectors do. The reference keeps each
-    signal's values sorted by themselves, so only one signal at a time can be compared;
-    nothing is said about how signals move together. At most 10,000 values of each side,
-    drawn with the reference's id as seed; of a span with more than 100,000 records the
-    newest 100,000. Rates (empty, loops, missing) are not in it: their references are
-    rates, not values.
+    What is compared: the records of ``span`` in the reference's settings strata with the
+    **baseline** of the reference in force. Of signals that are ranked, the values that the
+    reference froze, without the daily and weekly rhythm, as the detectors see them; of rates
+    (loops, refusals, errors) and other signals, the baseline's own values. Where the texts of
+    both sides are stored, Evidently's descriptors of them: length, words, sentences, share of
+    other characters than letters; the texts themselves are not in the report. One signal at a
+    time is compared, on at most 10,000 values of each side and 2,000 texts, drawn with the
+    reference's id as seed; of a span with more than 100,000 records the newest 100,000.
 
-    Cost: a process of its own with 360 MB for 4 s of CPU; the file has 4 MB,
-    holds its own JavaScript and loads nothing.
-
-    Parameters
-    ----------
-    version
-        One of the adapter's versions; None means the version in charge.
-    out
-        Replaced as a whole if it exists.
+    Cost: a process of its own with 360 MB for some 5 s of CPU; the page has 4 MB, holds its own
+    JavaScript and loads nothing.
 
     Raises
     ------
     ReportError
-        Unknown adapter or version, no ready reference, no records in ``span``, no signal that both
-        sides measured, or Evidently failed.
+        No ready reference, no records in ``span``, no signal that both sides measured, or Evidently
+        failed.
+    ReportStopped
+        ``go_on`` said so.
     """
-    subject, reference, found = database.run(lambda tx: _read(tx, adapter, version, span))
+    reference, found, texts = database.run(lambda tx: _read(tx, version, span))
     before, after = tables.sampled(found.reference, found.window, seed=int(reference.id))
     shown = tables.comparable(before, after)
     if not shown:
         raise ReportError(
-            f"{subject.label}: no signal of its reference was measured in {span};"
+            f"{version.label}: no signal of its reference was measured in {_said(span)};"
             " does the source send token logprobs?"
         )
     left_out = tuple(name for name in before if name not in shown)
+    rates = tuple(name for name in shown if _is_rate(before[name], after[name]))
     chosen = Tables(
         reference={name: before[name] for name in shown},
         window={name: after[name] for name in shown},
-        notice=(*_notice(subject, reference, span), *_missing(left_out)),
+        rates=rates,
+        texts=texts,
+        notice=(*_notice(version, reference, span), *_missing(left_out, texts)),
+        name=f"{version.label}, {_said(span)}",
     )
-    _draw(chosen, out)
     return Built(
-        path=out,
-        version=subject.label,
+        drawn=draw(chosen, go_on=go_on),
+        version=version.label,
         generation=reference.generation,
         signals=shown,
+        rates=rates,
+        texts=tuple(texts.window),
         left_out=left_out,
         n_window=max(column.size for column in chosen.window.values()),
         n_reference=max(column.size for column in chosen.reference.values()),
@@ -123,39 +128,33 @@ class _Found:
 
 
 def _read(
-    tx: Connection, adapter: str, name: str | None, span: ReportSpan
-) -> tuple[Version, Reference, _Found]:
-    version = _version(tx, adapter, name)
+    tx: Connection, version: Version, span: Interval
+) -> tuple[Reference, _Found, ReportTexts]:
     calibrated = Calibrations().current(tx, version.id)
     if calibrated is None:
         raise ReportError(f"{version.label} has no ready reference to compare with")
+    reference = calibrated.reference
     columns = records.newest_since(
         tx,
         version_id=version.id,
         adapter_id=version.adapter_id,
         since=span.start,
         limit=READ_AT_MOST,
-        strata=list(calibrated.reference.strata),
-        reference_id=calibrated.reference.id,
+        strata=list(reference.strata),
+        reference_id=reference.id,
     )
     window = _window(columns, span)
     if not len(window):
-        raise ReportError(f"{version.label} has no records of its reference's settings in {span}")
-    return version, calibrated.reference, _found(calibrated.by_detector, window)
+        raise ReportError(
+            f"{version.label} has no records of its reference's settings in {_said(span)}"
+        )
+    body = reference_baselines.read(tx, reference.id)
+    baseline = kept.unpack(body) if body is not None else None
+    found = _found(calibrated, window, baseline)
+    return reference, found, _texts(tx, version, reference, span, baseline)
 
 
-def _version(tx: Connection, adapter: str, name: str | None) -> Version:
-    if name is None:
-        found = fleet.in_charge(tx, adapter)
-    else:
-        found = versions.fetch(tx, adapter=adapter, name=name)
-    if found is None:
-        label = adapter if name is None else f"{adapter}@{name}"
-        raise ReportError(f"{label} is not registered")
-    return found
-
-
-def _window(columns: records.RecordColumns, span: ReportSpan) -> Window:
+def _window(columns: records.RecordColumns, span: Interval) -> Window:
     inside = columns.at < span.end.timestamp()
     return Window(
         start=span.start.timestamp(),
@@ -165,23 +164,67 @@ def _window(columns: records.RecordColumns, span: ReportSpan) -> Window:
     )
 
 
-def _found(by_detector: Mapping[str, Any], window: Window) -> _Found:
+def _found(calibrated: Calibrated, window: Window, baseline: Window | None) -> _Found:
     before: dict[str, Floats] = {}
     after: dict[str, Floats] = {}
-    for reference in by_detector.values():
+    for reference in calibrated.by_detector.values():
         if isinstance(reference, RankReference):
             placed = rank_reference.place(reference, window)
             before |= dict(zip(reference.signals, reference.ordered, strict=True))
             after |= dict(zip(reference.signals, placed.values.T, strict=True))
+    if baseline is not None:
+        plain = baseline.signals.keys() & window.signals.keys() - before.keys() - NO_MEASURE
+        for name in sorted(plain):
+            before[name], after[name] = baseline.signals[name], window.signals[name]
     return _Found(reference=before, window=after)
 
 
-def _notice(version: Version, reference: Reference, span: ReportSpan) -> tuple[str, ...]:
+def _is_rate(*sides: Floats) -> bool:
+    return all(np.isin(side[~np.isnan(side)], (0.0, 1.0)).all() for side in sides)
+
+
+def _texts(
+    tx: Connection,
+    version: Version,
+    reference: Reference,
+    span: Interval,
+    baseline: Window | None,
+) -> ReportTexts:
+    """Read the stored texts of both sides; those of an upload are not stored."""
+    source = references.details(tx, reference.id).source
+    if baseline is None or source is ReferenceSource.UPLOAD:
+        return ReportTexts(reference={}, window={})
+    first, end = (datetime.fromtimestamp(at, UTC) for at in (baseline.start, baseline.end))
+    sides = [
+        samples.texts(tx, version, one, strata=reference.strata, limit=MOST_TEXTS)
+        for one in (Interval(start=first, end=end), span)
+    ]
+    before, after = (
+        {
+            "prompt": [one.prompt for one in side if one.prompt is not None],
+            "answer": [one.output for one in side if one.output is not None],
+        }
+        for side in sides
+    )
+    told = [
+        name for name in before if min(len(before[name]), len(after[name])) >= tables.FEWEST_VALUES
+    ]
+    return ReportTexts(
+        reference={name: before[name] for name in told},
+        window={name: after[name] for name in told},
+    )
+
+
+def _said(span: Interval) -> str:
+    return f"{span.start:%Y-%m-%d %H:%M} to {span.end:%Y-%m-%d %H:%M} UTC"
+
+
+def _notice(version: Version, reference: Reference, span: Interval) -> tuple[str, ...]:
     state = "provisional" if reference.provisional else "approved"
     return (
         (
-            f"{version.label}: records of {span} compared with the baseline of its reference,"
-            f" generation {reference.generation} ({state})."
+            f"{version.label}: records of {_said(span)} compared with the baseline of its"
+            f" reference, generation {reference.generation} ({state})."
         ),
         (
             "The tests and thresholds on this page are Evidently's own. They do not follow"
@@ -189,33 +232,14 @@ def _notice(version: Version, reference: Reference, span: ReportSpan) -> tuple[s
             " from them: looked at often enough, they show drift where there is none."
         ),
         (
-            "Daily and weekly rhythm is removed from both sides. Each signal is compared by"
-            f" itself, on at most {tables.MOST_ROWS:,} values of each side."
+            "Daily and weekly rhythm is removed from both sides of signals that the detectors"
+            " rank. Each signal is compared by itself, on at most"
+            f" {tables.MOST_ROWS:,} values of each side."
         ),
     )
 
 
-def _missing(left_out: tuple[str, ...]) -> tuple[str, ...]:
-    return (f"Not measured in these records: {', '.join(left_out)}.",) if left_out else ()
-
-
-def _draw(chosen: Tables, out: Path) -> None:
-    """Draw the page with Evidently in another process; move it into place once complete."""
-    with tempfile.TemporaryDirectory(prefix="driftline-report-", dir=out.parent) as folder:
-        given, page = Path(folder) / "tables.npz", Path(folder) / "report.html"
-        tables.save(given, chosen)
-        try:
-            subprocess.run(  # noqa: S603 - our own module
-                [sys.executable, "-m", "monitor.report.render", str(given), str(page)],
-                env={**os.environ, "DO_NOT_TRACK": "1"},
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=PATIENCE.total_seconds(),
-            )
-        except subprocess.CalledProcessError as error:
-            last = error.stderr.strip().rpartition("\n")[2]
-            raise ReportError(f"Evidently could not draw the report: {last}") from None
-        except subprocess.TimeoutExpired:
-            raise ReportError(f"Evidently took longer than {PATIENCE}; gave up") from None
-        page.replace(out)
+def _missing(left_out: tuple[str, ...], texts: ReportTexts) -> tuple[str, ...]:
+    unmeasured = f"Not measured in these records: {', '.join(left_out)}." if left_out else ""
+    untold = "" if texts.window else "Texts are not described: those of both sides are not stored."
+    return tuple(filter(None, (unmeasured, untold)))

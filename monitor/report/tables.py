@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -16,18 +17,29 @@ FEWEST_VALUES: Final = 2
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportTexts:
+    """The stored texts of both sides, by field; a field has texts on both sides, or is absent."""
+
+    reference: Mapping[str, Sequence[str]]
+    window: Mapping[str, Sequence[str]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tables:
-    """Signals of a reference and of a window, one column each.
+    """Signals and texts of a reference and of a window, one column each.
 
-    Columns of the reference differ in length and their rows are not records: a reference stores
-    each signal's values sorted separately. Columns of the window are ``(n,)``, a row is a record,
-    NaN is "not measured". ``notice`` describes the data in plain lines.
+    Columns differ in length, and their rows need not be records: a reference stores the values of
+    ranked signals sorted separately. NaN is "not measured". ``rates`` are the signals that are no
+    or yes. ``notice`` describes the data in plain lines.
     """
 
     reference: Mapping[str, Floats]
     window: Mapping[str, Floats]
+    rates: tuple[str, ...]
+    texts: ReportTexts
     notice: tuple[str, ...]
+    name: str
 
 
 def sampled(
@@ -56,17 +68,23 @@ def save(path: Path, tables: Tables) -> None:
     """Write tables to one ``.npz`` file."""
     columns = {f"reference:{name}": column for name, column in tables.reference.items()}
     columns |= {f"window:{name}": column for name, column in tables.window.items()}
+    plain = {"notice": tables.notice, "rates": tables.rates, "name": tables.name}
+    words = json.dumps(plain | {"texts": asdict(tables.texts)}).encode()
     with path.open("wb") as file:
-        np.savez(file, notice=np.array(tables.notice), **columns)  # type: ignore[arg-type]  # numpy's stub
+        np.savez(file, words=np.frombuffer(words, dtype=np.uint8), **columns)  # type: ignore[arg-type]  # numpy's stub
 
 
 def load(path: Path) -> Tables:
     """Read the tables of :func:`save`."""
     with np.load(path, allow_pickle=False) as arrays:
+        words = json.loads(arrays["words"].tobytes())
         return Tables(
             reference=_side(arrays, "reference:"),
             window=_side(arrays, "window:"),
-            notice=tuple(str(line) for line in arrays["notice"]),
+            rates=tuple(words["rates"]),
+            texts=ReportTexts(**words["texts"]),
+            notice=tuple(words["notice"]),
+            name=words["name"],
         )
 
 

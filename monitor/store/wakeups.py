@@ -34,6 +34,8 @@ OUTBOX: Final = "driftline_outbox"
 """A message waits to be delivered."""
 REFERENCES: Final = "driftline_references"
 """A reference waits for a builder."""
+REPORTS: Final = "driftline_reports"
+"""A report is requested."""
 ROUTES: Final = "driftline_routes"
 """A route has a new generation; the payload is the adapter's name."""
 SELFTESTS: Final = "driftline_selftests"
@@ -45,7 +47,7 @@ TEXTS: Final = "driftline_texts"
 VERSIONS: Final = "driftline_versions"
 """A version is registered."""
 
-TIMED: Final = (CANARIES, DECISIONS, OUTBOX, REFERENCES, SELFTESTS, TASKS, TEXTS)
+TIMED: Final = (CANARIES, DECISIONS, OUTBOX, REFERENCES, REPORTS, SELFTESTS, TASKS, TEXTS)
 """Work that may become due with time."""
 
 NET: Final = timedelta(seconds=30)

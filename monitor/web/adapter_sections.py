@@ -16,7 +16,7 @@ from monitor.domain import Version
 from monitor.incident import Chart, draw
 from monitor.incident.chart import spark
 from monitor.incident.signals import FAMILIES, Signal, family_of, read_version_chart
-from monitor.store.evaluation import evaluations, probing, selftests, series, verdicts
+from monitor.store.evaluation import evaluations, probing, reports, selftests, series, verdicts
 from monitor.store.incidents import deliveries, incidents
 from monitor.store.people import changes
 from monitor.store.registry import inspections
@@ -24,6 +24,7 @@ from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.fleet import FleetRow
 from monitor.views.reading import change, coverage, health, histogram, incident, message
 from monitor.views.reading import reference as reference_reading
+from monitor.views.reading import report as report_reading
 from monitor.views.reading import route as route_reading
 from monitor.views.reading import score as score_reading
 from monitor.views.reading import version as version_reading
@@ -64,6 +65,7 @@ class AdapterSections:
             self._section("health", "How it is", self._health),
             self._section("signals", "What moved", self._signals),
             self._section("histogram", "Now beside the reference", self._histogram),
+            self._section("report", "Evidently's report", self._reports),
             Section(name="new", title="What is new", template="sections/new.html", read=self._new),
             self._section("versions", "Versions beside each other", self._versions),
             self._section("route", "Who answers now", self._route),
@@ -119,6 +121,10 @@ class AdapterSections:
         except NoHistogram as why:
             return {"known": {}, "found": None, "why_not": str(why)}
         return {"known": known, "found": found, "why_not": None}
+
+    def _reports(self, tx: Connection) -> Mapping[str, Any]:
+        kept = reports.newest(tx, self.version.id)
+        return {"reports": [report_reading.report(one, self.version) for one in kept]}
 
     def _new(self) -> Mapping[str, Any]:
         return {"new": self.new.of(self.version, now=self.now)}

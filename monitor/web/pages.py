@@ -23,6 +23,7 @@ from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
 from monitor.web.incident_pages import incident_pages
 from monitor.web.parts import WebParts
+from monitor.web.report_pages import report_pages
 from monitor.web.runbooks import read_runbooks
 from monitor.web.sessions import COOKIE
 from monitor.web.silence_pages import silence_pages
@@ -41,6 +42,7 @@ def create_pages(parts: WebParts) -> Dashboard:
     router = APIRouter()
     router.include_router(frame.assets.router())
     router.include_router(adapter_pages(frame))
+    router.include_router(report_pages(frame))
     router.include_router(inbox_pages(frame))
     router.include_router(incident_pages(frame))
     router.include_router(traffic_pages(frame))

@@ -6,18 +6,19 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from detectors.types import Window
-from monitor.domain import Version
-from monitor.report import ReportSpan
+from monitor.domain import Interval, Version
+from monitor.reference import kept
 from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.records import contexts, ingest
 from monitor.store.records.contexts import Context
 from monitor.store.records.ingest import RecordBatch
-from monitor.store.references import calibrations, references
+from monitor.store.references import calibrations, reference_baselines, references
 from monitor.store.references.calibrations import Calibration
 from monitor.store.references.references import ReferenceSource
 from monitor.store.registry import adapters, versions
@@ -26,7 +27,7 @@ STRATUM = Context("push", "", "", "", "temperature=0")
 OTHER_STRATUM = Context("push", "", "", "", "temperature=1")
 SIGNALS = ("mean_nll", "p95_nll", "near_certain", "entropy")
 END = datetime.now(tz=UTC).replace(microsecond=0)
-SPAN = ReportSpan(start=END - timedelta(hours=2), end=END)
+SPAN = Interval(start=END - timedelta(hours=2), end=END)
 
 
 def columns(rng: np.random.Generator, n: int, shift: float = 0.0) -> dict[str, np.ndarray]:
@@ -66,6 +67,38 @@ class Watched:
 
         self.database.run(work)
 
+    def keep(self, n: int = 400) -> None:
+        """Keep the baseline's records, with their rates, and the texts of both sides."""
+        rng = np.random.default_rng(3)
+        # they were made an hour before the span
+        first = SPAN.start.timestamp() - 3_600
+        at = first + np.sort(rng.uniform(0, 3_000, n))
+        rates = {name: (rng.random(n) < 0.1).astype(float) for name in ("loop", "refusal")}
+        window = Window(start=at[0], end=at[-1] + 1, at=at, signals=columns(rng, n) | rates)
+
+        def work(tx: Connection) -> None:
+            current = references.current(tx, self.version.id)
+            assert current is not None
+            tx.execute(
+                sa.text("UPDATE \"references\" SET source = 'freeze' WHERE id = :id"),
+                {"id": current.id},
+            )
+            reference_baselines.insert(
+                tx, current.id, version_id=self.version.id, body=kept.pack(window)
+            )
+
+        self.database.run(work)
+        self.record(60, context=STRATUM, since=SPAN.start - timedelta(minutes=50))
+        self.database.run(
+            lambda tx: tx.execute(
+                sa.text(
+                    "INSERT INTO record_texts (adapter_id, at, id, prompt, output)"
+                    " SELECT adapter_id, at, id, 'never in a report. ' || repeat(id, 3),"
+                    " repeat('so. ', length(id)) FROM records ON CONFLICT DO NOTHING"
+                )
+            )
+        )
+
     def record(
         self,
         n: int = 600,
@@ -73,10 +106,12 @@ class Watched:
         shift: float = 0.0,
         context: Context = STRATUM,
         without: tuple[str, ...] = (),
+        since: datetime | None = None,
     ) -> None:
-        """Store live records spread over the span."""
+        """Store live records spread over the span, or from another time on, one a minute."""
         rng = np.random.default_rng(2)
-        times = [SPAN.start + (SPAN.end - SPAN.start) * (i / n) for i in range(n)]
+        step = (SPAN.end - SPAN.start) / n if since is None else timedelta(minutes=0.5)
+        times = [(since or SPAN.start) + step * i for i in range(n)]
         context_id = self.database.run(lambda tx: contexts.intern(tx, [context])[context])
         numbers = {name: np.full(n, np.nan) for name in ingest.NUMBERS}
         numbers |= {
@@ -86,10 +121,12 @@ class Watched:
         }
         measured = columns(rng, n, shift)
         numbers |= {name: measured[name] for name in SIGNALS if name not in without}
+        if not without:
+            numbers |= {name: (rng.random(n) < 0.1).astype(float) for name in ("loop", "refusal")}
         batch = RecordBatch(
             adapter_id=np.full(n, self.version.adapter_id, dtype=np.int64),
             at=np.array([ingest.microseconds(at) for at in times]),
-            id=[f"{context.stratum}-{i}" for i in range(n)],
+            id=[f"{context.stratum}-{since or ''}{i}" for i in range(n)],
             numbers=numbers,
             finish_reason=["stop"] * n,
             subject=[None] * n,

@@ -1,16 +1,23 @@
+import gzip
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from monitor.cli import app
-from monitor.report import Built, ReportError, ReportSpan, build_report
+from monitor.domain import Interval
+from monitor.report import Built, ReportError, Reports, build_report
 from monitor.report.render import PageUnknown, with_notice
+from monitor.store.evaluation import reports
+from monitor.store.evaluation.reports import ReportRow, ReportState
 from tests.report.conftest import END, OTHER_STRATUM, SPAN, Watched
 
 CHROMIUM = next(
@@ -18,30 +25,125 @@ CHROMIUM = next(
 )
 
 
-def build(
-    watched: Watched, out: Path, *, version: str | None = None, span: ReportSpan = SPAN
-) -> Built:
-    return build_report(watched.database, "support", version=version, span=span, out=out)
+def build(watched: Watched, *, span: Interval = SPAN) -> Built:
+    return build_report(watched.database, watched.version, span=span)
+
+
+def page_of(built: Built) -> str:
+    return gzip.decompress(built.drawn.page).decode()
 
 
 def test_a_shifted_signal_is_shown_as_drifting_and_the_page_says_whose_test_it_is(
-    frozen: Callable[..., Watched], tmp_path: Path
+    frozen: Callable[..., Watched],
 ) -> None:
-    out = tmp_path / "report.html"
-    out.write_text("an older report")
-    built = build(frozen(shift=2.0), out)
-    assert built == Built(
-        path=out, version="support@v7", generation=1,
-        signals=("mean_nll", "p95_nll", "near_certain", "entropy"), left_out=(),
-        n_window=600, n_reference=1_500,
+    shares: list[float] = []
+    watched = frozen(shift=2.0)
+    built = build_report(
+        watched.database,
+        watched.version,
+        span=SPAN,
+        go_on=lambda share: not shares.append(share),
+    )
+    assert (built.version, built.facts) == (
+        "support@v7",
+        {
+            "generation": 1, "signals": ("mean_nll", "p95_nll", "near_certain", "entropy"),
+            "rates": (), "texts": (), "left_out": (), "n_window": 600, "n_reference": 1_500,
+        },
     )  # fmt: skip
-    page = out.read_text(encoding="utf-8")
+    assert shares == sorted(shares)
+    page = page_of(built)
     # Evidently's own words: one of the columns drifts by its default test. Another may by chance,
     # as its baseline lies at this hour's place in the week.
     assert re.search(r"Drift is detected for (25|50)(\.\d+)?% of columns \([12] out of 4\)", page)
     assert "do not follow Driftline" in page
     assert "support@v7: records of" in page
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    assert "Texts are not described" in page
+
+
+def test_rates_and_texts_are_in_it_where_the_reference_keeps_them(
+    frozen: Callable[..., Watched],
+) -> None:
+    watched = frozen(shift=0.5)
+    watched.keep()
+    built = build(watched)
+    assert built.rates == ("loop", "refusal")
+    assert built.texts == ("prompt", "answer")
+    page = page_of(built)
+    for name in ("refusal", "prompt: words", "answer: length"):
+        assert name in page
+    for secret in (page, gzip.decompress(built.drawn.snapshot).decode()):
+        assert "never in a report" not in secret
+
+
+def test_evidentlys_own_workspace_loads_the_snapshot(
+    frozen: Callable[..., Watched], tmp_path: Path
+) -> None:
+    watched = frozen(shift=2.0)
+    watched.keep()
+    (tmp_path / "snapshot.json").write_bytes(gzip.decompress(build(watched).drawn.snapshot))
+    # in a process of its own: Evidently's imports warn, and stay
+    script = """
+import sys
+from evidently.core.report import Snapshot
+from evidently.ui.workspace import Workspace
+place = Workspace.create(sys.argv[1] + "/workspace")
+project = place.create_project("support")
+place.add_run(project.id, Snapshot.load(sys.argv[1] + "/snapshot.json"))
+(run,) = place.list_runs(project.id)
+loaded = place.get_run(project.id, run)
+print(loaded.name, len(loaded.metric_results), sep="|")
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, "DO_NOT_TRACK": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    name, metrics = ran.stdout.strip().rsplit("\n", 1)[-1].split("|")
+    assert name.startswith("support@v7, ")
+    assert int(metrics) >= 6
+
+
+def test_a_worker_draws_what_was_asked_for_and_says_why_it_cannot(
+    frozen: Callable[..., Watched],
+) -> None:
+    watched = frozen()
+    run = watched.database.run
+    jobs = Reports(database=watched.database)
+    assert not jobs.turn()
+    before = Interval(start=SPAN.start - timedelta(days=2), end=SPAN.start - timedelta(days=1))
+    first, second = (
+        run(lambda tx, span=span: reports.ask(tx, watched.version.id, span))
+        for span in (SPAN, before)
+    )
+    assert run(lambda tx: reports.ask(tx, watched.version.id, SPAN)) == first
+    stopped = Reports(database=watched.database, stopped=lambda: True)
+    assert not stopped.turn()
+    assert {one.state for one in _kept(watched)} == {ReportState.WAITING}
+    assert jobs.turn()
+    assert jobs.turn()
+    found = {one.id: one for one in _kept(watched)}
+    assert found[first].state is ReportState.DONE
+    assert found[first].facts is not None
+    assert found[second].state is ReportState.FAILED
+    assert "no records of its reference's settings" in (found[second].error or "")
+    assert run(lambda tx: reports.ask(tx, watched.version.id, before)) == second
+    assert run(lambda tx: reports.fetch(tx, watched.version.id, second)).state == "waiting"
+    later = datetime.now(tz=UTC) + reports.KEPT
+    assert run(lambda tx: reports.drop_older(tx, than=later)) == 2
+
+
+def test_few_reports_of_a_version_are_kept(watched: Watched) -> None:
+    for hours in range(2, reports.MOST + 5):
+        span = Interval(start=SPAN.end - timedelta(hours=hours), end=SPAN.end)
+        watched.database.run(lambda tx, span=span: reports.ask(tx, watched.version.id, span))
+    kept = _kept(watched)
+    assert len(kept) == reports.MOST
+    assert kept[0].span.start == SPAN.end - timedelta(hours=reports.MOST + 4)
+
+
+def _kept(watched: Watched) -> list[ReportRow]:
+    return watched.database.run(lambda tx: reports.newest(tx, watched.version.id))
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
@@ -50,7 +152,7 @@ def test_the_page_draws_itself_in_a_browser_and_asks_the_network_for_nothing(
 ) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     out = tmp_path / "report.html"
-    build(frozen(), out)
+    out.write_text(page_of(build(frozen())), encoding="utf-8")
     asked: list[str] = []
     complaints: list[str] = []
     with sync_api.sync_playwright() as playwright:
@@ -70,48 +172,39 @@ def test_the_page_draws_itself_in_a_browser_and_asks_the_network_for_nothing(
 
 
 def test_a_signal_that_no_record_measured_is_left_out_and_named(
-    frozen: Callable[..., Watched], tmp_path: Path
+    frozen: Callable[..., Watched],
 ) -> None:
-    out = tmp_path / "report.html"
-    built = build(frozen(without=("entropy",)), out)
+    built = build(frozen(without=("entropy",)))
     assert built.left_out == ("entropy",)
     assert "entropy" not in built.signals
-    assert "Not measured in these records: entropy." in out.read_text(encoding="utf-8")
+    assert "Not measured in these records: entropy." in page_of(built)
 
 
-def test_records_of_other_settings_are_not_compared(
-    frozen: Callable[..., Watched], tmp_path: Path
-) -> None:
+def test_records_of_other_settings_are_not_compared(frozen: Callable[..., Watched]) -> None:
     watched = frozen(n=100)
     watched.record(50, context=OTHER_STRATUM)
-    assert build(watched, tmp_path / "report.html").n_window == 100
+    assert build(watched).n_window == 100
 
 
 def test_the_span_leaves_out_its_end_and_what_was_before_it(
-    frozen: Callable[..., Watched], tmp_path: Path
+    frozen: Callable[..., Watched],
 ) -> None:
     watched = frozen(n=120)  # one a minute
-    middle = ReportSpan(
+    middle = Interval(
         start=SPAN.start + (END - SPAN.start) / 4, end=SPAN.start + (END - SPAN.start) / 2
     )
-    assert build(watched, tmp_path / "report.html", span=middle).n_window == 30
+    assert build(watched, span=middle).n_window == 30
 
 
-def test_what_is_missing_is_said(watched: Watched, tmp_path: Path) -> None:
-    out = tmp_path / "report.html"
-    with pytest.raises(ReportError, match="billing is not registered"):
-        build_report(watched.database, "billing", version=None, span=SPAN, out=out)
-    with pytest.raises(ReportError, match="support@v8 is not registered"):
-        build(watched, out, version="v8")
+def test_what_is_missing_is_said(watched: Watched) -> None:
     with pytest.raises(ReportError, match="support@v7 has no ready reference"):
-        build(watched, out)
+        build(watched)
     watched.freeze()
     with pytest.raises(ReportError, match="support@v7 has no records of its reference's settings"):
-        build(watched, out)
+        build(watched)
     watched.record(20, without=("mean_nll", "p95_nll", "near_certain", "entropy"))
     with pytest.raises(ReportError, match="no signal of its reference was measured"):
-        build(watched, out)
-    assert list(tmp_path.iterdir()) == []
+        build(watched)
 
 
 def test_names_cannot_put_markup_into_the_page() -> None:
@@ -134,12 +227,20 @@ def test_the_command_needs_the_database_only(
     monkeypatch.setenv("DRIFTLINE_DATABASE__URL", url)
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "report.html"
-    done = CliRunner().invoke(app, ["report", "support", "--out", str(out), "--hours", "3"])
+    snapshot = tmp_path / "snapshot.json"
+    asked = ["report", "support", "--out", str(out), "--hours", "3"]
+    done = CliRunner().invoke(app, [*asked, "--snapshot", str(snapshot)])
     assert done.exit_code == 0, done.output
     assert "support@v7 against reference generation 1, 4 signals, 600 records" in " ".join(
         done.output.split()
     )
     assert out.stat().st_size > 1_000_000
+    assert json.loads(snapshot.read_text())["metric_results"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "snapshot.json"]
+    for name, of in (("billing", []), ("support", ["--version", "v8"])):
+        refused = CliRunner().invoke(app, ["report", name, "--out", str(out), *of])
+        assert refused.exit_code == 1
+        assert "is not registered" in refused.output
 
 
 def test_evidently_is_not_loaded_by_the_modules_that_the_service_imports() -> None:

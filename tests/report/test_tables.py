@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.report import tables
-from monitor.report.tables import Tables
+from monitor.report.tables import ReportTexts, Tables
 
 VALUES = st.lists(st.floats(allow_infinity=False), max_size=30).map(np.array)
 
@@ -16,17 +16,21 @@ def test_tables_come_back_from_their_file(
     tmp_path_factory: object, reference: np.ndarray, window: np.ndarray, notice: list[str]
 ) -> None:
     path = tmp_path_factory.mktemp("tables") / "t.npz"  # type: ignore[attr-defined]
-    lines = tuple(line.replace("\0", "") for line in notice)
+    lines = tuple(notice)
+    texts = ReportTexts(reference={"prompt": notice}, window={"prompt": ["", *notice]})
     given_ = Tables(
         reference={"mean_nll": reference.astype(float)},
         window={"mean_nll": window.astype(float)},
+        rates=("loop",),
+        texts=texts,
         notice=lines,
+        name="support@v7",
     )
     tables.save(path, given_)
     found = tables.load(path)
     np.testing.assert_array_equal(found.reference["mean_nll"], given_.reference["mean_nll"])
     np.testing.assert_array_equal(found.window["mean_nll"], given_.window["mean_nll"])
-    assert found.notice == lines
+    assert (found.notice, found.rates, found.texts) == (lines, ("loop",), texts)
 
 
 def test_a_small_table_is_kept_whole_and_in_order() -> None:
@@ -62,6 +66,6 @@ def test_a_signal_that_one_side_did_not_measure_cannot_be_compared() -> None:
 
 def test_an_npz_with_pickled_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.npz"
-    np.savez(path, notice=np.array([{"a": 1}], dtype=object))
+    np.savez(path, words=np.array([{"a": 1}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle"):
         tables.load(path)

@@ -11,10 +11,10 @@ from psycopg import sql
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from monitor.domain import EvaluationKind
+from monitor.domain import EvaluationKind, Interval
 from monitor.store import wakeups
 from monitor.store.database import Database
-from monitor.store.evaluation import selftests, tasks
+from monitor.store.evaluation import reports, selftests, tasks
 from monitor.store.evaluation.tasks import Claim
 from monitor.store.incidents import outbox, telling
 from monitor.store.records import ingest, pending
@@ -99,6 +99,9 @@ MAKERS: dict[str, Callable[[Connection, Any], object]] = {
     ),
     wakeups.REFERENCES: lambda tx, of: open_reference(tx, of, held=False),
     wakeups.SELFTESTS: lambda tx, of: selftests.ask(tx, of.version.id),
+    wakeups.REPORTS: lambda tx, of: reports.ask(
+        tx, of.version.id, Interval(start=datetime.now(UTC) - HOUR, end=datetime.now(UTC))
+    ),
     wakeups.DECISIONS: lambda tx, of: pending_decisions.add(
         tx, of.version, {}, now=datetime.now(UTC)
     ),

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Interval, ReferenceId, Version
+from monitor.store.records import contexts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,14 @@ class RequestSize:
 
     prompt_tokens: int | None
     output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredText:
+    """The redacted texts of a request, as far as they are stored."""
+
+    prompt: str | None
+    output: str | None
 
 
 _FROM: Final = (
@@ -100,6 +109,29 @@ def prompts(
         "last": max(times),
     }
     return {row.id: row.prompt for row in connection.execute(query, bound)}
+
+
+def texts(
+    connection: Connection, of: Version, within: Interval, *, strata: Sequence[str], limit: int
+) -> list[StoredText]:
+    """Sample the stored texts of a version's records of some settings."""
+    query = sa.text(
+        "SELECT t.prompt, t.output FROM record_texts t JOIN records r"
+        " ON r.adapter_id = t.adapter_id AND r.at = t.at AND r.id = t.id"
+        " AND r.at >= :start AND r.at < :end"
+        " WHERE t.adapter_id = :adapter AND r.version_id = :version"
+        " AND t.at >= :start AND t.at < :end AND r.context_id = ANY(:contexts)"
+        " ORDER BY hashtextextended(t.id, 0), t.at LIMIT :limit"
+    )
+    bound = {
+        "adapter": of.adapter_id,
+        "version": of.id,
+        "start": within.start,
+        "end": within.end,
+        "contexts": contexts.of_strata(connection, strata),
+        "limit": limit,
+    }
+    return [StoredText(**row) for row in connection.execute(query, bound).mappings()]
 
 
 def sizes(

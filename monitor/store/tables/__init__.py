@@ -28,6 +28,7 @@ from monitor.store.tables.models import (
     identity_checks,
     perplexity_documents,
     perplexity_runs,
+    reports,
     selftests,
     weight_inspections,
 )
@@ -125,6 +126,7 @@ __all__ = [
     "reference_items",
     "reference_vectors",
     "references",
+    "reports",
     "retrainings",
     "route_epochs",
     "route_failures",

@@ -17,6 +17,7 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    UniqueConstraint,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
@@ -117,6 +118,26 @@ selftests: Final = Table(
     Column("reference_id", BigInteger, ForeignKey("references.id")),  # that the report is of
     Column("report", JSONB),
     Column("error", Text),
+)
+
+reports: Final = Table(
+    "reports",
+    metadata,
+    # Evidently's reports: requested, drawn by a worker, deleted after a day
+    own_id(),
+    version_id(),
+    Column("start_at", TIME, nullable=False),
+    Column("end_at", TIME, nullable=False),
+    Column("requested_at", TIME, nullable=False, server_default=NOW),
+    Column("lease_until", TIME),
+    Column("epoch", BigInteger, nullable=False, server_default="0"),
+    Column("progress", Double, nullable=False, server_default="0"),
+    Column("finished_at", TIME),
+    Column("error", Text),
+    Column("facts", JSONB),
+    Column("page", LargeBinary),  # HTML, gzip
+    Column("snapshot", LargeBinary),  # Evidently's JSON, gzip
+    UniqueConstraint("version_id", "start_at", "end_at"),
 )
 
 changes: Final = Table(

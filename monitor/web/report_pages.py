@@ -1,0 +1,109 @@
+"""Evidently's report of an adapter: asked for, being drawn, opened, downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
+from starlette.concurrency import run_in_threadpool
+
+from monitor.api.lookup import Number
+from monitor.api.lookup import shown as shown_version
+from monitor.api.problems import Problem
+from monitor.api.reports import drawn, spanned
+from monitor.domain import Version
+from monitor.store.evaluation import reports
+from monitor.store.evaluation.reports import Form, ReportRow
+from monitor.views.reading.report import report
+from monitor.web import wording
+from monitor.web.forms import may_not, read_form
+from monitor.web.frame import Frame
+from monitor.web.ranges import RangeRefused, read_range
+
+VersionQuery = Annotated[str | None, Query(max_length=128)]
+
+
+def report_pages(frame: Frame) -> APIRouter:
+    """Build the router of these pages."""
+    pages = ReportPages(frame)
+    router = APIRouter()
+    reader = [Depends(frame.session)]
+    place = "/adapters/{adapter}/report"
+    router.add_api_route(place, pages.ask, methods=["POST"])
+    router.add_api_route(f"{place}/{{number}}", pages.show, methods=["GET"], dependencies=reader)
+    router.add_api_route(
+        f"{place}/{{number}}/{{form}}", pages.open, methods=["GET"], dependencies=reader
+    )
+    return router
+
+
+class ReportPages:
+    """The handlers; plain ``def`` ones run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+        self._parts = frame.parts
+
+    async def ask(self, request: Request, adapter: str) -> Response:
+        """Request a report of the range that the form names, if the session's key may operate."""
+        fields = await read_form(request)
+        return await run_in_threadpool(self._ask, request, wording.name_of(adapter), fields)
+
+    def show(self, adapter: str, number: Number, *, version: VersionQuery = None) -> Response:
+        """Show how far a report is, and its facts and links once it is done."""
+
+        def read(_tx: Connection, of: Version, row: ReportRow) -> Response:
+            return self._frame.page("report.html", report=report(row, of), now=self._parts.clock())
+
+        return self._of(wording.name_of(adapter), version, number, read)
+
+    def open(
+        self, adapter: str, number: Number, form: Form, *, version: VersionQuery = None
+    ) -> Response:
+        """Answer with Evidently's page, or with its snapshot."""
+        return self._of(
+            wording.name_of(adapter), version, number, lambda tx, _of, row: drawn(tx, row, form)
+        )
+
+    def _ask(self, request: Request, adapter: str, fields: Mapping[str, str]) -> Response:
+        refused = may_not(request, self._frame.key(self._frame.session(request)))
+        if refused is not None:
+            raise Problem(HTTPStatus.FORBIDDEN, refused)
+        now = self._parts.clock()
+        try:
+            asked = read_range(fields.get("from", ""), fields.get("to", ""), usual="24h", now=now)
+        except RangeRefused as why:
+            raise Problem(HTTPStatus.BAD_REQUEST, str(why)) from why
+        until = asked.shown.end if asked.fixed else None
+        span = spanned(asked.shown.start, until, now=now)
+
+        def request_it(tx: Connection) -> str:
+            of = shown_version(tx, adapter, fields.get("version") or None)
+            number = reports.ask(tx, of.id, span)
+            place = f"/adapters/{wording.path_part(of.adapter)}/report/{number}"
+            return f"{place}?version={wording.path_part(of.name)}"
+
+        place = self._parts.database.run(request_it)
+        return RedirectResponse(place, status_code=HTTPStatus.SEE_OTHER)
+
+    def _of(
+        self,
+        adapter: str,
+        version: str | None,
+        number: int,
+        read: Callable[[Connection, Version, ReportRow], Response],
+    ) -> Response:
+        def found(tx: Connection) -> Response:
+            of = shown_version(tx, adapter, version)
+            row = reports.fetch(tx, of.id, number)
+            if row is None:
+                raise Problem(
+                    HTTPStatus.NOT_FOUND, "Reports are kept for a day: have it drawn again."
+                )
+            return read(tx, of, row)
+
+        return self._parts.database.run(found)

@@ -1,0 +1,61 @@
+"""Evidently's report, from the adapter's page: requested, drawn by a worker, opened."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from monitor.domain import Scope
+from monitor.report import Reports
+from tests.report.conftest import Watched
+from tests.serving import serving
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_people_have_it_drawn_open_it_and_take_the_snapshot(
+    frozen: Callable[..., Watched], tmp_path: Path
+) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    watched = frozen(shift=2.0)
+    complaints: list[str] = []
+    with serving(watched.database, tmp_path) as service, sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+        def log_in(scope: Scope) -> None:
+            page.context.clear_cookies()
+            page.goto(f"{service.url}/login")
+            page.fill("#key", service.keys[scope])
+            page.click("button[type=submit]")
+            page.wait_for_url(f"{service.url}/")
+
+        log_in(Scope.READ)
+        page.goto(f"{service.url}/adapters/support")
+        assert page.locator("#report button").count() == 0
+        log_in(Scope.ADMIN)
+        page.goto(f"{service.url}/adapters/support")
+        page.click("#report button")
+        page.get_by_text("Waiting for a worker").wait_for()
+        assert Reports(database=watched.database).turn()
+        opened = page.get_by_role("link", name="Open the report")
+        opened.wait_for()  # the page looks again by itself
+        assert "records with 1,500 of the reference" in page.inner_text("main")
+        with page.expect_download() as got:
+            page.get_by_role("link", name="Download").click()
+        assert json.loads(got.value.path().read_bytes())["metric_results"]
+        assert complaints == []
+        opened.click()
+        page.get_by_text("mean_nll").first.wait_for()
+        assert "Evidently's own" in page.inner_text("body")
+        page.goto(f"{service.url}/adapters/support")
+        assert "done" in page.inner_text("#report")
+        browser.close()
+    assert [text for text in complaints if "Content Security Policy" in text] == []
