@@ -13,7 +13,7 @@ OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs bench bench-adapters bench-statistics browser faketime clean
+.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -27,6 +27,8 @@ help:
 	@echo "make sbom    what is installed, as CycloneDX, into sbom.json (OF=…/python: of another environment)"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make docs    the generated part of docs/detectors.md"
+	@echo "make site    the documentation as a site into build/site, searchable, no network needed"
+	@echo "make pictures  the pictures of the README anew, from pages of a real service"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 	@echo "make bench-adapters  ways to break adapters on a real vLLM, and who notices: an hour"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
@@ -112,6 +114,14 @@ bench-adapters: $(READY) $(ENGINE)/.ready
 # The generated part of docs/detectors.md.
 docs: $(READY)
 	$(BIN)/python -m tests.docs.overview
+
+# Its tool is in an extra of its own: nothing else needs it.
+site: $(READY)
+	$(BIN)/python -m pip install --quiet --progress-bar on --constraint requirements.lock -e '.[docs]'
+	$(BIN)/python -m release.site
+
+pictures: $(READY) browser
+	$(BIN)/python -m tests.docs.pictures
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -14,7 +14,7 @@ from tests.docs.pages import DOCS, ROOT
 from tests.docs.shell import blocks
 from tests.service import Service
 
-SHOWN = [(page, block) for page in sorted(DOCS.glob("*.md")) for block in blocks(page)]
+SHOWN = [(page, block) for page in sorted(DOCS.rglob("*.md")) for block in blocks(page)]
 
 
 @pytest.mark.parametrize(
