@@ -50,7 +50,7 @@ def train_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     bpe.post_processor = processors.TemplateProcessing(
         single=f"{_BOS} $A", special_tokens=[(_BOS, bpe.token_to_id(_BOS))]
     )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call] # as transformers has it
+    return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token=_BOS,
         eos_token=_EOS,

@@ -90,7 +90,7 @@ def _train_base(target: Path, progress: Progress) -> None:
     model = LlamaForCausalLM(_base_config(tokenizer))
     _fit(model, encode(tokenizer, documents), recipe=BASE_RECIPE, name="base", progress=progress)
     model.config.name_or_path = BASE_NAME
-    model.half()  # type: ignore[no-untyped-call] # transformers leaves it untyped
+    model.half()
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

@@ -42,7 +42,7 @@ def load_base(folder: Path = BASE) -> PreTrainedModel:
     model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
     )
-    model.eval()  # type: ignore[no-untyped-call] # transformers leaves it untyped
+    model.eval()
     return model
 
 

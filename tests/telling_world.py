@@ -144,8 +144,8 @@ class World:
                     known.held.clear()
 
     def _matter(self, name: str, known: Known, manner: Manner) -> Matter:
-        alert = known.held[-1][1] if known.held else known.told and known.told.alert
-        assert alert is not None, "it was told or is held"
+        assert known.held or known.told is not None
+        alert = known.held[-1][1] if known.held or known.told is None else known.told.alert
         known.group = known.group or telling.group_of(alert, manner)
         return Matter(
             incident=name,  # type: ignore[arg-type] # the tests name incidents, the store counts

@@ -31,7 +31,7 @@ def main() -> None:
     )
     parser.add_argument("--log-level", default="warning")
     given = parser.parse_args()
-    disable_progress_bar()  # type: ignore[no-untyped-call] # transformers leaves it untyped
+    disable_progress_bar()
     # PEFT reads a property that transformers 5 has renamed; nothing we could change.
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
     torch.set_num_threads(1)  # the model is small: threads would cost more than they save

@@ -19,10 +19,8 @@ from tests.probes.fake_engine import FakeEngine, serving
 from tests.service import Service, Talk, baseline, running, until
 
 ADAPTERS = ("support", "billing", "travel")
-MODELS: list[dict[str, str | None]] = [
-    {"id": "base", "parent": None},
-    *({"id": f"{name}@{v}", "parent": "base"} for name in ADAPTERS for v in ("v6", "v7")),
-]
+MODELS: list[dict[str, str | None]] = [{"id": "base", "parent": None}]
+MODELS += [{"id": f"{name}@{v}", "parent": "base"} for name in ADAPTERS for v in ("v6", "v7")]
 
 
 @pytest.fixture(scope="module")

@@ -90,6 +90,8 @@ def test_a_crowd_fits_and_who_is_left_out_is_counted(render: Any, changes: dict[
         case {"attachments": [{"content": {"body": [_, *shown, footer]}}]}:
             text = footer["inlines"][0]["text"]
             left_out = int(text.partition("and ")[2].partition(" more")[0])
+        case _:
+            raise AssertionError(read)
     assert 3 <= len(shown) <= MOST_LISTED
     assert len(shown) + left_out == len(crowd)
 

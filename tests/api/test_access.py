@@ -88,7 +88,7 @@ def _status(service: Serving, scope: Scope, method: str, path: str) -> int:
 )
 def test_a_wrong_key_is_a_401_that_does_not_repeat_it(service: Serving, header: str) -> None:
     answer = httpx2.get(
-        f"{service.url}/v1/adapters", headers={"authorization": header.encode("latin-1")}
+        f"{service.url}/v1/adapters", headers={b"authorization": header.encode("latin-1")}
     )
     assert answer.status_code == 401
     assert "dl_x" not in answer.text

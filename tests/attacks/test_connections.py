@@ -56,7 +56,7 @@ async def _app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def _without_a_pause(bounded: Any) -> Any:
-    class Unpaused(bounded):  # type: ignore[misc]
+    class Unpaused(bounded):
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
             transport.set_write_buffer_limits(high=1 << 30)

@@ -54,7 +54,7 @@ def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: Any) 
         seen=True,
         moved=False,
         promise=Promise(0.0, False, None),
-        driftline=replace(ours, **seen),  # type: ignore[arg-type]
+        driftline=replace(ours, **seen),
         tools={},
     )
 

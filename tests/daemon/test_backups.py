@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from monitor.config.sections import Config, DatabaseSection, ServiceSection
+from monitor.config.places import ServiceSection
+from monitor.config.sections import Config, DatabaseSection
 from monitor.daemon import backups
 from monitor.daemon.backups import BackupFailed, back_up, restore
 from monitor.domain import Scope

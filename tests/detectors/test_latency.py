@@ -47,7 +47,7 @@ def fortnight(rng: np.random.Generator) -> Window:
 
 
 def live(rng: np.random.Generator, n: int = 300, **changes: Any) -> Window:
-    return window(rng, n, after_days=14, days=0.04, **changes)  # type: ignore[arg-type]
+    return window(rng, n, after_days=14, days=0.04, **changes)
 
 
 def without(given: Window, *names: str) -> Window:

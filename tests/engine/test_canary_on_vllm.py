@@ -41,7 +41,7 @@ class Clients:
             for turn, prompt in enumerate(prompts * 100):
                 if self.crowd.over.is_set():
                     return
-                body = {
+                body: dict[str, Any] = {
                     "model": "support",
                     "messages": [{"role": "user", "content": prompt}],
                     "max_tokens": TOKENS,

@@ -40,7 +40,7 @@ TABLES = ("records", "evaluations")
 def counts(connection: psycopg.Connection) -> dict[str, int]:
     found = {}
     for table in TABLES:
-        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()  # type: ignore[arg-type]  # a literal
+        row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
         assert row is not None
         found[table] = row[0]
     return found

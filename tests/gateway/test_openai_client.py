@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import openai
 import pytest
@@ -10,7 +11,7 @@ from tests.gateway.conftest import Stage, Start, route
 from tests.gateway.stub_engine import WORDS
 
 SAID = "".join(WORDS)
-ASKED = [{"role": "user", "content": "When?"}]
+ASKED: Any = [{"role": "user", "content": "When?"}]
 
 
 @pytest.fixture
@@ -36,9 +37,9 @@ def test_chat_and_completions(client: openai.OpenAI) -> None:
 
 
 def test_streams_with_log_probabilities(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(
+    stream: Any = client.chat.completions.create(
         model="support",
-        messages=ASKED,  # type: ignore[arg-type]
+        messages=ASKED,
         stream=True,
         logprobs=True,
         top_logprobs=3,
@@ -67,10 +68,7 @@ def test_models_errors_and_headers(client: openai.OpenAI, stage: Stage) -> None:
 
 def test_a_stream_that_is_closed_ends_at_the_engine(client: openai.OpenAI, stage: Stage) -> None:
     stage.engine.pause = 0.2
-    with client.chat.completions.create(
-        model="support",
-        messages=ASKED,  # type: ignore[arg-type]
-        stream=True,
-    ) as stream:
+    answer: Any = client.chat.completions.create(model="support", messages=ASKED, stream=True)
+    with answer as stream:
         next(iter(stream))
     assert stage.engine.hung_up.wait(30)

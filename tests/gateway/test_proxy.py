@@ -23,7 +23,7 @@ def chat(model: str = "support", **more: Any) -> dict[str, object]:
 
 def ask(stage: Stage, body: object, **more: Any) -> httpx2.Response:
     with stage.client() as client:
-        return client.post(CHAT, json=body, **more)  # type: ignore[arg-type]
+        return client.post(CHAT, json=body, **more)
 
 
 def test_a_name_is_resolved_and_the_answer_says_who_answered(start: Start) -> None:

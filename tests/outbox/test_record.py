@@ -294,6 +294,7 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
         ("blind", "started"),
         ("blind", "recovered"),
     ]
+    assert first.incident_id is not None
     with database.begin() as tx:
         over = read_story(tx, first.incident_id, margin=timedelta(), now=NOW)
     assert over is not None

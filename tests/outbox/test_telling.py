@@ -99,7 +99,7 @@ def see(
         inputs=AlertInputs(adapter=adapter),
         channels=channels,
         now=datetime.now(tz=UTC),
-        **also,  # type: ignore[arg-type]
+        **also,
     )
 
 
@@ -391,8 +391,9 @@ def test_what_was_told_by_a_clock_that_was_ahead_holds_nothing_up(
         see(tx, fleet[1], DRIFTING)
         tx.execute(tables.held.update().values(at=sa.func.now() + back))
         Watcher().look(tx)
-        stands = clock.now(tx) + back
-        clock.write(tx, replace(clock.read(tx), seen=stands, steady_since=stands, jumped=back))  # type: ignore[type-var]
+        stands, known = clock.now(tx) + back, clock.read(tx)
+        assert known is not None
+        clock.write(tx, replace(known, seen=stands, steady_since=stands, jumped=back))
     assert tell(database, back + 60 * SECOND) == 0  # the interval
     assert tell(database, back + 400 * SECOND) == 1
     assert [who for who, *_ in said(sent(database))] == ["support", "billing"]

@@ -88,10 +88,10 @@ def test_adapters_at_hand_anywhere_are_told() -> None:
 
 
 def test_a_second_name_of_a_version_is_no_sibling_but_its_folder_under_anothers_is() -> None:
-    folder, lora_card = "/models/support/v7", {"parent": "base", "root": "/models/support/v7"}
+    folder = "/models/support/v7"
     names = ("support", "support@v7", "booking@v1")
     models: list[dict[str, str | None]] = [{"id": "base", "parent": None}]
-    models += [{"id": name} | lora_card for name in names]
+    models += [{"id": name, "parent": "base", "root": folder} for name in names]
     models.append({"id": "support@v8", "parent": "base", "root": f"{folder}-next"})
     with serving(FakeEngine(models=models)) as url:
         engines = engines_of([url])

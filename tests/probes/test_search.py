@@ -39,7 +39,7 @@ def test_neighbours_closer_than_bfloat16_can_tell_are_told_apart() -> None:
     centre = _unit(rng, 1, 384)
     crowd = centre + 0.004 * rng.normal(size=(8_000, 384)).astype(np.float32) / 20
     crowd /= np.linalg.norm(crowd, axis=1, keepdims=True)
-    index, queries = crowd.astype(np.float16), crowd[::100]
+    index, queries = crowd.astype(np.float16), crowd[::100].astype(np.float32)
     fast, plain = nearest(index, queries), in_float32(index, queries)
     assert fast.similarity == pytest.approx(plain.similarity, abs=3e-7)
 

@@ -30,7 +30,7 @@ from tests.reference.conftest import (
 
 
 def _drain(database: Database, words: BagOfWords, indexes: Indexes, **how: Any) -> int:
-    return drain_embeddings(database, words, indexes=indexes, **how)  # type: ignore[arg-type]
+    return drain_embeddings(database, words, indexes=indexes, **how)
 
 
 def _embeddings(database: Database) -> list[tuple[float | None, int | None, str]]:

@@ -152,7 +152,7 @@ def frozen(watched: Watched) -> Callable[..., Watched]:
 
     def make(**records: Any) -> Watched:
         watched.freeze()
-        watched.record(**records)  # type: ignore[arg-type]
+        watched.record(**records)
         return watched
 
     return make

@@ -27,7 +27,12 @@ def pulse() -> Iterator[Pulse]:
 
 def test_waiting_loops_are_woken_again_and_again(pulse: Pulse) -> None:
     turns = threading.Semaphore(0)
-    loop = Loop("turning", lambda: turns.release() is not None, pulse=pulse, every=FAST)
+
+    def turn() -> bool:
+        turns.release()
+        return False
+
+    loop = Loop("turning", turn, pulse=pulse, every=FAST)
     loop.start()
     assert all(turns.acquire(timeout=10) for _ in range(3))
     pulse.stop()

@@ -51,7 +51,7 @@ def open_many(tx: Connection, severities: list[str]) -> None:
 
 
 def read(tx: Connection, wanted: IncidentFilter | None = None, **more: Any) -> Inbox:
-    return read_inbox(tx, wanted or IncidentFilter(), now=NOW, **more)  # type: ignore[arg-type]
+    return read_inbox(tx, wanted or IncidentFilter(), now=NOW, **more)
 
 
 def test_every_incident_has_one_state_and_is_counted_in_it(database: Database) -> None:

@@ -132,7 +132,8 @@ def test_each_record_is_in_the_window_that_it_arrived_in_and_in_no_other(
     for (name, minutes), at in zip(took.items(), made, strict=True):
         arrived = {"at": at + minutes * MINUTE, "id": name}
         query = sa.text("UPDATE records SET received_at = :at WHERE id = :id")
-        database.run(lambda tx, query=query, arrived=arrived: tx.execute(query, arrived))
+        with database.begin() as tx:
+            tx.execute(query, arrived)
     of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
     found: list[float] = []
     with database.begin() as tx:

@@ -105,9 +105,14 @@ def test_a_loop_that_no_notification_reaches_looks_again_by_itself(database: Dat
     wake_ups = WakeUps(database, net=timedelta(milliseconds=300))
     wake_ups.start()
     until(lambda: wake_ups.heard, "a notification of its own")
+
+    def turn() -> bool:
+        turns.release()
+        return False
+
     loop = Loop(
         "sleeper",
-        lambda: turns.release() is not None,
+        turn,
         pulse=pulse,
         every=timedelta(milliseconds=1),
         rest=lambda: wake_ups.rest(never, least=timedelta(milliseconds=1)),

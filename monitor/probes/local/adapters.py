@@ -131,7 +131,7 @@ class Adapters:
     ) -> None:
         # the weights come from the file; PEFT's other initialisations would alter the base
         settings = {**config, "init_lora_weights": False, "inference_mode": True}
-        lora = LoraConfig.from_peft_type(**settings)  # type: ignore[no-untyped-call] # PEFT leaves it untyped
+        lora = LoraConfig.from_peft_type(**settings)
         self._peft.add_adapter(name, lora, autocast_adapter_dtype=False)
         loaded: Any = set_peft_model_state_dict(self._peft, dict(state), adapter_name=name)
         if loaded.unexpected_keys:
