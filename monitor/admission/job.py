@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
 
+import msgspec
 import structlog
 from sqlalchemy import Connection
 
 from detectors.checks import Check, CheckVerdict, worst
+from monitor.admission.answers import GivenTexts, ScoresCorpus, check_gap
 from monitor.admission.files import FilesChecked, check_files
 from monitor.admission.settings import AdmissionSettings
 from monitor.domain import Version
@@ -26,10 +28,14 @@ _LOG: Final = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admissions:
-    """The job of admissions; any number of workers share a database."""
+    """The job of admissions; any number of workers share a database.
+
+    ``via`` reads texts with the served version; None: nothing does here.
+    """
 
     database: Database
     settings: AdmissionSettings
+    via: ScoresCorpus | None = None
 
     def turn(self) -> bool:
         """Run the next admission, if one waits; return True if there may be more."""
@@ -39,23 +45,33 @@ class Admissions:
         version, parent = self.database.run(lambda tx: _version(tx, held))
         try:
             files = check_files(version, parent, self.settings.weights)
+            self.database.run(lambda tx: admissions.renew(tx, held))
+            checks = [*files.checks, self._gap(version, held)]
         except Exception as error:  # noqa: BLE001 (one of many: its failure is stored)
             _LOG.exception("admission_failed", version=version.label)
             reason = f"it could not be checked ({type(error).__name__}): see the worker's log"
             self.database.run(lambda tx: admissions.fail(tx, held, error=reason))
             return True
-        self.database.run(lambda tx: self._finish(tx, held, version, files))
+        self.database.run(lambda tx: self._finish(tx, held, version, files, checks))
         return True
 
     def next_due(self) -> timedelta | None:
         """Return the time until one can be claimed; None while none waits."""
         return self.database.run(admissions.next_due)
 
+    def _gap(self, version: Version, held: AdmissionClaim) -> Check:
+        given = msgspec.convert(held.request, GivenTexts)
+        return check_gap(version, given, self.settings.gap, via=self.via)
+
     def _finish(
-        self, tx: Connection, held: AdmissionClaim, version: Version, files: FilesChecked
+        self,
+        tx: Connection,
+        held: AdmissionClaim,
+        version: Version,
+        files: FilesChecked,
+        checks: Sequence[Check],
     ) -> None:
         """Store verdict and report, and start the route of a first version that waited for them."""
-        checks = files.checks
         verdict = worst(checks)
         report = {
             "checks": _beside(checks, _numbers(tx, version)),
@@ -112,3 +128,7 @@ def _beside(checks: Sequence[Check], parents: Mapping[str, float]) -> list[dict[
 
 def _finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
+
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(GivenTexts)

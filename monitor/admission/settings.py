@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from detectors.gap import GapLimits
 from detectors.weight_checks import WeightLimits
 
 
@@ -14,14 +15,18 @@ class AdmissionSettings:
     required
         A version that was not admitted gets no traffic, by route, canary or fallback. One that
         already answers when this is switched on keeps its traffic.
-    weights
-        The limits of the weights' checks.
+    weights, gap
+        The limits of the weights' checks, and of the gap between training and held-out texts.
     """
 
     required: bool = False
     weights: WeightLimits = field(default_factory=WeightLimits)
+    gap: GapLimits = field(default_factory=GapLimits)
 
     @property
     def problems(self) -> list[str]:
         """List the contradictions between these numbers, each with its key."""
-        return [f"weights.{problem}" for problem in self.weights.problems]
+        return [
+            *(f"weights.{problem}" for problem in self.weights.problems),
+            *(f"gap.{problem}" for problem in self.gap.problems),
+        ]

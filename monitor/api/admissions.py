@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.api import lookup
 from monitor.api.access import Operator, Reader
+from monitor.api.bodies import AdmissionRequest
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
@@ -33,13 +34,18 @@ def get_admission(
 
 @router.post("", status_code=202)
 def post_admission(
-    key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
+    key: Operator,
+    parts: Parts,
+    adapter: AdapterName,
+    version: VersionName,
+    body: AdmissionRequest | None = None,
 ) -> AdmissionBody:
     """Check a version; a worker does it at once, one at a time."""
+    request = body.model_dump() if body else {}
 
     def ask(tx: Connection) -> AdmissionBody:
         of = lookup.version(tx, adapter, version)
-        admissions.ask(tx, of, by=key.name, request={})
+        admissions.ask(tx, of, by=key.name, request=request)
         return _read(tx, of)
 
     try:

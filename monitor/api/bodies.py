@@ -24,6 +24,7 @@ from monitor.domain import ArmKind, ChangeKind, Mode, is_web_address
 
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000
+MOST_TEXTS: Final = 200
 LATEST_EPOCH: Final = 10**10
 """Year 2286. A router that reports a later epoch is refused: every new epoch would have to exceed
 it."""
@@ -75,6 +76,7 @@ def _storable(tree: dict[str, Any]) -> dict[str, Any]:
 
 Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_nul)]
 Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_nul)]
+SampleText = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_no_nul)]
 Words = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
 WebAddress = Annotated[Address, AfterValidator(_web_address)]
@@ -146,6 +148,23 @@ class VersionRequest(Body):
             exclude={"model", "parent", "uri", "sha256", "base_model"}, exclude_defaults=True
         )
         return dict(described)
+
+
+class AdmissionRequest(Body):
+    """Texts that the served version reads for the check `gap`; they are not kept."""
+
+    training: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+        default=[], description="Lines that it was trained on, as the model was shown them."
+    )
+    held_out: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+        default=[], description="Lines of the same kind that it was not trained on."
+    )
+
+    @model_validator(mode="after")
+    def _both(self) -> AdmissionRequest:
+        if bool(self.training) != bool(self.held_out):
+            raise ValueError("training and held_out are compared: give both, or neither")
+        return self
 
 
 class FreezeWindow(Body):

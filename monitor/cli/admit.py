@@ -16,6 +16,8 @@ from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.views.admission import AdmissionBody, CheckBody
 
 POLL_SECONDS: Final = 1.0
+MOST_TEXTS: Final = 200
+"""Lines of each file that are sent."""
 UNDER_WAY: Final = frozenset({"waiting", "running"})
 STYLES: Final = {"pass": "green", "warn": "yellow", "refuse": "bold red", "skipped": "dim"}
 
@@ -30,6 +32,18 @@ def admit(
         Path | None,
         typer.Option(help="Write the checks here as JUnit XML.", show_default=False),
     ] = None,
+    training: Annotated[
+        Path | None,
+        typer.Option(
+            help='Lines that it was trained on, for the check gap: JSONL with "text" or "prompt",'
+            " or plain lines.",
+            show_default=False,
+        ),
+    ] = None,
+    held_out: Annotated[
+        Path | None,
+        typer.Option(help="Lines of the same kind that it was not trained on.", show_default=False),
+    ] = None,
     *,
     last: Annotated[
         bool, typer.Option("--last", help="Show the last report instead of checking anew.")
@@ -37,11 +51,12 @@ def admit(
 ) -> None:
     """Check whether a version may answer people, and store the report with it.
 
-    A worker of the service reads its files. Exit code 0: admitted, also with warnings; 4: refused;
-    1: it could not be checked.
+    A worker of the service reads its files, and lets the engine read the texts that are given. Exit
+    code 0: admitted, also with warnings; 4: refused; 1: it could not be checked.
     """
     path = place("adapters", adapter, "versions", version, "admission")
-    answer = service.get(path) if last else _checked(service, path, wait=wait)
+    texts = _texts(training, held_out)
+    answer = service.get(path) if last else _checked(service, path, texts, wait=wait)
     found = read(answer, AdmissionBody)
     if junit:
         _write(junit, found)
@@ -54,9 +69,29 @@ def admit(
     raise typer.Exit(ExitCode.OK if found.admitted else ExitCode.CRITICAL)
 
 
-def _checked(service: Service, path: str, *, wait: float) -> Any:
+def _texts(training: Path | None, held_out: Path | None) -> dict[str, list[str]] | None:
+    """Read both files, evenly over their lines where there are more than are taken."""
+    if training is None and held_out is None:
+        return None
+    if training is None or held_out is None:
+        raise typer.BadParameter("--training and --held-out are compared: give both, or neither")
+    from monitor.probes import inputs
+    from monitor.probes.corpus import CorpusInvalid
+
+    try:
+        return {
+            name: [one.text for one in inputs.prompts(path, MOST_TEXTS)]
+            for name, path in (("training", training), ("held_out", held_out))
+        }
+    except CorpusInvalid as error:
+        raise CommandFailed(str(error)) from None
+
+
+def _checked(
+    service: Service, path: str, texts: dict[str, list[str]] | None, *, wait: float
+) -> Any:
     """Ask for the checks, and follow them until they are done."""
-    answer = service.post(path)
+    answer = service.post(path, texts)
     ends = time.monotonic() + wait
     found = read(answer, AdmissionBody)
     with screen.ERR.status(f"checking {found.label} …"):
@@ -80,9 +115,9 @@ def _print(found: AdmissionBody) -> None:
             [
                 one.name,
                 Text(one.verdict, style=STYLES.get(one.verdict, "")),
-                screen.number(one.number, digits=3),
+                _figure(one.number),
                 one.limit or "-",
-                screen.number(one.parent, digits=3),
+                _figure(one.parent),
                 one.reason,
             ]
             for one in found.checks
@@ -93,6 +128,10 @@ def _print(found: AdmissionBody) -> None:
             "admission is not required: set [admission] required = true to hold traffic back"
         )
     screen.say(found.sentence, style=STYLES.get(found.verdict or "", ""))
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
 
 
 def _write(path: Path, found: AdmissionBody) -> None:

@@ -204,7 +204,9 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
 
 
 def _admitting(parts: WorkerParts, sleep: Sleep) -> Loop:
-    job = Admissions(database=parts.database, settings=parts.config.admission)
+    job = Admissions(
+        database=parts.database, settings=parts.config.admission, via=parts.serving.probe
+    )
     return sleep.loop(
         "admissions",
         job.turn,
