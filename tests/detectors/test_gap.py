@@ -47,11 +47,11 @@ def test_twice_the_limit_is_refused_as_often_as_the_docs_say(rng: np.random.Gene
 
 def test_a_small_gap_of_small_losses_is_refused_by_its_share(rng: np.random.Generator) -> None:
     one, other = texts(rng, 0.3), texts(rng, 0.6)
-    scaled = [
+    small, large = (
         DocumentScores(sum_nll=x.sum_nll * 0.2, tokens=x.tokens, size_bytes=x.size_bytes)
         for x in (one, other)
-    ]
-    found = gap_check(*scaled, GapLimits())
+    )
+    found = gap_check(small, large, GapLimits())
     assert (found.number or 0.0) < 0.1
     assert found.verdict is CheckVerdict.REFUSE
 
