@@ -144,8 +144,9 @@ class World:
                     known.held.clear()
 
     def _matter(self, name: str, known: Known, manner: Manner) -> Matter:
-        assert known.held or known.told is not None
-        alert = known.held[-1][1] if known.held or known.told is None else known.told.alert
+        told = known.told.alert if known.told else None
+        alert = known.held[-1][1] if known.held else told
+        assert alert is not None, "it was told or is held"
         known.group = known.group or telling.group_of(alert, manner)
         return Matter(
             incident=name,  # type: ignore[arg-type] # the tests name incidents, the store counts

@@ -274,7 +274,7 @@ def test_a_judge_reads_what_a_shadow_answered_and_sends_what_it_thinks(
         }
         assert found["items"][0]["prompt"] is None
         cursor: str | None = None
-        listed: list[dict[str, Any]] = []
+        listed: list[str] = []
         while cursor is not None or not listed:
             query = {"limit": 1} | ({"cursor": cursor} if cursor else {})
             page = client.get(place, params=query).json()

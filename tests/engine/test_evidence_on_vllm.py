@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def test_weights_that_were_put_right_page_no_more_and_move_nothing_against_a_per
     set_route(service, "v2")
     service.upload(WATCHED, "v2", baseline(1_200))
     for version in ("v1", "v2"):
-        until(lambda v=version: probes(service, v), f"a probe of {version}", patience=LONG)
+        until(partial(probes, service, version), f"a probe of {version}", patience=LONG)
 
     reload(vllm, second, broken)
     page = until(lambda: pages(inbox), "the page", patience=LONG)[0]

@@ -26,7 +26,7 @@ def client(stage: Stage) -> Iterator[openai.OpenAI]:
 
 
 def test_chat_and_completions(client: openai.OpenAI) -> None:
-    chat = client.chat.completions.create(model="support", messages=ASKED)  # type: ignore[arg-type]
+    chat = client.chat.completions.create(model="support", messages=ASKED)
     assert chat.choices[0].message.content == SAID
     plain = client.completions.create(model="support", prompt="When?", logprobs=2)
     assert plain.choices[0].text == SAID

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from alerts.brief import brief, headline
 from alerts.types import VerdictKind
 from detectors import DETECTORS
+from detectors.perplexity import PERPLEXITY
 from monitor.domain import ChangeKind, Interval, Scope, Version
-from monitor.incident.signals import FAMILIES, PERPLEXITY, family_of
+from monitor.incident.signals import FAMILIES, family_of
 from monitor.outbox.present import NEAR, newest
 from monitor.store.people import changes
 from monitor.store.records import samples

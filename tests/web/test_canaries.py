@@ -42,9 +42,9 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
 ) -> None:
     looker = look()
     looker.log_in()
-    words = looker.page.locator("td[data-label=Route] a")
-    assert set(words.all_inner_texts()) == {"fallback", "canary"}
-    links = [words.nth(n).get_attribute("href") for n in range(words.count())]
+    shown = looker.page.locator("td[data-label=Route] a")
+    assert set(shown.all_inner_texts()) == {"fallback", "canary"}
+    links = [shown.nth(n).get_attribute("href") for n in range(shown.count())]
     assert {"/routes/support", f"/canaries/{canaries['running']}"} <= set(links)
     looker.page.click("nav >> text=Canaries")
     active = looker.page.inner_text("[data-live=active]")
@@ -183,7 +183,7 @@ def test_what_is_no_order_or_no_plan_changes_nothing_and_says_why(
              "requests": "3"}, 422, "at least 200",
         ),
     ):  # fmt: skip
-        answer = post("/canaries", **fields)
+        answer = post("/canaries", **fields)  # type: ignore[arg-type]  # fields of a form
         assert (answer.status_code, words in answer.text) == (status, True), (fields, answer.text)
     kept = service.database.run(lambda tx: (stored.fetch(tx, running), stored.fetch(tx, held)))
     assert [row.phase for row in kept] == ["running", "paused"]

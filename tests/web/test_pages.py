@@ -202,7 +202,7 @@ def test_the_session_cookie_is_out_of_reach_and_ends_with_the_logout(
     assert looker.page.evaluate("document.cookie") == ""
     looker.page.click("text=Log out")
     assert looker.page.url.endswith("/login")
-    looker.page.context.add_cookies([cookie])
+    looker.page.context.add_cookies([cookie])  # type: ignore[list-item]  # as the browser gave it
     looker.open("/")
     assert looker.page.url.endswith("/login")
 

@@ -100,7 +100,9 @@ def test_an_adapter_without_a_reference_or_a_name_has_no_plan(
 def test_an_answer_is_kept_until_traffic_or_the_budget_changes(
     service: Serving, version: Version, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worked_out, find = [], planning.families_of
+    worked_out: list[str] = []
+    module: Any = planning
+    find = module.families_of
 
     def noted(detector: str, reference: Any) -> Any:
         worked_out.append(detector)

@@ -1,6 +1,7 @@
 """Silences on their page: set by a form, seen beside what they silence, ended by a button."""
 
 from collections.abc import Callable
+from typing import Any
 
 from monitor.domain import Scope
 from monitor.store import audit
@@ -51,7 +52,7 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     reader.log_in(Scope.READ)
     reader.open("/silences")
     assert reader.page.locator("main form").count() == 0
-    asked = {"adapter": "a", "hours": "1", "reason": "b"}
+    asked: dict[str, Any] = {"adapter": "a", "hours": "1", "reason": "b"}
     assert reader.page.request.post(f"{service.url}/silences", form=asked).status == 403
     asked["adapter"] = "a\x00"
     assert reader.page.request.post(f"{service.url}/silences", form=asked).status == 400
