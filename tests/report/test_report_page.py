@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,15 @@ def test_people_have_it_drawn_open_it_and_take_the_snapshot(
     sync_api = pytest.importorskip("playwright.sync_api")
     watched = frozen(shift=2.0)
     complaints: list[str] = []
+
+    def heard(message: Any) -> None:
+        if message.type in {"error", "warning"}:
+            complaints.append(message.text)
+
     with serving(watched.database, tmp_path) as service, sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
+        page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
 
         def log_in(scope: Scope) -> None:
