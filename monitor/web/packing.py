@@ -28,8 +28,10 @@ class PackedRoute(APIRoute):
 
         async def packed(request: Request) -> Response:
             answer = await handler(request)
-            if isinstance(answer, HTMLResponse) and takes_gzip(request):
-                pack(answer)
+            if isinstance(answer, HTMLResponse):
+                answer.headers.add_vary_header("Accept-Encoding")
+                if takes_gzip(request) and len(answer.body) > WORTH_PACKING:
+                    pack(answer)
             return answer
 
         return packed
@@ -41,10 +43,7 @@ def takes_gzip(request: Request) -> bool:
 
 
 def pack(answer: Response) -> None:
-    """Pack an answer's body, where that is worth it."""
-    answer.headers.add_vary_header("Accept-Encoding")
-    if len(answer.body) <= WORTH_PACKING:
-        return
+    """Pack an answer's body."""
     answer.body = gzip.compress(answer.body, compresslevel=_LEVEL, mtime=0)
     answer.headers["Content-Encoding"] = "gzip"
     answer.headers["Content-Length"] = str(len(answer.body))
