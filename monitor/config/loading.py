@@ -11,6 +11,7 @@ from typing import Any, Final
 from alerts.outgoing import OutgoingPolicy
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
+from monitor.admission.settings import AdmissionSettings
 from monitor.capture import intake
 from monitor.config.channels import read_channels
 from monitor.config.contradictions import contradictions
@@ -99,6 +100,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "alerting": AlertingSection,
     "outgoing": OutgoingPolicy,
     "canary": CanarySettings,
+    "admission": AdmissionSettings,
     "retrain": RetrainSettings,
     "gateway": GatewaySettings,
     "defaults": AdapterSection,

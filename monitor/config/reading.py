@@ -42,6 +42,7 @@ SECTIONS: Final = (
     "outgoing",
     "routing",
     "canary",
+    "admission",
     "retrain",
     "gateway",
     "defaults",
