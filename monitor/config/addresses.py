@@ -11,7 +11,6 @@ from monitor.capture.wire import MAX_TOP
 from monitor.config.places import ServerSection, ServingSection
 from monitor.domain import is_web_address
 from monitor.gateway.settings import GatewaySettings
-from monitor.probes.embedding import EmbeddingSettings
 
 
 def server_problems(server: ServerSection) -> list[str]:
@@ -29,9 +28,9 @@ def serving_problems(serving: ServingSection) -> list[str]:
     return _fit("serving.engines", serving.engines)
 
 
-def embedding_problems(embedding: EmbeddingSettings) -> list[str]:
+def embedding_problems(url: str | None) -> list[str]:
     """List the problems of ``[probes.embedding]``."""
-    return _fit("probes.embedding.url", [embedding.url])
+    return _fit("probes.embedding.url", [url] if url else [])
 
 
 def gateway_problems(gateway: GatewaySettings) -> list[str]:

@@ -39,7 +39,7 @@ def contradictions(config: Config) -> list[str]:
         found.append("database.url: expected an address such as postgresql://user@host/name")
     found += addresses.server_problems(config.server)
     found += addresses.serving_problems(config.serving)
-    found += addresses.embedding_problems(config.probes.embedding)
+    found += addresses.embedding_problems(config.probes.embedding.url)
     found += addresses.gateway_problems(config.gateway)
     found += _runbook_problems(config)
     found += probes.contradictions(config.probes.perplexity)

@@ -65,7 +65,7 @@ class AdapterSections:
             self._section("health", "How it is", self._health),
             self._section("signals", "What moved", self._signals),
             self._section("histogram", "Now beside the reference", self._histogram),
-            self._section("report", "Evidently's report", self._reports),
+            self._section("report", "Evidently's report", self._report),
             Section(name="new", title="What is new", template="sections/new.html", read=self._new),
             self._section("versions", "Versions beside each other", self._versions),
             self._section("route", "Who answers now", self._route),
@@ -122,7 +122,7 @@ class AdapterSections:
             return {"known": {}, "found": None, "why_not": str(why)}
         return {"known": known, "found": found, "why_not": None}
 
-    def _reports(self, tx: Connection) -> Mapping[str, Any]:
+    def _report(self, tx: Connection) -> Mapping[str, Any]:
         kept = reports.newest(tx, self.version.id)
         return {"reports": [report_reading.report(one, self.version) for one in kept]}
 

@@ -26,6 +26,8 @@ SAMPLES = {
     "channel": "on-call",
     "silence": "1",
     "retraining": "1",
+    "number": "1",
+    "form": "page",
 }
 
 OTHERS = {

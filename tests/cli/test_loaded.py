@@ -28,6 +28,7 @@ budget
 receipt
 status
 open --print
+admit support v2
 status support
 evaluate support
 explain 1

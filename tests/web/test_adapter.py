@@ -27,8 +27,9 @@ from tests import newcomers, worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker
 
-SECTIONS = ("health", "signals", "histogram", "new", "versions", "route", "reference",
-            "coverage", "incidents", "transitions", "scores", "plan", "selftest")  # fmt: skip
+SECTIONS = ("health", "signals", "histogram", "report", "new", "versions", "route",
+            "reference", "coverage", "incidents", "transitions", "scores", "plan",
+            "selftest")  # fmt: skip
 PROMPT = "Where is my <b>gift card</b>?"
 
 
