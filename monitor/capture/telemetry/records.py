@@ -15,6 +15,8 @@ from monitor.capture.wire import Record
 
 NOUN = "spans"
 
+msgspec.json.Decoder(Record)  # threads that first convert to it at once would crash
+
 
 def records(
     body: bytes,
