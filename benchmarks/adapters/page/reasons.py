@@ -5,4 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-REASONS: Mapping[str, str] = MappingProxyType({})
+REASONS: Mapping[str, str] = MappingProxyType(
+    {
+        "new-topic-5": "three new questions in 60 are within the spread of the known ones",
+        "new-topic-20": "twelve new questions in 60 are too few for the evidence of a ticket",
+    }
+)

@@ -223,7 +223,9 @@ def _who_saw(results: Results, way: Way) -> str:
         for column in columns(results)[2:]
         if (seen := cell(way, column)).requests is not None
     ]
-    return ", ".join(saw) or "nobody"
+    asked = min((len(one.tools) for one in way.repeats), default=0)
+    none = "nobody" if asked == len(results.tools) else f"none of the {asked} tools that ran"
+    return ", ".join(saw) or none
 
 
 def _tools(results: Results) -> str:
