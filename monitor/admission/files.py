@@ -19,7 +19,7 @@ from monitor.probes.weights.hub import base_folder
 from monitor.probes.weights.process import WeightQuestion, WeightsTold, asked_apart
 
 SECONDS: Final = 600
-"""Of CPU and of wall time; a 7B model's base is read in a tenth of it."""
+"""Of CPU and of wall time: the base's shards are read from the disk."""
 UNREADABLE: Final = "its files are not readable here"
 """The only text for an unreachable folder, so that nobody can probe paths through us."""
 

@@ -26,7 +26,6 @@ from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.incidents.receivers import ChannelHealth
 from monitor.views.message import ChannelBody, DeliveryBody, TrialBody
 from monitor.views.reading.message import channel as channel_view
-from monitor.views.reading.message import delivery
 from monitor.views.reading.message import delivery as delivery_view
 from monitor.views.shape import Page
 
@@ -76,7 +75,7 @@ async def post_test(
         channel=known.name,
         taken=last.state is DeliveryState.DELIVERED,
         answer=last.last_error or "taken",
-        deliveries=[delivery(row) for row in rows],
+        deliveries=[delivery_view(row) for row in rows],
     )
 
 

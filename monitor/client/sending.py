@@ -31,12 +31,22 @@ _FAULT: Final = 500
 _MOST_SAID: Final = 3
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the key is for the address that was given."""
+
+    def redirect_request(self, *_given: Any) -> None:
+        """Leave the redirect as the answer."""
+
+
+_OPENER: Final = urllib.request.build_opener(_Stay)
+
+
 class RecordSender:
     """A bounded queue of records and the thread that sends them.
 
     ``counts`` says what became of them: ``accepted``, ``duplicates`` and ``sampled_out`` by the
     service, ``rejected`` one by one, ``refused`` with their whole request, ``dropped`` for want of
-    room, and ``unread`` for calls that could not be read at all.
+    room, and ``unread`` for calls that could not be read, or whose stream was left before its end.
 
     Parameters
     ----------
@@ -157,7 +167,7 @@ class RecordSender:
             },
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT) as reply:  # noqa: S310 (as above)
+            with _OPENER.open(request, timeout=_TIMEOUT) as reply:
                 self._settle(json.load(reply), len(batch))
         except urllib.error.HTTPError as error:
             with error:

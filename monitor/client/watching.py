@@ -172,6 +172,9 @@ class _Watch:
         except Exception as error:
             self._failed(call, error)
             raise
+        except GeneratorExit:
+            self._sender.count("unread")
+            raise
         self._harmless(lambda: self._stream_over(call))
 
     async def _tapped_later(self, call: _Call, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
@@ -181,6 +184,9 @@ class _Watch:
                 yield chunk
         except Exception as error:
             self._failed(call, error)
+            raise
+        except GeneratorExit:
+            self._sender.count("unread")
             raise
         self._harmless(lambda: self._stream_over(call))
 

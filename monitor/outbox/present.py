@@ -325,6 +325,7 @@ def _set_by(route: RouteRow) -> ActionLine:
 
 
 def _shares(route: RouteRow) -> str:
-    return ", ".join(
-        f"{arm.version} {100 * arm.weight:.3g} %" for arm in route.route.arms if arm.weight > 0
-    )
+    arms = [arm for arm in route.route.arms if arm.weight > 0]
+    if len(arms) == 1:
+        return arms[0].version
+    return ", ".join(f"{arm.version} {100 * arm.weight:.3g} %" for arm in arms)

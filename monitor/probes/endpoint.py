@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import Any, Final
 
+import httpx2
 import numpy as np
 import numpy.typing as npt
 
@@ -35,7 +33,12 @@ class EndpointEncoder:
     def __init__(self, url: str, model: str, *, key: str) -> None:
         self._url = f"{url.rstrip('/')}/embeddings"
         self._model, _, revision = model.partition("@")
-        self._key = key
+        # no proxy of the environment: engines are inside; and no redirect is followed with the key
+        self._http = httpx2.Client(
+            headers={"authorization": f"Bearer {key}"} if key else {},
+            timeout=_TIMEOUT,
+            trust_env=False,
+        )
         self.dimension = int(self.embed(["."]).shape[1])
         self.name = f"{self._model}@{revision or 'unpinned'}/endpoint-{self.dimension}"
 
@@ -61,22 +64,15 @@ class EndpointEncoder:
 
     def _asked(self, texts: list[str]) -> npt.NDArray[np.float16]:
         body = {"model": self._model, "input": [text or " " for text in texts]}
-        request = urllib.request.Request(  # noqa: S310 (the config checks the scheme)
-            self._url,
-            data=json.dumps(body | {"encoding_format": "float"}).encode(),
-            headers={"Content-Type": "application/json"}
-            | ({"Authorization": f"Bearer {self._key}"} if self._key else {}),
-        )
         try:
-            with _DIRECT.open(request, timeout=_TIMEOUT) as reply:
-                return _vectors(json.load(reply), len(texts))
-        except urllib.error.HTTPError as error:
-            with error:
-                raise self._refusal(error.code) from None
-        except (OSError, ValueError) as error:
+            reply = self._http.post(self._url, json=body | {"encoding_format": "float"})
+            if reply.is_success:
+                return _vectors(reply.json(), len(texts))
+        except (httpx2.HTTPError, ValueError, LookupError, TypeError) as error:
             raise ProbeFailed(
                 f"the endpoint gave no answer: {type(error).__name__}", permanent=False
             ) from None
+        raise self._refusal(reply.status_code)
 
     def _refusal(self, status: int) -> Exception:
         if status in _UNKNOWN:
@@ -88,10 +84,6 @@ class EndpointEncoder:
 
 class _TextsRefused(Exception):  # noqa: N818 (perhaps one of them is too long)
     """The endpoint does not take these texts."""
-
-
-_DIRECT: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Engines are inside: no proxy of the environment."""
 
 
 def _vectors(reply: Any, count: int) -> npt.NDArray[np.float16]:

@@ -355,6 +355,8 @@ _PUT_OFF: Final = (
     ("pending_texts", "lease_until"),
     ("references", "lease_until"),
     ("admissions", "lease_until"),
+    ("reports", "requested_at"),
+    ("reports", "lease_until"),
     ("selftests", "requested_at"),
     ("selftests", "lease_until"),
     ("outbox", "next_at"),

@@ -74,6 +74,17 @@ def test_what_is_refused_for_good_is_counted_and_not_sent_again() -> None:
     assert sender.counts == {"refused": 1, "rejected": 1}
 
 
+def test_a_redirect_is_not_followed_since_the_key_is_for_one_address() -> None:
+    with Receiver([answer(202, body=TAKEN)]) as other:
+        place = f"http://{other.host}:{other.port}/v1/records"
+        with Receiver([answer(302, headers={"Location": place})]) as receiver:
+            sender = _sender(receiver)
+            sender.add({"id": "a"})
+            assert sender.flush(30)
+    assert not other.seen
+    assert sender.counts == {"refused": 1}
+
+
 def test_the_queue_is_bounded_and_what_finds_no_room_is_counted() -> None:
     held = threading.Event()
 

@@ -1,6 +1,7 @@
 """OpenAI's own clients are watched, and stay what they are."""
 
 import asyncio
+import gc
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -87,10 +88,13 @@ def test_a_stream_is_a_record_once_it_is_over(client: OpenAI, kept: Kept) -> Non
     assert 0 < record["ttft_ms"] <= record["latency_ms"]
 
 
-def test_a_stream_that_is_left_is_no_record(client: OpenAI, kept: Kept) -> None:
+def test_a_stream_that_is_left_is_no_record_and_is_counted(client: OpenAI, kept: Kept) -> None:
     with client.chat.completions.create(**ASKED, stream=True) as stream:
         next(iter(stream))
+    del stream
+    gc.collect()
     assert not kept.records
+    assert kept.counts == {"unread": 1}
 
 
 def test_a_completion_of_a_text_is_a_record(client: OpenAI, kept: Kept) -> None:

@@ -18,6 +18,7 @@ from monitor.config.reading import ConfigError
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
 from monitor.probes.endpoint import BATCH, EndpointEncoder
 from monitor.probes.errors import ModelMissing, ProbeFailed
+from tests.loopback import Receiver, answer
 
 MODEL = "BAAI/bge-small-en-v1.5"
 
@@ -120,6 +121,17 @@ def test_the_endpoints_troubles_are_told_apart() -> None:
             EndpointEncoder(url, "other", key="")
     with pytest.raises(ProbeFailed, match="no answer"):
         encoder.embed(["a"])
+
+
+def test_a_redirect_is_not_followed_since_the_key_is_for_one_address() -> None:
+    with Receiver([answer(200)]) as other:
+        place = f"http://{other.host}:{other.port}/v1/embeddings"
+        with (
+            Receiver([answer(307, headers={"Location": place})]) as receiver,
+            pytest.raises(ProbeFailed, match="307"),
+        ):
+            EndpointEncoder(f"http://{receiver.host}:{receiver.port}/v1", MODEL, key="k")
+    assert not other.seen
 
 
 def test_its_address_and_key_are_settings() -> None:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 REASONS: Mapping[str, str] = MappingProxyType(
     {
-        "new-topic-5": "three new questions in 60 are within the spread of the known ones",
-        "new-topic-20": "twelve new questions in 60 are too few for the evidence of a ticket",
+        "new-topic-5": "3 of 60 questions were new; the evidence stayed far below its line",
+        "new-topic-20": "12 of 60 questions were new; the evidence stayed far below its line",
     }
 )

@@ -135,10 +135,9 @@ def permission(
 ) -> Permission:
     """Return what the canary may do by itself, by the switches of all actions.
 
-    The weight does not rise while the base or its engine is in question, while the canary's
-    own verdict fires, while the version is not admitted, or while a person has set a term for the
-    route. A rollback is fair
-    even while the base is in question, because both arms stand on that base.
+    The weight does not rise while the base or its engine is in question, while the canary's own
+    verdict fires, while the version is not admitted, or while a person has set a term for the
+    route. A rollback is fair even while the base is in question, because both arms stand on it.
     """
     stop = _stopped(tx, scene, default_mode=default_mode, now=now)
     if stop is not None:
