@@ -109,13 +109,12 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
             ArmRequest(arm=ArmKind.FALLBACK, version="v6", weight=1.0),
         ],
         expected_generation=1,
-        reason="v7 is critical (adapter): traffic to v6, proven healthy at 03:11",
+        reason=f"v7 is critical (adapter): traffic to v6, proven healthy at {paged:%H:%M}",
         actor="driftline",
         now=moved,
     )
-    incident = put_incident(
-        tx, version, judged, news="answers less certain since 09:10 UTC; likely cause: adapter"
-    )
+    news = f"answers less certain since {onset:%H:%M} UTC; likely cause: adapter"
+    incident = put_incident(tx, version, judged, news=news)
     put_message(tx, incident, "oncall-pagerduty", at=paged)
     put_message(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
     _count(tx, version, now=now, count=198)
