@@ -23,6 +23,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from monitor.store.room import DiskRoom
 
@@ -129,4 +130,10 @@ class Database:
 
     def close(self) -> None:
         """Close idle connections; those in use close when returned."""
+        sa.event.listen(self.engine.pool, "checkin", _close_returned)
         self.engine.dispose()
+
+
+def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:
+    """Close a connection that comes back to a pool which nobody takes from any more."""
+    record.invalidate()

@@ -99,7 +99,7 @@ def _broken_weights_give_a_page(running: Running, folder: Path) -> None:
         _ask(running, Domain.SUPPORT, 8)
         return any(one["severity"] == "page" for one in _incidents(running))
 
-    until(paged, "a page about the broken weights", patience=240)
+    until(paged, "a page about the broken weights", patience=600)
     verdict = running.service.get("/v1/adapters/support").json()
     assert verdict["verdict"] == "critical", verdict
 

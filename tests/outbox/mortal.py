@@ -29,8 +29,9 @@ from tests.loopback import LOOPBACK
 T = TypeVar("T")
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
-SHARE = 0.1
-SHARE_OF_CLAIMS = 0.4
+LONGEST_LIFE = 16
+"""Messages at most between two kills, so that forty messages always see one."""
+LONGEST_LIFE_IN_CLAIMS = 4
 """A claim is for many messages, so there are few."""
 SETTINGS = DelivererSettings(
     workers=1,  # with others in flight a kill could catch one of them after its POST
@@ -48,9 +49,16 @@ class Point(StrEnum):
     AFTER_ACK = "after_ack"
 
 
-def die(share: float = SHARE) -> None:
-    if random.random() < share:  # noqa: S311
-        os.kill(os.getpid(), signal.SIGKILL)
+class Life:
+    """Ends by SIGKILL at an occasion drawn when it began."""
+
+    def __init__(self, longest: int) -> None:
+        self.occasions = random.randint(1, longest)  # noqa: S311
+
+    def spend(self) -> None:
+        self.occasions -= 1
+        if self.occasions == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MortalDatabase(Database):
@@ -60,6 +68,7 @@ class MortalDatabase(Database):
     """
 
     point: Point
+    life: Life
 
     def run(self, work: Callable[[Connection], T], *, attempts: int = 5) -> T:
         del attempts
@@ -67,19 +76,19 @@ class MortalDatabase(Database):
             result = work(tx)
             claimed, acknowledged = bool(result) and isinstance(result, list), result is True
             if claimed and self.point is Point.IN_CLAIM:
-                die(SHARE_OF_CLAIMS)
+                self.life.spend()
             if acknowledged and self.point is Point.IN_ACK:
-                die()
+                self.life.spend()
         if acknowledged and self.point is Point.AFTER_ACK:
-            die()
+            self.life.spend()
         return result
 
 
 class MortalChannel:
     """Dies before or after the request."""
 
-    def __init__(self, channel: Channel, point: Point) -> None:
-        self.channel, self.point = channel, point
+    def __init__(self, channel: Channel, point: Point, life: Life) -> None:
+        self.channel, self.point, self.life = channel, point, life
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
         return self.deliver_together([alert], message_id)
@@ -87,22 +96,23 @@ class MortalChannel:
     def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
         assert isinstance(self.channel, GroupedChannel)
         if self.point is Point.AFTER_CLAIM:
-            die()
+            self.life.spend()
         receipt = self.channel.deliver_together(alerts, message_id)
         if self.point is Point.AFTER_POST:
-            die()
+            self.life.spend()
         return receipt
 
 
 def deliver_all(url: str, receiver: str, point: Point) -> None:
     database = MortalDatabase(url)
     database.point = point
+    database.life = Life(LONGEST_LIFE_IN_CLAIMS if point is Point.IN_CLAIM else LONGEST_LIFE)
     webhook = open_channel(
         "webhook",
         {"url": receiver, "secret": SECRET},
         client=OutgoingClient(OutgoingPolicy(allow=LOOPBACK)),
     )
-    channel = ConfiguredChannel(name="oncall", channel=MortalChannel(webhook, point))
+    channel = ConfiguredChannel(name="oncall", channel=MortalChannel(webhook, point, database.life))
     deliverer = Deliverer(database, [channel], settings=SETTINGS)
     deliverer.start()
     left = sa.text("SELECT count(*) FROM outbox WHERE state = 'queued'")

@@ -248,7 +248,7 @@ def test_the_command_needs_the_database_only(
     for name, of in (("billing", []), ("support", ["--version", "v8"])):
         refused = CliRunner().invoke(app, ["report", name, "--out", str(out), *of])
         assert refused.exit_code == 1
-        assert "is not registered" in refused.output
+        assert "is not registered" in str(refused.exception)
 
 
 def test_evidently_is_not_loaded_by_the_modules_that_the_service_imports() -> None:
