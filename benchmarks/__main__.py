@@ -57,6 +57,7 @@ BENCHMARKS = (
     Benchmark(module="gateway"),
     Benchmark(module="inspect"),
     Benchmark(module="deliveries"),
+    Benchmark(module="pages"),
 )
 APART = {
     "adapters": "benchmarks.adapters.command",

@@ -30,9 +30,9 @@ FORMATS: Final = ("json", "code", "list", "prose")
 """Formats of an answer; a record stores the index in this tuple."""
 FORMAT_SIGNALS: Final = tuple(f"format_{form}" for form in FORMATS)
 
-SAMPLING: Final = frozenset({"temperature", "top_p", "max_tokens", "logprobs"})
+SAMPLING: Final = frozenset({"temperature", "top_p", "max_tokens", "stop", "logprobs"})
 """All settings of a request on which a signal can depend."""
-_LIMIT: Final = frozenset({"max_tokens"})
+_LIMIT: Final = frozenset({"max_tokens", "stop"})
 """Where an answer is cut off decides whether it is truncated, too short to be measured
 (``missing``), broken JSON (``invalid``), or ends before its list begins (``format_…``)."""
 

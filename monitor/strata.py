@@ -27,6 +27,8 @@ class Setting(NamedTuple):
     value: str | None
 
     def __str__(self) -> str:
+        if self.name == "stop":
+            return f"stop sequences {self.value}" if self.value else "no stop sequences"
         return f"{self.name} {self.value}" if self.value is not None else f"the default {self.name}"
 
 
@@ -52,7 +54,8 @@ def words(stratum: str) -> str:
     ('max_tokens 256, temperature 0.7', 'default settings')
     """
     own = settings(stratum)
-    return ", ".join(f"{name} {own[name]}" for name in sorted(own)) or "default settings"
+    said = ", ".join(str(Setting(name, own[name])) for name in sorted(own))
+    return said or "default settings"
 
 
 def alike(stratum: str, known: Iterable[str], needs: Collection[str]) -> bool:

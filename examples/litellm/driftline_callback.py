@@ -453,7 +453,7 @@ def fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
     # of several answers the usage counts all, and says nothing of the first
     usage = (answer.get("usage") or {}) if len(choices) < 2 else {}  # noqa: PLR2004
     output = _output(choice)
-    most = request.get("max_completion_tokens")
+    most, stop = request.get("max_completion_tokens"), request.get("stop")
     return {
         "prompt": _question(request),
         "system": _system(request),
@@ -462,6 +462,7 @@ def fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, A
         "temperature": request.get("temperature"),
         "top_p": request.get("top_p"),
         "max_tokens": request.get("max_tokens") if most is None else most,
+        "stop": [stop] if stop and isinstance(stop, str) else stop or None,
         "subject": request.get("user") or None,
         "prompt_tokens": usage.get("prompt_tokens"),
         "output_tokens": usage.get("completion_tokens"),

@@ -42,6 +42,10 @@ def get_fleet(
     base: Annotated[
         Name | None, Query(description="Base model of the version in charge, as it names it.")
     ] = None,
+    covered_below: Annotated[
+        float | None,
+        Query(gt=0, le=1, description="Some detector compared a smaller share of the requests."),
+    ] = None,
     limit: Limit = LARGEST_LIMIT,
 ) -> Page[AdapterSummary]:
     """List adapters with their verdicts, drift scores and routes, worst first.
@@ -49,7 +53,14 @@ def get_fleet(
     An adapter is listed if everything that is given matches; of several `verdict`s one must.
     """
     now = parts.clock()
-    wanted = FleetWanted(text=q or "", verdicts=verdict, owner=owner, tier=tier, base=base)
+    wanted = FleetWanted(
+        text=q or "",
+        verdicts=verdict,
+        owner=owner,
+        tier=tier,
+        base=base,
+        covered_below=covered_below,
+    )
     return Page(items=parts.database.run(lambda tx: read_fleet(tx, wanted, now=now, limit=limit)))
 
 

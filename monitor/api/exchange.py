@@ -84,7 +84,7 @@ class ExchangeMiddleware:
             body = answer_problem(Request(scope), internal_error())
             await body(scope, receive, answer.send)
         finally:
-            self._count(scope, answer.status or 500, time.perf_counter() - started)
+            self._count(scope, int(answer.status or 500), time.perf_counter() - started)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "unknown")

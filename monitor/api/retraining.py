@@ -19,11 +19,10 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.domain import Adapter, Version
-from monitor.evaluate.retraining import TooSoon
+from monitor.evaluate.retraining import NotRequested, TooSoon
 from monitor.store.database import Database
 from monitor.store.errors import NotFound
-from monitor.store.traffic import fleet, retrainings
+from monitor.store.traffic import retrainings
 from monitor.store.traffic.retrainings import Meant, RetrainingRow
 from monitor.views.retraining import RetrainingBody
 from monitor.views.score import WindowBody
@@ -51,21 +50,15 @@ def post_request(
     key: Operator, parts: Parts, adapter: AdapterName, body: RetrainRequest
 ) -> RetrainingBody:
     """Request that the version in charge be retrained; channels of `[retrain]` get the event."""
-
-    def read(tx: Connection) -> tuple[Adapter, Version | None]:
-        return lookup.adapter(tx, adapter), fleet.in_charge(tx, adapter)
-
-    known, version = parts.database.run(read)
-    if version is None:
-        raise Problem(409, f"{adapter} has no version that is in charge.", kind="not-possible")
+    parts.database.run(lambda tx: lookup.adapter(tx, adapter))
     try:
-        made = parts.retrainings.request(
-            known, version, by=key.name, why=body.reason, force=body.force
-        )
+        made = parts.retrainings.request(adapter, by=key.name, why=body.reason, force=body.force)
     except TooSoon as error:
         raise Problem(
             409, f"{error}: ask with force to do so all the same.", kind="not-possible"
         ) from error
+    except NotRequested as error:
+        raise Problem(409, f"{error}.", kind="not-possible") from error
     return _body(made)
 
 

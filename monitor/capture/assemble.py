@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -62,7 +63,7 @@ def context_of(record: Record, resolved: Resolved) -> Context:
 
 
 SETTINGS: Final = attrgetter(
-    "source", "replica", "engine", "temperature", "top_p", "max_tokens", "logprobs_mode"
+    "source", "replica", "engine", "temperature", "top_p", "max_tokens", "stop", "logprobs_mode"
 )
 """The fields of a record that :func:`context_of` reads; equal fields give equal contexts."""
 
@@ -77,7 +78,9 @@ def stratum_of(record: Record) -> str:
 
     Settings that were not given are left out, and so are defaults: a client that sends ``top_p: 1``
     asks for the same as one that omits it. ``max_tokens`` is rounded up to a power of two, since a
-    client that computes it would otherwise make a stratum per request. The number of top
+    client that computes it would otherwise make a stratum per request. Of the texts at which an
+    answer is to end only a number of two digits stands here, so that clients that make them up make
+    256 strata at most. The number of top
     log-probabilities does not count: entropy uses five of them in any case, and an empty answer,
     which has none, must stay with the others. Neither does ``source``.
 
@@ -85,6 +88,8 @@ def stratum_of(record: Record) -> str:
     >>> at = datetime(2026, 1, 1, tzinfo=UTC)
     >>> stratum_of(Record(id="1", adapter="a", at=at, temperature=0.70, top_p=1, max_tokens=200))
     'temperature=0.7 max_tokens<=256'
+    >>> stratum_of(Record(id="1", adapter="a", at=at, stop=("User:", "###")))
+    'stop=d8'
     >>> stratum_of(Record(id="1", adapter="a", at=at))
     ''
     """
@@ -95,6 +100,9 @@ def stratum_of(record: Record) -> str:
     ]
     if record.max_tokens is not None:
         parts.append(f"max_tokens<={1 << max(record.max_tokens - 1, 0).bit_length()}")
+    if record.stop:
+        said = "\0".join(sorted(set(record.stop))).encode(errors="surrogatepass")
+        parts.append(f"stop={hashlib.blake2s(said, digest_size=1).hexdigest()}")
     if record.logprobs_mode not in {None, "", _RAW}:
         parts.append(f"logprobs={record.logprobs_mode}")
     return " ".join(parts)

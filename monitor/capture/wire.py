@@ -25,6 +25,7 @@ TopPerToken = Annotated[
     Meta(max_length=MAX_TOKENS),
 ]
 Packed = Annotated[bytes, Meta(max_length=2 * MAX_TOKENS)]
+Stops = Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_length=64)]
 Named = Annotated[dict[Name, float], Meta(max_length=64)]
 
 
@@ -61,6 +62,7 @@ class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
     temperature: Annotated[float, Meta(ge=0, le=100)] | None = None
     top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_tokens: Count | None = None
+    stop: Stops | None = None
     logprobs_mode: Word | None = None
     prompt_tokens: Count | None = None
     output_tokens: Count | None = None

@@ -41,6 +41,12 @@ def status(
     verdict: Annotated[
         list[str] | None, typer.Option(help="Only adapters with this verdict; may be repeated.")
     ] = None,
+    covered_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01, max=1.0, help="Only adapters of whose requests a smaller share is compared."
+        ),
+    ] = None,
     every: Annotated[
         float, typer.Option(min=0.2, max=3600.0, help="With --watch: seconds between two looks.")
     ] = EVERY,
@@ -50,9 +56,17 @@ def status(
     ] = False,
 ) -> None:
     """Show verdicts, worst first. Exit code 0 is calm, 3 drifting or blind, 4 critical."""
-    asked = {"q": text, "owner": owner, "base": base, "verdict": verdict or None}
+    asked = {
+        "q": text,
+        "owner": owner,
+        "base": base,
+        "verdict": verdict or None,
+        "covered_below": covered_below,
+    }
     if adapter is not None and any(asked.values()):
-        raise typer.BadParameter("--adapter, --owner, --base and --verdict narrow the fleet")
+        raise typer.BadParameter(
+            "--adapter, --owner, --base, --verdict and --covered-below narrow the fleet"
+        )
     if watching and service.as_json:
         raise typer.BadParameter("--watch draws; --json prints once")
     if watching:

@@ -278,6 +278,7 @@ def _server(
                 outlook=parts.outlook,
                 approver=parts.approver,
                 proof=parts.proof,
+                retrainings=parts.retrainings,
                 orders=parts.orders,
                 kill_switch=parts.kill_switch,
                 mode=config.service.mode,

@@ -64,7 +64,11 @@ class RetrainSettings:
     max_age: timedelta = timedelta(days=180)
 
 
-class TooSoon(Exception):  # noqa: N818 (named as what it is)
+class NotRequested(Exception):  # noqa: N818 (named as what it is)
+    """A person's request for retraining is refused; the message says why."""
+
+
+class TooSoon(NotRequested):
     """An adapter's retraining was asked for within the cool-down; the message says when."""
 
 
@@ -146,20 +150,27 @@ class Retrainings:
                 self._ask(row.adapter, row.version, *why, now=now)
         return False
 
-    def request(
-        self, adapter: Adapter, version: Version, *, by: str, why: str, force: bool = False
-    ) -> RetrainingRow:
-        """Request a retraining for a person; ``force``: also within the cool-down.
+    def request(self, name: str, *, by: str, why: str, force: bool = False) -> RetrainingRow:
+        """Request the retraining of an adapter's version in charge for a person.
+
+        ``force``: also within the cool-down.
 
         The requests covered and the message are as for drifting inputs. Cost: .4 s for the
         requests of a day.
 
         Raises
         ------
+        NotRequested
+            No adapter has this name, or none of its versions is in charge.
         TooSoon
             A retraining was requested within the cool-down.
         """
         now, cause = self.clock(), RetrainCause.PERSON
+        adapter, version = self.database.run(
+            lambda tx: (adapters.fetch(tx, name), fleet.in_charge(tx, name))
+        )
+        if adapter is None or version is None:
+            raise NotRequested(f"{name} has no version that is in charge")
         new = self.database.run(
             lambda tx: self._new(tx, version, cause, f"by {by}: {why}", now=now)
         )

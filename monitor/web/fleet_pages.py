@@ -1,10 +1,12 @@
-"""The page of the fleet: all adapters, worst first, searched and filtered here."""
+"""The page of the fleet: all adapters, searched, filtered, sorted and grouped here."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
@@ -19,13 +21,28 @@ from monitor.store.traffic import canaries, fleet
 from monitor.store.traffic.fleet import FleetRow
 from monitor.views.incident import MemberBody
 from monitor.views.reading import adapter, canary, incident
-from monitor.views.reading.adapter import FleetWanted
+from monitor.views.reading.adapter import FleetWanted, share_compared
 from monitor.web.frame import Frame
 from monitor.web.hours import VerdictHours, first_hour, stretches
 from monitor.web.notices import read_notices
 
 SHOWN: Final = 50
 MOST_OPEN: Final = 1000
+
+ORDERS: Final[Mapping[str, Callable[[FleetRow], Any]]] = {
+    "name": lambda row: row.adapter.name.casefold(),
+    "compared": share_compared,
+    "score": lambda row: -row.judged.drift_score if row.judged else 1.0,
+    "records": lambda row: -row.records_last_hour,
+    "evaluated": lambda row: -row.judged.updated_at.timestamp() if row.judged else 0.0,
+}
+"""By what the reader may sort; without it the worst come first."""
+GROUPS: Final[Mapping[str, Callable[[FleetRow], str]]] = {
+    "owner": lambda row: row.adapter.owner or "no owner",
+    "tier": lambda row: row.adapter.tier,
+    "base model": lambda row: _base(row) or "no base model",
+}
+COVERED: Final[Mapping[str, float]] = {"not all": 1.0, "less than half": 0.5}
 
 Text = Annotated[str, Query(max_length=256)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
@@ -55,36 +72,68 @@ class FleetPages:
         owner: Text = "",
         tier: Text = "",
         base: Text = "",
+        compared: Text = "",
+        sort: Text = "",
+        group: Text = "",
         page: PageNumber = 1,
     ) -> Response:
-        """Show adapters, worst first. An empty field of the form means any."""
+        """Show adapters, worst first. An empty or unknown field means any."""
         now = self._parts.clock()
         kinds = [VerdictKind(verdict)] if verdict in set(VerdictKind) else []
         wanted = FleetWanted(
-            text=q, verdicts=kinds, owner=owner or None, tier=tier or None, base=base or None
+            text=q,
+            verdicts=kinds,
+            owner=owner or None,
+            tier=tier or None,
+            base=base or None,
+            covered_below=COVERED.get(compared),
         )
-        asked = {"q": q, "verdict": "".join(kinds), "owner": owner, "tier": tier, "base": base}
-        seen = self._parts.database.run(lambda tx: self._read(tx, wanted, page=page, now=now))
+        asked = {
+            "q": q,
+            "verdict": "".join(kinds),
+            "owner": owner,
+            "tier": tier,
+            "base": base,
+            "compared": compared if compared in COVERED else "",
+            "group": group if group in GROUPS else "",
+            "sort": sort if sort in ORDERS else "",
+        }
+        seen = self._parts.database.run(
+            lambda tx: self._read(tx, wanted, asked, page=page, now=now)
+        )
         return self._frame.page(
             "fleet.html",
             now=now,
             base_url=str(request.base_url).rstrip("/"),
             asked=asked,
+            sorts={one: _link({**asked, "sort": one}) for one in ("", *ORDERS)},
             previous=_link(asked, page - 1) if page > 1 else None,
             more=_link(asked, page + 1) if page * SHOWN < seen["of"] else None,
             **seen,
         )
 
     def _read(
-        self, tx: Connection, wanted: FleetWanted, *, page: int, now: datetime
+        self,
+        tx: Connection,
+        wanted: FleetWanted,
+        asked: Mapping[str, str],
+        *,
+        page: int,
+        now: datetime,
     ) -> dict[str, Any]:
         everyone = fleet.fleet(tx, now=now)
         found = [row for row in everyone if wanted.accepts(row)]
+        if order := ORDERS.get(asked["sort"]):
+            found.sort(key=order)
+        grouped = GROUPS.get(asked["group"])
+        if grouped:
+            found.sort(key=grouped)
         opened = incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
         shown = found[(page - 1) * SHOWN : page * SHOWN]
         under_way = canaries.canary_list(tx, active_only=True, limit=MOST_OPEN)
         return {
             "adapters": [adapter.summary(row) for row in shown],
+            "groups": _groups(found, shown, grouped) if grouped else {},
             "hours": _hours(tx, shown, now=now),
             "first_hour": first_hour(now),
             "of": len(found),
@@ -120,6 +169,31 @@ def _hours(
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupHeading:
+    """Stands above the first adapter of a group on a page; counts the whole group."""
+
+    name: str
+    counts: Counter[str]
+
+
+def _groups(
+    found: Sequence[FleetRow], shown: Sequence[FleetRow], group: Callable[[FleetRow], str]
+) -> Mapping[str, GroupHeading]:
+    """Return the headings by the adapter that each stands above."""
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for row in found:
+        counts[group(row)][row.verdict.value] += 1
+    above: dict[str, GroupHeading] = {}
+    for name, rows in groupby(shown, key=group):
+        above[next(rows).adapter.name] = GroupHeading(name=name, counts=counts[name])
+    return above
+
+
+def _base(row: FleetRow) -> str | None:
+    return row.version.base_model if row.version else None
+
+
 def _steps(rows: Sequence[FleetRow], *, heard: bool) -> Mapping[str, bool]:
     """Return which of the first steps are done; once records are compared, all are."""
     begun = any(row.reference.state is not None for row in rows)
@@ -133,16 +207,19 @@ def _steps(rows: Sequence[FleetRow], *, heard: bool) -> Mapping[str, bool]:
 
 def _choices(rows: Sequence[FleetRow]) -> Mapping[str, Sequence[str]]:
     """Return what the form offers: what matches at least one adapter."""
-    bases = {row.version.base_model for row in rows if row.version}
+    bases = {_base(row) for row in rows}
     return {
         "verdict": [kind for kind in fleet.WORST_FIRST if any(row.verdict is kind for row in rows)],
         "owner": sorted({row.adapter.owner for row in rows if row.adapter.owner}),
         "tier": sorted({row.adapter.tier for row in rows}),
         "base": sorted(base for base in bases if base),
+        "compared": list(COVERED),
+        "group": list(GROUPS),
+        "sort": list(ORDERS),
     }
 
 
-def _link(asked: Mapping[str, str], page: int) -> str:
-    """Return the address of another page with the same filter."""
+def _link(asked: Mapping[str, str], page: int = 1) -> str:
+    """Return the address of a page with this filter, order and grouping."""
     wanted = {**asked, "page": str(page) if page > 1 else ""}
     return f"/?{urlencode({name: value for name, value in wanted.items() if value})}"

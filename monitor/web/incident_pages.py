@@ -17,6 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from alerts.types import Kind
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
+from monitor.evaluate.retraining import NotRequested
 from monitor.incident import Chart, IncidentStory, draw, read_chart, read_story
 from monitor.incident.examples import read_examples
 from monitor.incident.moving import TrafficMove, move, read_choices, unproven
@@ -25,6 +26,8 @@ from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.people.keys import Key
+from monitor.store.traffic import retrainings
+from monitor.store.traffic.retrainings import RetrainingRow
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.incident import IncidentExamples
 from monitor.views.reading import coverage
@@ -72,6 +75,7 @@ class IncidentPages:
         self._acts: Mapping[str, Callable[[IncidentId, Key, Mapping[str, str]], None]] = {
             "ack": self._acknowledge,
             "approve": self._approve,
+            "retrain": self._retrain,
             **dict.fromkeys(TrafficMove, self._move),
             **dict.fromkeys(Mark, self._mark),
         }
@@ -135,6 +139,7 @@ class IncidentPages:
                 "story": story,
                 "seen": incident_reading.detail(story, chart, now=now),
                 "choices": read_choices(tx, story, now=now),
+                "retraining": _retraining(tx, story),
                 "coverage": coverage.newest(story.judged),
                 "mend": coverage.mending(
                     story.judged, story.version, self._parts.outlook.settings.policy
@@ -231,6 +236,17 @@ class IncidentPages:
         except NotMarkable as why:
             raise FormRefused(str(why), status=HTTPStatus.CONFLICT) from why
 
+    def _retrain(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
+        """Request the retraining of the incident's adapter, as `driftline retraining request`."""
+        because = _reason(fields)
+        story = self._parts.database.run(lambda tx: self._story(tx, incident))
+        if story is None or story.row.adapter is None:
+            raise LookupError(f"Incident {incident} is of no single adapter.")
+        try:
+            self._parts.retrainings.request(story.row.adapter, by=key.name, why=because)
+        except NotRequested as why:
+            raise FormRefused(f"{why}.", status=HTTPStatus.CONFLICT) from why
+
     def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         epoch = _number(fields, "epoch") if "epoch" in fields else 0  # whichever is in force
         seen = Edition(epoch, _number(fields, "generation"))
@@ -307,6 +323,14 @@ def _drawing(chart: Chart) -> Drawing:
         narrow=Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes
         count=len(chart.signals),
     )
+
+
+def _retraining(tx: Connection, story: IncidentStory) -> RetrainingRow | None:
+    """Read the newest request to retrain the incident's adapter."""
+    if story.version is None:
+        return None
+    found = retrainings.request_list(tx, adapter_id=story.version.adapter_id, limit=1)
+    return found[0] if found else None
 
 
 def _reason(fields: Mapping[str, str]) -> str:

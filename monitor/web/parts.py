@@ -11,6 +11,7 @@ from monitor.api.parts import Approver, ServedProof
 from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
+from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers
 from monitor.reference.milestone import MilestoneRules
@@ -48,6 +49,8 @@ class WebParts:
     plans: Plans
     approver: Approver
     proof: ServedProof
+    retrainings: Retrainings
+    """The requests for retraining that people make."""
     orders: Orders
     """The orders that people give canaries."""
     kill_switch: KillSwitch

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from sqlalchemy import Connection
 
@@ -24,6 +25,7 @@ from monitor.web.canaries import asking
 from monitor.web.parts import WebParts
 
 GENERATIONS_A_PAGE: Final = 50
+ROUTES_A_PAGE: Final = 50
 MOST_ACTIONS: Final = 50
 REPORTED: Final = timedelta(days=14)
 
@@ -53,22 +55,38 @@ class RouteLine:
         return not plain or self.held or self.expired or self.stored.behind is not None
 
 
-def read_routes(tx: Connection, parts: WebParts, *, now: datetime) -> dict[str, Any]:
-    """Read the page of all routes, those that somebody has moved first."""
+def read_routes(
+    tx: Connection, parts: WebParts, *, now: datetime, text: str = "", page: int = 1
+) -> dict[str, Any]:
+    """Read a page of the routes, those that somebody has moved first.
+
+    ``text`` is a part of the adapters' names.
+    """
     table = {row.route.adapter: row for row in routes.rows(tx)}
     lines = [
         _line(row, table.get(row.adapter.name), mode=parts.mode, now=now)
         for row in fleet.fleet(tx, now=now)
+        if text.casefold() in row.adapter.name.casefold()
     ]
+    lines.sort(key=lambda line: (not line.moved, line.adapter.name))
     reported = parts.approver.report(tx, since=now - REPORTED, until=now)
     return {
-        "lines": sorted(lines, key=lambda line: (not line.moved, line.adapter.name)),
+        "lines": lines[(page - 1) * ROUTES_A_PAGE : page * ROUTES_A_PAGE],
+        "of": len(lines),
+        "previous": _link(text, page - 1) if page > 1 else None,
+        "more": _link(text, page + 1) if page * ROUTES_A_PAGE < len(lines) else None,
         "waiting": waiting(tx, None),
         "asking": asking(tx),
         "actions": _decided(moves(tx, limit=MOST_ACTIONS)),
         "report": action.report(reported, adapter=None, days=REPORTED.days),
+        "told": action.told(reported, days=REPORTED.days),
         "switch": route.kill_switch(tx, parts.kill_switch),
     }
+
+
+def _link(text: str, page: int) -> str:
+    wanted = {"q": text, "page": str(page) if page > 1 else ""}
+    return f"/routes?{urlencode({name: one for name, one in wanted.items() if one})}"
 
 
 def read_route(

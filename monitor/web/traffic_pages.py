@@ -19,6 +19,8 @@ from monitor.web import traffic, wording
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 
+Text = Annotated[str, Query(max_length=256)]
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
 
@@ -41,9 +43,9 @@ class TrafficPages:
         self._frame = frame
         self._parts = frame.parts
 
-    def routes(self, request: Request) -> Response:
-        """Show every adapter's route, the moved ones first."""
-        return self._routes(request)
+    def routes(self, request: Request, q: Text = "", page: PageNumber = 1) -> Response:
+        """Show adapters' routes, the moved ones first."""
+        return self._routes(request, text=q, page=page)
 
     def route(self, request: Request, adapter: str, before: Generation = None) -> Response:
         """Show one adapter's route, its history and its actions."""
@@ -94,15 +96,24 @@ class TrafficPages:
         return RedirectResponse("/routes#kill-switch", status_code=HTTPStatus.SEE_OTHER)
 
     def _routes(
-        self, request: Request, *, refused: str | None = None, status: int = HTTPStatus.OK
+        self,
+        request: Request,
+        *,
+        text: str = "",
+        page: int = 1,
+        refused: str | None = None,
+        status: int = HTTPStatus.OK,
     ) -> Response:
         now = self._parts.clock()
-        seen = self._parts.database.run(lambda tx: traffic.read_routes(tx, self._parts, now=now))
+        seen = self._parts.database.run(
+            lambda tx: traffic.read_routes(tx, self._parts, now=now, text=text, page=page)
+        )
         return self._frame.page(
             "routes.html",
             status=status,
             now=now,
             refused=refused,
+            asked=text,
             may_act=self._frame.may_operate(request),
             **seen,
         )

@@ -142,8 +142,15 @@ class Case:
         record |= {} if self.plain else {"system": "be kind"}
         for name in ("temperature", "top_p", "max_tokens"):
             record |= {name: self.asked[name]} if name in self.asked else {}
+        record |= {"stop": self.stops} if "stop" in self.asked else {}
         valid = self._valid()
         return record if valid is None else record | {"valid": valid}
+
+    @property
+    def stops(self) -> list[str]:
+        """Clients write one text as it is, or a list."""
+        said = self.asked["stop"]
+        return [said] if isinstance(said, str) else said
 
     def _valid(self) -> bool | None:
         wants_json = "response_format" in self.asked
@@ -306,6 +313,7 @@ def _text_part(text: str) -> dict[str, str]:
 def _settings(case: Case) -> dict[str, Any]:
     names = ("temperature", "top_p", "max_tokens")
     told = {f"gen_ai.request.{name}": case.asked[name] for name in names if name in case.asked}
+    told |= {"gen_ai.request.stop_sequences": case.stops} if "stop" in case.asked else {}
     return told | ({"gen_ai.output.type": "json"} if "response_format" in case.asked else {})
 
 
@@ -414,6 +422,7 @@ SETTINGS = st.fixed_dictionaries(
         "temperature": st.sampled_from([0, 0.0, 0.7, 0.70, 1, 1.0, 1.337]),
         "top_p": st.sampled_from([1, 1.0, 0.9]),
         "max_tokens": st.integers(0, 5_000),
+        "stop": st.sampled_from(["###", ["."], [".", "User:"], []]),
         "response_format": st.just({"type": "json_object"}),
     },
 )

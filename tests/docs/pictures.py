@@ -3,7 +3,6 @@
 ``python -m tests.docs.pictures`` draws them anew (``make pictures``).
 """
 
-import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,13 +18,11 @@ from monitor.store.incidents import incidents
 from tests import worlds
 from tests.docs.pages import DOCS
 from tests.serving import Serving, serving
+from tests.web.conftest import PATIENT, chromium
 
 PICTURES: Final = DOCS / "pictures"
 SIZE: Final[ViewportSize] = {"width": 1180, "height": 720}
 LARGEST: Final = 150 * 1024
-PATIENT: Final = 600_000
-"""Milliseconds: a busy machine draws all the same."""
-BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
 def draw(service: Serving, into: Path) -> None:
@@ -33,12 +30,7 @@ def draw(service: Serving, into: Path) -> None:
     with service.database.begin() as tx:
         worlds.seed(tx, now=datetime.now(UTC), days=0.3)
         (paged,) = (one for one in incidents.incident_list(tx) if one.adapter == "support")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    with sync_playwright() as driver:
-        # it may be drawn as root in a container, where Chromium's own sandbox cannot start
-        browser = driver.chromium.launch(
-            executable_path=found, args=["--no-sandbox"], timeout=PATIENT
-        )
+    with sync_playwright() as driver, chromium(driver) as browser:
         page = browser.new_page(viewport=SIZE, color_scheme="light", locale="en-GB")
         page.set_default_timeout(PATIENT)
         page.goto(f"{service.url}/login")
@@ -47,7 +39,6 @@ def draw(service: Serving, into: Path) -> None:
         page.wait_for_url(f"{service.url}/")
         _shoot(page, f"{service.url}/incidents/{paged.id}", into / "incident.png")
         _shoot(page, f"{service.url}/routes/support", into / "fallback.png")
-        browser.close()
 
 
 def _shoot(page: Page, address: str, to: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from alerts import incident as machine
 from alerts.types import Blame, Kind
 from alerts.types import Severity as Urgency
-from monitor.domain import IncidentId, VerdictSeverity
+from monitor.domain import IncidentId, Scope, VerdictSeverity
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
@@ -64,6 +64,23 @@ def test_the_fleet_shows_the_blind_and_what_each_adapter_compares(
     assert quiet.locator("[data-label=Compared]").inner_text().split()[-1] == NOTHING
     _no_sideways_scroll(looker)
     assert looker.complaints == []
+
+
+@pytest.mark.usefixtures("told")
+def test_adapters_of_which_little_is_compared_are_found(
+    look: Callable[..., Looker], service: Serving
+) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.click("thead >> text=Compared")
+    looker.page.select_option("[name=compared]", "less than half")
+    looker.page.click("text=Find")
+    cells = looker.page.locator("[data-label=Compared]").all_inner_texts()
+    assert [one for one in cells if one != NOTHING] == ["8 % logit_ks"]
+    with service.client(Scope.READ) as client:
+        found = client.get("/v1/adapters", params={"covered_below": 0.5}).json()["items"]
+        enough = client.get("/v1/adapters", params={"covered_below": 0.05}).json()["items"]
+    assert {one["adapter"] for one in found} - {one["adapter"] for one in enough} == {"billing"}
 
 
 @pytest.mark.usefixtures("told")

@@ -73,6 +73,53 @@ def test_adapters_are_found_by_what_is_known_of_them(look: Callable[..., Looker]
 
 
 @pytest.mark.usefixtures("crowd")
+def test_adapters_are_sorted_and_grouped_on_the_server(look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.click("thead >> text=Adapter")
+    assert looker.page.locator("th[aria-sort=ascending]").inner_text().startswith("Adapter")
+    by_name = shown(looker)
+    assert by_name == sorted(by_name, key=str.casefold)
+    looker.page.click("thead >> text=Records, last hour")
+    heard = looker.page.locator("[data-live=fleet] td:nth-last-child(2)").all_inner_texts()
+    numbers = [int(one.replace(",", "")) for one in heard]
+    assert numbers == sorted(numbers, reverse=True)
+    looker.page.click("thead >> text=Records, last hour")
+    assert shown(looker)[0] == "support"  # a second click: worst first again
+    looker.page.select_option("[name=group]", "owner")
+    looker.page.click("text=Find")
+    headings = looker.page.locator("tr.group").all_inner_texts()
+    owners = [one.split()[0] for one in headings]
+    assert owners == sorted(owners)
+    (platform,) = [one for one in headings if one.startswith("platform")]
+    assert f"{MANY} learning" in platform  # the whole group, wherever the page ends
+    looker.page.click("a[rel=next]")
+    assert "group=owner" in looker.page.url
+    assert looker.page.locator("tr.group").all_inner_texts()[0].startswith("platform")
+    assert (looker.complaints, looker.foreign) == ([], [])
+
+
+@pytest.mark.usefixtures("crowd")
+def test_routes_are_found_and_walked_through(look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.open("/routes")
+    rows = looker.page.locator("[data-live=routes] tbody tr")
+    assert "support" in rows.first.inner_text()  # its traffic was moved
+    assert rows.count() == SHOWN
+    looker.page.click("a[rel=next]")
+    assert "page=2" in looker.page.url
+    looker.page.fill("[name=q]", "TENANT-14")
+    looker.page.click("text=Find")
+    assert rows.count() == 10
+    assert "10 of 10 routes" in looker.page.inner_text("[data-live=routes]")
+    looker.page.fill("[name=q]", "nobody")
+    looker.page.click("text=Find")
+    assert "No adapter matches." in rows.inner_text()
+    assert (looker.complaints, looker.foreign) == ([], [])
+
+
+@pytest.mark.usefixtures("crowd")
 def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
     look: Callable[..., Looker],
 ) -> None:

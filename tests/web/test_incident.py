@@ -19,7 +19,7 @@ from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.people import changes
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import record_texts
-from monitor.store.traffic import routes
+from monitor.store.traffic import retrainings, routes
 from tests import newcomers, worlds
 from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import register, verdict
@@ -345,3 +345,22 @@ def test_requests_that_show_it_stand_beside_the_nearest_training_text(
     assert "No text of these is stored" in shown
     assert shown.count("voucher") == 5, "their ids"
     assert (looker.complaints, looker.dialogs) == ([], [])
+
+
+def test_retraining_is_requested_from_the_page_once(
+    paged: IncidentRow, service: Serving, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.OPERATE)
+    looker.open(f"/incidents/{paged.id}")
+    looker.page.fill("#reason", "users ask of thermostats")
+    looker.page.click("text=Request retraining")
+    looker.page.wait_for_selector("text=Last requested")
+    with service.database.begin() as tx:
+        [made] = retrainings.request_list(tx)
+        [said] = audit.about(tx, "support@v6")
+    assert (made.adapter, made.version, said.act) == ("support", "v6", "retraining.request")
+    assert "users ask of thermostats" in made.reason
+    looker.page.fill("#reason", "again")
+    looker.page.click("text=Request retraining")
+    assert "was asked to be retrained" in looker.page.inner_text("[role=alert]")

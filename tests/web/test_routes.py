@@ -52,8 +52,8 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     for words in ("canary of v2", "running 10 %"):
         assert words in done, words
     report = looker.page.inner_text("[data-live=report]")
-    assert "It would have acted 2 times in 14 days" in report
-    assert "Refused by adapter_budget: 1" in report
+    assert "it would have acted 2 times in 14 days" in report
+    assert "1 blocked because the adapter had used its fallbacks of the day" in report
     waiting = looker.page.inner_text("[data-live=waiting]")
     assert "waits for approval fallback of acme/refunds@v2 to v1" in waiting
     assert "Driftline would have done this" in waiting

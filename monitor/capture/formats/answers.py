@@ -34,8 +34,15 @@ def request_fields(request: object) -> Fields:
         temperature=body.get("temperature"),
         top_p=body.get("top_p"),
         max_tokens=first(body, "max_completion_tokens", "max_tokens"),
+        stop=_stops(body.get("stop")),
         subject=body.get("user") or None,
     )
+
+
+def _stops(said: object) -> Sequence[str] | None:
+    """Return the texts at which an answer was to end; None if it was to end by itself."""
+    found = [said] if isinstance(said, str) else sequence(said)
+    return [one for one in found if isinstance(one, str) and one] or None
 
 
 def answer_fields(answer: object, request: object = None) -> Fields:

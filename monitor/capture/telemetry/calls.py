@@ -139,6 +139,7 @@ def _request(span: Span, found: Mapping[str, Any]) -> Mapping[str, Any]:
         temperature=_number(settings.get("temperature")),
         top_p=_number(settings.get("top_p")),
         max_tokens=_number(first(settings, "max_completion_tokens", "max_tokens")),
+        stop=settings.get("stop"),
         response_format=settings.get("response_format") or _form(form),
         tools=[_tool(one) for one in sequence(_decoded(first(found, *EVERY.tools)))] or None,
         user=settings.get("user"),
@@ -147,6 +148,7 @@ def _request(span: Span, found: Mapping[str, Any]) -> Mapping[str, Any]:
         temperature=_number(first(found, *EVERY.temperature)),
         top_p=_number(first(found, *EVERY.top_p)),
         max_tokens=_number(first(found, *EVERY.max_tokens)),
+        stop=_decoded(first(found, *EVERY.stop)),
     )
     for name in EVERY.request:
         if _is_request(said := mapping(_decoded(found.get(name)))):

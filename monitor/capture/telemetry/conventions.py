@@ -57,6 +57,7 @@ class Convention:
     temperature: Names = ()
     top_p: Names = ()
     max_tokens: Names = ()
+    stop: Names = ()
     format: Names = ()
     choices: Names = ()
     endings: Names = ()
@@ -94,6 +95,7 @@ OPENTELEMETRY: Final = Convention(
     temperature=("gen_ai.request.temperature",),
     top_p=("gen_ai.request.top_p",),
     max_tokens=("gen_ai.request.max_tokens",),
+    stop=("gen_ai.request.stop_sequences",),
     format=("gen_ai.output.type", "gen_ai.openai.request.response_format"),
     choices=("gen_ai.request.choice.count",),
     endings=("gen_ai.response.finish_reasons",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -40,6 +40,23 @@ class Gate(StrEnum):
     ADAPTER_BUDGET = "adapter_budget"
     FLEET_BUDGET = "fleet_budget"
 
+
+WHY_BLOCKED: Final[Mapping[str, str]] = {
+    Gate.AGE: "the evidence was too old",
+    Gate.PERSON: "a person had set the route since",
+    Gate.HOLD: "the route was held",
+    Gate.COMMON_CAUSE: "several adapters turned critical together",
+    Gate.FLEET_UNSEEN: "other adapters had not been evaluated yet",
+    Gate.TARGET: "there was no version to move to",
+    Gate.ADMISSION: "the version to move to was not admitted",
+    Gate.KILL_SWITCH: "the kill switch was on",
+    Gate.FLEET_INCIDENT: "the base model itself was in doubt",
+    Gate.SELF_HEALTH: "Driftline could not trust its own measurements",
+    Gate.COOL_DOWN: "traffic had been moved shortly before",
+    Gate.ADAPTER_BUDGET: "the adapter had used its fallbacks of the day",
+    Gate.FLEET_BUDGET: "the fleet had used its fallbacks of the hour",
+}
+"""What people read of a gate that kept Driftline from moving traffic."""
 
 Check = Callable[[MoveQuestion], str | None]
 """Returns the reason against a move, or None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from monitor.store.traffic.actions import ActionRow
+from monitor.traffic.fallback.gates import WHY_BLOCKED
 from monitor.traffic.fallback.report import Report, WouldHave
 from monitor.traffic.moves import of_action
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
@@ -38,6 +39,19 @@ def summary(found: Report, *, days: int) -> str:
     named = ", ".join(f"{one.action.created_at:%d %b %H:%M}" for one in acted[:MOST_NAMED])
     more = " and later" if len(acted) > MOST_NAMED else ""
     return f"would have acted {times} in {days} days, on {named}{more} (UTC)"
+
+
+def told(found: Report, *, days: int) -> str:
+    """Say what Driftline did by itself and what it was kept from, as people read it.
+
+    One sentence of the last ``days``; blocked actions are counted by their reason.
+    """
+    moved = f"{found.taken or 'no'} automatic fallback{'' if found.taken == 1 else 's'}"
+    blocked = [
+        f"{count} blocked because {WHY_BLOCKED.get(gate, gate)}"
+        for gate, count in found.blocked.items()
+    ]
+    return f"Last {days} days: " + "; ".join([moved, *blocked]) + "."
 
 
 def _would_have(one: WouldHave) -> WouldHaveBody:

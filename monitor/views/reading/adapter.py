@@ -24,13 +24,18 @@ from monitor.views.reference import MilestoneBody, ReferenceSummary
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetWanted:
-    """The adapters asked for; what is None or empty leaves none out. ``text``: part of a name."""
+    """The adapters asked for; what is None or empty leaves none out.
+
+    ``text`` is a part of a name. ``covered_below`` is a share, 0 to 1: some detector compared
+    fewer of the requests it could, or nothing was compared yet.
+    """
 
     text: str = ""
     verdicts: Collection[VerdictKind] = ()
     owner: str | None = None
     tier: str | None = None
     base: str | None = None
+    covered_below: float | None = None
 
     def accepts(self, row: FleetRow) -> bool:
         """Whether an adapter is asked for."""
@@ -41,7 +46,14 @@ class FleetWanted:
             and self.owner in {None, row.adapter.owner}
             and self.tier in {None, row.adapter.tier}
             and self.base in {None, base}
+            and (self.covered_below is None or share_compared(row) < self.covered_below)
         )
+
+
+def share_compared(row: FleetRow) -> float:
+    """Give the share of requests that the least covered detector compared; 0 before any was."""
+    least = coverage.least_covered(row.judged)
+    return 0.0 if least is None else least.of_expected
 
 
 def read_fleet(

@@ -1,0 +1,96 @@
+"""The pages that on-call opens first, of 1,000 adapters with 200 open incidents."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import httpx2
+
+from alerts.types import Blame, VerdictKind
+from benchmarks.row import Figure, Row, at_most
+from benchmarks.server import postgres
+from monitor.domain import Scope
+from monitor.store.database import Database
+from monitor.store.traffic import fleet
+from tests import worlds
+from tests.serving import serving
+
+ADAPTERS: Final = 1_000
+OPEN: Final = 200
+PAGES: Final = 25
+"""How many of the open incidents page; the others are tickets."""
+ROUNDS: Final = 9
+KIB: Final = 1024
+
+
+def run() -> Sequence[Row]:
+    """Ask for the fleet and the inbox as a browser does, and for the rows alone."""
+    with (
+        postgres() as database,
+        tempfile.TemporaryDirectory() as folder,
+        serving(database, Path(folder)) as service,
+        service.client() as client,
+    ):
+        _fill(database)
+        client.post("/login", data={"key": service.keys[Scope.READ]}).raise_for_status()
+        now = datetime.now(UTC)
+        spent = {
+            "fleet": _milliseconds(lambda: client.get("/")),
+            "inbox": _milliseconds(lambda: client.get("/incidents")),
+            "rows": _milliseconds(lambda: database.run(lambda tx: fleet.fleet(tx, now=now))),
+        }
+        plain = _kib(client, "identity")
+        packed = _kib(client, "gzip")
+    return [
+        Row(
+            number=22,
+            metric=f"fleet page of {ADAPTERS:,} adapters with {OPEN} open incidents",
+            ours=Figure(what="GET /", value=spent["fleet"], unit="ms"),
+            goals=(
+                at_most("300 ms", value=spent["fleet"], ceiling=300, unit="ms"),
+                at_most("300 ms for the inbox", value=spent["inbox"], ceiling=300, unit="ms"),
+                at_most("100 KiB", value=plain, ceiling=100, unit="KiB"),
+                at_most("20 KiB a refresh, packed", value=packed, ceiling=20, unit="KiB"),
+            ),
+            limit=Figure(what="its rows read from PostgreSQL", value=spent["rows"], unit="ms"),
+            note=f"Over a socket of this machine, median of {ROUNDS}; the page shows 50 adapters.",
+        )
+    ]
+
+
+def _fill(database: Database) -> None:
+    now = datetime.now(UTC)
+    with database.begin() as tx:
+        for number in range(ADAPTERS):
+            version = worlds.registered(
+                tx, f"tenant-{number:04}", "v1", owner=f"team-{number % 12}", now=now
+            )
+            worlds.add_reference(tx, version, now=now)
+            kind = VerdictKind.STABLE
+            if number < OPEN:
+                kind = VerdictKind.CRITICAL if number < PAGES else VerdictKind.DRIFTING
+            verdict = worlds.a_verdict(kind, now - timedelta(minutes=number), blame=Blame.UNKNOWN)
+            worlds.put_verdict(tx, version, verdict, drift=20.0)
+            if number < OPEN:
+                news = "61 of 340 requests are unlike training (normally 1 %)"
+                worlds.put_incident(tx, version, verdict, news=news)
+
+
+def _milliseconds(ask: Callable[[], object]) -> float:
+    spent = []
+    for _ in range(ROUNDS + 1):
+        begun = time.perf_counter()
+        ask()
+        spent.append(1e3 * (time.perf_counter() - begun))
+    return statistics.median(spent[1:])
+
+
+def _kib(client: httpx2.Client, encoding: str) -> float:
+    with client.stream("GET", "/", headers={"accept-encoding": encoding}) as answer:
+        return sum(map(len, answer.iter_raw())) / KIB
