@@ -55,6 +55,7 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.docs.prose
+	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
 test: check browser faketime $(SBOM)/.ready
@@ -115,9 +116,7 @@ bench-adapters: $(READY) $(ENGINE)/.ready
 docs: $(READY)
 	$(BIN)/python -m tests.docs.overview
 
-# Its tool is in an extra of its own: nothing else needs it.
 site: $(READY)
-	$(BIN)/python -m pip install --quiet --progress-bar on --constraint requirements.lock -e '.[docs]'
 	$(BIN)/python -m release.site
 
 pictures: $(READY) browser

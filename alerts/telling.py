@@ -300,7 +300,7 @@ def acknowledged(told: Alert, *, by: str, at: datetime) -> Alert:
     return replace(
         told,
         status=Status.ACKNOWLEDGED,
-        reason=f"{by} has it in hand",
+        reason=f"acknowledged by {by}",
         at=at,
         notification_reason=Reason.ACKNOWLEDGED,
     )

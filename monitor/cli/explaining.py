@@ -66,9 +66,9 @@ def _state(found: IncidentDetail) -> str:
     parts = [since + over, what]
     if found.acknowledged_by:
         until = screen.moment(found.acknowledged_until)
-        parts.append(f"{found.acknowledged_by} has it until {until}")
+        parts.append(f"acknowledged by {found.acknowledged_by} until {until}")
     elif not found.closed_at:
-        parts.append("nobody has it in hand")
+        parts.append("nobody has acknowledged it")
     if found.silenced_by is not None:
         parts.append(f"silenced (silence {found.silenced_by}), so nobody hears of it")
     if found.part_of is not None:
@@ -198,6 +198,6 @@ def _print_next(found: IncidentDetail, page: str) -> None:
             screen.say(f"waits for you: {action.kind}, on the page or by the API:")
             screen.say(f"  POST /v1/actions/{action.action}/approve")
     if not found.closed_at and not found.acknowledged_by:
-        screen.say(f"take it in hand: driftline incident ack {number}")
+        screen.say(f"acknowledge it: driftline incident ack {number}")
     if not found.marked and found.kind == "drift":
         screen.say(f'was it false? driftline incident false {number} --reason "…"')

@@ -190,7 +190,7 @@ def _account(found: Sequence[SentPage], *, promised: float) -> ReceiptLine:
 
 
 def _notes(total: ReceiptLine, *, start: datetime, since: datetime | None) -> list[str]:
-    notes = ["promised by the budget, tiers and watched adapters of now; earlier ones are not kept"]
+    notes = ["based on today's budget and adapters"]
     if since is not None and since > start:
         notes.append(f"counted from the first version on, registered {since:%Y-%m-%d %H:%M} UTC")
     if total.not_judged:

@@ -17,7 +17,7 @@ from monitor.store.records import capture_counts
 from monitor.store.registry import versions
 from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.canaries import CanaryId
-from monitor.traffic.trial.foresight import foresee_ways, step_of, verdict_at
+from monitor.traffic.trial.foresight import foresee_ways, step_of
 from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Orders, Wish
 from monitor.traffic.trial.prechecks import Precheck
@@ -57,7 +57,6 @@ class ShareLine:
 
     choice: Choice
     weight: float
-    verdict_at: datetime
     in_a_day: float | None
     """Smallest fall that a day reveals; None: no fall is large enough."""
     in_time: bool
@@ -161,7 +160,7 @@ def read_beginning(
     )
     guards = orders.guards(version.adapter)
     try:
-        lines = _lines(asked, per_day, guardrails=as_equals(guards), now=now)
+        lines = _lines(asked, per_day, guardrails=as_equals(guards))
     except ValueError as error:
         return replace(known, problem=str(error))
     chosen = _chosen(lines, asked)
@@ -189,7 +188,7 @@ def _in_charge(route: Route | None) -> str | None:
     return next((arm.version for arm in arms if arm.arm is ArmKind.STABLE), None)
 
 
-def _lines(asked: CanaryForm, per_day: float, *, guardrails: int, now: datetime) -> list[ShareLine]:
+def _lines(asked: CanaryForm, per_day: float, *, guardrails: int) -> list[ShareLine]:
     if per_day <= 0.0:
         raise ValueError("no request was counted in the last 24 hours: say how many there will be")
     wanted = Wanted(
@@ -200,15 +199,14 @@ def _lines(asked: CanaryForm, per_day: float, *, guardrails: int, now: datetime)
         guardrails=guardrails,
         requests_per_day=per_day,
     )
-    return [_line(choice, wanted, asked, now=now) for choice in choices(wanted)]
+    return [_line(choice, wanted, asked) for choice in choices(wanted)]
 
 
-def _line(choice: Choice, wanted: Wanted, asked: CanaryForm, *, now: datetime) -> ShareLine:
+def _line(choice: Choice, wanted: Wanted, asked: CanaryForm) -> ShareLine:
     smallest = detectable_drop(wanted, weight=choice.weight, days=1.0)
     return ShareLine(
         choice=choice,
         weight=100.0 * choice.weight,
-        verdict_at=verdict_at(choice, now=now),
         in_a_day=100.0 * smallest if smallest <= wanted.rate else None,
         in_time=choice.days <= asked.days,
     )

@@ -12,7 +12,7 @@ from monitor.outbox.receipt import read_receipt, read_watched
 from monitor.policy.budget import pages_of_adapter
 from monitor.store.registry import watching
 
-LINES_A_PAGE: Final = 300
+LINES_A_PAGE: Final = 50
 MOST_PAGES: Final = 20
 MOST_UNCOMPARED: Final = 20
 

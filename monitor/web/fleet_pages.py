@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
+from monitor.domain import ReferenceState
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents, incidents
 from monitor.store.traffic import canaries, fleet
@@ -42,6 +43,7 @@ GROUPS: Final[Mapping[str, Callable[[FleetRow], str]]] = {
     "tier": lambda row: row.adapter.tier,
     "base model": lambda row: _base(row) or "no base model",
 }
+REFERENCES: Final = ("none", "building", "failed", "provisional", "approved")
 COVERED: Final[Mapping[str, float]] = {"not all": 1.0, "less than half": 0.5}
 
 Text = Annotated[str, Query(max_length=256)]
@@ -73,6 +75,7 @@ class FleetPages:
         tier: Text = "",
         base: Text = "",
         compared: Text = "",
+        reference: Text = "",
         sort: Text = "",
         group: Text = "",
         page: PageNumber = 1,
@@ -95,6 +98,7 @@ class FleetPages:
             "tier": tier,
             "base": base,
             "compared": compared if compared in COVERED else "",
+            "reference": reference if reference in REFERENCES else "",
             "group": group if group in GROUPS else "",
             "sort": sort if sort in ORDERS else "",
         }
@@ -122,7 +126,11 @@ class FleetPages:
         now: datetime,
     ) -> dict[str, Any]:
         everyone = fleet.fleet(tx, now=now)
-        found = [row for row in everyone if wanted.accepts(row)]
+        found = [
+            row
+            for row in everyone
+            if wanted.accepts(row) and asked["reference"] in {"", _reference(row)}
+        ]
         if order := ORDERS.get(asked["sort"]):
             found.sort(key=order)
         grouped = GROUPS.get(asked["group"])
@@ -190,6 +198,16 @@ def _groups(
     return above
 
 
+def _reference(row: FleetRow) -> str:
+    """Return one of :data:`REFERENCES`."""
+    glance = row.reference
+    if glance.state is None:
+        return "none"
+    if glance.state is not ReferenceState.READY:
+        return glance.state.value
+    return "approved" if glance.approved else "provisional"
+
+
 def _base(row: FleetRow) -> str | None:
     return row.version.base_model if row.version else None
 
@@ -214,6 +232,7 @@ def _choices(rows: Sequence[FleetRow]) -> Mapping[str, Sequence[str]]:
         "tier": sorted({row.adapter.tier for row in rows}),
         "base": sorted(base for base in bases if base),
         "compared": list(COVERED),
+        "reference": [one for one in REFERENCES if any(_reference(row) == one for row in rows)],
         "group": list(GROUPS),
         "sort": list(ORDERS),
     }

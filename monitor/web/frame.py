@@ -20,6 +20,7 @@ from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
+from monitor.traffic.fallback.gates import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
 from monitor.web.packing import PackedRoute
@@ -101,6 +102,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     )
     environment.globals.update(asset=assets.url, service_version=version, tabs=TABS)
     environment.filters.update(
+        blocked=lambda gate: WHY_BLOCKED.get(gate, gate),
         clock=wording.clock,
         coded=wording.coded,
         covered=percent,
@@ -113,6 +115,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         part=wording.path_part,
         said=name_words,
         percent=wording.percent,
+        rare=wording.rare,
         share=wording.share,
         shell=shlex.quote,
         signed=wording.signed,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -29,7 +30,7 @@ from monitor.store.people.keys import Key
 from monitor.store.traffic import retrainings
 from monitor.store.traffic.retrainings import RetrainingRow
 from monitor.traffic.fallback.breaker import ActionNotOpen
-from monitor.views.incident import IncidentExamples
+from monitor.views.incident import IncidentExamples, MomentBody
 from monitor.views.reading import coverage
 from monitor.views.reading import incident as incident_reading
 from monitor.web import canaries
@@ -162,6 +163,7 @@ class IncidentPages:
             prompts=len(self._parts.smoke.prompts_of(adapter)) if adapter else 0,
             exchanges=exchanges,
             sections=sections,
+            timeline=repeats(seen["seen"].timeline),
             **seen,
         )
 
@@ -296,6 +298,21 @@ class IncidentPages:
             raise FormRefused(
                 f"It is not open any more: {why}.", status=HTTPStatus.CONFLICT
             ) from why
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """Lines of a timeline that follow each other and say the same."""
+
+    first: MomentBody
+    last: MomentBody
+    times: int
+
+
+def repeats(timeline: Iterable[MomentBody]) -> list[Repeats]:
+    """Put neighbours that say the same into one line."""
+    found = (list(run) for _, run in groupby(timeline, key=lambda one: (one.text, one.bad)))
+    return [Repeats(first=run[0], last=run[-1], times=len(run)) for run in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

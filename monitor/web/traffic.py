@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -104,7 +105,7 @@ def read_route(
     standing = parts.approver.standing(tx, name, now=now)
     return {
         "line": _line(seen, routes.row(tx, name), mode=parts.mode, now=now),
-        "history": shown,
+        "history": together(shown),
         "older": shown[-1][0].generation if len(history) > len(shown) else None,
         "waiting": waiting(tx, seen.adapter),
         "actions": _decided(moves(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
@@ -139,6 +140,29 @@ def _generations(
     ends = [None, *(row.route.since for row in found)]
     paired = [(route.change(row), end) for row, end in zip(found, ends, strict=False)]
     return paired if before is None else paired[1:]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generations:
+    """Neighbouring generations of a route with the same arms, reason and author.
+
+    ``until`` None: the newest of them is in force.
+    """
+
+    first: RouteChange
+    newest: RouteChange
+    until: datetime | None
+
+
+def together(found: Sequence[tuple[RouteChange, datetime | None]]) -> list[Generations]:
+    """Put neighbours that changed nothing into one line; newest first, as given."""
+
+    def same(one: tuple[RouteChange, datetime | None]) -> object:
+        change, _ = one
+        return change.arms, change.reason, change.by, change.valid_until
+
+    runs = (list(run) for _, run in groupby(found, key=same))
+    return [Generations(first=run[-1][0], newest=run[0][0], until=run[0][1]) for run in runs]
 
 
 def waiting(tx: Connection, adapter: Adapter | None) -> list[ActionBody]:

@@ -13,6 +13,7 @@ from alerts.incident import Closing
 from alerts.words import CLOSINGS
 from monitor.incident.visible import visible
 
+SELDOM: Final = 0.01
 NOTHING: Final = "\N{EN DASH}"
 _NOW: Final = 5
 _MINUTE: Final = 60
@@ -44,6 +45,19 @@ def number(value: float | None, digits: int = 3) -> str:
     if abs(value) >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{value:.{digits}g}"
+
+
+def rare(value: float | None) -> str:
+    """Write how often something is expected, to two decimals.
+
+    >>> rare(0.000178), rare(0.0), rare(0.254), rare(12.0)
+    ('< 0.01', '0', '0.25', '12')
+    """
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    if 0 < value < SELDOM:
+        return f"< {SELDOM:g}"
+    return f"{round(value, 2):g}"
 
 
 def signed(value: float | None, digits: int = 2) -> str:

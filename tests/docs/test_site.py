@@ -1,6 +1,5 @@
 """The documentation site: everything is in its navigation, it builds, and loads nothing."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -8,8 +7,6 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from release.site import SITE, linked, pages, stage
 from tests.docs.pages import PAGES, ROOT
@@ -48,10 +45,6 @@ def test_what_pages_link_to_is_at_the_same_place_on_the_site(tmp_path: Path) -> 
             assert to.is_file(), f"{page}: {to}"
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("zensical") is None, reason="the extra `docs` is not installed"
-)
 def test_it_builds_without_a_warning_and_no_page_loads_anything_from_elsewhere() -> None:
     ran = subprocess.run(
         [sys.executable, "-m", "release.site"],

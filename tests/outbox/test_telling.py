@@ -538,7 +538,7 @@ def test_what_was_taken_in_hand_under_a_silence_is_told_with_who_has_it(
         silences.expire(tx, made.id, now=datetime.now(tz=UTC))
     assert tell(database, 60 * SECOND, manner=pager) == 2  # and the log
     assert [status for _, status, _ in said(sent(database))] == ["started", "acknowledged"]
-    assert sent(database)[1].alert["reason"] == "ann has it in hand"
+    assert sent(database)[1].alert["reason"] == "acknowledged by ann"
     # an acknowledgement that has ended by then is no news
     with database.begin() as tx:
         made = silence(tx, {"adapter": "billing"}, hours=1)

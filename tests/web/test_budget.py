@@ -137,7 +137,11 @@ def test_the_page_shows_the_blind_first_and_obeys_no_name(
     rows = looker.page.locator("table.budget tbody tr")
     assert "blind" in rows.first.inner_text()
     assert rows.filter(has_text="no reference yet").count() == 1
-    told = looker.page.locator("tr", has_text="logit_ks").filter(has_text="support").inner_text()
+    told = (
+        looker.page.locator("tr", has_text="certainty of answers")
+        .filter(has_text="support")
+        .inner_text()
+    )
     assert "3,800" in told
     assert " h " in told
     assert HOSTILE in looker.page.locator("table.budget").inner_text()

@@ -53,7 +53,7 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
     assert "rolled back latched" in looker.page.inner_text("[data-live=ended]")
     looker.page.click(f"#canary-{canaries['running']}")
     text = looker.page.inner_text("main")
-    for words in ("running", "15 h of 24 h", "of 400 beside", "Left unchecked", "not measured"):
+    for words in ("running", "15 h of 24 h", "of 400 beside", "Skipped pre-checks", "not measured"):
         assert words in text, words
     ends = datetime.now(UTC) + timedelta(hours=9 + 12)
     assert f"{ends.day} {ends:%b} {ends:%H}" in looker.page.inner_text("#verdict-at")

@@ -58,7 +58,9 @@ def test_the_fleet_shows_the_blind_and_what_each_adapter_compares(
     looker.log_in()
     row = looker.page.locator("tbody tr.blind")
     assert row.count() == 1
-    assert "8 % logit_ks" in " ".join(row.locator("[data-label=Compared]").inner_text().split())
+    assert "8 % certainty of answers" in " ".join(
+        row.locator("[data-label=Compared]").inner_text().split()
+    )
     assert "blind" in looker.page.locator(".counts").inner_text()
     quiet = looker.page.locator("tbody tr.stable").first
     assert quiet.locator("[data-label=Compared]").inner_text().split()[-1] == NOTHING
@@ -76,7 +78,7 @@ def test_adapters_of_which_little_is_compared_are_found(
     looker.page.select_option("[name=compared]", "less than half")
     looker.page.click("text=Find")
     cells = looker.page.locator("[data-label=Compared]").all_inner_texts()
-    assert [one for one in cells if one != NOTHING] == ["8 % logit_ks"]
+    assert [one for one in cells if one != NOTHING] == ["8 % certainty of answers"]
     with service.client(Scope.READ) as client:
         found = client.get("/v1/adapters", params={"covered_below": 0.5}).json()["items"]
         enough = client.get("/v1/adapters", params={"covered_below": 0.05}).json()["items"]

@@ -100,6 +100,21 @@ def test_adapters_are_sorted_and_grouped_on_the_server(look: Callable[..., Looke
 
 
 @pytest.mark.usefixtures("crowd")
+def test_references_that_wait_for_somebody_are_found(look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in()
+    looker.page.select_option("[name=reference]", "none")
+    looker.page.click("text=Find")
+    assert "tenant-000" in shown(looker)
+    looker.page.select_option("[name=reference]", "approved")
+    looker.page.click("text=Find")
+    assert "support" in shown(looker)
+    assert "tenant-000" not in shown(looker)
+    cells = looker.page.locator("[data-label=Reference]").all_inner_texts()
+    assert {one.split()[0] for one in cells} == {"approved"}
+
+
+@pytest.mark.usefixtures("crowd")
 def test_routes_are_found_and_walked_through(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()

@@ -47,7 +47,11 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     for words in ("support", "stable v7 0 %", "fallback v6 100 %", "proven healthy", "driftline"):
         assert words in fallback, words
     done = looker.page.inner_text("[data-live=actions]")
-    for words in ("read back at generation 2", "blocked adapter_budget", moves.HOSTILE):
+    for words in (
+        "read back at generation 2",
+        "blocked: the adapter had used its fallbacks of the day",
+        moves.HOSTILE,
+    ):
         assert words in done, words
     for words in ("canary of v2", "running 10 %"):
         assert words in done, words

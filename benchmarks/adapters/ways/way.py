@@ -84,7 +84,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """When a request is made: the how-maniest since the change, of which task; with chance."""
+    """When a request is made: its number since the change, its task, and a source of chance."""
 
     number: int
     task: Task
