@@ -321,7 +321,8 @@ def _cause(alert: Alert) -> str:
     if where is None:
         said = [_sentence(alert.cause or "not known yet")]
     else:
-        said = [_sentence(f"{where}{alert.cause.removeprefix(alert.blame)}")]
+        _, named, sure = alert.cause.partition(alert.blame)  # "input (likely)"
+        said = [_sentence(f"{where}{sure if named else ''}")]
     said += [f"Declared: {_sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
     return " ".join(said)
 

@@ -120,7 +120,10 @@ def test_pages_are_accessible_and_look_as_they_did(
 ) -> None:
     seen = {}
     wrong = {}
+    complaints: list[str] = []
     with _logged_in(browser, toured.service, view) as page:
+        page.on("console", lambda one: complaints.append(f"{page.url}: {one.text}"))
+        page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         for template, place in toured.places.items():
             page.goto(toured.service.url + place)
             seen[template] = _picture(page)
@@ -129,6 +132,7 @@ def test_pages_are_accessible_and_look_as_they_did(
                 wrong[template] = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
         fonts = _fonts(page)
     assert wrong == {}
+    assert [one for one in complaints if "404 (Not Found)" not in one] == []
     kept = json.loads((KEPT / "pages.json").read_text())
     if kept["fonts"] != fonts:
         pytest.skip(f"the fonts here are not those of the kept pictures: {fonts}")

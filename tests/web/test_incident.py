@@ -75,6 +75,15 @@ def test_it_blames_what_is_known_to_be_at_fault_by_now(
     assert (found["blame"], found["blame_now"]) == ("unknown", "adapter")
 
 
+def test_what_to_do_is_on_the_first_screen(paged: IncidentRow, look: Callable[..., Looker]) -> None:
+    looker = look()
+    looker.log_in(Scope.OPERATE)
+    looker.open(f"/incidents/{paged.id}")
+    button = looker.page.locator("button[value=ack]").bounding_box()
+    assert button is not None
+    assert button["y"] + button["height"] <= 900
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_it_says_what_since_when_who_and_what_was_done(
     paged: IncidentRow, look: Callable[..., Looker], width: int, scheme: str

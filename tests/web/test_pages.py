@@ -33,6 +33,22 @@ def test_an_empty_service_teaches_how_to_begin(look: Callable[..., Looker]) -> N
     assert looker.complaints == []
 
 
+def test_a_page_that_fails_says_so_as_a_page_and_shows_nothing_of_the_error(
+    service: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("the secret prompt")
+
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.READ]})
+        monkeypatch.setattr("monitor.web.fleet_pages.fleet.fleet", fails)
+        answer = client.get("/", headers={"accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "text/html; charset=utf-8")
+    assert "Internal Server Error" in answer.text
+    assert "secret" not in answer.text
+    assert "default-src" in answer.headers["content-security-policy"]
+
+
 @pytest.mark.usefixtures("fleet")
 def test_the_fleet_is_listed_worst_first(look: Callable[..., Looker]) -> None:
     looker = look()
