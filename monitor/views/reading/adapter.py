@@ -53,7 +53,7 @@ class FleetWanted:
 def share_compared(row: FleetRow) -> float:
     """Give the share of requests that the least covered detector compared; 0 before any was."""
     least = coverage.least_covered(row.judged)
-    return 0.0 if least is None else least.of_expected
+    return (least.of_expected or 0.0) if least else 0.0
 
 
 def read_fleet(
