@@ -40,8 +40,10 @@ def _rendered(folder: Path) -> Iterator[Runbook]:
     for page in sorted(folder.glob("*.md")):
         heading, _, body = page.read_text(encoding="utf-8").partition("\n")
         text = TO_ANOTHER.sub(r"(/runbooks/\1)", body)
+        # what is wider than a phone can be scrolled by keyboard
+        html = markdown.render(text).replace("<pre>", '<pre tabindex="0">')
         yield Runbook(
             name=page.stem,
             title=heading.lstrip("# ").replace("`", ""),
-            html=Markup(markdown.render(text)),  # noqa: S704 - the package's own pages
+            html=Markup(html),  # noqa: S704 - the package's own pages
         )

@@ -12,6 +12,8 @@ from tests.serving import Serving, serving
 from tests.sharing import of_folder
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+SLOW = 180_000
+"""Milliseconds that a page may take on a busy machine."""
 PATIENT = 600_000
 """Milliseconds: a busy machine opens a browser all the same."""
 
@@ -51,6 +53,7 @@ class Looker:
 
     def __init__(self, page: Page, service: Serving) -> None:
         self.page = page
+        page.set_default_timeout(SLOW)
         self.service = service
         self.complaints: list[str] = []
         self.dialogs: list[str] = []

@@ -56,7 +56,7 @@ WHY_BLOCKED: Final[Mapping[str, str]] = {
     Gate.ADAPTER_BUDGET: "the adapter had used its fallbacks of the day",
     Gate.FLEET_BUDGET: "the fleet had used its fallbacks of the hour",
 }
-"""What people read of a gate that kept Driftline from moving traffic."""
+"""The words for people about a gate that kept Driftline from moving traffic."""
 
 Check = Callable[[MoveQuestion], str | None]
 """Returns the reason against a move, or None."""
