@@ -38,7 +38,9 @@ def run() -> Sequence[Row]:
         service.client() as client,
     ):
         _fill(database)
-        client.post("/login", data={"key": service.keys[Scope.READ]}).raise_for_status()
+        entered = client.post("/login", data={"key": service.keys[Scope.READ]})
+        if entered.headers.get("location") != "/":
+            raise SystemExit(f"nobody is logged in: HTTP {entered.status_code}")
         now = datetime.now(UTC)
         spent = {
             "fleet": _milliseconds(lambda: client.get("/")),
