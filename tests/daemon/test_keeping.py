@@ -61,8 +61,11 @@ class World:
 
 @pytest.fixture
 def world(database: Database) -> World:
-    """Ten days of partitions, all but three of which are within 7 days."""
-    today = datetime.now(UTC).date()
+    """Ten days of partitions, all but three of which are within 7 days.
+
+    Counted from the first turn, which may be tomorrow.
+    """
+    today = (datetime.now(UTC) + HOUR).date()
     database.run(
         lambda tx: partitions.ensure(tx, [today - timedelta(days=back) for back in range(10)])
     )
