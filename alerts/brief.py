@@ -321,8 +321,9 @@ def _cause(alert: Alert) -> str:
     if where is None:
         said = [_sentence(alert.cause or "not known yet")]
     else:
-        _, named, sure = alert.cause.partition(alert.blame)  # "input (likely)"
-        said = [_sentence(f"{where}{sure if named else ''}")]
+        named = alert.cause.startswith(alert.blame)  # "input (likely)"
+        sure = alert.cause.removeprefix(alert.blame) if named else ""
+        said = [_sentence(f"{where}{sure}")]
     said += [f"Declared: {_sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
     return " ".join(said)
 

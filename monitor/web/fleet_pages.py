@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from typing import Annotated, Any, Final
-from urllib.parse import urlencode
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
@@ -26,6 +25,7 @@ from monitor.views.reading.adapter import FleetWanted, share_compared
 from monitor.web.frame import Frame
 from monitor.web.hours import VerdictHours, first_hour, stretches
 from monitor.web.notices import read_notices
+from monitor.web.queries import PageNumber, SearchText, address, neighbours
 
 SHOWN: Final = 50
 MOST_OPEN: Final = 1000
@@ -45,9 +45,6 @@ GROUPS: Final[Mapping[str, Callable[[FleetRow], str]]] = {
 }
 REFERENCES: Final = ("none", "building", "failed", "provisional", "approved")
 COVERED: Final[Mapping[str, float]] = {"not all": 1.0, "less than half": 0.5}
-
-Text = Annotated[str, Query(max_length=256)]
-PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
 def fleet_pages(frame: Frame) -> APIRouter:
@@ -69,15 +66,15 @@ class FleetPages:
         self,
         request: Request,
         *,
-        q: Text = "",
-        verdict: Text = "",
-        owner: Text = "",
-        tier: Text = "",
-        base: Text = "",
-        compared: Text = "",
-        reference: Text = "",
-        sort: Text = "",
-        group: Text = "",
+        q: SearchText = "",
+        verdict: SearchText = "",
+        owner: SearchText = "",
+        tier: SearchText = "",
+        base: SearchText = "",
+        compared: SearchText = "",
+        reference: SearchText = "",
+        sort: SearchText = "",
+        group: SearchText = "",
         page: PageNumber = 1,
     ) -> Response:
         """Show adapters, worst first. An empty or unknown field means any."""
@@ -105,14 +102,13 @@ class FleetPages:
         seen = self._parts.database.run(
             lambda tx: self._read(tx, wanted, asked, page=page, now=now)
         )
+        seen |= neighbours("/", asked, page=page, last=page * SHOWN >= seen["of"])
         return self._frame.page(
             "fleet.html",
             now=now,
             base_url=str(request.base_url).rstrip("/"),
             asked=asked,
-            sorts={one: _link({**asked, "sort": one}) for one in ("", *ORDERS)},
-            previous=_link(asked, page - 1) if page > 1 else None,
-            more=_link(asked, page + 1) if page * SHOWN < seen["of"] else None,
+            sorts={one: address("/", asked, sort=one) for one in ("", *ORDERS)},
             **seen,
         )
 
@@ -236,9 +232,3 @@ def _choices(rows: Sequence[FleetRow]) -> Mapping[str, Sequence[str]]:
         "group": list(GROUPS),
         "sort": list(ORDERS),
     }
-
-
-def _link(asked: Mapping[str, str], page: int = 1) -> str:
-    """Return the address of a page with this filter, order and grouping."""
-    wanted = {**asked, "page": str(page) if page > 1 else ""}
-    return f"/?{urlencode({name: value for name, value in wanted.items() if value})}"

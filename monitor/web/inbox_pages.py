@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
-from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import Response
@@ -18,6 +16,7 @@ from monitor.outbox import silenced
 from monitor.store.incidents import inbox
 from monitor.store.incidents.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
 from monitor.web.frame import Frame
+from monitor.web.queries import address
 
 SHOWN: Final = 50
 _LONGEST: Final = 256
@@ -90,9 +89,9 @@ class InboxPages:
             order=order,
             chosen=chosen,
             filtered=any(chosen.values()),
-            links={one: _link(asked, state=one) for one in InboxState},
-            older=_link(asked, state=state, cursor=older) if older else None,
-            newest=_link(asked, state=state) if cursor else None,
+            links={one: address("/incidents", asked, state=one) for one in InboxState},
+            older=address("/incidents", asked, state=state, cursor=older) if older else None,
+            newest=address("/incidents", asked, state=state) if cursor else None,
             severities=[VerdictSeverity.PAGE, VerdictSeverity.TICKET],
             blames=list(Blame),
             **seen,
@@ -101,8 +100,3 @@ class InboxPages:
 
 def _named(text: str) -> str | None:
     return text.replace("\x00", "") or None
-
-
-def _link(asked: Mapping[str, str], **more: str) -> str:
-    wanted = {name: value for name, value in {**asked, **more}.items() if value}
-    return f"/incidents?{urlencode(wanted)}"

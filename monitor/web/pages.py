@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
@@ -22,6 +21,7 @@ from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
 from monitor.web.incident_pages import incident_pages
 from monitor.web.parts import WebParts
+from monitor.web.queries import PageNumber
 from monitor.web.report_pages import report_pages
 from monitor.web.runbooks import read_runbooks
 from monitor.web.service_pages import service_pages
@@ -29,8 +29,6 @@ from monitor.web.sessions import COOKIE
 from monitor.web.silence_pages import silence_pages
 from monitor.web.traffic_pages import traffic_pages
 from monitor.web.version_pages import version_pages
-
-PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 
 
 def create_pages(parts: WebParts) -> Dashboard:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from sqlalchemy import Connection
 
@@ -24,6 +23,7 @@ from monitor.views.reading import action, route
 from monitor.views.route import BreakerBody, RouteBody, RouteChange, RouteDetail
 from monitor.web.canaries import asking
 from monitor.web.parts import WebParts
+from monitor.web.queries import neighbours
 
 GENERATIONS_A_PAGE: Final = 50
 ROUTES_A_PAGE: Final = 50
@@ -74,8 +74,7 @@ def read_routes(
     return {
         "lines": lines[(page - 1) * ROUTES_A_PAGE : page * ROUTES_A_PAGE],
         "of": len(lines),
-        "previous": _link(text, page - 1) if page > 1 else None,
-        "more": _link(text, page + 1) if page * ROUTES_A_PAGE < len(lines) else None,
+        **neighbours("/routes", {"q": text}, page=page, last=page * ROUTES_A_PAGE >= len(lines)),
         "waiting": waiting(tx, None),
         "asking": asking(tx),
         "actions": _decided(moves(tx, limit=MOST_ACTIONS)),
@@ -83,11 +82,6 @@ def read_routes(
         "told": action.told(reported, days=REPORTED.days),
         "switch": route.kill_switch(tx, parts.kill_switch),
     }
-
-
-def _link(text: str, page: int) -> str:
-    wanted = {"q": text, "page": str(page) if page > 1 else ""}
-    return f"/routes?{urlencode({name: one for name, one in wanted.items() if one})}"
 
 
 def read_route(
@@ -159,7 +153,7 @@ def together(found: Sequence[tuple[RouteChange, datetime | None]]) -> list[Gener
 
     def same(one: tuple[RouteChange, datetime | None]) -> object:
         change, _ = one
-        return change.arms, change.reason, change.by, change.valid_until
+        return change.arms, change.reason, change.by, change.valid_until, change.on_expiry
 
     runs = (list(run) for _, run in groupby(found, key=same))
     return [Generations(first=run[-1][0], newest=run[0][0], until=run[0][1]) for run in runs]

@@ -18,9 +18,8 @@ from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.web import traffic, wording
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
+from monitor.web.queries import PageNumber, SearchText
 
-Text = Annotated[str, Query(max_length=256)]
-PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
 
@@ -43,7 +42,7 @@ class TrafficPages:
         self._frame = frame
         self._parts = frame.parts
 
-    def routes(self, request: Request, q: Text = "", page: PageNumber = 1) -> Response:
+    def routes(self, request: Request, q: SearchText = "", page: PageNumber = 1) -> Response:
         """Show adapters' routes, the moved ones first."""
         return self._routes(request, text=q, page=page)
 
