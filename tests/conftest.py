@@ -25,6 +25,7 @@ from xdist.scheduler import LoadScopeScheduling
 from monitor.postgres import EmbeddedPostgres, ServerSettings
 from monitor.store import schema
 from monitor.store.database import Database
+from tests.service import Service
 
 # started by nohup or in the background, this process ignores SIGINT, and so would every process
 # that a test starts and then interrupts
@@ -90,6 +91,20 @@ def pytest_configure(config: pytest.Config) -> None:
     folder = IN_MEMORY / f"driftline-{os.getpid()}"
     config.option.basetemp = str(folder)
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what a test's service knew when the test failed: waiting for a verdict, say why not."""
+    del call
+    report = yield
+    if report.when == "call" and report.failed and isinstance(item, pytest.Function):
+        for name, value in item.funcargs.items():
+            if isinstance(value, Service):
+                report.sections.append((f"what {name} knew", value.account()))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -74,6 +74,9 @@ evidence_age = "15s"
 allow = ["127.0.0.0/8"]
 """.replace("RETRIES", ", ".join(['"300ms"'] * 60))
 
+SHOWN = 3_000
+"""Characters of an answer that are shown beside a failure."""
+
 LAG = 0.6
 """Seconds, a little more than the lags above."""
 
@@ -205,6 +208,24 @@ class Service:
 
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def account(self) -> str:
+        """Say what it knows of its incidents, actions and adapters, newest first, and its log."""
+        odd = (line for line in self.log.read_text().splitlines() if '"level": "info"' not in line)
+        return "\n".join([*self._known(), *list(odd)[-20:]])
+
+    def _known(self) -> Iterator[str]:
+        if not self.alive:
+            return
+        for path in ("/v1/incidents", "/v1/actions", "/v1/deliveries"):
+            yield f"{path}: {self.call('GET', path).text[:SHOWN]}"
+        for item in self.call("GET", "/v1/adapters").json().get("items", ()):
+            adapter = f"/v1/adapters/{item['adapter']}"
+            yield f"{adapter}/breaker: {self.call('GET', adapter + '/breaker').text[:SHOWN]}"
+            found = self.call("GET", f"{adapter}/evaluations", params={"limit": 40}).json()
+            for one in found.get("items", ()):
+                words = ("kind", "at", "n_records", "verdict", "reason")
+                yield " ".join(str(one.get(word)) for word in words)
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """Return the log records of one event."""

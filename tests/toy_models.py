@@ -40,7 +40,7 @@ class Toys:
     of a corpus ("" for every corpus), in nats per token; ``engine_shift`` moves everything;
     ``parents`` gives each adapter's base; ``allowed`` is how many more runs the engine has time
     for (None: any number); ``lost_documents`` is how many of the last documents a name cannot
-    score.
+    score; ``mixed`` gives a name the weights that compute so many of its first documents.
     """
 
     weights: dict[str, str]
@@ -56,6 +56,7 @@ class Toys:
     allowed: int | None = None
     stops: dict[str, str] = field(default_factory=dict)
     lost_documents: dict[str, int] = field(default_factory=dict)
+    mixed: dict[str, tuple[str, int]] = field(default_factory=dict)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
@@ -103,11 +104,16 @@ class Toys:
         self.asked.append((target.model, corpus.name, len(corpus.documents)))
         moved = self.engine_shift + self._shift(target.model, corpus.name, replica)
         weights = self._weights(target, replica)
+        other, lent = self.mixed.get(target.model, (weights, 0))
         scored = len(corpus.documents) - self.lost_documents.get(target.model, 0)
         documents = tuple(
             DocumentScore(
                 document=document.id,
-                sum_nll=TOKENS * (_level(weights, document.id) + moved) if i < scored else np.nan,
+                sum_nll=np.nan
+                if i >= scored
+                else TOKENS * _level(other, document.id)
+                if i < lent
+                else TOKENS * (_level(weights, document.id) + moved),
                 tokens=TOKENS if i < scored else 0,
                 bytes=len(document.text),
             )

@@ -11,6 +11,7 @@ from alerts.types import Blame, Sureness
 from detectors.identity import IdentityState
 from detectors.profile import DetectorSide
 from monitor.policy.common_cause import BaseStanding
+from monitor.policy.coverage import Blindness, Cause
 from monitor.policy.memory import Crossing, Memory
 from monitor.policy.probed import IdentityMemory, PerplexityMemory
 
@@ -55,6 +56,13 @@ def blame_for(
             return UNKNOWN
         return _by_company(probe, memory.identity)
     return _by_signals(memory)
+
+
+def blame_for_blindness(blindness: Blindness) -> Blamed:
+    """Blame the clients if they send settings that the reference lacks; no probe is needed."""
+    if blindness.why.cause is Cause.SETTINGS:
+        return Blamed(blame=Blame.INPUT, sure=Sureness.CONFIRMED)
+    return UNKNOWN
 
 
 def explained_by_inputs(memory: Memory) -> bool:

@@ -10,7 +10,14 @@ from alerts.types import Blame, Sureness, VerdictKind
 from detectors.perplexity import PERPLEXITY
 from detectors.types import Process
 from monitor.domain import Interval, Verdict, VerdictSeverity
-from monitor.policy.blame import UNKNOWN, Blamed, blame_for, explained_by_inputs, in_doubt
+from monitor.policy.blame import (
+    UNKNOWN,
+    Blamed,
+    blame_for,
+    blame_for_blindness,
+    explained_by_inputs,
+    in_doubt,
+)
 from monitor.policy.common_cause import BaseStanding, standing
 from monitor.policy.coverage import Blindness
 from monitor.policy.crossings import remember, ruled
@@ -172,7 +179,9 @@ def _verdict(
         reason += standing_words(stands)
     else:
         kind, reason = _quiet(memory, facts, settings)
-        severity, blamed = VerdictSeverity.NONE, UNKNOWN
+        blindness = _blindness(memory, facts, settings) if kind is VerdictKind.BLIND else None
+        severity = VerdictSeverity.NONE
+        blamed = blame_for_blindness(blindness) if blindness is not None else UNKNOWN
     return Verdict(
         kind=kind,
         severity=severity,

@@ -231,6 +231,28 @@ def test_an_adapter_mixed_into_its_bases_answers_does_not_put_blame_on_the_base(
     assert told.blame is not Blame.BASE
 
 
+def test_documents_that_no_adapter_computed_clear_the_base(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.mixed["base"] = ("sales", 15)
+    made.later()
+    told = made.verdict()
+    assert "unchanged in 25 documents; in 15 the engine answered with an adapter" in told.reason
+    assert told.blame is Blame.ADAPTER
+
+
+def test_a_base_that_moved_where_no_adapter_computed_it_is_not_cleared(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.mixed["base"] = ("sales", 25)
+    made.toys.shift["base", ""] = 0.02
+    made.later()
+    assert "the engine mixes adapters into its base model's answers" in made.verdict().reason
+    assert made.verdict().blame is Blame.UNKNOWN
+
+
 def test_a_base_that_answered_with_the_adapter_at_registration_is_registered_again(
     fleet: Make,
 ) -> None:

@@ -23,6 +23,7 @@ from monitor.policy import (
     ReferenceStage,
     judge,
 )
+from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Why
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -100,6 +101,23 @@ def test_no_reference_is_learning() -> None:
 def test_few_records_are_insufficient_but_never_hide_a_crossing() -> None:
     assert run(facts(soft(), n_day=49)).verdict.kind is VerdictKind.INSUFFICIENT
     assert run(facts(noticed(), n_day=49)).verdict.kind is VerdictKind.DRIFTING
+
+
+@pytest.mark.parametrize(
+    ("cause", "blame"),
+    [(Cause.SETTINGS, Blame.INPUT), (Cause.NOT_MEASURED, Blame.UNKNOWN)],
+)
+def test_settings_that_the_reference_lacks_are_the_clients_doing(
+    cause: Cause, blame: Blame
+) -> None:
+    lost = Coverage(
+        detector="logit_ks", requests=50, compared=0, gaps={Why(cause, "temperature 0.7"): 50}
+    )
+    windows = [
+        CoveredWindow(end=NOW + n * MINUTE, by_detector={"logit_ks": lost}) for n in range(4)
+    ]
+    told = run(*(facts(at=one.end, covered=one) for one in windows)).verdict
+    assert (told.kind, told.blame) == (VerdictKind.BLIND, blame)
 
 
 def test_a_notice_crossing_is_a_sticky_ticket_with_numbers() -> None:

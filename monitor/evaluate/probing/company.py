@@ -17,7 +17,7 @@ from detectors.perplexity import (
     compare,
     noise_floor,
 )
-from detectors.types import Floats
+from detectors.types import Flags, Floats
 from monitor.evaluate.probing.answer import Answer
 from monitor.evaluate.probing.asked import (
     Model,
@@ -41,6 +41,8 @@ _LOG = structlog.get_logger(__name__)
 MOST_SIBLINGS = 5
 PATIENCE = timedelta(minutes=15)
 """Longest time that a finding waits for an engine too busy to probe its company."""
+FEWEST_DOCUMENTS = 5
+"""Documents that clear the base, where an adapter computed the others."""
 PART = 20
 """Documents asked of others: a change of base or engine moves every document."""
 
@@ -162,15 +164,19 @@ class _Round:
             return _Base(change=change, words="base model unchanged")
         registered, run = looked
         mixed = "the engine mixes adapters into its base model's answers"
-        if self.lent(run, beside=registered[-1]):
-            return _Base(words=mixed)
-        if base is not None and self.lent(registered[-1], beside=run):
+        lent = self.lent(run, beside=registered[-1])
+        if lent.any():
+            return self.unmixed(registered, run, lent) or _Base(words=mixed)
+        if base is not None and self.lent(registered[-1], beside=run).any():
             void_base(self.asked, base, self.answer.corpus, because=mixed, at=self.occasion.at)
             return _Base(words=f"{mixed}, and did so when it was registered")
         return _Base(change=change, words="base model unchanged")
 
-    def lent(self, said: StoredRun, *, beside: StoredRun) -> bool:
-        """Whether one adapter's run explains most documents in which the base's runs differ."""
+    def lent(self, said: StoredRun, *, beside: StoredRun) -> Flags:
+        """Return the documents that an adapter's weights computed, in the corpus's order.
+
+        None of them count unless adapters explain most documents in which the base's runs differ.
+        """
         corpus = self.answer.corpus
         one, other = scores_of(said, corpus), scores_of(beside, corpus)
         far = _apart(one, other)
@@ -179,7 +185,25 @@ class _Round:
         line = CHANGED_FLOORS * noise_floor(self.answer.reference)
         alike = [_apart(one, scores_of(run, corpus)) <= line for run in self.registrations()]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
-        return bool(moved.any() and explained.sum() * 2 >= moved.sum())
+        most = explained.sum() * 2 >= moved.sum()
+        return explained if most else np.zeros_like(moved)
+
+    def unmixed(self, registered: Sequence[StoredRun], run: StoredRun, lent: Flags) -> _Base | None:
+        """Compare the base in the documents that no adapter computed; None: it is not cleared.
+
+        Another base or engine moves every document, so a few that stand still clear the base.
+        """
+        documents = zip(self.answer.corpus.documents, lent, strict=True)
+        own = {document.id for document, by_adapter in documents if not by_adapter}
+        kept = tuple(one for one in run.documents if one.document in own)
+        change = self.compared(registered, replace(run, documents=kept))
+        if _moved(change) or change.documents < FEWEST_DOCUMENTS:
+            return None
+        words = (
+            f"base model unchanged in {change.documents} documents; in {int(lent.sum())}"
+            " the engine answered with an adapter"
+        )
+        return _Base(change=change, words=words)
 
     def registrations(self) -> list[StoredRun]:
         """Return the newest registered run of the version and of each of its siblings."""
