@@ -18,6 +18,8 @@ from tests.inbox import Inbox, Message
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.service import Service, Talk, baseline, running, until
 
+LONG = 400.0
+"""Seconds of patience with what takes many evaluations."""
 ADAPTERS = ("support", "billing", "travel")
 MODELS: list[dict[str, str | None]] = [{"id": "base", "parent": None}]
 MODELS += [{"id": f"{name}@{v}", "parent": "base"} for name in ADAPTERS for v in ("v6", "v7")]
@@ -35,6 +37,10 @@ def service(tmp_path_factory: pytest.TempPathFactory, inbox: Inbox) -> Iterator[
     with serving(FakeEngine(models=MODELS, knows=frozenset())) as engine:
         changes = {
             "service.mode": "auto",
+            # a machine that takes longer than an interval for a turn skips windows
+            "schedule.hard_interval": "3s",
+            "schedule.live_interval": "3s",
+            "routing.evidence_age": "60s",
             "serving.engines": f'["{engine}"]',
             "probes.embedding.model": str(folder / "no-such-model"),
             "policy.recovery_window": "6s",
@@ -75,7 +81,7 @@ class Adapter:
             time.sleep(0.15)
             return self.service.verdict(self.name) == verdict
 
-        until(judged, f"{verdict} at a shift of {shift} sd", patience=150)
+        until(judged, f"{verdict} at a shift of {shift} sd", patience=LONG)
         return self.talk.sent - before
 
 
@@ -170,7 +176,7 @@ def test_answers_that_change_are_paged_and_routed_round_until_they_are_right_aga
             time.sleep(0.15)
             return client.share("v7") == 1
 
-        until(returned, "the route back")
+        until(returned, "the route back", patience=LONG)
     actions = service.get("/v1/actions", adapter="support")["items"]
     assert [(a["kind"], a["state"]) for a in actions] == [
         ("return", "verified"),
