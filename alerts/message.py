@@ -297,6 +297,8 @@ class Alert:
         The verdict's reason, with its numbers.
     requests
         Requests behind the verdict.
+    per_second
+        The adapter's requests a second over the last hour or two; None: not counted.
     unlike
         How many requests are unlike training. If their similarity has not drifted, set only if they
         are surely more than usual.
@@ -337,6 +339,7 @@ class Alert:
     onset: Onset | None = None
     scores: tuple[ScoreLine, ...] = ()
     requests: Count = 0
+    per_second: float | None = None
     unlike: Unlike | None = None
     new: NewRequests | None = None
     unseen: Unseen | None = None

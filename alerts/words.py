@@ -166,6 +166,19 @@ def share_words(score: ScoreLine) -> str | None:
     return f"{share} of {score.clause} (normally {percent(score.usual)})"
 
 
+def rate_words(per_second: float) -> str:
+    """Write how often requests come, in the unit in which it is at least 1.
+
+    >>> rate_words(1234.0), rate_words(0.5), rate_words(0.001)
+    ('1,200 requests/s', '30 requests/min', '3.6 requests/h')
+    """
+    unit, count = next(
+        ((unit, per_second * n) for unit, n in (("s", 1), ("min", 60)) if per_second * n >= 1.0),
+        ("h", per_second * 3600),
+    )
+    return f"{float(f'{count:.2g}'):,g} requests/{unit}"
+
+
 def percent(share: float) -> str:
     """Write a share of [0, 1], never rounding to exactly none or all."""
     if 0.0 < share < 1.0 - SURE:

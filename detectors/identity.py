@@ -136,10 +136,11 @@ def identify(
     Returns
     -------
     Identity
-        ``unknown`` with fewer than 5 documents in common with the base, unless a sibling
-        is met, where the floor is above .05, where a nearness to the base was read beside
-        other requests, and where documents and divergence contradict each other. A registered
-        gap within 4 floors came of such a reading, before it was told: it is not believed.
+        ``unknown`` with fewer than 5 documents in common with the base, unless a sibling is
+        met or the version diverges from itself, where the floor is above .05, where a nearness
+        to the base was read beside other requests, and where documents and divergence
+        contradict each other. A registered gap within 4 floors came of such a reading, before
+        it was told: it is not believed.
     """
     to_base = _against("the base", own, base, parity.get(BASE))
     if floor > HIGHEST_FLOOR:
@@ -242,6 +243,12 @@ def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Flags]:
 def _alone(
     to_base: _Against, itself: Parity | None, *, floor: float, registered: float | None
 ) -> Identity:
+    if itself is not None and itself.kl > OTHER_MODEL:
+        reason = (
+            f"wrong weights: KL {itself.kl:.2g} nats per token from what was registered"
+            f" (line {OTHER_MODEL:g}), over {itself.positions} tokens"
+        )
+        return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
     if not to_base.enough:
         count = to_base.moves.size
         reason = f"{count} documents in common with the base, {FEWEST_DOCUMENTS} needed"
@@ -254,12 +261,6 @@ def _alone(
         )
         if to_base.lent is not None and gap < registered:
             return _identity(IdentityState.UNKNOWN, to_base, f"{reason}; {to_base.lent}")
-        return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
-    if itself is not None and itself.kl > OTHER_MODEL:
-        reason = (
-            f"wrong weights: KL {itself.kl:.2g} nats per token from what was registered"
-            f" (line {OTHER_MODEL:g}), over {itself.positions} tokens"
-        )
         return _identity(IdentityState.WRONG_WEIGHTS, to_base, reason)
     known = "" if registered is None else f", {registered:.3g} at registration"
     reason = f"applied: {gap:.3g} nats per token from the base{known}"

@@ -70,6 +70,7 @@ FULL = Alert(
         score_line(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
     ),
     requests=412,
+    per_second=12.0,
     unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
     new=NewRequests(count=24, of=412, subjects=9, words=("parcel", "gift card")),
     action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),

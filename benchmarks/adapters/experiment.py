@@ -302,7 +302,7 @@ def _scores(service: Service, adapter: str) -> list[dict[str, Any]]:
     scores = service.get(f"/adapters/{adapter}")["scores"]
     return [
         {name: one.get(name) for name in names}
-        | {"evidence_notice": (one.get("details") or {}).get("evidence_notice")}
+        | {name: (one.get("details") or {}).get(name) for name in ("evidence_notice", "identity")}
         for one in scores
         if one["version"] == IN_CHARGE
     ]

@@ -37,6 +37,10 @@ def actions(
     if listed.next:
         screen.say(f"only the newest {MOST} are listed: ask for fewer days")
     screen.say(f"{adapter or 'the fleet'}: {found.summary}")
+    if not listed.items and not found.items:
+        screen.say(
+            "`driftline incident list` shows what was found; mode `auto` lets it move traffic"
+        )
     if found.items:
         screen.table(
             "oldest first",

@@ -147,7 +147,7 @@ def list_changes(
     )
     if not found.items:
         screen.say(
-            "no change is under way"
+            "no change is under way; `driftline change list` shows those that ended"
             if open_only
             else "no change was declared; `driftline change begin KIND TITLE` declares one"
         )

@@ -34,7 +34,7 @@ def list_deliveries(
     found = service.shown(service.get("/deliveries", state=state, limit=limit), Page[DeliveryBody])
     if not found.items:
         screen.say(
-            f"no message is {state}"
+            f"no message is {state}; `driftline deliveries list` shows all"
             if state
             else "no message was sent yet; `driftline channels test NAME` sends one"
         )

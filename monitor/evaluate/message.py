@@ -26,6 +26,7 @@ from monitor.store import clock
 from monitor.store.evaluation import evaluations
 from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.incidents import incidents
+from monitor.store.records import capture_counts
 from monitor.store.registry import adapters
 from monitor.store.traffic import departures
 
@@ -124,17 +125,23 @@ class Messages:
             explained = Explained()
         action = self.preview(tx, version, judgement.action, now) if news.fresh else None
         beside = reading.calibrated.beside if reading.calibrated is not None else ()
+        adapter = adapters.fetch_by_id(tx, version.adapter_id)
         outbox.record_observation(
             tx,
             version,
             verdict=verdict,
             inputs=outbox.AlertInputs(
-                adapter=adapters.fetch_by_id(tx, version.adapter_id),
+                adapter=adapter,
                 transition_id=transition_id,
                 standing=judgement.standing,
                 rules_changed=judgement.rules_changed,
                 scores=news.scores,
                 requests=len(reading.window),
+                per_second=capture_counts.per_second(
+                    tx, adapter_id=adapter.id, known_since=adapter.created_at, now=now
+                )
+                if news.fresh
+                else None,
                 action=action,
                 changes=self._changes(tx, evaluated, found),
                 unlike=explained.unlike,

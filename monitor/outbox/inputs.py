@@ -23,7 +23,8 @@ from monitor.policy.common_cause import BaseStanding
 class AlertInputs:
     """The inputs of a message that only the evaluation knows.
 
-    ``requests`` counts the requests behind the verdict. ``examples`` is prompt text: empty unless
+    ``requests`` counts the requests behind the verdict, ``per_second`` those that come now.
+    ``examples`` is prompt text: empty unless
     the adapter's owner opted in, and then redacted. ``changes`` are those declared near the onset
     (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works although the
     verdict stands; it keeps an ``error`` incident open. ``misrouted`` names the route change in
@@ -41,6 +42,7 @@ class AlertInputs:
     transition_id: TransitionId | None = None
     scores: tuple[ScoreLine, ...] = ()
     requests: int = 0
+    per_second: float | None = None
     unlike: Unlike | None = None
     new: NewRequests | None = None
     action: ActionLine | None = None

@@ -93,6 +93,7 @@ def alert_of(writing: Writing) -> Alert:
         closing=tell.closing,
         unseen=inputs.unseen if writing.kind is words.Kind.BLIND else None,
         changes=inputs.changes,
+        per_second=inputs.per_second,
         owner=inputs.adapter.owner,
         tier=inputs.adapter.tier,
         labels=dict(inputs.adapter.labels),

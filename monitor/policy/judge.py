@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from math import inf
 
 from alerts.types import Blame, Sureness, VerdictKind
 from detectors.perplexity import PERPLEXITY
@@ -38,6 +39,8 @@ from monitor.policy.words import (
 
 NO_ACTION_BLAMES = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
 """Changes that another version of the adapter would not undo."""
+NEAR = -1.0
+"""Evidence (log10 of the share of the line) above which a healthy verdict says how near it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,8 +265,14 @@ def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[Verd
             VerdictKind.INSUFFICIENT,
             f"{facts.n_day} comparable requests in 24 h < {settings.insufficient_records}",
         )
-    highest = max((fact.evidence_notice for fact in facts.detectors), default=float("-inf"))
-    return VerdictKind.STABLE, f"no evidence above its line (highest {highest:.1f} < 0)"
+    return VerdictKind.STABLE, f"healthy: {_nearest(facts)}"
+
+
+def _nearest(facts: Facts) -> str:
+    highest = max((fact.evidence_notice for fact in facts.detectors), default=-inf)
+    if highest <= NEAR:
+        return "nothing near its alert threshold"
+    return f"the strongest signal is {-highest:.1f} below its alert threshold"
 
 
 def _since(memory: Memory, kind: VerdictKind, at: datetime) -> datetime:
@@ -319,7 +328,8 @@ def _action(
     if probe is not None and probe.low >= settings.action_perplexity:
         return ActionEvidence(
             allowed=True,
-            reason=f"perplexity at least {probe.low:+.1%} >= {settings.action_perplexity:+.0%}",
+            reason=f"perplexity at least {probe.low:+.1%}"
+            f" (needs {settings.action_perplexity:+.0%})",
             detectors=(PERPLEXITY, *(c.detector for c in large)),
             effect_low=probe.low,
             n=max((c.n for c in large), default=0),
@@ -345,7 +355,7 @@ def _action(
             else "the cause is not confirmed: no probe of the model has looked since"
         )
     degraded = probe is not None and probe.degraded
-    nothing = "perplexity below margin" if degraded else "no signal of the model's own crossed"
+    nothing = "perplexity below margin" if degraded else "no sure change in the model's own answers"
     return ActionEvidence(allowed=False, reason=join(small) or nothing, at=facts.at)
 
 

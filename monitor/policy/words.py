@@ -8,6 +8,7 @@ from typing import Final
 
 from detectors.perplexity import PERPLEXITY
 from detectors.types import Process
+from detectors.words import plain_words
 from monitor.policy.blame import explained_by_inputs
 from monitor.policy.common_cause import BaseStanding
 from monitor.policy.coverage import Blindness, Cause, Why
@@ -18,21 +19,27 @@ from monitor.policy.settings import PolicySettings
 
 
 def crossing_words(crossing: Crossing) -> str:
-    """Say which line was crossed, by how much evidence and effect."""
+    """Say what changed, in how many requests and how far, and what it is sure enough for."""
     effect = ""
     if crossing.effect is not None and crossing.effect_low is not None:
-        effect = f", effect {crossing.effect:+.2f} (at least {crossing.effect_low:+.2f})"
+        effect = f"effect {crossing.effect:+.2f} (at least {crossing.effect_low:+.2f}), "
     return (
-        f"{crossing.winner} crossed the {crossing.process.value} line"
-        f" (evidence {crossing.evidence:.1f} >= 0, n {_counted_words(crossing)}{effect})"
+        f"{plain_words(crossing.detector, crossing.winner)}, sure enough for a"
+        f" {_SURE_FOR[crossing.process]}: {_counted_words(crossing)}, {effect}"
+        f"evidence {crossing.evidence:.1f} past its line"
     )
+
+
+_SURE_FOR: Final = {Process.NOTICE: "ticket", Process.PAGE: "page"}
 
 
 def _counted_words(crossing: Crossing) -> str:
     """Say how many requests a crossing rests on, and how many users where these are fewer."""
     if crossing.counted == crossing.n:
-        return str(crossing.n)
-    return f"{crossing.records} of {crossing.n} subjects"
+        return f"{crossing.n:,} requests"
+    return (
+        f"{crossing.records:,} requests of {crossing.n:,} subject{'' if crossing.n == 1 else 's'}"
+    )
 
 
 def probe_words(memory: Memory) -> list[str]:
@@ -150,20 +157,22 @@ def join(parts: Sequence[str]) -> str:
 
 def large_words(crossing: Crossing, settings: PolicySettings) -> str:
     """Say why a crossing may move traffic."""
+    change = plain_words(crossing.detector, crossing.winner)
     if crossing.hard:
-        return f"{crossing.winner} is a hard signal with n {crossing.n}"
+        return f"{change}: {_counted_words(crossing)}"
     return (
-        f"{crossing.winner}: effect at least {crossing.effect_low or 0:.2f} >="
-        f" {crossing.margin:.2f}, n {crossing.n} >= {settings.action_records}"
+        f"{change}: effect at least {crossing.effect_low or 0:.2f} (needs {crossing.margin:.2f}),"
+        f" {crossing.n:,} requests (needs {settings.action_records})"
     )
 
 
 def small_words(crossing: Crossing, settings: PolicySettings) -> str:
     """Say what a crossing lacks before it may move traffic."""
+    change = plain_words(crossing.detector, crossing.winner)
     if not crossing.acts:
-        return f"{crossing.winner}: the reference of its settings is too young to act by"
+        return f"{change}: the reference of its settings is too young to act by"
     low = "unknown" if crossing.effect_low is None else f"{crossing.effect_low:.2f}"
     return (
-        f"{crossing.winner}: effect at least {low} (needs {crossing.margin:.2f}),"
-        f" n {crossing.n} (needs {settings.action_records})"
+        f"{change}: effect at least {low} (needs {crossing.margin:.2f}),"
+        f" {crossing.n:,} requests (needs {settings.action_records})"
     )

@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from markupsafe import Markup
 from sqlalchemy import Connection
 
+from detectors.signals import TOPICS
 from detectors.smallest_seen import POWER
 from monitor.domain import Version
-from monitor.incident import Chart, draw
-from monitor.incident.chart import spark
-from monitor.incident.signals import FAMILIES, Signal, family_of, read_version_chart
+from monitor.incident.chart_reading import read_version_chart
 from monitor.store.evaluation import evaluations, probing, reports, selftests, series, verdicts
 from monitor.store.incidents import deliveries, incidents
 from monitor.store.people import changes
 from monitor.store.registry import inspections
 from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.fleet import FleetRow
-from monitor.views.reading import admission, change, coverage, health, histogram, incident, message
+from monitor.views.reading import (
+    admission,
+    change,
+    coverage,
+    health,
+    histogram,
+    incident,
+    message,
+    scatter,
+)
 from monitor.views.reading import reference as reference_reading
 from monitor.views.reading import report as report_reading
 from monitor.views.reading import route as route_reading
 from monitor.views.reading import score as score_reading
 from monitor.views.reading import version as version_reading
 from monitor.views.reading.histogram import NoHistogram
+from monitor.web.charts import drawing, families
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
 from monitor.web.ranges import TimeRange
@@ -67,6 +75,7 @@ class AdapterSections:
             self._section("histogram", "Now beside the reference", self._histogram),
             self._section("report", "Evidently's report", self._report),
             Section(name="new", title="What is new", template="sections/new.html", read=self._new),
+            self._section("scatter", "Where requests lie", self._scatter),
             self._section("versions", "Versions beside each other", self._versions),
             self._section("route", "Who answers now", self._route),
             self._section("reference", "Reference", self._reference),
@@ -102,12 +111,11 @@ class AdapterSections:
             settings=self.parts.outlook.settings,
             judged=verdicts.current(tx, version_id=self.version.id),
         )
-        moved = replace(chart, signals=[one for one in chart.signals if one.crossed])
+        moved = [one for one in chart.signals if one.crossed]
+        rest = [one for one in chart.signals if not one.crossed]
         return {
-            "moved": moved.signals,
-            "wide": _drawing(moved, *WIDE),
-            "narrow": _drawing(moved, *NARROW),
-            "families": families(chart),
+            "moved": drawing(chart, moved, wide=WIDE, narrow=NARROW),
+            "families": families(chart, rest),
         }
 
     def _histogram(self, tx: Connection) -> Mapping[str, Any]:
@@ -128,6 +136,13 @@ class AdapterSections:
 
     def _new(self) -> Mapping[str, Any]:
         return {"new": self.new.of(self.version, now=self.now)}
+
+    def _scatter(self, tx: Connection) -> Mapping[str, Any]:
+        try:
+            found = scatter.read(tx, self.version, self.range.shown)
+        except NoHistogram as why:
+            return {"found": None, "why_not": str(why)}
+        return {"found": found, "why_not": None, "count": len(TOPICS)}
 
     def _versions(self, tx: Connection) -> Mapping[str, Any]:
         settings = self.parts.outlook.settings
@@ -217,47 +232,6 @@ class AdapterSections:
 
 def _evident(score: evaluations.ScoreRow) -> tuple[float, str]:
     return -max(score.evidence_page, score.evidence_notice), score.detector
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Spark:
-    """A signal drawn small, beside its name and its newest number."""
-
-    signal: Signal
-    drawing: Markup
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignalFamily:
-    """Signals that did not move, of one kind; ``unusual`` ones lie outside their margin."""
-
-    title: str
-    sparks: list[Spark]
-
-    @property
-    def unusual(self) -> int:
-        return sum(one.signal.outside for one in self.sparks)
-
-
-def families(chart: Chart) -> list[SignalFamily]:
-    """Sort the signals that did not move by family."""
-    rest = [one for one in chart.signals if not one.crossed]
-    found = [
-        SignalFamily(
-            title=title, sparks=[_spark(one, chart) for one in rest if family_of(one.name) == title]
-        )
-        for title in FAMILIES
-    ]
-    return [family for family in found if family.sparks]
-
-
-def _spark(signal: Signal, chart: Chart) -> Spark:
-    drawing = spark(signal, since=chart.since, until=chart.until)
-    return Spark(signal=signal, drawing=Markup(drawing))  # noqa: S704 - spark writes numbers only
-
-
-def _drawing(chart: Chart, width: int, row: int) -> Markup:
-    return Markup(draw(chart, width=width, row=row))  # noqa: S704 - draw escapes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby
@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
-from markupsafe import Markup
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
@@ -19,7 +18,7 @@ from alerts.types import Kind
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested
-from monitor.incident import Chart, IncidentStory, draw, read_chart, read_story
+from monitor.incident import Chart, IncidentStory, read_chart, read_story
 from monitor.incident.examples import read_examples
 from monitor.incident.moving import TrafficMove, move, read_choices, unproven
 from monitor.incident.smoke import ComparedAnswers, NotAskable
@@ -34,6 +33,7 @@ from monitor.views.incident import IncidentExamples, MomentBody
 from monitor.views.reading import coverage
 from monitor.views.reading import incident as incident_reading
 from monitor.web import canaries
+from monitor.web.charts import drawing, families
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 from monitor.web.kept import KeptForAMinute
@@ -42,8 +42,11 @@ from monitor.web.sections import Section, drawn
 IN_HAND_FOR: Final = timedelta(hours=24)
 LONGEST_TEXT: Final = 600
 """Characters of an example's prompt and answer; the API has all of it."""
-WIDE: Final = 1120
-NARROW: Final = 360
+LEAD_WIDE: Final = (1120, 220)
+"""Width and height of the chart that matters most, on a wide screen and on a narrow one."""
+LEAD_NARROW: Final = (360, 160)
+WIDE: Final = (1120, 74)
+NARROW: Final = (360, 74)
 
 
 def incident_pages(frame: Frame) -> APIRouter:
@@ -315,31 +318,16 @@ def repeats(timeline: Iterable[MomentBody]) -> list[Repeats]:
     return [Repeats(first=run[0], last=run[-1], times=len(run)) for run in found]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drawing:
-    """Some of an incident's signals, drawn for a wide screen and for a narrow one."""
-
-    wide: Markup
-    narrow: Markup
-    count: int
-
-
-def _drawings(chart: Chart) -> dict[str, Drawing | None]:
-    """Draw the signals that moved apart from the others; all together where none did."""
-    moved = [signal for signal in chart.signals if signal.crossed]
-    others = [signal for signal in chart.signals if moved and not signal.crossed]
+def _drawings(chart: Chart) -> dict[str, Any]:
+    """Draw the signal that matters most large and the others small; members of a fleet alike."""
+    crossed = [signal for signal in chart.signals if signal.crossed]
+    large = crossed[:1] or chart.signals
+    small = [signal for signal in chart.signals if crossed and signal is not crossed[0]]
+    wide, narrow = (LEAD_WIDE, LEAD_NARROW) if crossed else (WIDE, NARROW)
     return {
-        "moved": _drawing(replace(chart, signals=moved or chart.signals)),
-        "others": _drawing(replace(chart, signals=others)) if others else None,
+        "moved": drawing(chart, large, wide=wide, narrow=narrow),
+        "families": families(chart, small),
     }
-
-
-def _drawing(chart: Chart) -> Drawing:
-    return Drawing(
-        wide=Markup(draw(chart, width=WIDE)),  # noqa: S704 - draw escapes
-        narrow=Markup(draw(chart, width=NARROW)),  # noqa: S704 - draw escapes
-        count=len(chart.signals),
-    )
 
 
 def _retraining(tx: Connection, story: IncidentStory) -> RetrainingRow | None:

@@ -172,7 +172,30 @@ def test_every_message_reads_as_it_was_reviewed() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_message_is_short_and_holds_no_words_of_the_machine(name: str) -> None:
-    said = brief(ALL[name])
+    reads_well(ALL[name])
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_reads_well_with_every_blame_severity_outcome_and_status(kind: Kind) -> None:
+    sample = next(one for one in ALL.values() if one.kind is kind)
+    for blame, severity, action, status in itertools.product(
+        Blame, Severity, ACTIONS.values(), STATUSES
+    ):
+        over = FULL.at if status is Status.RECOVERED else None
+        reads_well(
+            replace(
+                sample,
+                blame=blame,
+                severity=severity,
+                action=action,
+                status=status,
+                recovered_at=over,
+            )
+        )
+
+
+def reads_well(alert: Alert) -> None:
+    said = brief(alert)
     assert 0 < len(said.title) <= LONGEST_TITLE
     assert said.impact
     body = " ".join([said.title, said.impact, said.cause, said.done, *said.steps])

@@ -12,7 +12,7 @@ import pytest
 from alerts.message import Links
 from alerts.types import Blame, Kind, VerdictKind
 from monitor.domain import Scope
-from monitor.incident.signals import MOST_MEMBERS
+from monitor.incident.chart_reading import MOST_MEMBERS
 from monitor.outbox import PageLinks, chart_key
 from monitor.outbox.linking import CHART_LASTS
 from monitor.store.database import Database

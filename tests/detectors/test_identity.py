@@ -88,7 +88,8 @@ def test_a_divergence_from_the_registration_does_not_hide_what_else_it_is(
     sibling = {"billing": trained}
     found = told(trained, level, siblings=sibling, since_registration=far)
     assert found.state is IdentityState.MIXED_UP
-    assert told(trained, None, since_registration=far).state is IdentityState.UNKNOWN
+    assert told(trained, None, since_registration=divergence(0.01)).state is IdentityState.UNKNOWN
+    assert told(trained, None, since_registration=far).state is IdentityState.WRONG_WEIGHTS
 
 
 def test_an_adapter_that_moves_the_documents_is_applied(

@@ -91,7 +91,9 @@ def test_nothing_above_its_line_is_stable() -> None:
     got = run(facts(soft()))
     assert got.verdict.kind is VerdictKind.STABLE
     assert got.verdict.severity is VerdictSeverity.NONE
-    assert "-2.0 < 0" in got.verdict.reason
+    assert got.verdict.reason == "healthy: nothing near its alert threshold"
+    near = run(facts(soft(evidence_notice=-0.4)))
+    assert "0.4 below its alert threshold" in near.verdict.reason
 
 
 def test_no_reference_is_learning() -> None:
@@ -126,7 +128,7 @@ def test_a_notice_crossing_is_a_sticky_ticket_with_numbers() -> None:
         VerdictKind.DRIFTING,
         VerdictSeverity.TICKET,
     )
-    assert "evidence 0.3 >= 0" in first.verdict.reason
+    assert "evidence 0.3 past its line" in first.verdict.reason
     assert first.verdict.onset == ONSET
     later = run(facts(soft(), at=NOW + MINUTE), memory=first.memory)
     assert later.verdict.kind is VerdictKind.DRIFTING
@@ -173,7 +175,7 @@ def test_a_total_outage_pages_however_few_its_users_are(subjects: int) -> None:
     outage = replace(LARGE, value=1.0, low=0.6, n=subjects, records=90)
     got = run(facts(hard(evidence_page=0.1, onset=ONSET, effect=outage)))
     assert got.verdict.kind is VerdictKind.CRITICAL
-    assert f"n 90 of {subjects} subjects" in got.verdict.reason
+    assert f"90 requests of {subjects} subject" in got.verdict.reason
     assert got.action.allowed
 
 

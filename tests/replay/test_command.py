@@ -45,7 +45,7 @@ def test_the_story_says_what_fired_when_and_why(log: Path, baseline: Path, tmp_p
         "approved by coverage",
         "requests after its onset",
         "critical",
-        "crossed the page line",
+        "sure enough for a page",
         "messages in 2.0 days of log",
         "A replay asks no model.",
     ):

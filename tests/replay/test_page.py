@@ -63,4 +63,9 @@ def test_the_page_draws_offline_and_obeys_no_text(
     assert seen.locator(".scatterlayer .trace").count() >= 8
     assert seen.locator("li").first.inner_text() == EVIL
     assert "critical" in seen.locator("h2").inner_text()
+    seen.set_viewport_size({"width": 390, "height": 844})
+    assert seen.evaluate("document.documentElement.scrollWidth") <= 390
+    seen.wait_for_function(
+        "document.querySelector('.main-svg').getBoundingClientRect().width < 390"
+    )
     seen.close()

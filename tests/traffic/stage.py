@@ -30,7 +30,7 @@ CRITICAL, DRIFTING, STABLE = VerdictKind.CRITICAL, VerdictKind.DRIFTING, Verdict
 def evidence(*, at: datetime = NOW, allowed: bool = True) -> ActionEvidence:
     return ActionEvidence(
         allowed=allowed,
-        reason="mean_nll:up: effect at least 0.31 >= 0.20, n 412 >= 50",
+        reason="answers less certain: effect at least 0.31 (needs 0.20), 412 requests (needs 50)",
         detectors=("logit_ks",),
         effect_low=0.31,
         n=412,
@@ -157,7 +157,7 @@ def executing(world: World, version: Version, kind: ActionKind = ActionKind.FALL
             version,
             kind=kind,
             state=ActionState.EXECUTING,
-            reason="effect at least 0.31 >= 0.20",
+            reason="effect at least 0.31 (needs 0.20)",
             evidence={"at": NOW.isoformat()},
             expected_generation=2 if back else 1,
             target={"version_id": target.id, "version": target.name, "model": target.model},

@@ -27,8 +27,8 @@ from tests import newcomers, worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker
 
-SECTIONS = ("health", "signals", "histogram", "report", "new", "versions", "route",
-            "reference", "coverage", "incidents", "transitions", "scores", "plan",
+SECTIONS = ("health", "signals", "histogram", "report", "new", "scatter", "versions",
+            "route", "reference", "coverage", "incidents", "transitions", "scores", "plan",
             "selftest")  # fmt: skip
 PROMPT = "Where is my <b>gift card</b>?"
 

@@ -142,6 +142,28 @@ def test_a_person_pauses_a_canary_and_ends_it_and_another_is_planned_and_begun(
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
+def test_a_person_resumes_a_canary_and_puts_it_in_charge_all_the_same(
+    service: Serving, canaries: Mapping[str, CanaryId], look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    page = looker.page
+    looker.open(f"/canaries/{canaries['running']}")
+    page.fill("#why", "a deploy")
+    page.click("button[value=pause]")
+    page.fill("#why", "the deploy is over")
+    page.click("button[value=resume]")
+    assert "running" in page.inner_text("[data-live=head]")
+    page.click("#promote")
+    page.fill("#why", "the owner asks for it")
+    page.click("button[value=force]")
+    assert "being promoted" in page.inner_text("[data-live=head]")
+    moved = service.database.run(lambda tx: routes.get(tx, "catalogue"))
+    assert moved is not None
+    assert [arm.version for arm in moved.arms if arm.weight] == ["v2"]
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
 def test_what_is_no_order_or_no_plan_changes_nothing_and_says_why(
     service: Serving, canaries: Mapping[str, CanaryId]
 ) -> None:

@@ -26,6 +26,7 @@ from tests.fleet import register, verdict
 from tests.outbox.test_record import Nowhere
 from tests.routed import Vllm, answering
 from tests.serving import Serving, proof_of, serving
+from tests.web import moves
 from tests.web.conftest import Looker
 
 TITLE = "<b>vLLM</b> 0.33"
@@ -108,11 +109,11 @@ def test_it_says_what_since_when_who_and_what_was_done(
         assert words in text, words
     drawn = looker.page.evaluate(
         """() => {
-            const every = [...document.querySelectorAll("svg.signals")];
+            const every = [...document.querySelectorAll("svg.signals:not(.spark)")];
             const shown = every.filter((one) => one.checkVisibility());
             const marks = (kind) => shown[0].querySelectorAll(kind).length;
             return {
-                charts: shown.length,
+                charts: shown.length, sparks: document.querySelectorAll(".spark").length,
                 words: [...shown[0].querySelectorAll("text")].map((one) => one.textContent),
                 lines: marks(".effect") + marks(".dot"),
                 margins: marks(".margin"), onsets: marks(".onset"), moved: marks(".mark"),
@@ -122,11 +123,9 @@ def test_it_says_what_since_when_who_and_what_was_done(
             };
         }"""
     )
-    rows = 3  # logit_ks, perplexity and repetition crossed; the others are folded
-    others = len(worlds.DETECTORS) - rows
-    assert f"{others} other signals, not near their alert threshold" in text
-    assert drawn["charts"] == 1
-    assert (drawn["lines"], drawn["margins"], drawn["onsets"]) == (rows, rows, rows)
+    # of logit_ks, perplexity and repetition, which crossed, the strongest is drawn large
+    assert (drawn["charts"], drawn["sparks"]) == (1, len(worlds.DETECTORS) - 1)
+    assert (drawn["lines"], drawn["margins"], drawn["onsets"]) == (1, 1, 1)
     assert drawn["moved"] == 4  # two changes of verdict, one of route, one declared
     assert "critical" in drawn["words"]
     assert any(one.startswith("repetition: answers repeat") for one in drawn["words"])
@@ -137,8 +136,9 @@ def test_it_says_what_since_when_who_and_what_was_done(
     assert buttons is not None
     assert charts is not None
     assert buttons["y"] < charts["y"]
-    looker.page.click("text=other signals")
-    assert looker.page.locator("svg.signals:visible").count() == 2
+    folded = looker.page.locator("details.family:not([open])").first
+    folded.locator("summary").click()
+    assert folded.locator(".spark").first.is_visible()
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
@@ -184,6 +184,63 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     assert "the incident is over" in text
     # how it ended is what the person said, and is not said again in other words
     assert looker.page.inner_text("main").count("closed as a false alarm") == 1, "in the summary"
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_a_person_sends_traffic_away_and_accepts_what_goes_on(
+    service: Serving, paged: IncidentRow, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    looker.open(f"/incidents/{paged.id}")
+    for generation, summary, button in (
+        (3, "Route back to v7…", "Move 100 % to v7 now"),
+        (4, "Send traffic to v6…", "Move 100 % to v6 now"),
+    ):
+        looker.page.fill("#reason", "to see which is better")
+        looker.page.click(f"text={summary}")
+        looker.page.click(f"text={button}")
+        looker.page.wait_for_selector(f"text=Generation {generation}")
+    route = service.database.run(lambda tx: routes.get(tx, "support"))
+    assert route is not None
+    assert {arm.version: arm.weight for arm in route.arms} == {"v7": 0.0, "v6": 1.0}
+
+    looker.page.fill("#reason", "a new season")
+    looker.page.click("text=Accept as normal…")
+    looker.page.click("text=Accept v7 as it is now")
+    looker.page.wait_for_selector("text=accepted as normal by for admin")
+    assert stored(service, paged.id).closed_at is not None
+    assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
+
+
+def test_a_person_approves_the_move_that_waits(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        moves.seed(tx, now=now)
+        adapter = adapters.fetch(tx, moves.WAITS)
+        version = versions.fetch(tx, adapter=moves.WAITS, name="v2")
+        assert adapter is not None
+        assert version is not None
+        record_observation(
+            tx,
+            version,
+            verdict=verdict(VerdictKind.CRITICAL, blame=Blame.ADAPTER),
+            inputs=AlertInputs(adapter=adapter),
+            channels=[ConfiguredChannel(name="desk", channel=Nowhere())],
+            now=now,
+        )
+        of_it = [row for row in incidents.incident_list(tx) if row.adapter == moves.WAITS]
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    looker.open(f"/incidents/{of_it[0].id}")
+    looker.page.click("text=Approve fallback…")
+    looker.page.click("text=Move the traffic of v2 now")
+    looker.page.wait_for_selector("[data-live=route] >> text=fallback")
+    moved = service.database.run(lambda tx: routes.get(tx, moves.WAITS))
+    assert moved is not None
+    assert [(arm.arm, arm.version) for arm in moved.arms if arm.weight] == [("fallback", "v1")]
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 

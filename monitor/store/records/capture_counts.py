@@ -74,6 +74,19 @@ def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) 
     return sum(counts.get(outcome, 0) for outcome in REQUESTS)
 
 
+def per_second(
+    connection: Connection, *, adapter_id: AdapterId, known_since: datetime, now: datetime
+) -> float:
+    """Return an adapter's requests a second, over this hour and the one before.
+
+    ``known_since`` is when it was registered: it had no requests before.
+    """
+    since = _hour(now - timedelta(hours=1))
+    lasted = now - max(since, known_since)
+    count = requests(connection, adapter_id=adapter_id, since=since)
+    return count / max(lasted.total_seconds(), 1.0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Days:
     """An adapter's requests per day of UTC, without backfilled ones.

@@ -16,6 +16,7 @@ from detectors.words import name_words
 from monitor.domain import Interval, Version
 from monitor.reference import kept
 from monitor.store.records import records
+from monitor.store.records.records import RecordColumns
 from monitor.store.references import reference_baselines, references
 from monitor.views.histogram import HistogramBody, HistogramSide
 
@@ -48,7 +49,7 @@ class NoHistogram(LookupError):  # noqa: N818 - it is a fact about the version, 
 
 def signals(tx: Connection, of: Version) -> dict[str, str]:
     """Return the signals that the reference in force keeps values of, with their words."""
-    return {name: words(name) for name in _baseline(tx, of)}
+    return {name: words(name) for name in baseline_of(tx, of)}
 
 
 def read(tx: Connection, of: Version, signal: str, shown: Interval) -> HistogramBody:
@@ -59,11 +60,18 @@ def read(tx: Connection, of: Version, signal: str, shown: Interval) -> Histogram
     NoHistogram
         There is no reference, it keeps no values, or none of this signal.
     """
-    baseline = _baseline(tx, of)
+    baseline = baseline_of(tx, of)
     if signal not in baseline:
         raise NoHistogram(f"the reference of {of.label} has no signal of that name")
+    found = compared(tx, of, shown)
+    live = found.signals.get(signal, np.full(len(found), np.nan))
+    return histogram(signal, live=live, reference=baseline[signal])
+
+
+def compared(tx: Connection, of: Version, shown: Interval) -> RecordColumns:
+    """Read the records of a time, at most its last week, that the reference is compared with."""
     reference = references.current(tx, of.id)
-    found = records.read_window(
+    return records.read_window(
         tx,
         version_id=of.id,
         adapter_id=of.adapter_id,
@@ -72,8 +80,6 @@ def read(tx: Connection, of: Version, signal: str, shown: Interval) -> Histogram
         strata=list(reference.strata) if reference and reference.strata else None,
         reference_id=reference.id if reference else None,
     )
-    live = found.signals.get(signal, np.full(len(found), np.nan))
-    return histogram(signal, live=live, reference=baseline[signal])
 
 
 def histogram(signal: str, *, live: Floats, reference: Floats) -> HistogramBody:
@@ -126,7 +132,8 @@ def _side(values: Floats, edges: Floats) -> HistogramSide:
     )
 
 
-def _baseline(tx: Connection, of: Version) -> dict[str, Floats]:
+def baseline_of(tx: Connection, of: Version) -> dict[str, Floats]:
+    """Return the values that the reference in force keeps, by signal; raises NoHistogram."""
     reference = references.current(tx, of.id)
     if reference is None:
         raise NoHistogram(f"{of.label} has no reference yet")

@@ -1,0 +1,122 @@
+"""The next steps that a message names, by what happened and by its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from alerts.incident import Closing
+from alerts.message import Alert, Done
+from alerts.types import Blame, Kind
+from alerts.words import percent
+
+
+def steps(alert: Alert) -> tuple[str, ...]:
+    """Return the next steps of whoever is called, in order; empty after a false alarm."""
+    if alert.test:
+        return ("Nothing: this is a test of the channel.",)
+    if not alert.firing:
+        return _afterwards(alert.closing)
+    if alert.retraining is not None:
+        share = percent(alert.retraining.replay_share)
+        return (
+            f"Fetch the list of examples: {alert.retraining.manifest}",
+            f"Retrain from {alert.retraining.parent}, with {share} of the old examples.",
+        )
+    if alert.unseen is not None and alert.unseen.mend:
+        return (f"Run `{alert.unseen.mend}`.",)
+    if alert.kind is not Kind.DRIFT:
+        return _by_kind(alert)
+    return (*_approve(alert), *_by_cause(alert))
+
+
+def misapplied(alert: Alert) -> bool:
+    """True if a probe found that the engine answers with the base or with another adapter."""
+    signals = {(score.winner or "").partition(":")[0] for score in alert.scores}
+    return alert.blame is Blame.SERVING and bool(signals & {"not_applied", "mixed_up"})
+
+
+def _afterwards(closing: Closing | None) -> tuple[str, ...]:
+    match closing:
+        case Closing.PART_OF_FLEET:
+            return ("Go on with the fleet incident.",)
+        case Closing.FALSE_PAGE:
+            return ()
+        case _:
+            return ("Nothing tonight. If it was a false alarm, say so on its page.",)
+
+
+def _approve(alert: Alert) -> tuple[str, ...]:
+    waits = alert.action is not None and alert.action.done is Done.RECOMMENDED
+    return ("Approve the move on the incident's page, or leave it.",) if waits else ()
+
+
+def _by_cause(alert: Alert) -> tuple[str, ...]:
+    if misapplied(alert):
+        return _RELOAD
+    moved = alert.action is not None and alert.action.done is Done.TAKEN
+    if alert.blame is Blame.ADAPTER and not moved:
+        return (*_BY_BLAME[alert.blame], _SEND_AWAY)
+    if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
+        return (*_BY_BLAME[alert.blame], _AWAIT)
+    return _BY_BLAME[alert.blame]
+
+
+_SEND_AWAY: Final = "Until then: send traffic to another version on the incident's page."
+_AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
+_RELOAD: Final = (
+    "Load this version's weights into the engine again.",
+    "Check with `driftline discover` that it answers with them.",
+)
+
+
+_BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
+    {
+        Blame.UNKNOWN: (
+            "Look at the incident's page: what moved, and what was declared nearby.",
+            "Ask the engine a few of this adapter's own questions.",
+        ),
+        Blame.INPUT: (
+            "Expected? Accept it as normal.",
+            "Unexpected? Find the caller.",
+            "To be served? Request retraining.",
+        ),
+        Blame.ADAPTER: (
+            "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
+            "Fix it and register it as a new version.",
+        ),
+        Blame.BASE: ("Roll the engine or the base model back, or declare the change.",),
+        Blame.SERVING: (
+            "Look at the engine's log, load and replicas.",
+            "Restart or drain the one that is at fault.",
+        ),
+    }
+)
+
+_BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
+    {
+        Kind.NO_DATA: ("Check that its gateway or engine still sends records.",),
+        Kind.BLIND: ("See on the incident's page what is not compared, and why.",),
+        Kind.ERROR: ("Read the reason; it is tried again by itself.",),
+        Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
+        Kind.ROUTING: ("Compare the route with what the router serves.",),
+        Kind.RETRAIN: ("Fetch the manifest and retrain from its parent version.",),
+    }
+)
+
+
+def _by_kind(alert: Alert) -> tuple[str, ...]:
+    if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
+        return _BY_ROLLBACK[alert.action.done]
+    return _BY_KIND[alert.kind]
+
+
+_WORSE: Final = ("Roll it back on the canary's page, or find out why it answers worse.",)
+_BY_ROLLBACK: Final = MappingProxyType(
+    {
+        Done.RECOMMENDED: _WORSE,
+        Done.BLOCKED: _WORSE,
+        Done.TAKEN: ("Nothing tonight. Register what you correct as a new version.",),
+    }
+)
