@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
@@ -229,8 +230,11 @@ def _since(alert: Alert) -> str:
 
 
 def _clock(alert: Alert) -> str:
-    at = alert.onset.best if alert.onset is not None else alert.started_at
-    return clock_time(at, now=alert.at)
+    return clock_time(_began(alert), now=alert.at)
+
+
+def _began(alert: Alert) -> datetime:
+    return alert.onset.best if alert.onset is not None else alert.started_at
 
 
 def _moved(alert: Alert) -> str:
@@ -238,7 +242,7 @@ def _moved(alert: Alert) -> str:
 
 
 def _end(alert: Alert) -> str:
-    lasted = duration((alert.recovered_at or alert.at) - alert.started_at)
+    lasted = duration((alert.recovered_at or alert.at) - _began(alert))
     if alert.closing is None and alert.kind is Kind.CANARY:
         return f": its canary needs nobody any more, after {lasted}"
     if alert.closing is None:
@@ -302,8 +306,8 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
     if lead.effect is not None and not lead.clause and lead.n:
         often = percent((1.0 + abs(lead.effect)) / 2.0)
         return _sentence(
-            f"{news} since {since}: seen in {often} of comparisons of a new request with a"
-            f" normal one (normally 50 %), over {lead.n:,} requests"
+            f"{news} since {since}: {often} of new requests against normal ones (50 % if nothing"
+            f" had changed), over {lead.n:,} requests"
         )
     return _sentence(f"{news} since {since}")
 
@@ -311,7 +315,8 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
 def _whose(alert: Alert) -> str:
     tier = f"{alert.tier} tier" if alert.tier != "standard" else ""
     owner = f"owner {alert.owner}" if alert.owner else ""
-    rate = rate_words(alert.per_second) if alert.per_second else ""
+    silent = alert.kind is Kind.NO_DATA
+    rate = rate_words(alert.per_second) if alert.per_second and not silent else ""
     said = ", ".join(part for part in (rate, tier, owner) if part)
     return _sentence(said) if said else ""
 
@@ -333,7 +338,7 @@ def _cause(alert: Alert) -> str:
 _WRONG_WEIGHTS: Final = "the engine answers with other weights than this version's"
 _WHERE: Mapping[Blame, str] = MappingProxyType(
     {
-        Blame.INPUT: "users ask other things; the model was not seen to change",
+        Blame.INPUT: "users ask other things; no change of the model was found",
         Blame.ADAPTER: "the adapter's weights",
         Blame.BASE: "the base model or the engine",
         Blame.SERVING: "the engine or its settings, not the weights",
@@ -352,13 +357,20 @@ def _done(alert: Alert) -> str:
 
 
 def _left_alone(alert: Alert) -> str:
-    if alert.blame is Blame.INPUT:
-        return "No traffic was moved: another version would get the same requests."
+    if alert.blame in _ELSEWHERE:
+        return f"No traffic was moved: {_ELSEWHERE[alert.blame]}."
     if alert.severity is Severity.TICKET:
         return "No traffic was moved: this is not sure enough, or too small, to act on."
     return "No traffic was moved."
 
 
+_ELSEWHERE: Final = MappingProxyType(
+    {
+        Blame.INPUT: "another version would get the same requests",
+        Blame.BASE: "other versions answer on the same base and engine",
+        Blame.SERVING: "the same engine would answer for another version",
+    }
+)
 _DONE: Final = MappingProxyType(
     {
         Done.TAKEN: "{}",

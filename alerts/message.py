@@ -90,6 +90,8 @@ class ActionLine:
     """One plain sentence: ``moved 100 % of traffic to v6, confirmed by the router``."""
     short: str = ""
     """The same for a title: ``traffic moved to v6``; empty if no traffic moved."""
+    unconfirmed: bool = False
+    """True if the router was told and does not serve by it: nobody knows who answers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

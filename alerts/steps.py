@@ -44,26 +44,29 @@ def _afterwards(closing: Closing | None) -> tuple[str, ...]:
         case Closing.FALSE_PAGE:
             return ()
         case _:
-            return ("Nothing tonight. If it was a false alarm, say so on its page.",)
+            return ("Nothing tonight. If it was a false alarm, say so on the incident.",)
 
 
 def _approve(alert: Alert) -> tuple[str, ...]:
     waits = alert.action is not None and alert.action.done is Done.RECOMMENDED
-    return ("Approve the move on the incident's page, or leave it.",) if waits else ()
+    return ("Approve the move on the incident, or leave it.",) if waits else ()
 
 
 def _by_cause(alert: Alert) -> tuple[str, ...]:
     if misapplied(alert):
         return _RELOAD
-    moved = alert.action is not None and alert.action.done is Done.TAKEN
-    if alert.blame is Blame.ADAPTER and not moved:
+    if alert.action is not None and alert.action.unconfirmed:
+        return (_WHO_ANSWERS, *_BY_BLAME[alert.blame])
+    stays = alert.action is None or alert.action.done is Done.BLOCKED
+    if alert.blame is Blame.ADAPTER and stays:
         return (*_BY_BLAME[alert.blame], _SEND_AWAY)
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
         return (*_BY_BLAME[alert.blame], _AWAIT)
     return _BY_BLAME[alert.blame]
 
 
-_SEND_AWAY: Final = "Until then: send traffic to another version on the incident's page."
+_WHO_ANSWERS: Final = "Check which version the router really serves."
+_SEND_AWAY: Final = "Until then: send traffic to another version from the incident."
 _AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
 _RELOAD: Final = (
     "Load this version's weights into the engine again.",
@@ -74,13 +77,13 @@ _RELOAD: Final = (
 _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
     {
         Blame.UNKNOWN: (
-            "Look at the incident's page: what moved, and what was declared nearby.",
-            "Ask the engine a few of this adapter's own questions.",
+            "Open the incident: which signals changed, and what was deployed just before.",
+            "Send the adapter a few known prompts and compare the answers.",
         ),
         Blame.INPUT: (
             "Expected? Accept it as normal.",
             "Unexpected? Find the caller.",
-            "To be served? Request retraining.",
+            "Should the adapter handle these? Request retraining.",
         ),
         Blame.ADAPTER: (
             "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
@@ -89,7 +92,7 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
         Blame.BASE: ("Roll the engine or the base model back, or declare the change.",),
         Blame.SERVING: (
             "Look at the engine's log, load and replicas.",
-            "Restart or drain the one that is at fault.",
+            "Restart or drain the faulty replica.",
         ),
     }
 )
@@ -97,11 +100,11 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
 _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {
         Kind.NO_DATA: ("Check that its gateway or engine still sends records.",),
-        Kind.BLIND: ("See on the incident's page what is not compared, and why.",),
-        Kind.ERROR: ("Read the reason; it is tried again by itself.",),
+        Kind.BLIND: ("See on the incident what is not compared, and why.",),
+        Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
         Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
-        Kind.ROUTING: ("Compare the route with what the router serves.",),
-        Kind.RETRAIN: ("Fetch the manifest and retrain from its parent version.",),
+        Kind.ROUTING: (_WHO_ANSWERS,),
+        Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
     }
 )
 
@@ -117,6 +120,6 @@ _BY_ROLLBACK: Final = MappingProxyType(
     {
         Done.RECOMMENDED: _WORSE,
         Done.BLOCKED: _WORSE,
-        Done.TAKEN: ("Nothing tonight. Register what you correct as a new version.",),
+        Done.TAKEN: ("Nothing tonight. Register the fix as a new version.",),
     }
 )

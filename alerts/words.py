@@ -26,8 +26,6 @@ from alerts.types import Blame, Kind, Severity, Status, Sureness
 NO_ONSET_SECONDS = 1.0
 SHOWN_MEMBERS = 5
 """The most adapters named in a summary; the message lists all."""
-MOST_IN_PARTS = 0.4
-"""Larger shares are not written as "1 in 2", which would round half of them away."""
 SURE = 0.995
 """Shares nearer to all or none are not rounded to it."""
 MINUTE = 60
@@ -253,17 +251,13 @@ def new_words(new: NewRequests) -> str:
     """Write how many requests are new in the same way, and their typical words.
 
     >>> new = NewRequests(count=23, of=112, subjects=14, words=("refund", "gift card"))
-    >>> new_words(new).partition(" (")[0]
-    'about 1 in 5 recent requests lie near each other and far from training'
-    >>> new_words(new).partition(" (")[2]
-    '23 of 112, from 14 subjects); most typical words: refund, gift card'
+    >>> new_words(new)
+    '23 of 112 recent requests are on one new topic (refund, gift card), from 14 users'
     """
-    share = new.count / max(1, new.of)
-    about = f"{100 * share:.0f} % of" if share > MOST_IN_PARTS else f"1 in {round(1 / share)}"
-    typical = f"; most typical words: {', '.join(new.words)}" if new.words else ""
+    typical = f" ({', '.join(new.words)})" if new.words else ""
     return (
-        f"about {about} recent requests lie near each other and far from training"
-        f" ({new.count} of {new.of}, from {_plural(new.subjects, 'subject')}){typical}"
+        f"{new.count:,} of {new.of:,} recent requests are on one new topic{typical},"
+        f" from {_plural(new.subjects, 'user')}"
     )
 
 

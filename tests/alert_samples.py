@@ -81,7 +81,7 @@ FULL = Alert(
             begun_at=NOON - timedelta(hours=1),
             ended_at=NOON - timedelta(minutes=50),
             author="deploys",
-            text="11:00 UTC engine change: vLLM 0.33 (began 60 min before the onset)",
+            text="11:00 UTC engine change: vLLM 0.33 (began 10 min before the onset)",
         ),
     ),
     links=Links(

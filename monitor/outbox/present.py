@@ -97,8 +97,8 @@ def deed(action: ActionRow) -> ActionLine:
         case ActionState.VERIFIED:
             text, short = f"moved {what}, confirmed by the router", f"traffic moved {short}"
         case ActionState.VERIFY_FAILED:
-            text = f"moved {what}, but the router does not confirm it"
-            short = "traffic move not confirmed"
+            text = f"asked the router to move {what}; it has not confirmed"
+            short = "move unconfirmed"
         case ActionState.EXECUTING | ActionState.APPLIED:
             text, short = f"moving {what}", f"moving traffic {short}"
         case ActionState.RECOMMENDED | ActionState.AWAITING_APPROVAL:
@@ -107,7 +107,13 @@ def deed(action: ActionRow) -> ActionLine:
             return ActionLine(done=Done.BLOCKED, kind=action.kind.value, text=action.reason)
         case _:
             assert_never(action.state)
-    return ActionLine(done=Done.TAKEN, kind=action.kind.value, text=f"{text}{by}", short=short)
+    return ActionLine(
+        done=Done.TAKEN,
+        kind=action.kind.value,
+        text=f"{text}{by}",
+        short=short,
+        unconfirmed=action.state is ActionState.VERIFY_FAILED,
+    )
 
 
 def action_words(action: ActionRow) -> str:

@@ -36,8 +36,9 @@ ACTIONS = {
     "not confirmed": ActionLine(
         done=Done.TAKEN,
         kind="fallback",
-        text="moved 100 % of traffic to v6, but the router does not confirm it",
-        short="traffic move not confirmed",
+        text="asked the router to move 100 % of traffic to v6; it has not confirmed",
+        short="move unconfirmed",
+        unconfirmed=True,
     ),
     "blocked": ActionLine(
         done=Done.BLOCKED,
@@ -50,6 +51,10 @@ ACTIONS = {
     "none": None,
 }
 PLAIN = replace(FULL, action=None, unlike=None, new=None, changes=(), cause="")
+REASONS = {
+    Kind.ERROR: "logit_ks: 5 errors in a row; off until a new reference",
+    Kind.ROUTING: "v6 was to get 100 % at generation 4; the router still serves generation 3",
+}
 TOGETHER = Together(base="llama-3.1-8b", members=tuple(f"adapter-{n}@v1" for n in range(14)), of=20)
 STATUSES = (Status.STARTED, Status.WORSENED, Status.REOPENED, Status.UPDATED, Status.RECOVERED)
 
@@ -91,7 +96,7 @@ def of_kinds() -> Iterator[tuple[str, Alert]]:
                 PLAIN,
                 kind=kind,
                 severity=Severity.TICKET,
-                reason="paused at 50 %: too little traffic to decide",
+                reason=REASONS.get(kind, ""),
                 scores=(),
                 onset=None,
                 blame=Blame.UNKNOWN,
@@ -102,8 +107,8 @@ def of_kinds() -> Iterator[tuple[str, Alert]]:
     yield (
         "canary, worse",
         of_canary(
-            "canary answers worse, but may not be rolled back: solved -0.12 [-0.20, -0.04] < -0.05;"
-            " not rolled back: the mode is observe",
+            "canary answers worse, but is not rolled back: solved -0.120 (95 %: -0.200 to"
+            " -0.060), beyond the limit -0.05; not rolled back: the mode is observe",
             ActionLine(
                 done=Done.RECOMMENDED, kind="rollback", text="give the requests of v7 back to v6"
             ),
@@ -113,7 +118,7 @@ def of_kinds() -> Iterator[tuple[str, Alert]]:
     yield (
         "canary, rolled back",
         of_canary(
-            "canary rolled back: solved -0.12 [-0.20, -0.04] < -0.05",
+            "canary rolled back: solved -0.120 (95 %: -0.200 to -0.060), beyond the limit -0.05",
             ActionLine(
                 done=Done.TAKEN,
                 kind="rollback",

@@ -146,7 +146,7 @@ def test_text_of_users_is_in_the_driftline_examples_only() -> None:
 
 
 def test_changes_are_listed_with_their_facts_and_in_plain_words() -> None:
-    said = "11:00 UTC engine change: vLLM 0.33 (began 60 min before the onset)"
+    said = "11:00 UTC engine change: vLLM 0.33 (began 10 min before the onset)"
     [change] = ours()["changes"]
     assert change == {
         "kind": "engine",

@@ -242,6 +242,19 @@ def test_documents_that_no_adapter_computed_clear_the_base(fleet: Make) -> None:
     assert told.blame is Blame.ADAPTER
 
 
+def test_documents_that_the_broken_adapter_itself_computed_do_not_blame_the_base(
+    fleet: Make,
+) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.weights[OWN] = "broken"
+    made.toys.mixed["base"] = ("broken", 30)
+    made.later()
+    told = made.verdict()
+    assert "unchanged in 10 documents; in 30 the engine answered with an adapter" in told.reason
+    assert told.blame is Blame.ADAPTER
+
+
 def test_a_base_that_moved_where_no_adapter_computed_it_is_not_cleared(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))

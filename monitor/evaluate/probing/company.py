@@ -164,7 +164,7 @@ class _Round:
             return _Base(change=change, words="base model unchanged")
         registered, run = looked
         mixed = "the engine mixes adapters into its base model's answers"
-        lent = self.lent(run, beside=registered[-1])
+        lent = self.lent(run, beside=registered[-1], now=self.answer.scores)
         if lent.any():
             return self.unmixed(registered, run, lent) or _Base(words=mixed)
         if base is not None and self.lent(registered[-1], beside=run).any():
@@ -172,10 +172,13 @@ class _Round:
             return _Base(words=f"{mixed}, and did so when it was registered")
         return _Base(change=change, words="base model unchanged")
 
-    def lent(self, said: StoredRun, *, beside: StoredRun) -> Flags:
+    def lent(
+        self, said: StoredRun, *, beside: StoredRun, now: DocumentScores | None = None
+    ) -> Flags:
         """Return the documents that an adapter's weights computed, in the corpus's order.
 
-        None of them count unless adapters explain most documents in which the base's runs differ.
+        The weights are those of a registration, or those that the version has ``now``. None of
+        them count unless adapters explain most documents in which the base's runs differ.
         """
         corpus = self.answer.corpus
         one, other = scores_of(said, corpus), scores_of(beside, corpus)
@@ -183,7 +186,9 @@ class _Round:
         moved = (far > CHANGED_FLOORS * self.answer.floor) & np.isfinite(far)
         # same weights, same engine: the registration's own noise is the limit
         line = CHANGED_FLOORS * noise_floor(self.answer.reference)
-        alike = [_apart(one, scores_of(run, corpus)) <= line for run in self.registrations()]
+        known = [scores_of(run, corpus) for run in self.registrations()]
+        known += [] if now is None else [now]
+        alike = [_apart(one, each) <= line for each in known]
         explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
         most = explained.sum() * 2 >= moved.sum()
         return explained if most else np.zeros_like(moved)

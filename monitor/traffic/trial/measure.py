@@ -89,19 +89,19 @@ class GuardFound:
 
     @property
     def words(self) -> str:
-        """``mean_nll +0.31 [+0.22, +0.40] > 0.20``."""
+        """``mean_nll +0.310 (95 %: +0.220 to +0.400), beyond the limit 0.2``."""
         if self.value is None:
             return f"{self.name} not known yet ({self.trial} and {self.control})"
         if self.kind is GuardKind.HARD:
             return f"{self.name}: {self.trial} against {self.control}, evidence {self.value:.1f}"
-        said = f"{self.name} {self.value:+.3f} [{self.lo:+.3f}, {self.hi:+.3f}]"
+        said = f"{self.name} {self.value:+.3f} (95 %: {self.lo:+.3f} to {self.hi:+.3f})"
         match self.outcome:
             case GuardOutcome.FAILED:
-                return f"{said} > {self.bar:g}"
+                return f"{said}, beyond the limit {self.bar:g}"
             case GuardOutcome.PASSED:
-                return f"{said} < {self.margin:g}"
+                return f"{said}, within the limit {self.margin:g}"
             case GuardOutcome.UNSURE | GuardOutcome.ABSENT:
-                return f"{said} about {self.margin:g}"
+                return f"{said}, not sure about the limit {self.margin:g}"
             case _:
                 assert_never(self.outcome)
 

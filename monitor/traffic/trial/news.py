@@ -50,7 +50,7 @@ def _headline(state: CanaryState) -> str:
     if state.phase is not Phase.PAUSED:
         return f"canary {state.phase.value.replace('_', ' ')}"
     if state.proposal is TrialMove.ROLLBACK:
-        return "canary answers worse, but may not be rolled back"
+        return "canary answers worse, but is not rolled back"
     at = f" at {percent(state.weight)}" if state.placed else ""
     return f"canary paused{at}, {_WHY[state.pause or Pause.MANUAL]}"
 

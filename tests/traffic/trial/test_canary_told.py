@@ -144,7 +144,7 @@ def test_the_page_about_a_worse_canary_ends_when_it_is_out_and_leaves_a_ticket(
     trial.tell, trial.mode = MESSAGES, Mode.OBSERVE
     canary = trial.start()
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
-    paged = "[PAGE] support@v8: canary answers worse, but may not be rolled back"
+    paged = "[PAGE] support@v8: canary answers worse, but is not rolled back"
     assert titles(trial) == [paged]
     trial.mode = Mode.AUTO
     trial.pass_by(1 / 6, every=10 * MINUTE, per_hour=3000, worse=0.3)
