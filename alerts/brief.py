@@ -174,6 +174,8 @@ _STATUSES: Final = MappingProxyType(
 def _again(alert: Alert) -> str:
     if alert.notification_reason is Reason.REPEAT:
         return ", still open"
+    if alert.notification_reason is Reason.NOT_ACKNOWLEDGED:
+        return ", unacknowledged"
     if alert.status is Status.WORSENED and alert.severity is not Severity.PAGE:
         return " update"
     return _STATUSES.get(alert.status, "")

@@ -42,6 +42,9 @@ class Manner:
         The interval for repeating an open incident, by severity; without an entry never.
     acknowledges
         True if the receiver keeps its own incidents and is told about acknowledgements.
+    unacknowledged_for
+        The channel first hears of an incident once nobody has acknowledged it for so long, and
+        never of one that ends before.
     """
 
     wait: timedelta = timedelta()
@@ -50,11 +53,12 @@ class Manner:
     by: tuple[str, ...] = ("owner", "blame")
     repeat: Mapping[Severity, timedelta] = field(default_factory=lambda: MappingProxyType({}))
     acknowledges: bool = False
+    unacknowledged_for: timedelta = timedelta()
 
     @property
     def at_once(self) -> bool:
-        """True if no message ever waits for others."""
-        return not self.wait and not self.interval
+        """True if no message ever waits."""
+        return not self.wait and not self.interval and not self.unacknowledged_for
 
 
 AT_ONCE: Final = Manner()
@@ -91,7 +95,7 @@ class Matter:
     muted
         True if the incident is silenced or inhibited: only the end of what was told is sent.
     quiet
-        True if the incident is over or acknowledged: it is not repeated.
+        True if the incident is over or acknowledged: it is not repeated, and it is not escalated.
     """
 
     incident: int
@@ -226,14 +230,23 @@ def _tell(group: Sequence[Matter], manner: Manner, now: datetime) -> Telling | N
     fresh = [
         (one, said)
         for one in group
-        if (said := news(one)) is not None and not (one.muted and said.firing)
+        if (said := news(one)) is not None
+        and not (one.muted and said.firing)
+        and not _in_time(one, manner, now)
     ]
     if not fresh:
         return _repeat(group, manner, now)
     put_back = any(one.since > now for one, _ in fresh)  # the clock went back: its wait is unknown
     if not manner.at_once and not put_back and now < _due(group, fresh, manner):
         return None
-    return Telling(reason=_reason(group, fresh), news=_urgent_first(fresh))
+    return Telling(reason=_reason(group, fresh, manner), news=_urgent_first(fresh))
+
+
+def _in_time(matter: Matter, manner: Manner, now: datetime) -> bool:
+    """True if somebody has acknowledged what the channel has not heard of, or still may in time."""
+    if not manner.unacknowledged_for or matter.open_there:
+        return False
+    return matter.quiet or now < matter.since + manner.unacknowledged_for
 
 
 def _due(
@@ -248,10 +261,14 @@ def _due(
     return min([*pages, max(waited, max(known) + manner.interval)])
 
 
-def _reason(group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]]) -> Reason:
+def _reason(
+    group: Sequence[Matter], fresh: Sequence[tuple[Matter, Alert]], manner: Manner
+) -> Reason:
     known = {one.incident for one in group if one.open_there}
     if all(said.status is Status.UPDATED for _, said in fresh):
         return Reason.UPDATED
+    if manner.unacknowledged_for and any(not one.open_there for one, _ in fresh):
+        return Reason.NOT_ACKNOWLEDGED
     if any(said.firing for _, said in fresh):
         return Reason.NEW_ALERTS if known else Reason.FIRST
     over = {one.incident for one, _ in fresh}

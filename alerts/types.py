@@ -60,6 +60,8 @@ class Reason(StrEnum):
     NEW_ALERTS = "new_alerts_in_group"
     NEW_RESOLVED = "new_resolved_alerts"
     ALL_RESOLVED = "all_alerts_resolved"
+    NOT_ACKNOWLEDGED = "not_acknowledged"
+    """The first message to a channel that hears only of what nobody has acknowledged."""
     UPDATED = "incident_updated"
     REPEAT = "repeat_interval_elapsed"
     ACKNOWLEDGED = "acknowledged"

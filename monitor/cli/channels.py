@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from alerts.types import Severity
+from alerts.words import duration
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
@@ -34,7 +36,7 @@ def list_channels(service: Service) -> None:
             [
                 one.channel,
                 one.kind,
-                wants(one.match),
+                _gets(one),
                 one.fallback or "-",
                 f"{one.waiting}, the oldest {one.oldest_seconds:.0f} s" if one.waiting else "0",
                 str(one.dead),
@@ -43,6 +45,13 @@ def list_channels(service: Service) -> None:
             for one in found.items
         ],
     )
+
+
+def _gets(one: ChannelBody) -> str:
+    if not one.unacknowledged_for_s:
+        return wants(one.match)
+    late = duration(timedelta(seconds=one.unacknowledged_for_s))
+    return f"{wants(one.match)}, unacknowledged for {late}"
 
 
 @app.command("test")

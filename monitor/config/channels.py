@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from alerts.channels import CHANNELS, Groups, parse_settings
 from alerts.matching import Matcher, parse_matcher
-from monitor.config.reading import ConfigError, resolve_secrets
+from monitor.config.reading import ConfigError, duration, resolve_secrets
 
-OWN_KEYS = frozenset({"name", "kind", "match", "fallback", "together"})
+OWN_KEYS = frozenset({"name", "kind", "match", "fallback", "together", "unacknowledged_for"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelEntry:
     """One configured channel; ``options`` are its kind's own keys, secrets resolved.
+
+    With ``unacknowledged_for`` it hears only of incidents that nobody acknowledged for so long.
 
     ``together`` is true if grouped incidents share one message; only for kinds that support it.
     """
@@ -25,6 +28,7 @@ class ChannelEntry:
     matcher: Matcher
     fallback: str | None = None
     together: bool = True
+    unacknowledged_for: timedelta = timedelta()
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
@@ -73,6 +77,7 @@ def _entry(item: object, *, where: str, environ: Mapping[str, str]) -> ChannelEn
         raise ConfigError([f"{where}.together: expected true or false"])
     if "together" in item and CHANNELS[item["kind"]].groups is not Groups.TOGETHER:
         raise ConfigError([f"{where}.together: {item['kind']!r} is always told one by one"])
+    unacknowledged_for = _waits(item, where=where)
     own = {key: item[key] for key in item if key not in OWN_KEYS}
     options = resolve_secrets(own, where=where, environ=environ)
     try:
@@ -86,5 +91,17 @@ def _entry(item: object, *, where: str, environ: Mapping[str, str]) -> ChannelEn
         matcher=matcher,
         fallback=fallback,
         together=together,
+        unacknowledged_for=unacknowledged_for,
         options=options,
     )
+
+
+def _waits(item: Mapping[str, object], *, where: str) -> timedelta:
+    """Read after how long an unacknowledged incident reaches a channel."""
+    given = item.get("unacknowledged_for", "0s")
+    if not isinstance(given, str):
+        raise ConfigError([f'{where}.unacknowledged_for: expected a time such as "15m"'])
+    try:
+        return duration(given)
+    except ValueError as error:
+        raise ConfigError([f"{where}.unacknowledged_for: {error}"]) from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from alerts.channels import Groups
@@ -23,10 +23,16 @@ class GroupingSection:
     repeat_pages: timedelta = timedelta(hours=4)
     repeat_tickets: timedelta = timedelta(hours=24)
 
-    def manner(self, groups: Groups, *, acknowledges: bool = False) -> Manner:
+    def manner(
+        self,
+        groups: Groups,
+        *,
+        acknowledges: bool = False,
+        unacknowledged_for: timedelta = timedelta(),
+    ) -> Manner:
         """Return the manner of a kind of channel."""
         if groups is Groups.THEIRS:
-            return AT_ONCE
+            return replace(AT_ONCE, unacknowledged_for=unacknowledged_for)
         repeats = {Severity.PAGE: self.repeat_pages, Severity.TICKET: self.repeat_tickets}
         together = groups is Groups.TOGETHER
         return Manner(
@@ -36,6 +42,7 @@ class GroupingSection:
             by=self.by,
             repeat={severity: after for severity, after in repeats.items() if after},
             acknowledges=acknowledges,
+            unacknowledged_for=unacknowledged_for,
         )
 
 

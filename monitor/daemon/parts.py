@@ -52,7 +52,9 @@ def channels_of(config: Config) -> list[ConfiguredChannel]:
             fallback=entry.fallback,
             pace=CHANNELS[entry.kind].pace,
             manner=config.alerting.grouping.manner(
-                entry.groups, acknowledges=CHANNELS[entry.kind].acknowledges
+                entry.groups,
+                acknowledges=CHANNELS[entry.kind].acknowledges,
+                unacknowledged_for=entry.unacknowledged_for,
             ),
         )
         for entry in config.channels

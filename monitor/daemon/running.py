@@ -256,7 +256,11 @@ def _server(
         channels=frozenset(entry.name for entry in config.channels),
         known_channels=tuple(
             ChannelFacts(
-                name=entry.name, kind=entry.kind, matcher=entry.matcher, fallback=entry.fallback
+                name=entry.name,
+                kind=entry.kind,
+                matcher=entry.matcher,
+                fallback=entry.fallback,
+                unacknowledged_for=entry.unacknowledged_for,
             )
             for entry in config.channels
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from alerts.delivery import Channel
 from alerts.matching import Matcher
@@ -39,6 +40,7 @@ class ChannelFacts:
     kind: str
     matcher: Matcher = field(default_factory=Matcher)
     fallback: str | None = None
+    unacknowledged_for: timedelta = timedelta()
 
 
 def check_fallbacks(channels: Sequence[ConfiguredChannel]) -> None:

@@ -106,7 +106,7 @@ def _matter(
         held=held,
         since=rows[0].row.at if rows else muting.now,
         muted=muting.mutes(newest),
-        quiet=last is None or not last.is_open or _in_hand(last, muting.now),
+        quiet=_quiet(last or rows[0].row, muting.now),
     )
 
 
@@ -123,11 +123,13 @@ def _told(last: ToldRow) -> Told:
     )
 
 
-def _in_hand(last: ToldRow, now: datetime) -> bool:
-    """True if the incident is acknowledged; an unreadable state holds up no channel."""
+def _quiet(known: ToldRow | HeldRow, now: datetime) -> bool:
+    """True if the incident is over or acknowledged; an unreadable state holds up no channel."""
+    if not known.is_open:
+        return True
     try:
-        ack = machine.from_json(last.state).ack
+        ack = machine.from_json(known.state).ack
     except ValueError:
-        _LOG.warning("incident_unreadable", incident=last.incident_id)
+        _LOG.warning("incident_unreadable", incident=known.incident_id)
         return False
     return ack is not None and now < ack.until

@@ -20,6 +20,8 @@ class ChannelBody(View):
     match: dict[str, object]
     """As in the config; empty: it gets everything."""
     fallback: str | None
+    unacknowledged_for_s: float
+    """It hears only of incidents that nobody has acknowledged for so many seconds; 0: of all."""
     waiting: int
     """Messages that it has not taken yet."""
     oldest_seconds: float

@@ -99,6 +99,33 @@ def test_why_a_group_is_told(
     assert story(play(TOGETHER, *script)) == told
 
 
+LATER = Manner(unacknowledged_for=15 * MINUTE)
+
+
+def test_a_channel_for_what_nobody_acknowledges_hears_of_it_after_its_time() -> None:
+    world = play(LATER, (60, seen(PAGE, "a")), (1_200, seen(CLEAR, "a")), until=HOUR)
+    assert story(world) == [
+        (960, Reason.NOT_ACKNOWLEDGED, {"a"}),
+        (1_200, Reason.ALL_RESOLVED, {"a"}),
+    ]
+
+
+def test_what_is_acknowledged_or_over_in_time_does_not_reach_it() -> None:
+    def taken(world: World) -> None:
+        world.acknowledge("a", lasts=2 * HOUR)
+
+    script = (0, seen(PAGE, "a", "b")), (300, taken), (600, seen(CLEAR, "b"))
+    assert story(play(LATER, *script, until=HOUR)) == []
+
+
+def test_it_is_called_when_an_acknowledgement_ends_and_the_incident_goes_on() -> None:
+    def taken(world: World) -> None:
+        world.acknowledge("a", lasts=30 * MINUTE)
+
+    world = play(LATER, (0, seen(PAGE, "a")), (300, taken), until=HOUR)
+    assert story(world) == [(2_100, Reason.NOT_ACKNOWLEDGED, {"a"})]
+
+
 def test_a_page_joins_its_group_without_waiting_for_the_interval() -> None:
     world = play(TOGETHER, (0, seen(TICKET, "a", "b")), (60, seen(PAGE, "b")))
     assert story(world) == [(30, FIRST, {"a", "b"}), (90, NEW, {"b"})]

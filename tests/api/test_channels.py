@@ -72,6 +72,7 @@ def test_channels_are_listed_and_tried(service: Serving) -> None:
         "kind": "webhook",
         "match": {"severity": ["page"], "labels": {"team": ["nlp", "search"]}},
         "fallback": "good",
+        "unacknowledged_for_s": 0.0,
         "waiting": 0,
         "oldest_seconds": 0.0,
         "failing_seconds": 0.0,

@@ -164,6 +164,14 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"channels": [{"name": "a"}]}, "channels[0].kind: required, a word"),
         ({"channels": [{"name": "a", "kind": "sms"}]}, "channels[0].kind: no kind 'sms'"),
         (
+            {"channels": [{"name": "a", "kind": "log", "unacknowledged_for": "soon"}]},
+            "channels[0].unacknowledged_for: 'soon' is no duration",
+        ),
+        (
+            {"channels": [{"name": "a", "kind": "log", "unacknowledged_for": 15}]},
+            'channels[0].unacknowledged_for: expected a time such as "15m"',
+        ),
+        (
             {"channels": [{"name": "a", "kind": "log", "together": False}]},
             "channels[0].together: 'log' is always told one by one",
         ),

@@ -25,7 +25,7 @@ HOSTILE = "<script>alert(1)</script>"
 def service(database: Database, tmp_path: Path) -> Iterator[Serving]:
     channels = (
         ChannelFacts(name="desk", kind="webhook", fallback="log"),
-        ChannelFacts(name="log", kind="log"),
+        ChannelFacts(name="log", kind="log", unacknowledged_for=timedelta(minutes=15)),
     )
     with serving(database, tmp_path, known_channels=channels) as running:
         yield running

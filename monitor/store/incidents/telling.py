@@ -24,7 +24,7 @@ _TELLING: Final = 0x74656C6C  # "tell": the advisory lock of whoever looks at al
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldRow:
-    """A message held for a channel since ``at``."""
+    """A message held for a channel since ``at``; ``is_open`` and ``state`` are its incident's."""
 
     id: UUID
     channel: str
@@ -32,6 +32,8 @@ class HeldRow:
     transition_id: TransitionId | None
     alert: Mapping[str, object]
     at: datetime
+    is_open: bool
+    state: Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +80,18 @@ def take(tx: Connection, incident_id: IncidentId | None = None) -> list[HeldRow]
 
     When reading all, rows locked by another transaction are skipped: it is handling them.
     """
-    query = sa.select(*(column for column in held.c if column.name != "seq")).order_by(held.c.seq)
+    query = (
+        sa.select(
+            *(column for column in held.c if column.name != "seq"),
+            incidents.c.closed_at.is_(None).label("is_open"),
+            incidents.c.state,
+        )
+        .join(incidents, incidents.c.id == held.c.incident_id)
+        .order_by(held.c.seq)
+    )
     if incident_id is not None:
         query = query.where(held.c.incident_id == incident_id)
-    rows = tx.execute(query.with_for_update(skip_locked=incident_id is None)).mappings()
+    rows = tx.execute(query.with_for_update(skip_locked=incident_id is None, of=held)).mappings()
     return [HeldRow(**row) for row in rows]
 
 

@@ -31,6 +31,7 @@ def channel(one: ChannelFacts, health: ChannelHealth) -> ChannelBody:
         kind=one.kind,
         match=matching.to_json(one.matcher),
         fallback=one.fallback,
+        unacknowledged_for_s=one.unacknowledged_for.total_seconds(),
         oldest_seconds=health.oldest.total_seconds(),
         failing_seconds=health.failing.total_seconds(),
     )
