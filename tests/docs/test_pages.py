@@ -172,6 +172,40 @@ def test_every_command_has_its_heading_and_no_other() -> None:
     assert described == set(commands(typer.main.get_command(app)))
 
 
+def options_of(command: Any, path: str = "driftline") -> Iterator[tuple[str, str]]:
+    """Every option with its command, but for those that all of them have."""
+    inner = getattr(command, "commands", None)
+    if inner is not None:
+        for name, one in inner.items():
+            yield from options_of(one, f"{path} {name}")
+        return
+    for parameter in command.params:
+        longest = max(parameter.opts, key=len)
+        if longest.startswith("--") and longest not in OF_ALL:
+            yield path, longest
+
+
+OF_ALL = {"--help", "--json", "--config", "--url", "--key"}
+
+
+@pytest.mark.parametrize(("command", "option"), options_of(typer.main.get_command(app)))
+def test_every_option_is_described(command: str, option: str) -> None:
+    page = text("replay.md") if command == "driftline replay" else section("cli.md", f"`{command}`")
+    assert option in page
+
+
+def test_every_parameter_of_a_query_is_named(service: Service) -> None:
+    page = text("http.md")
+    named = {
+        (parameter["name"], path)
+        for path, methods in service.get("/openapi.json")["paths"].items()
+        for operation in methods.values()
+        for parameter in operation.get("parameters", ())
+        if parameter["in"] == "query"
+    }
+    assert {one for one in named if f"`{one[0]}`" not in page and f"{one[0]}=" not in page} == set()
+
+
 def test_every_endpoint_is_described_and_no_other(service: Service) -> None:
     description = service.get("/openapi.json")
     existing = {
