@@ -13,7 +13,7 @@ from alerts.words import percent
 
 
 def steps(alert: Alert) -> tuple[str, ...]:
-    """Return the next steps of whoever is called, in order; empty after a false alarm."""
+    """Return the next steps of the person on call, in order; empty after a false alarm."""
     if alert.test:
         return ("Nothing: this is a test of the channel.",)
     if not alert.firing:

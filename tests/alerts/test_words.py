@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -114,20 +115,11 @@ def test_a_ticket_about_the_mix_of_topics_says_nothing_of_training() -> None:
     assert "training" not in said
 
 
-@pytest.mark.parametrize(
-    ("count", "of", "said"),
-    [
-        (20, 100, "about 1 in 5 recent requests"),
-        (3, 900, "about 1 in 300 recent requests"),
-        (35, 100, "about 1 in 3 recent requests"),
-        (45, 100, "about 45 % of recent requests"),
-        (9, 9, "about 100 % of recent requests"),
-    ],
-)
-def test_a_group_of_new_requests_is_said_as_a_share(count: int, of: int, said: str) -> None:
-    told = new_words(NewRequests(count=count, of=of, subjects=1))
-    assert told.startswith(said)
-    assert told.endswith(f"({count} of {of}, from 1 subject)"), "no words without consent"
+def test_a_group_of_new_requests_is_counted_and_named_only_with_consent() -> None:
+    new = NewRequests(count=1_200, of=4_000, subjects=1)
+    assert new_words(new) == ("1,200 of 4,000 recent requests are on one new topic, from 1 user")
+    named = replace(new, subjects=9, words=("refund", "gift card"))
+    assert new_words(named).endswith("on one new topic (refund, gift card), from 9 users")
 
 
 def test_times_of_another_day_carry_their_date() -> None:

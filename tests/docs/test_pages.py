@@ -188,7 +188,7 @@ def options_of(command: Any, path: str = "driftline") -> Iterator[tuple[str, str
 OF_ALL = {"--help", "--json", "--config", "--url", "--key"}
 
 
-@pytest.mark.parametrize(("command", "option"), options_of(typer.main.get_command(app)))
+@pytest.mark.parametrize(("command", "option"), list(options_of(typer.main.get_command(app))))
 def test_every_option_is_described(command: str, option: str) -> None:
     page = text("replay.md") if command == "driftline replay" else section("cli.md", f"`{command}`")
     assert option in page

@@ -191,6 +191,16 @@ def test_a_base_that_moved_in_this_cycle_is_not_asked_again(fleet: Make) -> None
     assert {model for model, _, _ in made.asked()} == {"sales"}
 
 
+def test_a_base_that_moved_away_does_not_make_weights_wrong(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift["base", ""] = 2.0
+    made.toys.shift[OWN, ""] = 0.1
+    made.later()
+    told = made.verdict()
+    assert told.blame is Blame.BASE
+    assert "wrong weights" not in told.reason
+
+
 def test_siblings_that_moved_too_are_a_common_cause_where_the_base_is_not_served(
     fleet: Make,
 ) -> None:

@@ -455,6 +455,7 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
         "kind": "route",
         "text": "ann set the route to v7: nothing else is left",
         "short": "route set to v7",
+        "unconfirmed": False,
     }
     with database.begin() as tx:  # and whoever looks it up reads what was told last
         [row] = incidents.incident_list(tx)

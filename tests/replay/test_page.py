@@ -15,6 +15,7 @@ from monitor.replay.replaying import ReplayParts, Request, replay
 from monitor.replay.watch import Unwatched
 from tests.replay.conftest import BagOfWords, Talk, Write
 from tests.replay.test_replaying import CADENCES
+from tests.service import until
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
@@ -64,8 +65,6 @@ def test_the_page_draws_offline_and_obeys_no_text(
     assert seen.locator("li").first.inner_text() == EVIL
     assert "critical" in seen.locator("h2").inner_text()
     seen.set_viewport_size({"width": 390, "height": 844})
-    assert seen.evaluate("document.documentElement.scrollWidth") <= 390
-    seen.wait_for_function(
-        "document.querySelector('.main-svg').getBoundingClientRect().width < 390"
-    )
+    width = "document.documentElement.scrollWidth"
+    until(lambda: seen.evaluate(width) <= 390, "the chart follows a narrow screen", patience=30)
     seen.close()

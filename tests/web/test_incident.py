@@ -136,9 +136,9 @@ def test_it_says_what_since_when_who_and_what_was_done(
     assert buttons is not None
     assert charts is not None
     assert buttons["y"] < charts["y"]
-    folded = looker.page.locator("details.family:not([open])").first
-    folded.locator("summary").click()
-    assert folded.locator(".spark").first.is_visible()
+    name = looker.page.locator("details.family:not([open])").first.get_attribute("id")
+    looker.page.click(f"#{name} summary")
+    assert looker.page.locator(f"#{name} .spark").first.is_visible()
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 

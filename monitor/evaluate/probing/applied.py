@@ -81,6 +81,8 @@ def check_identity(
         lambda tx: identity.registered_gap(tx, asked.version.id, corpus=answer.corpus.id)
     )
 
+    # how far the version lay from its base says nothing once the base itself has moved
+    gap = held[0] if held and base_moved is not True else None
     mine = _reading(asked, replica=answer.run.replica)
     before = _registered(asked, mine) if base_moved is False else None
 
@@ -93,7 +95,7 @@ def check_identity(
             siblings={name: one.last for name, one in siblings.items()},
             sibling_floors={name: one.floor for name, one in siblings.items()},
             floor=noise_floor(answer.reference),
-            registered_gap=held[0] if held else None,
+            registered_gap=gap,
             parity=_parity(asked, mine, base, replica=answer.run.replica),
             since_registration=before,
         )
