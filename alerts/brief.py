@@ -308,8 +308,8 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
     if lead.effect is not None and not lead.clause and lead.n:
         often = percent((1.0 + abs(lead.effect)) / 2.0)
         return _sentence(
-            f"{news} since {since}: {often} of new requests against normal ones (50 % if nothing"
-            f" had changed), over {lead.n:,} requests"
+            f"{news} since {since}, in {often} of comparisons with normal ones (50 % would be"
+            f" chance; {lead.n:,} requests)"
         )
     return _sentence(f"{news} since {since}")
 

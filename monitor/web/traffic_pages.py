@@ -123,7 +123,9 @@ class TrafficPages:
             lambda tx: traffic.read_route(tx, name, self._parts, now=now, before=before)
         )
         if seen is None:
-            return self._frame.page("missing.html", status=404, name=name, version=None)
+            return self._frame.page(
+                "missing.html", status=404, name=f"adapter {name}", version=None
+            )
         return self._frame.page(
             "route.html",
             now=now,

@@ -154,7 +154,7 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
 
     looker.page.fill("#reason", "v7 was <i>reloaded</i>")
     assert not looker.page.is_visible("button[value=back]")
-    looker.page.click("text=Route back to v7…")
+    looker.page.click("text=Route back to v7")
     looker.page.click("text=Move 100 % to v7 now")
     looker.page.wait_for_selector("text=Generation 3")
     moved = service.database.run(lambda tx: routes.row(tx, "support"))
@@ -194,7 +194,7 @@ def test_a_person_sends_traffic_away_and_accepts_what_goes_on(
     looker.log_in(Scope.ADMIN)
     looker.open(f"/incidents/{paged.id}")
     for generation, summary, button in (
-        (3, "Route back to v7…", "Move 100 % to v7 now"),
+        (3, "Route back to v7", "Move 100 % to v7 now"),
         (4, "Send traffic to v6…", "Move 100 % to v6 now"),
     ):
         looker.page.fill("#reason", "to see which is better")

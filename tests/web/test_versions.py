@@ -35,5 +35,5 @@ def test_two_versions_stand_beside_each_other_and_what_differs_is_marked(
     looker.open("/adapters/support/versions?left=v6&right=nobody")
     assert looker.page.inner_text("#compared-title") == "v6 beside v8"
     looker.open("/adapters/not-yet-served/versions")
-    assert "There is no not-yet-served" in looker.page.inner_text("main")
+    assert "There is no adapter not-yet-served" in looker.page.inner_text("main")
     assert [line for line in looker.complaints if "404" not in line] == []
