@@ -125,9 +125,7 @@ class AdapterPages:
             lambda tx: read_subject(tx, name, self._parts, version=version, now=now)
         )
         if seen is None:
-            return self._frame.page(
-                "missing.html", status=404, name=f"adapter {name}", version=version
-            )
+            return self._frame.missing(f"adapter {name}", version=version)
         usual = usual_age(seen, now=now)
         try:
             shown = read_range(asked.get("since", ""), asked.get("until", ""), usual=usual, now=now)

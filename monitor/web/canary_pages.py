@@ -171,9 +171,7 @@ class CanaryPages:
                 )
             )
         except NotFound:
-            return self._frame.page(
-                "missing.html", status=404, name=f"canary {canary}", version=None
-            )
+            return self._frame.missing(f"canary {canary}")
         return self._frame.page(
             "canary.html",
             status=status,

@@ -86,6 +86,10 @@ class Frame:
         """Render a template."""
         return HTMLResponse(self.drawn(template, **values), status_code=status, headers=headers)
 
+    def missing(self, what: str, *, version: str | None = None) -> Response:
+        """Say in a page that something is not there."""
+        return self.page("missing.html", status=404, name=what, version=version)
+
     def drawn(self, template: str, **values: Any) -> Markup:
         """Render a template to be put on a page."""
         return Markup(self._templates.get_template(template).render(**values))  # noqa: S704

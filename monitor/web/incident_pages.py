@@ -154,8 +154,7 @@ class IncidentPages:
 
         seen = self._parts.database.run(read)
         if seen is None:
-            name = f"incident {incident}"
-            return self._frame.page("missing.html", status=404, name=name, version=None)
+            return self._frame.missing(f"incident {incident}")
         sections = drawn(self._frame, self._sections(seen.pop("story"), now=now))
         adapter = seen["seen"].adapter
         return self._frame.page(

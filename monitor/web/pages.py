@@ -96,7 +96,7 @@ class Pages:
         """Show one of them."""
         found = read_runbooks().get(name)
         if found is None:
-            return self._page("missing.html", status=404, name=f"runbook {name}", version=None)
+            return self._frame.missing(f"runbook {name}")
         return self._page("runbook.html", runbook=found)
 
     def login_form(self) -> Response:

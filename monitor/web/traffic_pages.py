@@ -68,9 +68,7 @@ class TrafficPages:
         try:
             self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
         except NotFound:
-            return self._frame.page(
-                "missing.html", status=404, name=f"action {action}", version=None
-            )
+            return self._frame.missing(f"action {action}")
         except ActionNotOpen as why:
             refused = f"Nothing was done: {why}."
             return self._routes(request, refused=refused, status=HTTPStatus.CONFLICT)
@@ -123,9 +121,7 @@ class TrafficPages:
             lambda tx: traffic.read_route(tx, name, self._parts, now=now, before=before)
         )
         if seen is None:
-            return self._frame.page(
-                "missing.html", status=404, name=f"adapter {name}", version=None
-            )
+            return self._frame.missing(f"adapter {name}")
         return self._frame.page(
             "route.html",
             now=now,

@@ -50,9 +50,7 @@ class VersionPages:
 
         known = self._parts.database.run(read)
         if not known:
-            return self._frame.page(
-                "missing.html", status=404, name=f"adapter {name}", version=None
-            )
+            return self._frame.missing(f"adapter {name}")
         one, other = chosen(known, left, right)
         numbers: dict[str, Any] = dict.fromkeys((*one.numbers, *other.numbers))
         return self._frame.page(
