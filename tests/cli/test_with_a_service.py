@@ -137,7 +137,9 @@ def test_a_canary_is_planned(run: Run) -> None:
 def test_what_it_would_have_done_is_told(run: Run) -> None:
     ran = run("actions", QUIET, "--days", "3")
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.strip() == f"{QUIET}: would not have acted in 3 days"
+    said, step = ran.out.strip().split("\n")
+    assert said == f"{QUIET}: would not have acted in 3 days"
+    assert "driftline incident list" in step
     done = run("actions", BROKEN)
     for word in ("newest first", "fallback", "blocked", "driftline", "would not have acted"):
         assert word in done.out

@@ -111,10 +111,10 @@ def test_the_trial_of_the_replay_page_tells_its_story(tmp_path: Path) -> None:
     first = ("480 lines, 0 bad", "approved by coverage", "exit code 3")
     for said in (*first, "similarity:bottom1%", "answer_distance:top1%", "log_length:bottom1%"):
         assert said in out
-    drifting = re.search(r"drifting +(\w+) +(\d+) +(\w+):", out)
+    drifting = re.search(r"drifting +(\w+) +(\d+) +(\w+) unlike", out)
     assert drifting, out
     # answers alone blame nobody, questions the input; which of the two is first, chance decides
-    told = {("unknown", "answer_distance"), ("input", "answer_distance"), ("input", "similarity")}
+    told = {("unknown", "answers"), ("input", "answers"), ("input", "requests")}
     assert (drifting[1], drifting[3]) in told
     assert 360 < int(drifting[2]) <= 420, "the fourth day begins after 360 requests"
     assert (tmp_path / "trial" / "replay.html").stat().st_size > 1_000_000
