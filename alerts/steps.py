@@ -53,16 +53,17 @@ def _approve(alert: Alert) -> tuple[str, ...]:
 
 
 def _by_cause(alert: Alert) -> tuple[str, ...]:
-    if misapplied(alert):
-        return _RELOAD
+    then = _RELOAD if misapplied(alert) else _BY_BLAME[alert.blame]
     if alert.action is not None and alert.action.unconfirmed:
-        return (_WHO_ANSWERS, *_BY_BLAME[alert.blame])
+        return (_WHO_ANSWERS, *then)
+    if misapplied(alert):
+        return then
     stays = alert.action is None or alert.action.done is Done.BLOCKED
     if alert.blame is Blame.ADAPTER and stays:
-        return (*_BY_BLAME[alert.blame], _SEND_AWAY)
+        return (*then, _SEND_AWAY)
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
-        return (*_BY_BLAME[alert.blame], _AWAIT)
-    return _BY_BLAME[alert.blame]
+        return (*then, _AWAIT)
+    return then
 
 
 _WHO_ANSWERS: Final = "Check which version the router really serves."

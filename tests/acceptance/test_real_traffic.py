@@ -84,7 +84,9 @@ class Bot:
 
     def told_of_drift(self) -> list[Message]:
         """Messages about drift: a machine whose embedder starves is rightly said to be blind."""
-        return [message for message in self.inbox.messages if message.alert["kind"] == "drift"]
+        told = self.inbox.deliveries
+        assert {message.alert["kind"] for message in told} <= {"drift", "blind"}
+        return [message for message in told if message.alert["kind"] == "drift"]
 
 
 @pytest.fixture
@@ -125,8 +127,7 @@ def stay_quiet_then_notice(
         time.sleep(0.15)
     bot.wait_until_seen()
     assert set(bot.judged) <= {"learning", "insufficient", "stable", "blind"}
-    opened = service.get("/v1/incidents")["items"]
-    assert [one for one in opened if one["kind"] == "drift"] == []
+    assert {one["kind"] for one in service.get("/v1/incidents")["items"]} <= {"blind"}
     assert bot.told_of_drift() == []
 
     mixed, needed = mixture(held_out[half:]), 0
