@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from detectors import profile_of
+from detectors import DETECTORS, profile_of
+from detectors.profile import Phrases
 from detectors.signals import SIGNALS
 
 
@@ -40,6 +41,35 @@ def name_words(detector: str) -> str:
     """
     words = profile_of(detector).words
     return words.name if words is not None else _spaced(detector)
+
+
+def signal_words(signal: str) -> str:
+    """Return the name of one signal in a few words: its own, or its detector's.
+
+    >>> signal_words("entropy"), signal_words("error"), signal_words("tone_of_voice")
+    ('token entropy', 'errors', 'tone of voice')
+    """
+    phrases = _phrases(signal)
+    return phrases.name if phrases is not None else _spaced(signal)
+
+
+def worse_words(signal: str) -> str:
+    """Say that a signal rose of which more is worse.
+
+    >>> worse_words("mean_nll"), worse_words("refusal"), worse_words("tone_of_voice")
+    ('answers less certain', 'more refusals', 'tone of voice worse')
+    """
+    phrases = _phrases(signal)
+    return phrases.up if phrases is not None else f"{_spaced(signal)} worse"
+
+
+def _phrases(signal: str) -> Phrases | None:
+    """Return a signal's own words, or those of the detector that reads it."""
+    known = SIGNALS.get(signal)
+    if known is not None and known.words is not None:
+        return known.words
+    readers = (one for one in DETECTORS.values() if signal in one.signals)
+    return next((one.profile.words for one in readers), None)
 
 
 def _split(winner: str | None) -> tuple[str, str]:

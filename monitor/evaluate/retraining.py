@@ -21,6 +21,7 @@ from alerts.message import to_json as alert_to_json
 from alerts.types import Blame, Kind, Severity, Status, VerdictKind
 from alerts.types import Blame as BlameWord
 from alerts.types import VerdictKind as VerdictWord
+from alerts.words import duration
 from monitor.domain import Adapter, Interval, Verdict, Version
 from monitor.evaluate.newness import LONGEST, Newness, NotCompared, new_since, read_newness
 from monitor.store import audit
@@ -90,11 +91,12 @@ def why_retrain(
     if verdict is not None and drifts and verdict.blame is Blame.INPUT:
         lasted = now - verdict.since
         if lasted >= settings.after:
-            said = f"inputs drift for {lasted} >= {settings.after}: {verdict.reason}"
+            said = f"inputs drift for {duration(lasted)}: {verdict.reason}"
             return RetrainCause.INPUT, said
     age = now - version.registered_at
     if timedelta() < settings.max_age <= age:
-        return RetrainCause.MAX_AGE, f"registered {age.days} days ago >= {settings.max_age.days}"
+        old = f"registered {age.days} days ago (at most {settings.max_age.days})"
+        return RetrainCause.MAX_AGE, old
     return None
 
 

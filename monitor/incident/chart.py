@@ -177,7 +177,7 @@ def _row(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
     )  # fmt: skip
     yield from _ticks_of(signal, frame)
     yield from _curve(signal, frame)
-    yield from _heading(signal, frame)
+    yield from _heading(chart, signal, frame)
 
 
 def _began_inside(chart: Chart) -> bool:
@@ -221,9 +221,9 @@ def _title(width: float) -> int:
     return TITLE + (14 if width < SLIM else 0)
 
 
-def _heading(signal: Signal, frame: _Frame) -> Iterator[str]:
+def _heading(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
     """Write above a row what it is, and its newest number; left of where events mostly are."""
-    newest = f"{signal.shown(signal.effect[-1])} now, {signal.shown(0.0)} is normal"
+    newest = chart.newest(signal)
     kind = "critical" if signal.crossed else "ink"
     y, room = frame.top - 20, int((frame.width - RIGHT - LEFT) / LETTER)
     if frame.width < SLIM:

@@ -14,12 +14,12 @@ from monitor.domain import Interval, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
 from monitor.incident.signals import Chart, ChartMark, Signal, place, signal
+from monitor.incident.timeline import Moment, MomentKind, arms_label
 from monitor.store.evaluation import evaluations, series, verdicts
 from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.people import changes
 from monitor.store.traffic import routes
-from monitor.store.traffic.routes import RouteRow
 
 LONGEST: Final = timedelta(days=14)
 SHORTEST: Final = timedelta(minutes=2)
@@ -150,7 +150,7 @@ def _events(tx: Connection, version: Version, shown: Interval) -> list[ChartMark
             for one in judged
             if one.version == version.name
         ),
-        *(ChartMark(at=one.route.since, kind="route", text=_arms(one)) for one in moved),
+        *(ChartMark(at=one.route.since, kind="route", text=arms_label(one)) for one in moved),
         *(
             ChartMark(
                 at=max(one.begun_at, shown.start),
@@ -164,22 +164,13 @@ def _events(tx: Connection, version: Version, shown: Interval) -> list[ChartMark
     return [mark for mark in found if shown.start <= mark.at <= shown.end]
 
 
-def _arms(changed: RouteRow) -> str:
-    """Write who answers from then on.
-
-    A route says it in full; a mark has room for the names.
-    """
-    arms = [arm for arm in changed.route.arms if arm.weight > 0]
-    if len(arms) == 1:
-        return f"to {arms[0].version}"
-    return ", ".join(f"{arm.version} {100 * arm.weight:.3g} %" for arm in arms)
+def _kind(moment: Moment) -> str:
+    return "route" if moment.kind is MomentKind.ROUTE else moment.label
 
 
 def _marks(story: IncidentStory, shown: Interval) -> list[ChartMark]:
     moments = [
-        ChartMark(at=one.at, kind=one.label.split()[0], text=one.label)
-        for one in story.timeline
-        if one.label
+        ChartMark(at=one.at, kind=_kind(one), text=one.label) for one in story.timeline if one.label
     ]
     declared = [
         ChartMark(at=one.begun_at, kind="declared", text=f"{one.kind}: {one.title}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -48,6 +48,10 @@ def family_of(name: str) -> str:
     if part in (LOGPROBS, STATUS):
         return SERVED
     return _OF_SIDE.get(profile_of(name).side, ANSWERED)
+
+
+FRESH: Final = 10
+"""A number is of now if it is from the last tenth of what a chart shows."""
 
 
 class Scale(StrEnum):
@@ -148,6 +152,13 @@ class Chart:
     onset: Interval | None
     signals: Sequence[Signal]
     marks: Sequence[ChartMark]
+
+    def newest(self, signal: Signal) -> str:
+        """Write a signal's newest number, when it is of, and the normal one."""
+        at, span = signal.at[-1], self.until - self.since
+        form = "%H:%M" if span <= timedelta(days=1) else "%-d %b %H:%M"
+        when = "now" if self.until - at <= span / FRESH else f"at {at:{form}}"
+        return f"{signal.shown(signal.effect[-1])} {when}, {signal.shown(0.0)} is normal"
 
 
 def newest_signals(scores: Iterable[ScoreRow], *, settings: EvaluateSettings) -> list[Signal]:

@@ -34,7 +34,7 @@ class Moment:
     """One line of the timeline.
 
     label
-        The text beside it in a chart: the verdict, or the route's generation; else empty.
+        The text beside it in a chart: the verdict, or who answers from then on; else empty.
     bad
         True if something went wrong.
     """
@@ -108,10 +108,20 @@ def _action(action: ActionRow) -> Moment:
 
 
 def _route(changed: RouteRow) -> Moment:
-    label = f"route g{changed.route.generation}"
     return Moment(
-        at=changed.route.since, kind=MomentKind.ROUTE, text=route_words(changed), label=label
+        at=changed.route.since,
+        kind=MomentKind.ROUTE,
+        text=route_words(changed),
+        label=arms_label(changed),
     )
+
+
+def arms_label(changed: RouteRow) -> str:
+    """Write who answers from then on, short enough for a chart."""
+    arms = [arm for arm in changed.route.arms if arm.weight > 0]
+    if len(arms) == 1:
+        return f"to {arms[0].version}"
+    return ", ".join(f"{arm.version} {100 * arm.weight:.3g} %" for arm in arms)
 
 
 def _person(entry: Entry) -> Moment:

@@ -263,7 +263,7 @@ def _quiet(memory: Memory, facts: Facts, settings: PolicySettings) -> tuple[Verd
     if facts.n_day < settings.insufficient_records:
         return (
             VerdictKind.INSUFFICIENT,
-            f"{facts.n_day} comparable requests in 24 h < {settings.insufficient_records}",
+            f"{facts.n_day} of {settings.insufficient_records} comparable requests in 24 h",
         )
     return VerdictKind.STABLE, f"healthy: {_nearest(facts)}"
 

@@ -26,7 +26,7 @@ def crossing_words(crossing: Crossing) -> str:
     return (
         f"{plain_words(crossing.detector, crossing.winner)}, sure enough for a"
         f" {_SURE_FOR[crossing.process]}: {_counted_words(crossing)}, {effect}"
-        f"evidence {crossing.evidence:.1f} past its line"
+        f"evidence {crossing.evidence:.1f} beyond its alert threshold"
     )
 
 

@@ -73,7 +73,9 @@ def read(router: Router, route: Route) -> RouterAnswer:
     except RouterFailed as error:
         return RouterAnswer(goes=None, reason=f"{NOT_READ}: {error}")
     if real == route.arms:
-        return RouterAnswer(goes=True, reason=f"read back at generation {route.generation}")
+        return RouterAnswer(
+            goes=True, reason=f"confirmed by the router at generation {route.generation}"
+        )
     return RouterAnswer(goes=False, reason=f"the router says {_words(real)}, not the route")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,6 +18,7 @@ from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic.trial.foresight import Foreseen, foresee
 from monitor.traffic.trial.guards import GuardKind
 from monitor.traffic.trial.measure import GuardFound
+from monitor.traffic.trial.news import CanaryNews, canary_news
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
@@ -25,6 +26,7 @@ from monitor.traffic.trial.states import (
     OrderKind,
     Phase,
     Plan,
+    TrialMove,
     plan_from_json,
     state_from_json,
 )
@@ -120,6 +122,44 @@ class CanaryGlance:
     foreseen: Foreseen | None
     registered_since: Sequence[str]
     orders: Sequence[OrderKind]
+
+    @property
+    def headline(self) -> str:
+        """What the canary came to, in one sentence without numbers."""
+        if self.line.state.phase is Phase.RUNNING and not self.line.state.unverified:
+            return "No guardrail is worse than allowed; nothing is decided yet."
+        return f"{_capital(self._news.headline)}."
+
+    @property
+    def users(self) -> str:
+        """Who answers the users, or would."""
+        return f"{_capital(self._news.action.text)}."
+
+    @property
+    def step(self) -> str:
+        """The next step of a person."""
+        state = self.line.state
+        if state.phase is Phase.PAUSED:
+            return _STEPS.get(state.proposal, "Resume it, promote it or roll it back.")
+        if state.latched:
+            return f"Nothing now: {self.line.row.version} stays out until you let it try again."
+        return "Nothing." if state.ended else "Nothing now: it goes on by itself."
+
+    @property
+    def _news(self) -> CanaryNews:
+        row = self.line.row
+        return canary_news(self.line.state, self.line.plan, trial=row.version, control=row.control)
+
+
+_STEPS: Final[Mapping[TrialMove | None, str]] = {
+    TrialMove.ROLLBACK: "Roll it back, or resume it.",
+    TrialMove.ADVANCE: "Allow the next step, or roll it back.",
+    TrialMove.PROMOTE: "Allow the promotion, or roll it back.",
+}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def read_list(

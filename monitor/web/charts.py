@@ -26,6 +26,7 @@ class Spark:
     """A signal drawn small, beside its name and its newest number."""
 
     signal: Signal
+    newest: str
     drawing: Markup
 
 
@@ -63,7 +64,7 @@ def families(chart: Chart, signals: Sequence[Signal]) -> list[SignalFamily]:
 
 def _spark(signal: Signal, chart: Chart) -> Spark:
     drawn = spark(signal, since=chart.since, until=chart.until)
-    return Spark(signal=signal, drawing=Markup(drawn))  # noqa: S704 - spark writes numbers only
+    return Spark(signal=signal, newest=chart.newest(signal), drawing=Markup(drawn))  # noqa: S704 - spark writes numbers only
 
 
 def _drawn(chart: Chart, width: int, row: int) -> Markup:

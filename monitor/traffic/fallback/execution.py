@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
+from alerts.words import duration
 from monitor.domain import ActionId, Arm, ArmKind, Route, Verdict, Version
 from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
@@ -26,7 +27,7 @@ from monitor.traffic.arms import (
     trial_arms,
 )
 from monitor.traffic.fallback.ledger import advance, target_id, write_down
-from monitor.traffic.fallback.machine import fires, recovered, whole
+from monitor.traffic.fallback.machine import fires, recovered
 from monitor.traffic.fallback.survey import stored_verdict, targets_of
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.settings import RoutingSettings
@@ -126,7 +127,8 @@ class Execution:
             return f"the verdict of {action.version} is {kind} now"
         age, limit = now - judged.updated_at, self.settings.evidence_age
         if age > limit:
-            return f"the verdict of {action.version} is {whole(age)} old > {limit}"
+            old = f"{duration(age)} old (at most {duration(limit)})"
+            return f"the verdict of {action.version} is {old}"
         match action.kind:
             case ActionKind.FALLBACK:
                 return self._stale_fallback(tx, action, current.route, now=now)
@@ -140,7 +142,7 @@ class Execution:
     ) -> str | None:
         age, limit = now - datetime.fromisoformat(action.evidence["at"]), self.settings.evidence_age
         if age > limit:
-            return f"the evidence is {whole(age)} old > {limit}"
+            return f"the evidence is {duration(age)} old (at most {duration(limit)})"
         if serving_arm(effective(route, now), action.version) is None:
             return f"{action.version} answers nobody now"
         return self._unfit(tx, action)

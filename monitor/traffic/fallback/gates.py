@@ -9,11 +9,12 @@ from enum import StrEnum
 from typing import Final
 
 from alerts.types import Blame, VerdictKind
+from alerts.words import duration
 from monitor.store.people.words import by_a_person
 from monitor.store.traffic.actions import ActionState
 from monitor.store.traffic.common_cause import BaseFleet
 from monitor.traffic.arms import serving_arm
-from monitor.traffic.fallback.machine import ELSEWHERE, whole
+from monitor.traffic.fallback.machine import ELSEWHERE
 from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
@@ -97,7 +98,9 @@ def unfinished(scene: Scene) -> str | None:
 def _too_old(question: MoveQuestion) -> str | None:
     age = question.now - question.evidence.at
     limit = question.settings.evidence_age
-    return f"the evidence is {whole(age)} old > {limit}" if age > limit else None
+    return (
+        f"the evidence is {duration(age)} old (at most {duration(limit)})" if age > limit else None
+    )
 
 
 def _set_since(question: MoveQuestion) -> str | None:
@@ -170,7 +173,8 @@ def cooling_down(
     """
     if not taken or now - taken[0] >= settings.cool_down:
         return None
-    return f"last fallback {now - taken[0]} ago < {settings.cool_down}"
+    last, least = duration(now - taken[0]), duration(settings.cool_down)
+    return f"the last fallback was {last} ago, and {least} must pass"
 
 
 def adapter_spent(
@@ -192,7 +196,7 @@ def fleet_spent(
 def _spent(taken: Sequence[datetime], budget: int, window: timedelta, *, of: str) -> str | None:
     if len(taken) < budget:
         return None
-    return f"{len(taken)} fallbacks of the {of} within {window} >= {budget}"
+    return f"{len(taken)} fallbacks of the {of} within {duration(window)} (at most {budget})"
 
 
 ASKED_FOR: Final[tuple[tuple[Gate, Check], ...]] = (

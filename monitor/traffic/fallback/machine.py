@@ -28,6 +28,7 @@ from types import MappingProxyType
 from typing import Final, assert_never
 
 from alerts.types import Blame, VerdictKind
+from alerts.words import duration
 from monitor.domain import ArmKind, Route, Verdict
 from monitor.store.traffic.actions import Away
 from monitor.traffic.settings import RoutingSettings
@@ -177,21 +178,14 @@ def _from_fallback(
         return BreakerStep(state=stays, reason=f"the verdict is {_kind(verdict)}")
     waited, needed = now - verdict.since, hold(progress.fallbacks, settings)
     if waited < needed:
-        return BreakerStep(state=stays, reason=f"recovered {whole(waited)} ago < {needed}")
+        return BreakerStep(
+            state=stays, reason=f"recovered {duration(waited)} ago, waits for {duration(needed)}"
+        )
     at_once = settings.trial_share >= 1
     return BreakerStep(
         state=BreakerState.HEALTHY if at_once else BreakerState.HALF_OPEN,
-        reason=f"recovered {whole(waited)} ago >= {needed}",
+        reason=f"recovered {duration(waited)} ago",
     )
-
-
-def whole(span: timedelta) -> timedelta:
-    """Drop the fraction of a second, for display.
-
-    >>> f"{whole(timedelta(seconds=4.56))} ago"
-    '0:00:04 ago'
-    """
-    return span - span % timedelta(seconds=1)
 
 
 def _from_trial(
@@ -210,15 +204,15 @@ def _from_trial(
         blame = f", blame {verdict.blame.value}" if verdict and verdict.kind in BAD else ""
         return BreakerStep(state=stays, reason=f"the verdict is {_kind(verdict)}{blame}")
     lasted = now - route.since
+    tried = f"{duration(lasted)} of {duration(settings.trial_hold)}"
     if lasted < settings.trial_hold:
-        return BreakerStep(state=stays, reason=f"on trial for {lasted} < {settings.trial_hold}")
+        return BreakerStep(state=stays, reason=f"on trial for {tried}")
     if progress.records < settings.trial_records:
-        words = f"{progress.records} records on trial < {settings.trial_records}"
+        words = f"{progress.records} of {settings.trial_records} requests on trial"
         return BreakerStep(state=stays, reason=words)
     return BreakerStep(
         state=BreakerState.HEALTHY,
-        reason=f"good on trial for {lasted} >= {settings.trial_hold},"
-        f" {progress.records} records >= {settings.trial_records}",
+        reason=f"good on trial for {duration(lasted)}, {progress.records} requests",
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
+from alerts.words import duration
 from monitor.domain import Mode, Verdict, Version, VersionId
 from monitor.store import clock as store_clock
 from monitor.store.clock import Clock
@@ -144,7 +145,7 @@ def unwell_of(
     skew = abs(clock() - health.database_clock)
     found = []
     if skew > settings.clock_skew:
-        found.append(f"this clock is {skew} from the database's > {settings.clock_skew}")
+        found.append(f"this clock is {duration(skew)} from the database's")
     if health.failing:
         found.append(f"detectors fail: {', '.join(health.failing)}")
     if health.open_kinds:
@@ -152,7 +153,7 @@ def unwell_of(
     if health.reference_at is not None:
         age = now - store_clock.sure(store_clock.read(tx), health.reference_at, now=now)
         if age < settings.cycle:
-            found.append(f"its reference is {age} old < {settings.cycle}")
+            found.append(f"its reference is only {duration(age)} old")
     return tuple(found)
 
 

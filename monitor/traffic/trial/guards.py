@@ -12,6 +12,7 @@ from typing import Final
 from detectors.feedback import Directions
 from detectors.signals import SIGNALS as KNOWN
 from detectors.signals import Guarding, SignalKind
+from detectors.words import signal_words, worse_words
 
 FEEDBACK: Final = "feedback."
 """Prefix of guardrails on feedback: ``feedback.solved``."""
@@ -45,6 +46,26 @@ class Guard:
     def dispensable(self) -> bool:
         """True if a shadow ignores this signal: people rate only answers they have seen."""
         return self.name.startswith(FEEDBACK) and not self.critical
+
+
+def guard_words(name: str) -> str:
+    """Return what a guardrail measures, in a few words.
+
+    >>> guard_words("mean_nll"), guard_words("feedback.solved")
+    ('mean NLL', 'solved (feedback)')
+    """
+    if name.startswith(FEEDBACK):
+        return f"{name.removeprefix(FEEDBACK).replace('_', ' ')} (feedback)"
+    return signal_words(name)
+
+
+def guard_worse_words(name: str) -> str:
+    """Say that a guardrail is worse on the canary.
+
+    >>> guard_worse_words("latency_ms"), guard_worse_words("feedback.solved")
+    ('answers slower', 'solved (feedback) worse')
+    """
+    return f"{guard_words(name)} worse" if name.startswith(FEEDBACK) else worse_words(name)
 
 
 def _guarding(*when: Guarding) -> tuple[str, ...]:

@@ -206,7 +206,7 @@ def _running(state: CanaryState, look: Looked, found: Found, plan: Plan, now: da
 
 def _waits(state: CanaryState, until: datetime, reason: str) -> Result:
     again = f", extension {state.extended}" if state.extended else ""
-    said = f"until {until:%Y-%m-%d %H:%M}{again}: {reason}"
+    said = f"{reason}; measured on until {until:%Y-%m-%d %H:%M} UTC{again}"
     return replace(state, reason=said), (Renew(),)
 
 
@@ -241,5 +241,5 @@ def _ready(state: CanaryState, found: Found, plan: Plan) -> bool:
 def _undecided(found: Found, current: CanaryStep) -> str:
     fewest = min(found.trial_requests, found.control_requests)
     if fewest < current.requests:
-        return f"{fewest} of {current.requests} requests; {found.reason}"
+        return f"{fewest} of the {current.requests} requests needed; {found.reason}"
     return found.reason

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import assert_never
 
 from detectors.trial import (
     FEWEST_UNITS,
@@ -18,7 +17,7 @@ from detectors.trial import (
 )
 from detectors.trial_pairs import pair_bounds, paired
 from monitor.traffic.trial.columns import Column, compared, count, degradation, kind_of
-from monitor.traffic.trial.guards import Guard, GuardKind
+from monitor.traffic.trial.guards import Guard, GuardKind, guard_words, guard_worse_words
 from monitor.traffic.trial.states import Found, LookOutcome
 
 
@@ -88,22 +87,22 @@ class GuardFound:
     carried: Carried = field(default_factory=Carried)
 
     @property
+    def title(self) -> str:
+        """What it measures: ``token entropy``, ``solved (feedback)``."""
+        return guard_words(self.name)
+
+    @property
     def words(self) -> str:
-        """``mean_nll +0.310 (95 %: +0.220 to +0.400), beyond the limit 0.2``."""
-        if self.value is None:
-            return f"{self.name} not known yet ({self.trial} and {self.control})"
-        if self.kind is GuardKind.HARD:
-            return f"{self.name}: {self.trial} against {self.control}, evidence {self.value:.1f}"
-        said = f"{self.name} {self.value:+.3f} (95 %: {self.lo:+.3f} to {self.hi:+.3f})"
-        match self.outcome:
-            case GuardOutcome.FAILED:
-                return f"{said}, beyond the limit {self.bar:g}"
-            case GuardOutcome.PASSED:
-                return f"{said}, within the limit {self.margin:g}"
-            case GuardOutcome.UNSURE | GuardOutcome.ABSENT:
-                return f"{said}, not sure about the limit {self.margin:g}"
-            case _:
-                assert_never(self.outcome)
+        """How it failed: ``answers more diffuse by 0.31 (95 %: 0.22 to 0.40), limit 0.20``."""
+        worse = guard_worse_words(self.name)
+        if self.value is None or self.lo is None or self.hi is None:
+            return f"{worse}: {self.trial} against {self.control}"
+        interval = f"(95 %: {self._amount(self.lo)} to {self._amount(self.hi)})"
+        limit = self._amount(self.bar) + (" points" if self.kind is GuardKind.RATE else "")
+        return f"{worse} by {self._amount(self.value)} {interval}, limit {limit}"
+
+    def _amount(self, value: float) -> str:
+        return f"{100 * value:.1f}" if self.kind is GuardKind.RATE else f"{value:.2f}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,19 +138,27 @@ class Measurement:
             outcome: [guard for guard in self.guards if guard.outcome is outcome]
             for outcome in GuardOutcome
         }
-        outcome, said = LookOutcome.UNSURE, by[GuardOutcome.UNSURE]
-        soft_passed = [g for g in by[GuardOutcome.PASSED] if g.kind is not GuardKind.HARD]
-        if by[GuardOutcome.FAILED]:
-            outcome, said = LookOutcome.FAILED, by[GuardOutcome.FAILED]
-        elif not said and soft_passed:
-            outcome, said = LookOutcome.PASSED, soft_passed
-        words = "; ".join(guard.words for guard in said) or "nothing could be compared"
+        failed, unsure = by[GuardOutcome.FAILED], by[GuardOutcome.UNSURE]
+        passed = [g for g in by[GuardOutcome.PASSED] if g.kind is not GuardKind.HARD]
+        if failed:
+            outcome, reason = LookOutcome.FAILED, "; ".join(guard.words for guard in failed)
+        elif passed and not unsure:
+            outcome, reason = LookOutcome.PASSED, _within(passed, passed)
+        else:
+            outcome, reason = LookOutcome.UNSURE, "nothing could be compared"
+            if unsure:
+                names = ", ".join(guard.title for guard in unsure)
+                reason = f"{_within(passed, [*passed, *unsure])}; not certain yet: {names}"
         return Found(
             outcome=outcome,
             trial_requests=self.trial_requests,
             control_requests=self.control_requests,
-            reason=words,
+            reason=reason,
         )
+
+
+def _within(passed: Sequence[GuardFound], of: Sequence[GuardFound]) -> str:
+    return f"{len(passed)} of {len(of)} guardrails within their limits"
 
 
 def measure(

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
+from alerts.words import duration
 from monitor.domain import Mode, Version
 from monitor.store import clock
 from monitor.store.clock import Clock
@@ -154,7 +155,8 @@ def permission(
         return Permission(raising=raising)
     return Permission(
         raising=raising,
-        lowering=f"{taken} canaries rolled back within {window} >= {settings.rollbacks}",
+        lowering=f"{taken} canaries rolled back within {duration(window)}"
+        f" (at most {settings.rollbacks})",
         spent=True,
     )
 
