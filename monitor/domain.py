@@ -209,7 +209,7 @@ class Reference:
 
     @property
     def provisional(self) -> bool:
-        """True if not approved: then soft evidence against it moves no traffic."""
+        """True if not approved: then a change of distribution against it moves no traffic."""
         return self.approved_by is None
 
 

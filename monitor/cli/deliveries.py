@@ -30,7 +30,7 @@ def list_deliveries(
         int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
     ] = 50,
 ) -> None:
-    """Show messages and what became of them, newest first."""
+    """Show messages and their delivery, newest first."""
     found = service.shown(service.get("/deliveries", state=state, limit=limit), Page[DeliveryBody])
     if not found.items:
         screen.say(

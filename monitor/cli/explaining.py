@@ -200,4 +200,4 @@ def _print_next(found: IncidentDetail, page: str) -> None:
     if not found.closed_at and not found.acknowledged_by:
         screen.say(f"acknowledge it: driftline incident ack {number}")
     if not found.marked and found.kind == "drift":
-        screen.say(f'was it false? driftline incident false {number} --reason "…"')
+        screen.say(f'if it was a false alarm: driftline incident false {number} --reason "…"')

@@ -19,9 +19,7 @@ app = typer.Typer(
 LARGEST_PAGE = 1000
 
 Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in its link.")]
-Reason = Annotated[
-    str, typer.Option("--reason", help="Why; whoever heard of the incident hears this, too.")
-]
+Reason = Annotated[str, typer.Option("--reason", help="Why; sent to everyone who was alerted.")]
 
 
 @app.command("list")

@@ -58,7 +58,7 @@ def replay(
     rate: Annotated[
         float | None,
         typer.Option(
-            min=0.001, metavar="PER_DAY", help="Spread the records evenly, so many a day."
+            min=0.001, metavar="PER_DAY", help="Spread the records evenly, this many a day."
         ),
     ] = None,
     budget: Annotated[
@@ -87,7 +87,9 @@ def replay(
     ] = False,
     approved: Annotated[
         bool,
-        typer.Option("--approved", help="Let soft evidence page although the baseline is short."),
+        typer.Option(
+            "--approved", help="Let changes of distributions page although the baseline is short."
+        ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad line.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the story as JSON.")] = False,

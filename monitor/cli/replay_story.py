@@ -96,7 +96,7 @@ def _basis(basis: Basis) -> None:
 def _stage(basis: Basis) -> str:
     if basis.provisional:
         return (
-            "provisional: days are taken to differ, and soft evidence would move no traffic"
+            "provisional: days are taken to differ, and only failures would move traffic"
             " (14 days and 1,000 records approve it; --approved replays as if they had)"
         )
     return f"approved by {basis.approved_by}"
@@ -111,7 +111,7 @@ def _sources(story: Story) -> None:
     if story.traffic.other_settings:
         screen.say(
             f"  {story.traffic.other_settings:,} records have settings (temperature, top_p,"
-            " max_tokens) that the baseline has not: set aside",
+            " max_tokens) that the baseline lacks: set aside",
             style="yellow",
         )
 

@@ -15,7 +15,7 @@ from monitor.policy.coverage import CoveredWindow
 
 
 class ReferenceStage(StrEnum):
-    """The most that the reference allows soft evidence: nothing, tickets, pages, or actions too."""
+    """The most a change of distribution may do: nothing, tickets, pages, or actions too."""
 
     NONE = "none"
     REPLACED = "replaced"

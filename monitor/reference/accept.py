@@ -1,4 +1,4 @@
-"""Accept an incident's finding as the new normal, in one transaction.
+"""Accept an incident's finding as normal, in one transaction.
 
 The change is then no longer drift, so the reference must change: live signals get a generation of
 the reference made of the records since the onset, perplexity is registered anew. The incident ends
@@ -50,7 +50,7 @@ class Anew:
 def accept(
     tx: Connection, incident_id: IncidentId, word: Word, *, hearers: Hearers
 ) -> Sequence[Anew]:
-    """End an open drift incident because its finding is the new normal.
+    """End an open drift incident because its finding is accepted as normal.
 
     Nothing changes if it was accepted before. ``word`` is one of ``Mark.ACCEPTED``. Of a fleet
     incident, the members that can be accepted are; the others are ``left``.

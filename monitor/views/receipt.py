@@ -21,7 +21,7 @@ class AccountBody(View):
     """New pages; repeats and copies are none."""
     marked_false: int
     accepted: int
-    """Marked as the new normal."""
+    """Accepted as normal."""
     not_judged: int
     """Nobody has said whether they were false."""
     undelivered: int

@@ -50,7 +50,7 @@ class ReferenceSummary(View):
     """null: there is none yet."""
     generation: int | None
     provisional: bool
-    """True until approved: soft evidence moves no traffic."""
+    """True until approved: a change of distribution moves no traffic."""
     progress: float | None
     n_training: int
     n_baseline: int

@@ -125,14 +125,14 @@ class CanaryGlance:
 
     @property
     def headline(self) -> str:
-        """What the canary came to, in one sentence without numbers."""
+        """The canary's state in one sentence, without numbers."""
         if self.line.state.phase is Phase.RUNNING and not self.line.state.unverified:
             return "No guardrail is worse than allowed; nothing is decided yet."
         return f"{_capital(self._news.headline)}."
 
     @property
     def users(self) -> str:
-        """Who answers the users, or would."""
+        """The part of the users that the version answers."""
         return f"{_capital(self._news.action.text)}."
 
     @property

@@ -169,7 +169,7 @@ def test_a_shadow_is_judged_by_what_the_gateway_replays_and_no_client_notices(
     assert set(crowd.answered) == {"v1", "good"}  # the bad one answered nobody but the judge
     assert {one.body["model"] for one in engine.of("/v1/chat/completions")} == engine.models
     assert bad["latched"]
-    assert "feedback.solved" in bad["reason"]
+    assert "solved (feedback) worse by" in bad["reason"]
     assert {look["weight"] for look in bad["looks"]} == {0.0}
     last = [look for look in good["looks"] if look["guards"]][-1]
     assert last["trial_requests"] == last["control_requests"] >= 200
@@ -229,5 +229,5 @@ def test_a_canary_that_nobody_watches_goes_to_weight_0_and_stays_there(
         return bool(service.get(place)["phase"] == "rolled_back")
 
     until(seen, "its rollback by what it answers")
-    assert "mean_nll" in service.get(place)["reason"]
+    assert "answers less certain by" in service.get(place)["reason"]
     assert shares(route_of(service)) == {"v7": 1.0}

@@ -128,7 +128,7 @@ def test_a_notice_crossing_is_a_sticky_ticket_with_numbers() -> None:
         VerdictKind.DRIFTING,
         VerdictSeverity.TICKET,
     )
-    assert "evidence 0.3 past its line" in first.verdict.reason
+    assert "evidence 0.3 beyond its alert threshold" in first.verdict.reason
     assert first.verdict.onset == ONSET
     later = run(facts(soft(), at=NOW + MINUTE), memory=first.memory)
     assert later.verdict.kind is VerdictKind.DRIFTING

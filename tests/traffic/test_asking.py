@@ -22,8 +22,8 @@ OTHER = (replace(ROUTE.arms[0], version="v6"),)
 @pytest.mark.parametrize(
     ("engine", "goes", "reason"),
     [
-        (Engine(), True, "read back at generation 3"),
-        (Engine(fails=True), True, "read back at generation 3"),
+        (Engine(), True, "confirmed by the router at generation 3"),
+        (Engine(fails=True), True, "confirmed by the router at generation 3"),
         (Engine(arms=OTHER, deaf=True), False, "the router says stable v6 1, not the route"),
         (Engine(deaf=True, fails=True), False, "the router says nothing, not the route"),
         (Engine(mute=True), None, "not read back yet: no answer"),

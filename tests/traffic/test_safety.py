@@ -95,7 +95,9 @@ def test_a_reference_younger_than_a_window_blocks(world: World) -> None:
                 created_by="ann", ready_at=NOW - 14 * MINUTE,
             )
         )  # fmt: skip
-    refused(world, world.breaker.consider(v7, evidence(), now=NOW), "its reference is 0:14:00 old")
+    refused(
+        world, world.breaker.consider(v7, evidence(), now=NOW), "its reference is only 14 min old"
+    )
     assert world.breaker.consider(v7, evidence(), now=NOW + MINUTE).kind is DecisionKind.EXECUTE
 
 
@@ -104,7 +106,7 @@ def test_a_clock_that_differs_from_the_databases_blocks(world: World, seconds: f
     v7 = ill(world)
     skew = timedelta(seconds=seconds)
     wrong = replace(world.breaker, clock=lambda: datetime.now(UTC) + skew)
-    refused(world, wrong.consider(v7, evidence(), now=NOW), "from the database's > 0:00:30")
+    refused(world, wrong.consider(v7, evidence(), now=NOW), "from the database's")
 
 
 @pytest.mark.parametrize("kind", [ActionKind.FALLBACK, ActionKind.RETURN])
@@ -121,7 +123,7 @@ def test_a_verdict_that_nobody_has_looked_at_for_two_windows_moves_nothing(
         tx.execute(sa.text("UPDATE verdicts SET updated_at = :then"), old)
     done = world.breaker.carry_out(begun.id, now=NOW)
     assert (done.state, world.weights()) == (ActionState.EXPIRED, before)
-    assert done.reason == "the verdict of v7 is 0:31:00 old > 0:30:00"
+    assert done.reason == "the verdict of v7 is 31 min old (at most 30 min)"
 
 
 # --- whether it helped --------------------------------------------------------------------

@@ -80,10 +80,10 @@ def test_a_recovered_version_gets_a_trickle_with_a_term(world: World, on_trial: 
 def test_it_returns_after_the_hold_and_over_enough_records(world: World, on_trial: Version) -> None:
     answer(world, on_trial, 49, at=BEGUN + MINUTE)
     early = look(world, on_trial, BEGUN + HOUR - MINUTE)
-    assert early.reason == "on trial for 0:59:00 < 1:00:00"
+    assert early.reason == "on trial for 59 min of 60 min"
     few = look(world, on_trial, BEGUN + HOUR)
     assert (few.kind, few.gate) == (DecisionKind.NOTHING, Gate.HOLD)
-    assert few.reason == "49 records on trial < 50"
+    assert few.reason == "49 of 50 requests on trial"
     answer(world, on_trial, 1, at=BEGUN + HOUR)
     done = look(world, on_trial, BEGUN + HOUR + MINUTE)
     assert (done.kind, done.action) == (DecisionKind.EXECUTE, ActionKind.RETURN)
@@ -102,7 +102,7 @@ def test_a_version_that_fires_again_loses_the_trickle_and_waits_twice_as_long(
     assert world.weights() == {"v7": 0.0, "v6": 1.0}
     world.judge(on_trial, STABLE, since=fired + MINUTE)
     early = look(world, on_trial, fired + 60 * MINUTE)
-    assert early.reason == "recovered 0:59:00 ago < 1:00:00"
+    assert early.reason == "recovered 59 min ago, waits for 60 min"
     # two fallbacks in a day: nobody could end another trial before the first is a day old
     spent = look(world, on_trial, fired + 62 * MINUTE)
     assert (spent.kind, spent.gate) == (DecisionKind.BLOCK, Gate.ADAPTER_BUDGET)
@@ -194,6 +194,6 @@ def test_people_can_read_where_the_breaker_stands(world: World) -> None:
     world.breaker.consider(v7, evidence(), now=NOW)
     assert standing(NOW) == ("fallback", "v6", 1, "the verdict is critical")
     world.judge(v7, STABLE, since=NOW + MINUTE)
-    assert standing(NOW + 11 * MINUTE)[3] == "recovered 0:10:00 ago < 0:30:00"
+    assert standing(NOW + 11 * MINUTE)[3] == "recovered 10 min ago, waits for 30 min"
     look(world, v7, BEGUN)
-    assert standing(BEGUN + MINUTE) == ("half_open", "v6", 1, "on trial for 0:01:00 < 1:00:00")
+    assert standing(BEGUN + MINUTE) == ("half_open", "v6", 1, "on trial for 60 s of 60 min")

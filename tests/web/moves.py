@@ -24,7 +24,14 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 def seed(tx: Connection, *, now: datetime) -> ActionId:
     """Fill a database with a fleet that was moved about; give the action that waits."""
     worlds.seed(tx, now=now, days=0.2)
-    _tell(tx, "support", "v7", ActionState.VERIFIED, "read back at generation 2", now=now)
+    _tell(
+        tx,
+        "support",
+        "v7",
+        ActionState.VERIFIED,
+        "confirmed by the router at generation 2",
+        now=now,
+    )
     blocked = "2 fallbacks of travel-assistant within 24 h ≥ adapter_budget 2"
     _tell(
         tx, "travel-assistant", "v3", ActionState.BLOCKED, blocked, gate="adapter_budget", now=now

@@ -96,7 +96,7 @@ def test_pages_of_routes_and_canaries_fit_and_hostile_text_stays_text(
     assert f"paused: permission canary onboarding@{trials.HOSTILE} would roll back" in asking
     looker.page.click(f"[data-live=waiting] a[href='/canaries/{canaries['held']}']")
     assert trials.HOSTILE in looker.page.inner_text("h1")
-    assert "It would roll back" in looker.page.inner_text("[data-live=why]")
+    assert "Roll it back, or resume it." in looker.page.inner_text("[data-live=why]")
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 

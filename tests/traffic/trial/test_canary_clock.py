@@ -92,7 +92,7 @@ def test_a_canary_that_is_worse_goes_back_whatever_the_clock_does(
     trial.pass_by(2, every=15 * MINUTE, per_hour=3000, worse=0.3)
     state = trial.state(canary)
     assert (state.phase, state.latched) == (Phase.ROLLED_BACK, True)
-    assert "feedback.solved" in state.reason
+    assert "solved (feedback) worse by" in state.reason
 
 
 @pytest.mark.parametrize("by", [MONTHS, -MONTHS])

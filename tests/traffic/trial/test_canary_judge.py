@@ -63,7 +63,7 @@ def test_a_bad_canary_is_rolled_back_told_and_latched_until_a_person_lets_it(tri
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, worse=0.3)
     state = trial.state(canary)
     assert (state.phase, state.latched) == (Phase.ROLLED_BACK, True)
-    assert "feedback.solved" in state.reason
+    assert "solved (feedback) worse by" in state.reason
     assert trial.weights() == {"v7": 1.0}
     assert trial.told.severities == [VerdictSeverity.TICKET]
     with trial.database.begin() as tx:
@@ -86,7 +86,9 @@ def test_signals_and_failures_roll_back_as_feedback_does(
     canary = trial.start()
     trial.pass_by(1, every=10 * MINUTE, per_hour=3000, **how)
     assert trial.state(canary).phase is Phase.ROLLED_BACK
-    assert ("mean_nll" if "shift" in how else "error") in trial.state(canary).reason
+    assert ("answers less certain" if "shift" in how else "more errors") in trial.state(
+        canary
+    ).reason
 
 
 def test_in_observe_it_only_says_what_it_would_do(trial: Trial) -> None:
@@ -330,7 +332,7 @@ def test_a_shadow_that_answers_worse_is_rolled_back(trial: Trial) -> None:
     trial.mirror(250, solved=1.0, worse=0.2)
     trial.look()
     assert trial.state(canary).phase is Phase.ROLLED_BACK
-    assert "feedback.solved" in trial.state(canary).reason
+    assert "solved (feedback) worse by" in trial.state(canary).reason
     assert trial.weights() == {"v7": 1.0}
 
 

@@ -92,7 +92,7 @@ def test_a_step_lasts_at_least_its_time_and_asks_for_its_requests_of_both_arms()
     for look in (few, one_arm):
         state, _ = run((24 * HOUR, look))
         assert (state.step, state.extended) == (0, 1)
-        assert "199 of 200 requests" in state.reason
+        assert "199 of the 200 requests needed" in state.reason
 
 
 def test_what_is_undecided_is_extended_three_times_and_then_held_for_a_person() -> None:

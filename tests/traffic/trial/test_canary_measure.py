@@ -156,7 +156,7 @@ def test_of_pairs_what_only_people_gave_is_absent_and_a_critical_one_waits() -> 
     held = shadow(nobody, critical=True).found
     assert (held.outcome, held.reason) == (
         LookOutcome.UNSURE,
-        "feedback.solved not known yet (0 and 250)",
+        "1 of 2 guardrails within their limits; not certain yet: solved (feedback)",
     )
     assert shadow(told, critical=True).found.outcome is LookOutcome.PASSED
     worse = np.repeat([0.0, 1.0], [12, 238])
@@ -202,7 +202,7 @@ def test_a_few_failures_of_one_arm_alone_are_proof_and_of_both_are_none() -> Non
 
     assert error(1, 0).found.outcome is LookOutcome.FAILED
     assert error(1, 19).found.outcome is LookOutcome.UNSURE
-    assert "error: 5 against 0, evidence" in error(1, 0).found.reason
+    assert "more errors: 5 against 0" in error(1, 0).found.reason
 
 
 # --- pre-checks ---------------------------------------------------------------------------
