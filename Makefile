@@ -28,7 +28,7 @@ help:
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
 	@echo "make docs    the generated part of docs/detectors.md"
 	@echo "make site    the documentation as a site into build/site, searchable, no network needed"
-	@echo "make pictures  the pictures of the README anew, from pages of a real service"
+	@echo "make pictures  the pictures of the README anew, from the demo: minutes"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
 	@echo "make bench-adapters  ways to break adapters on a real vLLM, and who notices: an hour"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"

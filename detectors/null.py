@@ -20,7 +20,7 @@ FRACTIONS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])
 """Betting fractions g: small ones find small steady drifts, large ones find garbage fast."""
 _CONFIDENCE = 0.99
 _SD_FLOOR = 0.05
-_LARGEST_MEAN = 0.98
+_LARGEST_TOLERATED = 0.98
 _LARGEST_STAKE = 0.9
 
 
@@ -112,10 +112,12 @@ def marked(units: Units, null: Null, coverage: SeasonCoverage) -> Units:
 def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = True) -> Floats:
     """Return the largest conditional mean ``(K,)`` that still counts as nothing: m0.
 
-    ``min(.98, max(upper bound, mean + tolerance))``: the reference's error and what
-    people would call no change, whichever is larger, not both added. Where the reference is
-    too short to know how days differ, its error is of two independent parts, and the bound is
-    ``mean + sqrt((upper bound - mean)² + rise²)``; see :mod:`detectors.day_effect`.
+    ``min(1, max(upper bound, min(.98, mean + tolerance)))``: the reference's error and what
+    people would call no change, whichever is larger, not both added. The tolerance leaves a
+    rise to always visible, the reference's error does not: what was nearly always so before is
+    no news. Where the reference is too short to know how days differ, its error is of two
+    independent parts, and the bound is ``mean + sqrt((upper bound - mean)² + rise²)``; see
+    :mod:`detectors.day_effect`.
 
     Parameters
     ----------
@@ -125,7 +127,11 @@ def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = 
         True for hours and weekdays that the reference has seen.
     """
     bound = _bound(null, share=share, seen=seen)
-    return np.minimum(_LARGEST_MEAN, np.maximum(bound, null.mean + _tolerance(null, process)))
+    return np.minimum(1.0, np.maximum(bound, _tolerated(null, process)))
+
+
+def _tolerated(null: Null, process: Process) -> Floats:
+    return np.minimum(_LARGEST_TOLERATED, null.mean + _tolerance(null, process))
 
 
 def _bound(null: Null, *, share: float, seen: bool) -> Floats:
@@ -164,8 +170,7 @@ def _divisors(null: Null, process: Process, bets: Floats) -> Floats:
     What a short reference allows for days is no slack: a day may use all of it. For indicators
     sd² is that of the upper bound: none in the reference is not never.
     """
-    tolerated = np.minimum(_LARGEST_MEAN, null.mean + _tolerance(null, process))
-    slack = np.maximum(0.0, tolerated - null.upper)
+    slack = np.maximum(0.0, _tolerated(null, process) - null.upper)
     bound = np.clip(null.upper, 0.0, 1.0)
     variance = np.where(null.indicator, bound * (1.0 - bound), np.square(null.sd))
     spread = np.maximum(variance, _SD_FLOOR**2) * bets

@@ -10,6 +10,7 @@ from benchmarks.statistics.streams import times
 from detectors import DETECTORS
 from detectors.errors import ReferenceTooSmall
 from detectors.prompt_prefix import PROMPT_PREFIX
+from detectors.rate_detector import RateDetector
 from detectors.types import Budget, Floats, State, Window
 
 DAY = 86_400.0
@@ -104,3 +105,26 @@ def test_what_is_left_of_a_reference_must_be_large_enough() -> None:
     with pytest.raises(ReferenceTooSmall) as refused:
         PROMPT_PREFIX.fit(small)
     assert (refused.value.needed, refused.value.got) == (400, 399)
+
+
+RATES = [detector for detector in DETECTORS.values() if isinstance(detector, RateDetector)]
+BOTH = Budget(notice=1.0 / len(DETECTORS), page=0.1 / len(DETECTORS))
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.999, 0.99, 0.9, 0.0])
+@pytest.mark.parametrize("detector", RATES, ids=lambda one: one.name)
+def test_what_was_nearly_always_or_never_so_and_stays_so_is_no_news(
+    detector: RateDetector, rate: float, rng: np.random.Generator
+) -> None:
+    """Where all answers were prose, a bound cut at .98 opened a ticket after 1,000 requests."""
+
+    def given(n: int) -> dict[str, Floats]:
+        rest = dict.fromkeys(detector.signals, np.zeros(n))
+        return rest | {detector.signals[0]: (rng.random(n) < rate).astype(np.float64)}
+
+    reference = detector.fit(window(given(1_200), after=0, days=14))
+    state = State()
+    for number in range(8):
+        usual = window(given(2_500), after=14 + number, days=1)
+        score, state = detector.score(reference, usual, state, BOTH)
+        assert max(score.evidence_notice, score.evidence_page) < 0.0

@@ -1,23 +1,19 @@
-"""The README's pictures, of pages of a real service in a real browser.
+"""The README's pictures: the demo's broken weights, as the dashboard shows them.
 
-``python -m tests.docs.pictures`` draws them anew (``make pictures``).
+``python -m tests.docs.pictures`` plays the demo until traffic has moved, and draws its pages in a
+real browser (``make pictures``).
 """
 
-import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import Page, ViewportSize, sync_playwright
 
-from monitor.domain import Scope
-from monitor.postgres import EmbeddedPostgres
-from monitor.store import schema
-from monitor.store.database import Database
-from monitor.store.incidents import incidents
-from tests import worlds
+from examples.demo.acts.healthy import healthy
+from examples.demo.acts.weights import until_moved
+from examples.demo.narrator import Narrator
+from examples.demo.setting import open_stage
 from tests.docs.pages import DOCS
-from tests.serving import Serving, serving
 from tests.web.conftest import PATIENT, chromium
 
 PICTURES: Final = DOCS / "pictures"
@@ -25,37 +21,34 @@ SIZE: Final[ViewportSize] = {"width": 1180, "height": 720}
 LARGEST: Final = 150 * 1024
 
 
-def draw(service: Serving, into: Path) -> None:
-    """Draw the page of the incident and that of the fallback, of a fleet that has both."""
-    with service.database.begin() as tx:
-        worlds.seed(tx, now=datetime.now(UTC), days=0.3)
-        (paged,) = (one for one in incidents.incident_list(tx) if one.adapter == "support")
+def draw(dashboard: str, key: str, *, adapter: str, into: Path) -> None:
+    """Draw the newest incident of an adapter, and its route."""
     with sync_playwright() as driver, chromium(driver) as browser:
         page = browser.new_page(viewport=SIZE, color_scheme="light", locale="en-GB")
         page.set_default_timeout(PATIENT)
-        page.goto(f"{service.url}/login")
-        page.fill("#key", service.keys[Scope.ADMIN])
+        page.goto(f"{dashboard}/login")
+        page.fill("#key", key)
         page.click("button[type=submit]")
-        page.wait_for_url(f"{service.url}/")
-        _shoot(page, f"{service.url}/incidents/{paged.id}", into / "incident.png")
-        _shoot(page, f"{service.url}/routes/support", into / "fallback.png")
+        page.wait_for_url(f"{dashboard}/")
+        page.goto(f"{dashboard}/incidents?adapter={adapter}")
+        page.click("tbody a[href^='/incidents/']")
+        _shoot(page, into / "incident.png")
+        page.goto(f"{dashboard}/routes/{adapter}")
+        _shoot(page, into / "fallback.png")
 
 
-def _shoot(page: Page, address: str, to: Path) -> None:
-    page.goto(address)
+def _shoot(page: Page, to: Path) -> None:
     page.screenshot(path=to, animations="disabled")
     if to.stat().st_size > LARGEST:
         raise SystemExit(f"{to.name} has {to.stat().st_size:,} bytes, more than {LARGEST:,}")
 
 
 def main() -> None:
-    """Serve a seeded fleet and draw its pages."""
-    with tempfile.TemporaryDirectory() as name, EmbeddedPostgres(Path(name) / "server") as server:
-        database = Database(server.url)
-        schema.migrate(database)
-        with serving(database, Path(name)) as service:
-            draw(service, PICTURES)
-        database.close()
+    """Play the demo until traffic has moved, and draw its pages."""
+    with open_stage(Narrator()) as stage:
+        healthy(stage)
+        until_moved(stage)
+        draw(stage.dashboard.rstrip("/"), stage.key, adapter="support", into=PICTURES)
 
 
 if __name__ == "__main__":

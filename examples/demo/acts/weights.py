@@ -24,11 +24,7 @@ def weights(stage: Stage) -> ActResult:
     """Play it."""
     result = ActResult(title="3 · weights go wrong")
     stage.narrator.title(f"Act 3: a broken build of {SUBJECT} is deployed under its own name")
-    build = _broken_build(stage)
-    _wait_for_a_probe(stage)
-    before = stage.look()
-    broken = _deploy(stage, build)
-    moved = _watch_it_go(stage)
+    before, broken, moved = until_moved(stage)
     _check_page(result, moved, broken=broken)
     _check_away(result, stage, moved, broken=broken)
     stage.watch("v1 answers support's users while v2 is being repaired", seconds=AWAY_S)
@@ -41,6 +37,15 @@ def weights(stage: Stage) -> ActResult:
     _check_back(result, stage, back, repaired=repaired)
     _check_rest(result, stage, before, back)
     return result
+
+
+def until_moved(stage: Stage) -> tuple[Sight, float, Sight]:
+    """Deploy a broken build, and watch until v1 answers; return before, when, and after."""
+    build = _broken_build(stage)
+    _wait_for_a_probe(stage)
+    before = stage.look()
+    broken = _deploy(stage, build)
+    return before, broken, _watch_it_go(stage)
 
 
 def _wait_for_a_probe(stage: Stage) -> None:
