@@ -15,6 +15,7 @@ import structlog
 
 from alerts.outgoing import OutgoingClient
 from monitor.admission.job import Admissions
+from monitor.capture.redact import redact
 from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
@@ -30,7 +31,7 @@ from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Departing, OutboxLoop, refreshers
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
-from monitor.reference.build import build_next
+from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.live import TextFate, drain_embeddings
@@ -150,12 +151,15 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
                 database,
                 parts.embedder,
                 indexes=indexes,
-                directions=config.evaluation.directions,
-                answers=config.embeds_answers,
-                refuses=refuses,
-                key=key,
-                settles_after=config.feedback_settles_after,
-                days=config.day_effect,
+                settings=BuildSettings(
+                    directions=config.evaluation.directions,
+                    answers=config.embeds_answers,
+                    refuses=refuses,
+                    key=key,
+                    settles_after=config.feedback_settles_after,
+                    days=config.day_effect,
+                    keep_text=redact if config.capture.store_text else None,
+                ),
             ),
             every=tick,
             woken_by=wakeups.REFERENCES,

@@ -57,11 +57,13 @@ class NotCompared(LookupError):  # noqa: N818 - it is a fact about the version, 
 class Neighbour:
     """A training example: its place in the index, from 1, and its cosine to a centre.
 
-    An uploaded index keeps the order of its training lines.
+    An uploaded index keeps the order of its training lines. ``text`` is the beginning of its
+    redacted text; None where no text is kept.
     """
 
     row: int
     similarity: float
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,9 +225,10 @@ def nearest_training(
         similarity = np.take_along_axis(cosine, best, axis=1)
         place = np.take_along_axis(places, best, axis=1)
         number, begin = number + 1, begin + chunk.count
+    texts = reference_vectors.texts(tx, reference_id, {int(one) for one in place.ravel()})
     return [
         tuple(
-            Neighbour(row=int(row) + 1, similarity=float(cosine))
+            Neighbour(row=int(row) + 1, similarity=float(cosine), text=texts.get(int(row)))
             for row, cosine in zip(place[each], similarity[each], strict=True)
             if np.isfinite(cosine)
         )

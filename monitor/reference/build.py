@@ -8,7 +8,7 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -70,24 +70,43 @@ _LINES: Final = 512
 _SHARE_BEFORE_FITTING: Final = 0.95
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSettings:
+    """The settings of all references.
+
+    directions
+        The feedback to compare, by adapter.
+    answers
+        True if the answers' texts are embedded.
+    refuses
+        Detects refusals, as in live records.
+    key
+        Hashes the beginnings of requests, as in live records.
+    settles_after
+        Feedback on live records younger than this is dropped.
+    days
+        The assumed difference between days where neither the baseline nor the fleet has shown it.
+    keep_text
+        Redacts a training text that is kept, to be shown beside requests; None: none is kept.
+    """
+
+    directions: Callable[[str], Directions] = lambda _: Directions()
+    answers: bool = False
+    refuses: Refuses = refuses
+    key: bytes = b""
+    settles_after: timedelta = timedelta(0)
+    days: DayEffect = ASSUMED
+    keep_text: Callable[[str], str] | None = None
+
+
 def build_next(
     database: Database,
     embed: Embedder,
     *,
     indexes: Indexes,
-    directions: Callable[[str], Directions] = lambda _: Directions(),
-    answers: bool = False,
-    refuses: Refuses = refuses,
-    key: bytes = b"",
-    settles_after: timedelta = timedelta(0),
-    days: DayEffect = ASSUMED,
+    settings: BuildSettings = BuildSettings(),  # noqa: B008 - frozen
 ) -> bool:
     """Build the oldest waiting reference; False if none waits.
-
-    ``directions`` names the feedback to compare per adapter; with ``answers`` the answers' texts
-    are embedded; ``refuses`` detects refusals; ``key`` hashes the beginnings of requests, as for
-    live records. Feedback on live records younger than ``settles_after`` is dropped. ``days`` is
-    the assumed difference between days where neither the baseline nor the fleet has shown it.
 
     A reference fails for good if it cannot be built from its input; it waits while the embedding
     probe is down, with the reason stored as its error.
@@ -97,18 +116,7 @@ def build_next(
         return False
     log = _LOG.bind(reference=claim.reference_id, claims=claim.claims)
     try:
-        _build(
-            database,
-            claim,
-            embed=embed,
-            indexes=indexes,
-            directions=directions,
-            answers=answers,
-            refuses=refuses,
-            key=key,
-            settles_after=settles_after,
-            days=days,
-        )
+        _build(database, claim, embed=embed, indexes=indexes, settings=settings)
         log.info("reference_ready")
     except LeaseLost:
         log.warning("reference_lease_lost")
@@ -131,12 +139,7 @@ def _build(
     *,
     embed: Embedder,
     indexes: Indexes,
-    directions: Callable[[str], Directions],
-    answers: bool,
-    refuses: Refuses,
-    key: bytes,
-    settles_after: timedelta,
-    days: DayEffect,
+    settings: BuildSettings,
 ) -> None:
     if claim.request.get("held"):
         raise Unbuildable("the upload was interrupted; send it again")
@@ -144,17 +147,7 @@ def _build(
         raise Unbuildable(f"{MAX_CLAIMS} builders ended without a result")
     version = database.run(lambda tx: versions.fetch_by_id(tx, claim.version_id))
     _Building(
-        database,
-        claim,
-        version=version,
-        embed=embed,
-        indexes=indexes,
-        directions=directions(version.adapter),
-        answers=answers,
-        refuses=refuses,
-        key=key,
-        settles_after=settles_after,
-        days=days,
+        database, claim, version=version, embed=embed, indexes=indexes, settings=settings
     ).run()
 
 
@@ -169,24 +162,14 @@ class _Building:
         version: Version,
         embed: Embedder,
         indexes: Indexes,
-        directions: Directions,
-        answers: bool,
-        refuses: Refuses,
-        key: bytes,
-        settles_after: timedelta,
-        days: DayEffect,
+        settings: BuildSettings,
     ) -> None:
         self._database = database
         self._claim = claim
         self._version = version
         self._embed = embed
         self._indexes = indexes
-        self._directions = directions
-        self._answers = answers
-        self._refuses = refuses
-        self._key = key
-        self._settles_after = settles_after
-        self._days = days
+        self._settings = settings
         self._known_answers: KnownAnswers | None = None
         self._notes: dict[str, Any] = {}
         self._encoder: str | None = None
@@ -203,7 +186,9 @@ class _Building:
         compared = self._compared(baseline)
         self._known_answers, said = fitting.early_answers(baseline)
         self._report(self._total)
-        window = baseline.window({**compared.signals, **said}, self._directions)
+        window = baseline.window(
+            {**compared.signals, **said}, self._settings.directions(self._version.adapter)
+        )
         self._kept = pack(window)
         self._notes |= {
             **compared.notes,
@@ -218,7 +203,7 @@ class _Building:
         self._finish(made, compared, strata=strata, span=span_of(window))
 
     def _calibrated(self, window: Window) -> CalibrationSet:
-        adapter, assumed = self._version.adapter_id, self._days
+        adapter, assumed = self._version.adapter_id, self._settings.days
         days = self._database.run(lambda tx: fleet_days.read(tx, besides=adapter, assumed=assumed))
         made = calibrate(window, days=days)
         self._notes[fleet_days.NOTE] = made.shown_days
@@ -238,6 +223,7 @@ class _Building:
             embed=self._embed,
             horizon=ANY_TIME,
             report=self._report,
+            keep_text=self._settings.keep_text,
         )
 
     def _compared(self, baseline: Baseline) -> ComparableRecords:
@@ -268,7 +254,7 @@ class _Building:
             )
         ):
             part = baselines.from_items(
-                items, version=self._version, key=self._key, refuses=self._refuses
+                items, version=self._version, key=self._settings.key, refuses=self._settings.refuses
             )
             parts.append(self._answered(self._embedded(part)))
             after, done = items[-1].seq, done + len(items)
@@ -288,7 +274,7 @@ class _Building:
                 end=end,
             )
         )
-        settled = min(end, self._begun_at - self._settles_after)
+        settled = min(end, self._begun_at - self._settings.settles_after)
         self._notes[FEEDBACK_FROM] = settled.isoformat()
         whole = baselines.from_live(read)
         kept = baselines.settled(whole, before=settled)
@@ -304,7 +290,7 @@ class _Building:
 
     def _answered(self, part: Baseline) -> Baseline:
         """Embed answers, if the service has a model for it."""
-        if not self._answers:
+        if not self._settings.answers:
             return fitting.without_texts(part)
         try:
             return fitting.with_answers(part, self._embed)

@@ -22,6 +22,8 @@ from monitor.store.references.references import ReferenceClaim
 
 TEXTS_PER_CHUNK: Final = 512
 ROWS_PER_CHUNK: Final = 4096
+LONGEST_TEXT: Final = 600
+"""Characters of a training text that are kept."""
 
 Report = Callable[[int], None]
 """Called with the number of texts done; renews the lease."""
@@ -35,9 +37,11 @@ def from_items(
     embed: Embedder,
     horizon: Horizon,
     report: Report,
+    keep_text: Callable[[str], str] | None = None,
 ) -> str | None:
     """Embed the staged training lines, resuming where the last builder stopped.
 
+    ``keep_text`` redacts each text before its beginning is stored; None: no text is stored.
     Returns the encoder, or None if there are no training lines.
     """
     first = _next(database, claim, after=0, limit=1)
@@ -49,9 +53,14 @@ def from_items(
         lambda tx: reference_items.last_used(tx, claim, role=ItemRole.TRAINING, used=done)
     )
     while items := _next(database, claim, after=after, limit=TEXTS_PER_CHUNK):
-        rows = _vectors([_line(item, version, horizon) for item in items], embed)
+        lines = [_line(item, version, horizon) for item in items]
+        rows = _vectors(lines, embed)
         made = VectorChunk(
-            chunk=chunk, count=len(items), dimension=rows.shape[1], vectors=rows.tobytes()
+            chunk=chunk,
+            count=len(items),
+            dimension=rows.shape[1],
+            vectors=rows.tobytes(),
+            texts=keep_text and [keep_text(line.text or "")[:LONGEST_TEXT] for line in lines],
         )
         database.run(lambda tx, made=made: reference_vectors.add(tx, claim, made))  # type: ignore[misc]  # a default argument
         after, chunk, done = items[-1].seq, chunk + 1, done + len(items)

@@ -101,6 +101,8 @@ class NeighbourBody(View):
     """Place in the training index, from 1; an upload's own order."""
     similarity: float
     """Cosine to the centre."""
+    text: str | None
+    """The beginning of its redacted text; null where `capture.store_text` kept none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

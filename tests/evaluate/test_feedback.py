@@ -14,7 +14,7 @@ from detectors.feedback import Directions
 from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import PolicySettings
-from monitor.reference.build import build_next
+from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.freeze import freeze, open_generation
 from monitor.reference.index import Indexes
 from monitor.store.evaluation.tasks import StaleLease
@@ -105,8 +105,7 @@ def test_a_record_is_the_references_or_evidence_with_all_that_is_said_of_it(
         world.database,
         NoEncoder(),
         indexes=Indexes(tmp_path),
-        directions=SETTINGS.directions,
-        settles_after=timedelta(hours=6),
+        settings=BuildSettings(directions=SETTINGS.directions, settles_after=timedelta(hours=6)),
     )
     [newest] = world.rows('SELECT request FROM "references" ORDER BY id DESC LIMIT 1')
     assert newest.request["feedback_unsettled"] == 60
@@ -132,8 +131,7 @@ def test_a_reference_that_is_too_young_for_feedback_says_so(world: World, tmp_pa
         world.database,
         NoEncoder(),
         indexes=Indexes(tmp_path),
-        directions=SETTINGS.directions,
-        settles_after=timedelta(days=3),
+        settings=BuildSettings(directions=SETTINGS.directions, settles_after=timedelta(days=3)),
     )
     [absent] = world.rows(
         "SELECT absent_reason FROM reference_calibrations WHERE detector = 'feedback'"
@@ -160,8 +158,7 @@ def _accepted(world: World, indexes: Indexes, *, feedback: ReferenceId) -> Refer
         world.database,
         NoEncoder(),
         indexes=indexes,
-        directions=SETTINGS.directions,
-        settles_after=timedelta(days=3),
+        settings=BuildSettings(directions=SETTINGS.directions, settles_after=timedelta(days=3)),
     )
     return made.id
 

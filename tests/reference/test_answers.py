@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from detectors.signals import ANSWERS, DISTANCE
 from monitor.domain import Interval, ReferenceId, Version
 from monitor.probes.errors import ModelMissing
-from monitor.reference.build import build_next
+from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.live import TextFate, drain_embeddings
@@ -70,7 +70,7 @@ def test_answers_of_live_records_become_a_reference_and_are_compared_with_it(
     assert rows(database, "SELECT count(*) FROM answer_embeddings WHERE placed IS NULL") == [(700,)]
     window = Interval(start=NOON, end=NOON + 24 * HOUR)
     made = freeze(database, version=version, window=window, cause="first", created_by="kim")
-    assert build_next(database, words, indexes=indexes, answers=True)
+    assert build_next(database, words, indexes=indexes, settings=BuildSettings(answers=True))
     stored = database.run(lambda tx: calibrations.read(tx, made.id))
     assert stored["output_similarity"].body is not None
 
@@ -95,7 +95,7 @@ def test_an_uploaded_baseline_brings_its_answers(
         for line, text in zip(baseline([None] * 700), said(700, KNOWN), strict=True)
     ]
     with_answers, without = send(lines), send(lines)
-    assert build_next(database, words, indexes=indexes, answers=True)
+    assert build_next(database, words, indexes=indexes, settings=BuildSettings(answers=True))
     embedded = len(words.texts)
     assert build_next(database, words, indexes=indexes)
     assert len(words.texts) == embedded == 700
@@ -115,7 +115,7 @@ def test_a_service_without_a_model_builds_without_answers(
     lines = [line | {"output": "so it is"} for line in baseline([None] * 400)]
     made = send(lines)
     words.error = ModelMissing("words", "there is no such model")
-    assert build_next(database, words, indexes=indexes, answers=True)
+    assert build_next(database, words, indexes=indexes, settings=BuildSettings(answers=True))
     stored = database.run(lambda tx: calibrations.read(tx, made.id))
     assert stored["logit_ks"].body is not None
     assert stored["output_similarity"].body is None

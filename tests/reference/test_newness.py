@@ -14,16 +14,23 @@ from sqlalchemy import Connection
 
 from monitor.capture.redact import redact
 from monitor.capture.terms import TermHashes
-from monitor.domain import Interval, Version
+from monitor.domain import Interval, ReferenceId, Version
 from monitor.evaluate import newness
 from monitor.evaluate.explain import Explained, explain
 from monitor.evaluate.loading import Calibrations
-from monitor.evaluate.newness import Newness, NotCompared, new_since, read_newness
+from monitor.evaluate.newness import (
+    Newness,
+    NotCompared,
+    nearest_training,
+    new_since,
+    read_newness,
+)
 from monitor.probes.embedding import Embedder, EmbeddingClient
-from monitor.reference.build import build_next
+from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes
 from monitor.reference.live import TextFate, drain_embeddings
 from monitor.store.database import Database
+from monitor.store.references import references
 from tests.real_texts import lines
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline, training
 
@@ -117,12 +124,31 @@ def test_new_requests_come_back_as_a_group_with_its_words(  # noqa: PLR0917 - fi
     assert nearest == sorted(nearest, reverse=True)
     assert all(1 <= one.row <= 200 for one in group.neighbours)
     assert group.prompts == ()
+    assert {one.text for one in group.neighbours} == {None}
 
     for opted_in in (True, False):
         told = _told(database, version, since=NOON, examples=int(opted_in)).new
         assert told is not None
         assert (told.count, told.of, told.subjects) == (20, 80, 10)
         assert told.words == (group.words if opted_in else ())
+
+
+def test_where_texts_are_kept_the_nearest_training_texts_come_redacted(
+    database: Database, version: Version, words: BagOfWords, indexes: Indexes, send: Send
+) -> None:
+    trained = [f"{text} ask ann@example.org" for text in _asked(1_100)]  # three chunks
+    send([*training(trained), *baseline(_asked(400, start=1))])
+    build_next(database, words, indexes=indexes, settings=BuildSettings(keep_text=redact))
+    vectors = words.embed([trained[1_050], trained[3]])
+    made = database.run(lambda tx: references.current(tx, version.id))
+    assert made is not None
+    wanted = [trained[n].replace("ann@example.org", "[email]") for n in (1_050, 3)]
+
+    def nearest(tx: Connection, reference: ReferenceId) -> list[tuple[int, str | None]]:
+        found = nearest_training(tx, reference, vectors.astype(np.float32), most=1)
+        return [(one.row, one.text) for (one,) in found]
+
+    assert database.run(lambda tx: nearest(tx, made.id)) == [(1_051, wanted[0]), (4, wanted[1])]
 
 
 def test_nothing_is_new_where_nothing_changed(  # noqa: PLR0917 - fixtures

@@ -19,7 +19,7 @@ from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.outbox import ConfiguredChannel
 from monitor.policy import PolicySettings
-from monitor.reference.build import build_next
+from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes
 from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.upload import begin_upload
@@ -115,7 +115,9 @@ class Service:
         upload = begin_upload(self.database, version=self.version, cause="test", created_by="me")
         upload.feed(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
         made = upload.finish()
-        assert build_next(self.database, WORDS, indexes=self.indexes, answers=True)
+        assert build_next(
+            self.database, WORDS, indexes=self.indexes, settings=BuildSettings(answers=True)
+        )
         found = self.database.run(lambda tx: references.get(tx, made.id))
         assert found is not None
         assert found.error is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,12 +17,16 @@ from monitor.store.tables import references
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VectorChunk:
-    """Rows of the training index: unit vectors, float16, row-major."""
+    """Rows of the training index: unit vectors, float16, row-major.
+
+    ``texts`` are the beginnings of the rows' redacted texts; None: not kept, or not read.
+    """
 
     chunk: int
     count: int
     dimension: int
     vectors: bytes
+    texts: Sequence[str] | None = None
 
 
 def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> None:
@@ -33,6 +38,7 @@ def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> No
         "count": chunk.count,
         "dimension": chunk.dimension,
         "vectors": chunk.vectors,
+        "texts": chunk.texts,
     }
     # a commit whose reply was lost is sent again
     connection.execute(insert(table).on_conflict_do_nothing(), values)
@@ -48,11 +54,11 @@ def copy(connection: Connection, claim: ReferenceClaim, *, source: ReferenceId) 
     """Copy the training index of another reference; return its number of rows."""
     hold(connection, claim)
     c = table.c
-    columns = (c.chunk, c.count, c.dimension, c.vectors)
+    columns = (c.chunk, c.count, c.dimension, c.vectors, c.texts)
     taken = sa.select(sa.literal(claim.reference_id), *columns).where(c.reference_id == source)
     connection.execute(
         insert(table)
-        .from_select(["reference_id", "chunk", "count", "dimension", "vectors"], taken)
+        .from_select(["reference_id", *(column.name for column in columns)], taken)
         .on_conflict_do_nothing()
     )
     return count(connection, claim.reference_id)[0]
@@ -79,6 +85,21 @@ def read(connection: Connection, reference_id: ReferenceId, *, chunk: int) -> Ve
     return VectorChunk(
         chunk=row.chunk, count=row.rows, dimension=row.dimension, vectors=row.vectors
     )
+
+
+def texts(
+    connection: Connection, reference_id: ReferenceId, places: Collection[int]
+) -> dict[int, str]:
+    """Read the kept texts of some rows, by their place in the index, from 0."""
+    query = sa.text(
+        "SELECT k.first + t.number - 1 AS place, t.text FROM"
+        " (SELECT texts, sum(count) OVER (ORDER BY chunk) - count AS first"
+        "  FROM reference_vectors WHERE reference_id = :id) k"
+        " CROSS JOIN LATERAL unnest(k.texts) WITH ORDINALITY t (text, number)"
+        " WHERE k.first + t.number - 1 = ANY(:places)"
+    )
+    found = connection.execute(query, {"id": reference_id, "places": list(places)})
+    return {int(row.place): row.text for row in found}
 
 
 def checksum(connection: Connection, reference_id: ReferenceId) -> bytes | None:

@@ -78,6 +78,7 @@ reference_vectors: Final = Table(
     Column("count", Integer, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("vectors", LargeBinary, nullable=False),  # float16, unit length, row-major
+    Column("texts", ARRAY(Text)),  # redacted, their beginnings; null where none are kept
     PrimaryKeyConstraint("reference_id", "chunk"),
 )
 
