@@ -48,8 +48,8 @@ def new(
         [_row(group) for group in found.groups],
     )
     for number, group in enumerate(found.groups, start=1):
-        for prompt in group.prompts:
-            screen.say(f"  {number}. {prompt}")
+        for prompt, output in zip(group.prompts, group.outputs, strict=True):
+            screen.say(f"  {number}. {prompt}" + (f"\n     answered: {output}" if output else ""))
 
 
 def _row(group: GroupBody) -> list[str]:

@@ -82,8 +82,10 @@ class Group:
         Mean cosine of its requests to their centre, and to their nearest training examples.
     words
         The most typical first; each was used by at least five subjects.
-    records, prompts
-        Ids of those nearest to the centre, and their redacted prompts where text is kept.
+    records
+        Ids of those nearest to the centre.
+    prompts, outputs
+        Of these, redacted, where text is kept; an answer that is not kept is empty.
     centre
         Unit vector ``(d,)``.
     """
@@ -99,6 +101,7 @@ class Group:
     records: tuple[str, ...]
     words: tuple[str, ...] = ()
     prompts: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     centre: npt.NDArray[np.float32] = field(repr=False, compare=False)
 
@@ -311,8 +314,13 @@ def _groups(tx: Connection, looking: _Looking, now: ComparedWith, below: float) 
     shown = [row for group in members for row in group[:MOST_RECORDS]]
     kept = samples.prompts(tx, adapter_id, [(row.id, row.at) for row in shown])
     for each, rows, typical in zip(chosen, members, words, strict=True):
-        prompts = tuple(kept[row.id] for row in rows[:MOST_RECORDS] if row.id in kept)
-        yield replace(looking.group(each, rows), words=typical, prompts=prompts)
+        texts = [kept[row.id] for row in rows[:MOST_RECORDS] if row.id in kept]
+        yield replace(
+            looking.group(each, rows),
+            words=typical,
+            prompts=tuple(text.prompt or "" for text in texts),
+            outputs=tuple(text.output or "" for text in texts),
+        )
 
 
 def _units(rows: Sequence[Sampled]) -> int:

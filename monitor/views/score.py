@@ -129,6 +129,8 @@ class GroupBody(View):
     """Ids of those nearest to the centre."""
     prompts: Sequence[str]
     """Of these, redacted, where text is stored."""
+    outputs: Sequence[str]
+    """The answers to these prompts; empty where one is not stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

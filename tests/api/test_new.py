@@ -82,8 +82,9 @@ def test_a_group_says_what_there_is_to_know(arrived: Serving) -> None:
         "cohesion": pytest.approx(1.0),
         "similarity": pytest.approx(0.1),
         "words": [TEXT],
-        "neighbours": [{"row": 1, "similarity": pytest.approx(0.0)}],
+        "neighbours": [{"row": 1, "similarity": pytest.approx(0.0), "text": None}],
         "prompts": [TEXT] * 5,
+        "outputs": [""] * 5,
     }
 
 
@@ -145,7 +146,7 @@ def test_an_incident_shows_the_requests_least_like_training_and_what_is_nearest_
     assert len(found) == 5
     for one in found:
         assert (one["prompt"], one["similarity"]) == (TEXT, pytest.approx(0.1))
-        assert one["nearest"] == {"row": 1, "similarity": pytest.approx(0.0)}
+        assert one["nearest"] == {"row": 1, "similarity": pytest.approx(0.0), "text": None}
         assert datetime.fromisoformat(one["at"]) < now
     told = {"DRIFTLINE_URL": arrived.url, "DRIFTLINE_KEY": arrived.keys[Scope.READ]}
     shown = driftline("incident", "show", str(incident), environ=told, cwd=tmp_path)

@@ -197,6 +197,7 @@ def test_text_is_shown_redacted_and_only_where_it_is_kept(  # noqa: PLR0917 - fi
     drain(words, store_text=True)
     (group,) = _look(database, version).groups
     assert group.prompts == (VOUCHER.format("[email]"),) * 4
+    assert group.outputs == ("",) * 4
     assert (group.subjects, group.words) == (1, ())
     assert database.run(lambda tx: _anywhere(tx, "ann")) == 0
 

@@ -89,12 +89,12 @@ def like(connection: Connection, of: ComparedWith, *, below: float, limit: int) 
 
 def prompts(
     connection: Connection, adapter_id: AdapterId, requests: list[tuple[str, datetime]]
-) -> dict[str, str]:
-    """Return the redacted prompts of requests by id, where the text is stored."""
+) -> dict[str, StoredText]:
+    """Return the redacted texts of requests by id, where the prompt is stored."""
     if not requests:
         return {}
     query = sa.text(
-        "SELECT t.id, t.prompt FROM record_texts t"
+        "SELECT t.id, t.prompt, t.output FROM record_texts t"
         " JOIN unnest(CAST(:ids AS text[]), CAST(:times AS timestamptz[])) AS g(id, at)"
         " ON t.id = g.id AND t.at = g.at"
         " WHERE t.adapter_id = :adapter AND t.at >= :first AND t.at <= :last"
@@ -108,7 +108,8 @@ def prompts(
         "first": min(times),
         "last": max(times),
     }
-    return {row.id: row.prompt for row in connection.execute(query, bound)}
+    found = connection.execute(query, bound)
+    return {row.id: StoredText(prompt=row.prompt, output=row.output) for row in found}
 
 
 def texts(
