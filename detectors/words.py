@@ -44,13 +44,13 @@ def name_words(detector: str) -> str:
 
 
 def signal_words(signal: str) -> str:
-    """Return the name of one signal in a few words: its own, or its detector's.
+    """Return the thing that a signal measures, as people call it.
 
-    >>> signal_words("entropy"), signal_words("error"), signal_words("tone_of_voice")
-    ('token entropy', 'errors', 'tone of voice')
+    >>> signal_words("mean_nll"), signal_words("error"), signal_words("tone_of_voice")
+    ('certainty of answers', 'errors', 'tone of voice')
     """
     phrases = _phrases(signal)
-    return phrases.name if phrases is not None else _spaced(signal)
+    return _spaced(signal) if phrases is None else phrases.changed.removesuffix(" changed")
 
 
 def worse_words(signal: str) -> str:

@@ -1,8 +1,9 @@
-"""House rules of prose: pages, the changelog and the first lines of docstrings.
+"""House rules of prose: docs, web pages, messages, commands, and first lines of docstrings.
 
 ``python -m tests.docs.prose`` prints each fault with its place, and exits 1 if there is one.
 """
 
+import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,6 +41,14 @@ PHRASES: Final = {
     r"(?:has|have) not(?=[.,;:)])": "lacks",
     r"for so long|of so many|so many a day": "say how long, how many",
     r"(?:speaks?|says?) nothing of": "does not depend on, does not tell",
+    r"soft evidence": "name the detectors that only open tickets",
+    r"kept from (?:being )?do(?:ne|ing)": "blocked",
+    r"what became of (?:it|them)": "outcome",
+    r"for a person to (?:say|decide)": "waits for you, your decision",
+    r"needs? nobody": "nothing to do",
+    r"left unchecked": "skipped",
+    r"new normal": "accept as normal",
+    r"sees from": "smallest change seen",
 }
 """Constructions that a reader has to take apart."""
 
@@ -56,6 +65,14 @@ RECORDS: Final = "docs/decisions/"
 """A decision is superseded, never rewritten: the glossary holds for it, the rest need not."""
 DESCRIPTIONS: Final = ("monitor/api/", "monitor/views/")
 """Docstrings that the API publishes as descriptions of its JSON: "What was done" names a field."""
+
+SPOKEN: Final = (
+    ROOT / "tests/alerts/messages.txt",
+    *sorted((ROOT / "monitor/web/templates").rglob("*.html")),
+    *sorted((ROOT / "monitor/cli").rglob("*.py")),
+    *sorted((ROOT / "alerts").rglob("*.py")),
+)
+"""Files whose texts people read besides the docs: messages, web pages and commands."""
 
 Rules = tuple[tuple[re.Pattern[str], str], ...]
 
@@ -104,6 +121,31 @@ def docstring_faults(name: str, text: str) -> Iterator[Fault]:
     yield from _broken(name, opening, rules)
 
 
+_TEMPLATE: Final = re.compile(r"\{#.*?#\}|\{%.*?%\}|<script.*?</script>|<[^>]*>", re.DOTALL)
+"""What of a template nobody reads. An attribute that is read aloud is short."""
+_SLOT: Final = re.compile(r"\{\{.*?\}\}", re.DOTALL)
+
+
+def template_faults(name: str, text: str) -> Iterator[Fault]:
+    """Find what a web page says against the rules."""
+    shown = _TEMPLATE.sub(lambda mark: " | " + "\n" * mark[0].count("\n"), text)
+    lines = enumerate(_SLOT.sub("Code", shown).splitlines(), 1)
+    yield from _broken(name, lines, PROSE)
+
+
+def string_faults(name: str, text: str) -> Iterator[Fault]:
+    """Find what a module's strings say against the rules; docstrings are not among them."""
+    nodes = list(ast.walk(ast.parse(text)))
+    documented = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    said = [
+        (node.lineno, node.value)
+        for node in nodes
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        if id(node) not in documented
+    ]
+    yield from _broken(name, said, PROSE)
+
+
 def _broken(name: str, said: Iterable[tuple[int, str]], rules: Rules) -> Iterator[Fault]:
     for line, one in said:
         for rule, instead in rules:
@@ -140,6 +182,15 @@ def every_fault() -> Iterator[Fault]:
         for path in sorted((ROOT / package).rglob("*.py")):
             name = str(path.relative_to(ROOT))
             yield from docstring_faults(name, path.read_text(encoding="utf-8"))
+    for path in SPOKEN:
+        name, text = str(path.relative_to(ROOT)), path.read_text(encoding="utf-8")
+        match path.suffix:
+            case ".html":
+                yield from template_faults(name, text)
+            case ".py":
+                yield from string_faults(name, text)
+            case _:
+                yield from _broken(name, enumerate(text.splitlines(), 1), PROSE)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.docs.prose import docstring_faults, every_fault, faults
+from tests.docs.prose import docstring_faults, every_fault, faults, string_faults, template_faults
 
 PLANTED = {
     "Whoever heard of it hears of its end.": "Whoever",
@@ -51,6 +51,13 @@ def test_a_decision_is_held_to_the_glossary_alone() -> None:
 def test_docstrings_are_read_by_their_first_line(line: str, said: str | None) -> None:
     found = docstring_faults("monitor/a.py", f"import os\n\n{line}\n")
     assert [(one.place, one.said) for one in found] == ([("monitor/a.py:3", said)] if said else [])
+
+
+def test_a_web_page_is_read_without_its_tags_and_a_module_without_its_names() -> None:
+    page = '<p class="whoever">\n{% if whoever %}\n<b>{{ whoever }}</b> Whoever{% endif %}</p>'
+    assert [one.place for one in template_faults("a.html", page)] == ["a.html:3"]
+    module = '"""Whoever."""\n\nwhoever = ["say", f"{1} whoever asks"]\n'
+    assert [one.place for one in string_faults("a.py", module)] == ["a.py:3"]
 
 
 def test_nothing_in_the_house_breaks_a_rule() -> None:

@@ -52,7 +52,7 @@ def guard_words(name: str) -> str:
     """Return what a guardrail measures, in a few words.
 
     >>> guard_words("mean_nll"), guard_words("feedback.solved")
-    ('mean NLL', 'solved (feedback)')
+    ('certainty of answers', 'solved (feedback)')
     """
     if name.startswith(FEEDBACK):
         return f"{name.removeprefix(FEEDBACK).replace('_', ' ')} (feedback)"

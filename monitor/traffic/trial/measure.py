@@ -88,7 +88,7 @@ class GuardFound:
 
     @property
     def title(self) -> str:
-        """Its measure in words: ``token entropy``, ``solved (feedback)``."""
+        """Its measure in words: ``spread of answers``, ``solved (feedback)``."""
         return guard_words(self.name)
 
     @property
