@@ -23,6 +23,8 @@ LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 def contradictions(config: Config) -> list[str]:
     """List the problems that no single section can see, each by its path."""
+    if unusable := _outgoing_problems(config):
+        return unusable  # other checks ask by it whether an address may be reached
     schedule = config.schedule
     positive = ("tick", "hard_interval", "live_interval", "perplexity_interval", "lease")
     found = [
@@ -69,6 +71,16 @@ def contradictions(config: Config) -> list[str]:
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
     return found
+
+
+def _outgoing_problems(config: Config) -> list[str]:
+    try:
+        OutgoingClient(config.outgoing)
+    except OSError as error:
+        return [f"outgoing.ca_file: {config.outgoing.ca_file}: {error.strerror or error}"]
+    except ValueError as error:
+        return [f"outgoing.allow: {error}"]
+    return []
 
 
 def _heartbeat_contradictions(config: Config) -> list[str]:

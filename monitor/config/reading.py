@@ -118,7 +118,8 @@ def read_sections(
 def read_section(kind: type[T], value: object, *, where: str, environ: Mapping[str, str]) -> T:
     """Convert a section's table to its settings, secrets resolved; raises ConfigError."""
     if isinstance(value, Mapping):
-        value = resolve_secrets(value, where=where, environ=environ)
+        own = {field.name for field in fields(kind)} if is_dataclass(kind) else set()
+        value = resolve_secrets(value, where=where, environ=environ, besides=own)
     return build(kind, value, where=where)
 
 
@@ -162,13 +163,20 @@ def _value(text: str) -> object:
 
 
 def resolve_secrets(
-    table: Mapping[str, Any], *, where: str, environ: Mapping[str, str]
+    table: Mapping[str, Any],
+    *,
+    where: str,
+    environ: Mapping[str, str],
+    besides: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Replace ``NAME_env`` and ``NAME_file`` by ``NAME``; the value is never quoted."""
+    """Replace ``NAME_env`` and ``NAME_file`` by ``NAME``; the value is never quoted.
+
+    Keys in ``besides`` stay as they are: ``ca_file`` is a path, and no secret called ``ca``.
+    """
     resolved: dict[str, Any] = {}
     for key, value in table.items():
         stem, _, kind = key.rpartition("_")
-        if stem and kind in {"env", "file"}:
+        if stem and kind in {"env", "file"} and key not in besides:
             resolved[stem] = _secret(value, kind=kind, where=f"{where}.{key}", environ=environ)
         else:
             resolved[key] = value

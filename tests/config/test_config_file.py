@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from monitor.config.loading import load, parse
 from monitor.config.reading import ConfigError
@@ -150,6 +151,8 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
             {"routing": {"return_hold": "25h"}},
             "routing.return_hold_max: must be at least routing.return_hold",
         ),
+        ({"outgoing": {"ca_file": "/no/ca.pem"}}, "outgoing.ca_file: /no/ca.pem: No such file"),
+        ({"outgoing": {"allow": ["10.0.0.1/8"]}}, "outgoing.allow: 10.0.0.1/8 has host bits set"),
         ({"retrain": {"channels": ["x"]}}, "retrain.channels: no channel 'x'; known: none"),
         ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
         ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: gateway"),
@@ -226,6 +229,17 @@ def test_adapters_inherit_the_defaults() -> None:
     assert config.adapters["support"].tier == "silver"
     assert config.adapters["support"].owner == "ml"
     assert config.adapters["booking"].labels == {"team": "a"}
+
+
+def test_a_file_of_authorities_is_a_path_and_no_secret(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    config = parse({"outgoing": {"ca_file": str(file)}}, source="test", environ={})
+    assert config.outgoing.ca_file == str(file)
+    empty = tmp_path / "empty.pem"
+    empty.write_text("no certificate")
+    [problem] = refusal({"outgoing": {"ca_file": str(empty)}})
+    assert problem.startswith(f"outgoing.ca_file: {empty}: ")
 
 
 def test_secrets_are_in_no_repr() -> None:
