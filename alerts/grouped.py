@@ -7,7 +7,7 @@ that reads only a single alert's fields reads the most urgent one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -27,7 +27,7 @@ from alerts.formats import (
     labels_of,
 )
 from alerts.message import Alert, to_json
-from alerts.types import Blame, Kind, Severity, Status
+from alerts.types import Blame, Kind, Reason, Severity, Status
 
 MOST_LISTED: Final = 50
 """The most incidents listed in one message; the rest is only counted."""
@@ -104,6 +104,32 @@ def counted(alerts: Sequence[Alert]) -> str:
     ]
     over = [f"{counts['']} {Status.RECOVERED}"] if counts[""] else []
     return ", ".join([*open_ones, *over])
+
+
+def list_title(alerts: Sequence[Alert]) -> str:
+    """Head a list that people read: ``Incidents: 1 page, 2 tickets``."""
+    repeated = alerts[0].notification_reason is Reason.REPEAT
+    return f"{'Still open' if repeated else 'Incidents'}: {counted(alerts)}"
+
+
+def mark(line: IncidentLine) -> str:
+    """Say of one line what happened: ``Page``, ``Ticket, updated``, ``Recovered``."""
+    if not line.firing:
+        return "Recovered"
+    goes_on = ", updated" if line.status is Status.UPDATED else ""
+    return f"{line.severity.value.capitalize()}{goes_on}"
+
+
+def fitting_list(
+    alerts: Sequence[Alert], render: Callable[[Sequence[IncidentLine]], bytes]
+) -> bytes:
+    """Render as many lines as stay under 20 kB, the most urgent first."""
+    lines = listed(alerts).lines
+    for count in range(len(lines), 0, -1):
+        body = render(lines[:count])
+        if len(body) < LARGEST_BODY:
+            return body
+    raise ValueError(f"the name alone of alert {alerts[0].id[:40]!r} is too large")
 
 
 def _line(alert: Alert) -> IncidentLine:

@@ -8,16 +8,17 @@ from alerts.delivery import Delivered, DeliveryFailed, receipt
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
 
 
-def post_json(
+def post_body(
     client: OutgoingClient,
     url: str,
     body: bytes,
     *,
     timeout: float,
     now: float,
+    content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Delivered:
-    """Post JSON and wait for the receiver's answer.
+    """Post a body and wait for the receiver's answer.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def post_json(
         reply = client.post(
             url,
             body=body,
-            headers={"content-type": "application/json", **(headers or {})},
+            headers={"content-type": content_type, **(headers or {})},
             timeout=timeout,
         )
     except OutgoingError as error:

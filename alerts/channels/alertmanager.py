@@ -21,7 +21,7 @@ from alerts.delivery import Delivered
 from alerts.formats import annotations_of, end_of, fitting, labels_of
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
-from alerts.posting import check_timeout, post_json
+from alerts.posting import check_timeout, post_body
 
 PATH: Final = "/api/v2/alerts"
 AT_ONCE: Final = 50
@@ -91,7 +91,7 @@ class Alertmanager:
 
     def _post(self, alerts: Sequence[bytes]) -> Delivered:
         token = self._settings.token
-        return post_json(
+        return post_body(
             self._client,
             self._settings.endpoint,
             b"[%s]" % b",".join(alerts),

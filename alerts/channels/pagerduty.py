@@ -23,7 +23,7 @@ from alerts.formats import fitting
 from alerts.incident import LONGEST_DEDUP_KEY
 from alerts.message import Alert, to_json
 from alerts.outgoing import OutgoingClient
-from alerts.posting import check_timeout, post_json
+from alerts.posting import check_timeout, post_body
 from alerts.types import Reason, Severity, Status
 
 LONGEST_SUMMARY: Final = 1024
@@ -133,7 +133,7 @@ class PagerDuty:
         return taken
 
     def _send(self, event: bytes) -> Delivered:
-        return post_json(
+        return post_body(
             self._client,
             self._settings.endpoint,
             event,

@@ -21,14 +21,13 @@ import msgspec
 
 from alerts.brief import Brief, brief
 from alerts.delivery import Delivered
-from alerts.formats import LARGEST_BODY, fitting
-from alerts.grouped import IncidentLine, counted, listed
+from alerts.formats import fitting
+from alerts.grouped import IncidentLine, fitting_list, list_title, mark
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import MessageRate
 from alerts.paragraphs import links, one_line, paragraphs, web_address
-from alerts.posting import check_timeout, post_json
-from alerts.types import Reason, Status
+from alerts.posting import check_timeout, post_body
 
 PACE: Final = MessageRate(per_second=1.0, burst=5)
 """Slack accepts about one message a second per webhook, and short bursts."""
@@ -77,7 +76,7 @@ class Slack:
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
-        return post_json(
+        return post_body(
             self._client,
             self._settings.url,
             slack_body(alert, message_id),
@@ -86,7 +85,7 @@ class Slack:
         )
 
     def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
-        return post_json(
+        return post_body(
             self._client,
             self._settings.url,
             slack_list(alerts, message_id),
@@ -102,18 +101,13 @@ def slack_body(alert: Alert, message_id: str) -> bytes:
 
 def slack_list(alerts: Sequence[Alert], message_id: str) -> bytes:
     """Render a message that lists several incidents, the most urgent first; under 20 kB."""
-    lines = listed(alerts).lines[:MOST_SECTIONS]
-    for count in range(len(lines), 0, -1):
-        body = _list(alerts, lines[:count], message_id)
-        if len(body) < LARGEST_BODY:
-            return body
-    raise ValueError(f"the name alone of alert {alerts[0].id[:40]!r} is too large")
+    return fitting_list(alerts, partial(_list, alerts, message_id))
 
 
-def _list(alerts: Sequence[Alert], lines: Sequence[IncidentLine], message_id: str) -> bytes:
+def _list(alerts: Sequence[Alert], message_id: str, found: Sequence[IncidentLine]) -> bytes:
+    lines = found[:MOST_SECTIONS]
     lead, more = alerts[0], len(alerts) - len(lines)
-    word = "Still open" if lead.notification_reason is Reason.REPEAT else "Incidents"
-    title = f"{word}: {counted(alerts)}"
+    title = list_title(alerts)
     footer = [f"and {more} more"] if more else []
     footer += [f"Owner {escaped(lead.owner, longest=LONGEST_NAME)}"] if lead.owner else []
     return msgspec.json.encode(
@@ -121,7 +115,7 @@ def _list(alerts: Sequence[Alert], lines: Sequence[IncidentLine], message_id: st
             "text": title,
             "blocks": [
                 {"type": "header", "text": _plain(title)},
-                *(_section(f"{_mark(line)} {_linked(line)}") for line in lines),
+                *(_section(f"*{mark(line)}* {_linked(line)}") for line in lines),
                 {
                     "type": "context",
                     "elements": [_text(" · ".join([*footer, f"({message_id})"]))],
@@ -131,13 +125,6 @@ def _list(alerts: Sequence[Alert], lines: Sequence[IncidentLine], message_id: st
             "unfurl_media": False,
         }
     )
-
-
-def _mark(line: IncidentLine) -> str:
-    if not line.firing:
-        return "*Recovered*"
-    goes_on = ", updated" if line.status is Status.UPDATED else ""
-    return f"*{line.severity.value.capitalize()}{goes_on}*"
 
 
 def _linked(line: IncidentLine) -> str:

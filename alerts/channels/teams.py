@@ -18,14 +18,13 @@ import msgspec
 
 from alerts.brief import brief
 from alerts.delivery import Delivered
-from alerts.formats import LARGEST_BODY, fitting
-from alerts.grouped import IncidentLine, counted, listed
+from alerts.formats import fitting
+from alerts.grouped import IncidentLine, fitting_list, list_title, mark
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
 from alerts.pacing import MessageRate
 from alerts.paragraphs import links, one_line, paragraphs, web_address
-from alerts.posting import check_timeout, post_json
-from alerts.types import Reason, Status
+from alerts.posting import check_timeout, post_body
 
 PACE: Final = MessageRate(per_second=1.0, burst=4)
 """Teams takes four requests a second of one webhook; a workflow's own limits are lower."""
@@ -75,7 +74,7 @@ class Teams:
         return self._post(teams_list(alerts, message_id))
 
     def _post(self, body: bytes) -> Delivered:
-        return post_json(
+        return post_body(
             self._client,
             self._settings.url,
             body,
@@ -91,12 +90,7 @@ def teams_body(alert: Alert, message_id: str) -> bytes:
 
 def teams_list(alerts: Sequence[Alert], message_id: str) -> bytes:
     """Render a message that lists several incidents, the most urgent first; under 20 kB."""
-    lines = listed(alerts).lines
-    for count in range(len(lines), 0, -1):
-        body = _list(alerts, lines[:count], message_id)
-        if len(body) < LARGEST_BODY:
-            return body
-    raise ValueError(f"the name alone of alert {alerts[0].id[:40]!r} is too large")
+    return fitting_list(alerts, partial(_list, alerts, message_id))
 
 
 def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
@@ -115,24 +109,16 @@ def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
     )
 
 
-def _list(alerts: Sequence[Alert], lines: Sequence[IncidentLine], message_id: str) -> bytes:
+def _list(alerts: Sequence[Alert], message_id: str, lines: Sequence[IncidentLine]) -> bytes:
     lead, more = alerts[0], len(alerts) - len(lines)
-    word = "Still open" if lead.notification_reason is Reason.REPEAT else "Incidents"
     footer = [f"and {more} more"] if more else []
     footer += [f"Owner {_cut(lead.owner, longest=LONGEST_NAME)}"] if lead.owner else []
     return _card(
-        f"{word}: {counted(alerts)}",
-        [_paragraph(_run(f"{_mark(line)} ", bold=True), _linked(line)) for line in lines],
+        list_title(alerts),
+        [_paragraph(_run(f"{mark(line)} ", bold=True), _linked(line)) for line in lines],
         footer=" · ".join([*footer, f"({message_id})"]),
         actions=[],
     )
-
-
-def _mark(line: IncidentLine) -> str:
-    if not line.firing:
-        return "Recovered"
-    goes_on = ", updated" if line.status is Status.UPDATED else ""
-    return f"{line.severity.value.capitalize()}{goes_on}"
 
 
 def _linked(line: IncidentLine) -> Element:

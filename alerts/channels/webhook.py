@@ -11,7 +11,7 @@ from alerts.formats import WebhookBody
 from alerts.grouped import group_body_of
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient
-from alerts.posting import check_timeout, post_json
+from alerts.posting import check_timeout, post_body
 from alerts.signature import parse_secrets, signed_headers
 
 
@@ -57,7 +57,7 @@ class Webhook:
     def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
         body = group_body_of(alerts, self._settings.body)
         now = self._clock()
-        return post_json(
+        return post_body(
             self._client,
             self._settings.url,
             body,
