@@ -156,14 +156,20 @@ class OutgoingClient:
         """
         backend = self._backend(timeout)
         try:
-            stream = backend.connect_tcp(host, port)
-            if tls:
-                authorities = trust(self._policy.ca_file, http=False)
-                stream = stream.start_tls(authorities, server_hostname=host)
-            with contextlib.closing(stream):
-                yield stream
+            with contextlib.ExitStack() as stack:
+                stream = stack.enter_context(contextlib.closing(backend.connect_tcp(host, port)))
+                yield stack.enter_context(self.secured(stream, host)) if tls else stream
         except httpcore2.NetworkError as error:
             raise Broken(f"the connection to {host} broke") from error
+
+    @contextlib.contextmanager
+    def secured(
+        self, stream: httpcore2.NetworkStream, host: str
+    ) -> Iterator[httpcore2.NetworkStream]:
+        """Start TLS on an open connection; raises ConnectFailed if the certificate is refused."""
+        authorities = trust(self._policy.ca_file, http=False)
+        with contextlib.closing(stream.start_tls(authorities, server_hostname=host)) as secured:
+            yield secured
 
     def check(self, url: str) -> None:
         """Refuse what can be refused without the network; call this on configuration.
@@ -174,6 +180,10 @@ class OutgoingClient:
             Not a URL, or its scheme, port or credentials are not permitted.
         """
         self._parse(url)
+
+    def check_port(self, host: str, port: int) -> None:
+        """Refuse a port that the policy does not permit, as :meth:`check` does of a URL."""
+        self._check_port(port, f"{host}:{port}")
 
     def _send(
         self,
@@ -239,16 +249,16 @@ class OutgoingClient:
         if not parsed.raw_host:
             raise Blocked("the URL names no host")
         port = parsed.port if parsed.port is not None else DEFAULT_PORTS[parsed.scheme]
-        self._check_port(port, url)
+        self._check_port(port, redacted(url))
         return httpcore2.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=port, target=parsed.raw_path
         )
 
-    def _check_port(self, port: int, url: str) -> None:
+    def _check_port(self, port: int, place: str) -> None:
         if not 0 < port <= LARGEST_PORT:
-            raise Blocked(f"{redacted(url)} has no valid port")
+            raise Blocked(f"{place} has no valid port")
         if self._policy.ports is not None and port not in self._policy.ports:
-            raise Blocked(f"port {port} of {redacted(url)} is not permitted")
+            raise Blocked(f"port {port} of {place} is not permitted")
 
 
 def redacted(url: str) -> str:

@@ -79,6 +79,8 @@ class Receiver:
     host: str = "127.0.0.1"
     port: int = 0
     tls: ssl.SSLContext | None = None
+    speaks_first: bool = False
+    """Behave at once, as a server of mail does, and read nothing."""
     seen: list[Seen] = field(default_factory=list)
     connections: int = 0
     hung_up: threading.Event = field(default_factory=threading.Event)
@@ -125,6 +127,9 @@ class Receiver:
                 stream = connection
                 if self.tls:
                     stream = stack.enter_context(self.tls.wrap_socket(connection, server_side=True))
+                if self.speaks_first:
+                    behave(stream)
+                    return
                 seen = _read(stream)
                 if seen:
                     with self._lock:

@@ -13,6 +13,7 @@ import msgspec
 
 from alerts.channels.alertmanager import Alertmanager, AlertmanagerSettings
 from alerts.channels.log import LogChannel, LogSettings
+from alerts.channels.mail import Mail, MailSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerts.channels.slack import PACE as SLACK_PACE
 from alerts.channels.slack import Slack, SlackSettings
@@ -56,6 +57,7 @@ CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
         "alertmanager": ChannelKind(
             settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
         ),
+        "email": ChannelKind(settings=MailSettings, open=Mail),
         "log": ChannelKind(settings=LogSettings, open=LogChannel, groups=Groups.THEIRS),
         "pagerduty": ChannelKind(
             settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH, acknowledges=True

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -86,8 +86,15 @@ OPTIONS = {
 }
 
 
+def options_of(kind: str, world: World) -> Mapping[str, object]:
+    if kind == "email":
+        place = {"host": "name.example", "port": world.permitted.port}
+        return {"sender": "d@x.example", "to": ["a@x.example"], **place}
+    return {"url": f"{world.url()}/x", **OPTIONS[kind]}
+
+
 def tell(kind: str, world: World) -> None:
-    channel = open_channel(kind, {"url": f"{world.url()}/x", **OPTIONS[kind]}, client=world.client)
+    channel = open_channel(kind, options_of(kind, world), client=world.client)
     with suppress(DeliveryFailed):
         channel.deliver(FULL, "msg_1")
 

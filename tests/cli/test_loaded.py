@@ -13,7 +13,10 @@ from tests.cli.test_without_a_service import EVERY_COMMAND
 from tests.loopback import Receiver, answer
 from tests.service import Service
 
-SERVICES_OWN = ("numpy", "sqlalchemy", "psycopg", "detectors", "uvicorn", "structlog")
+SERVICES_OWN = (
+    *("numpy", "sqlalchemy", "psycopg", "detectors", "uvicorn", "structlog"),
+    *("alerts.channels", "jinja2", "smtplib"),
+)
 """What the service is made of; whoever asks it needs none of it."""
 
 COMPUTE = {

@@ -11,8 +11,10 @@ import tracemalloc
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
@@ -21,10 +23,10 @@ from alerts.brief import brief
 from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
 from alerts.delivery import Channel, DeliveryFailed, GroupedChannel
 from alerts.formats import LARGEST_BODY
+from alerts.mailing import MailSecurity
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from tests.alert_samples import BLIND, CAUSE, FULL, UNSEEN, UPDATED, a_change, an_alert
 from tests.loopback import (
-    LOOPBACK,
     Behaviour,
     Receiver,
     Seen,
@@ -35,6 +37,7 @@ from tests.loopback import (
     reset,
     unused_port,
 )
+from tests.mail_server import LOGIN, TAKEN, MailReceiver, mail_client, mail_of, text_of
 
 SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
 ROUTING_KEY = "NeverToBeSeen0123456789abcdefghij"[:32]
@@ -45,17 +48,49 @@ PATIENT, SOON = 30.0, 0.3
 BOMB = 64 * 1024 * 1024
 """Zeroes that a receiver packs into 64 kB; unpacked or kept they would show."""
 # The client would wait an hour: what ends sooner is ended by the channel's own timeout.
-CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, timeout=3600.0))
+CLIENT = mail_client()
+
+
+class Over(Enum):
+    """How a channel's messages travel."""
+
+    HTTP = "http"
+    SMTP = "smtp"
+    NOTHING = "nothing"
+
+
+def json_of(seen: Seen) -> str:
+    assert isinstance(json.loads(seen.body), dict | list)
+    return seen.body.decode()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rig:
-    """How a kind of channel is set up against a receiver on the loopback interface."""
+    """How a kind of channel is set up against a receiver on the loopback interface.
+
+    ``says`` gives what a message says, once it is sure that it is well-formed.
+    """
 
     options: Callable[[str], Mapping[str, object]]
     message_id: Callable[[Seen], str] = lambda seen: seen.headers["webhook-id"]
-    http: bool = True
+    says: Callable[[Seen], str] = json_of
+    over: Over = Over.HTTP
+    security: MailSecurity = MailSecurity.STARTTLS
     secrets: tuple[str, ...] = ()
+
+    @property
+    def http(self) -> bool:
+        return self.over is Over.HTTP
+
+    def receiver(self, *, busy: bool = False) -> Receiver | MailReceiver:
+        """Take messages; a ``busy`` one takes the first and no more for now."""
+        if self.over is Over.SMTP:
+            answers = (TAKEN, "451 4.3.0 busy") if busy else (TAKEN,)
+            return MailReceiver(answers=answers, security=self.security)
+        return Receiver([answer(202), answer(503)] if busy else [answer(202)])
+
+    def broken(self, behaviour: Behaviour) -> Receiver:
+        return Receiver([behaviour], speaks_first=self.over is Over.SMTP)
 
 
 def webhook(url: str, *, body: str) -> Mapping[str, object]:
@@ -98,6 +133,23 @@ def alertmanager_id(seen: Seen) -> str:
     return str(json.loads(seen.body)[0]["annotations"]["message_id"])
 
 
+def email(url: str, *, security: MailSecurity) -> Mapping[str, object]:
+    return {
+        "host": "127.0.0.1",
+        "port": urlsplit(url).port,
+        "security": security.value,
+        "sender": "driftline@example.com",
+        "to": ["ann@example.com"],
+        "username": LOGIN[0],
+        "password": LOGIN[1],
+        "timeout": PATIENT,
+    }
+
+
+def email_id(seen: Seen) -> str:
+    return str(mail_of(seen)["message-id"]).removeprefix("<").partition("@")[0]
+
+
 HIDDEN = (SECRET, SECRET.removeprefix("whsec_"), PATH_SECRET)
 RIGS = {
     ("webhook", "driftline"): Rig(options=partial(webhook, body="driftline"), secrets=HIDDEN),
@@ -110,11 +162,26 @@ RIGS = {
     ("alertmanager", ""): Rig(
         options=alertmanager, message_id=alertmanager_id, secrets=(TOKEN, PATH_SECRET)
     ),
-    ("log", ""): Rig(options=lambda _: {"stream": "stderr"}, http=False),
+    **{
+        ("email", security.value): Rig(
+            options=partial(email, security=security),
+            message_id=email_id,
+            says=text_of,
+            over=Over.SMTP,
+            security=security,
+            secrets=(LOGIN[1],),
+        )
+        for security in MailSecurity
+    },
+    ("log", ""): Rig(options=lambda _: {"stream": "stderr"}, over=Over.NOTHING),
 }
 EVERY = pytest.mark.parametrize(("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items()])
 OVER_HTTP = pytest.mark.parametrize(
     ("kind", "rig"), [(key[0], rig) for key, rig in RIGS.items() if rig.http]
+)
+OVER_A_NETWORK = pytest.mark.parametrize(
+    ("kind", "rig"),
+    [(key[0], rig) for key, rig in RIGS.items() if rig.over is not Over.NOTHING],
 )
 
 
@@ -147,7 +214,7 @@ def test_every_channel_has_a_rig() -> None:
 
 @EVERY
 def test_a_message_that_is_taken_gives_a_receipt(kind: str, rig: Rig, written: Written) -> None:
-    with Receiver([answer(202)]) as receiver:
+    with rig.receiver() as receiver:
         receipt = open_rig(kind, rig, receiver.url).deliver(FULL, "msg_1")
     assert receipt.status == (202 if rig.http else None)
     assert len(receiver.seen) + len(written()) == 1
@@ -157,9 +224,9 @@ def test_a_message_that_is_taken_gives_a_receipt(kind: str, rig: Rig, written: W
 def test_the_incident_the_adapter_and_the_message_are_named(
     kind: str, rig: Rig, written: Written
 ) -> None:
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(FULL, "msg_1")
-    sent = "".join(f"{seen.headers} {seen.body.decode()}" for seen in receiver.seen)
+    sent = "".join(f"{seen.headers} {rig.says(seen)}" for seen in receiver.seen)
     sent += "".join(written())
     for word in ("support", "v7", "page", FULL.summary[:20], FULL.id, "msg_1"):
         assert word in sent
@@ -169,11 +236,11 @@ def test_the_incident_the_adapter_and_the_message_are_named(
 def test_an_update_names_the_same_incident_and_says_what_was_told_and_what_is_known_now(
     kind: str, rig: Rig, written: Written
 ) -> None:
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         channel = open_rig(kind, rig, receiver.url)
         channel.deliver(FULL, "msg_1")
         channel.deliver(UPDATED, "msg_2")
-    first, second = [seen.body.decode() for seen in receiver.seen] or written()
+    first, second = [rig.says(seen) for seen in receiver.seen] or written()
     assert FULL.id in first
     assert FULL.id in second
     assert UPDATED.summary[:60] in second or brief(UPDATED).title[:40] in second
@@ -185,23 +252,23 @@ def test_an_update_names_the_same_incident_and_says_what_was_told_and_what_is_kn
 @EVERY
 def test_an_update_among_others_is_marked_and_says_the_same(kind: str, rig: Rig) -> None:
     other = an_alert(id="driftline:billing@v2:drift:1", adapter="billing")
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         channel = open_rig(kind, rig, receiver.url)
         if not isinstance(channel, GroupedChannel):
             return
         channel.deliver_together([other, UPDATED], "msg_1")
-    [seen] = receiver.seen
-    assert "likely cause was: adapter, now: input" in seen.body.decode()
-    assert "updated" in seen.body.decode()
+    [said] = map(rig.says, receiver.seen)
+    assert "likely cause was: adapter, now: input" in said
+    assert "updated" in said
 
 
 @EVERY
 def test_a_version_that_is_not_compared_is_told_with_its_cause_and_what_mends_it(
     kind: str, rig: Rig, written: Written
 ) -> None:
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(BLIND, "msg_1")
-    sent = "".join([*(seen.body.decode() for seen in receiver.seen), *written()])
+    sent = "".join([*map(rig.says, receiver.seen), *written()])
     for words in ("support@v7: not fully monitored", UNSEEN.mend, "logit_ks", "entropy", CAUSE):
         assert words in sent
     assert '"compared":8' in sent or "8 of the newest 100 requests" in sent
@@ -213,24 +280,24 @@ def test_its_cause_is_cut_where_it_is_long_and_its_command_is_whole_or_left_out(
 ) -> None:
     by = tuple(replace(one, cause="c" * 5_000) for one in UNSEEN.detectors * 40)
     long = replace(UNSEEN, cause="c" * 5_000, mend="m" * 5_000, detectors=by)
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(replace(BLIND, unseen=long), "msg_1")
-    bodies = [seen.body.decode() for seen in receiver.seen] or written()
-    assert "mmm" not in bodies[0]
-    assert len(bodies[0]) < (LARGEST_BODY if rig.http else 2 * LARGEST_BODY)
+    [said] = [*map(rig.says, receiver.seen), *written()]
+    assert "mmm" not in said
+    assert len(said) < (2 * LARGEST_BODY if rig.over is Over.NOTHING else LARGEST_BODY)
 
 
 @EVERY
 def test_a_repeat_is_the_same_message_under_the_same_id(
     kind: str, rig: Rig, written: Written
 ) -> None:
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         channel = open_rig(kind, rig, receiver.url)
         channel.deliver(FULL, "msg_1")
         channel.deliver(FULL, "msg_1")
     bodies = {seen.body for seen in receiver.seen} | set(written())
     assert len(bodies) == 1
-    if rig.http:
+    if rig.over is not Over.NOTHING:
         assert [rig.message_id(seen) for seen in receiver.seen] == ["msg_1"] * 2
 
 
@@ -238,7 +305,7 @@ def test_a_repeat_is_the_same_message_under_the_same_id(
 def test_several_are_told_in_one_message_where_the_table_says_so(kind: str, rig: Rig) -> None:
     hostile = 'x"}\r\n{"forged": true}\u2028<!channel> %s'
     other = an_alert(id="driftline:billing@v2:drift:1", adapter="billing", summary=hostile)
-    with Receiver([answer(202), answer(503)]) as receiver:
+    with rig.receiver(busy=True) as receiver:
         channel = open_rig(kind, rig, receiver.url)
         together = CHANNELS[kind].groups is Groups.TOGETHER
         assert isinstance(channel, GroupedChannel) is together
@@ -247,14 +314,15 @@ def test_several_are_told_in_one_message_where_the_table_says_so(kind: str, rig:
         receipt = channel.deliver_together([FULL, *[other] * 60], "msg_1")
         with pytest.raises(DeliveryFailed) as caught:
             channel.deliver_together([FULL, other], "msg_1")
-    assert (receipt.status, caught.value.status) == (202, 503)
+    assert (receipt.status, caught.value.status) == ((202, 503) if rig.http else (None, None))
+    assert not caught.value.permanent
     assert [rig.message_id(seen) for seen in receiver.seen] == ["msg_1"] * 2
-    many, few = (seen.body for seen in receiver.seen)
-    assert len(few) < len(many) < LARGEST_BODY
-    for body in (many, few):
-        assert FULL.summary[:20] in body.decode()
-        assert isinstance(json.loads(body), dict)
-        assert FULL.examples[0] not in body.decode() or kind == "webhook"
+    many, few = receiver.seen
+    assert len(few.body) < len(many.body) < LARGEST_BODY
+    for seen in (many, few):
+        said = rig.says(seen)
+        assert FULL.summary[:20] in said
+        assert FULL.examples[0] not in said or kind == "webhook"
 
 
 @EVERY
@@ -265,12 +333,12 @@ def test_a_huge_alert_stays_small(kind: str, rig: Rig, written: Written) -> None
         changes=(a_change("c" * 10_000),) * 100,
         labels={str(i): "l" * 1_000 for i in range(100)},
     )
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(huge, "msg_1")
-    if rig.http:
-        assert 0 < len(receiver.seen[0].body) < LARGEST_BODY
-    else:
+    if rig.over is Over.NOTHING:
         assert len(written()[0]) < 2 * LARGEST_BODY
+    else:
+        assert 0 < len(receiver.seen[0].body) < LARGEST_BODY
 
 
 @EVERY
@@ -279,10 +347,11 @@ def test_hostile_text_cannot_break_or_forge_a_message(
 ) -> None:
     hostile = 'x"}\r\n{"forged": true}\x1b[2J\u2028\u2029\x00\u202e<!channel> %s {0}'
     alert = an_alert(summary=hostile, reason=hostile, examples=(hostile,), owner=hostile)
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         open_rig(kind, rig, receiver.url).deliver(alert, "msg_1")
-    if rig.http:
-        assert isinstance(json.loads(receiver.seen[0].body), dict | list)
+    if rig.over is not Over.NOTHING:
+        [said] = map(rig.says, receiver.seen)
+        assert "\n{" not in said
     else:
         (line,) = written()
         assert json.loads(line)["alert"]["summary"] == hostile
@@ -292,7 +361,7 @@ def test_hostile_text_cannot_break_or_forge_a_message(
 
 @EVERY
 def test_many_threads_may_deliver_at_once(kind: str, rig: Rig, written: Written) -> None:
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         channel = open_rig(kind, rig, receiver.url)
         threads = [
             threading.Thread(target=channel.deliver, args=(FULL, f"msg_{number}"))
@@ -361,6 +430,8 @@ def test_redirects_lead_nowhere(kind: str, rig: Rig) -> None:
     assert elsewhere.connections == 0
 
 
+LEFT_OPEN = pytest.mark.filterwarnings("ignore:unclosed <ssl.SSLSocket:ResourceWarning")
+"""The standard library leaves a socket that is reset just before its handshake unclosed."""
 BROKEN = pytest.mark.parametrize(
     "behaviour",
     [
@@ -374,10 +445,11 @@ BROKEN = pytest.mark.parametrize(
 )
 
 
-@OVER_HTTP
+@OVER_A_NETWORK
+@LEFT_OPEN
 @BROKEN
 def test_a_broken_receiver_is_tried_again(kind: str, rig: Rig, behaviour: Behaviour) -> None:
-    with Receiver([behaviour]) as receiver:
+    with rig.broken(behaviour) as receiver:
         failure = failure_of(open_rig(kind, rig, receiver.url, timeout=SOON))
     assert (failure.permanent, failure.status) == (False, None)
 
@@ -395,16 +467,16 @@ def test_a_bomb_is_neither_read_nor_unpacked(kind: str, rig: Rig) -> None:
         tracemalloc.stop()
 
 
-@OVER_HTTP
+@OVER_A_NETWORK
 def test_an_absent_receiver_is_tried_again(kind: str, rig: Rig) -> None:
     channel = open_rig(kind, rig, f"http://127.0.0.1:{unused_port()}/hook")
     assert not failure_of(channel).permanent
 
 
-@OVER_HTTP
+@OVER_A_NETWORK
 def test_a_forbidden_address_is_never_reached(kind: str, rig: Rig) -> None:
     strict = OutgoingClient(OutgoingPolicy())
-    with Receiver() as receiver:
+    with rig.receiver() as receiver:
         channel = open_channel(kind, rig.options(receiver.url), client=strict)
         assert not failure_of(channel).permanent
     assert receiver.connections == 0
@@ -417,7 +489,8 @@ def test_an_impossible_url_is_refused_on_opening(kind: str, rig: Rig, url: str) 
         open_channel(kind, {**rig.options("http://x.example"), "url": url}, client=CLIENT)
 
 
-@OVER_HTTP
+@OVER_A_NETWORK
+@LEFT_OPEN
 @pytest.mark.parametrize(
     "behaviour",
     [
@@ -432,7 +505,7 @@ def test_no_secret_reaches_an_error_a_traceback_or_a_log(
     kind: str, rig: Rig, behaviour: Behaviour, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    with Receiver([behaviour]) as receiver:
+    with rig.broken(behaviour) as receiver:
         failure = failure_of(open_rig(kind, rig, receiver.url, timeout=SOON))
     shown = "".join(traceback.format_exception(failure)) + repr(failure) + failure.reason
     for secret in rig.secrets:

@@ -11,6 +11,7 @@ from standardwebhooks import Webhook
 
 from alerts.channels import open_channel
 from alerts.delivery import Channel, Delivered, DeliveryFailed
+from alerts.mailing import MailSecurity
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.pacing import MessageRate
@@ -27,6 +28,7 @@ from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.wakeups import OUTBOX, WakeUps
 from tests.fleet import incident, message, register
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer, for_ever, reset
+from tests.mail_server import LOGIN, TAKEN, MailReceiver, mail_client, mail_of
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 FAST = DelivererSettings(
@@ -156,6 +158,55 @@ def test_what_can_pass_is_tried_again_under_the_same_id(
     assert [request.headers["webhook-id"] for request in requests] == [sent] * len(requests)
     assert len(requests) == len(refusals) + 1
     assert {request.path for request in requests} == {"/hook"}
+
+
+def mail(receiver: MailReceiver) -> Channel:
+    options = {
+        "host": "127.0.0.1",
+        "port": receiver.port,
+        "sender": "driftline@example.com",
+        "to": ["ann@example.com"],
+        "username": LOGIN[0],
+        "password": LOGIN[1],
+    }
+    return open_channel("email", options, client=mail_client())
+
+
+PATIENT = replace(FAST, retries=RetrySchedule(delays=(0.02,) * 10_000, jitter=0.0))
+
+
+def test_a_mail_is_tried_again_until_tls_is_offered_and_the_server_takes_it(
+    database: Database, incident_id: IncidentId
+) -> None:
+    sent = queue(database, incident_id)
+    with (
+        MailReceiver(answers=["451 4.3.0 busy", TAKEN], security=MailSecurity.NONE) as receiver,
+        delivering(database, configured("oncall", mail(receiver)), settings=PATIENT),
+    ):
+        until(lambda: receiver.connections >= 2)
+        assert receiver.seen == []
+        receiver.security = MailSecurity.STARTTLS
+        until(lambda: settled(database))
+    assert [mail_of(seen)["message-id"] for seen in receiver.seen] == [f"<{sent}@example.com>"] * 2
+    (row,) = rows(database)
+    assert row.state is DeliveryState.DELIVERED
+
+
+def test_a_mail_that_is_refused_for_good_is_a_dead_letter_at_once_and_the_fallback_is_told(
+    database: Database, incident_id: IncidentId
+) -> None:
+    queue(database, incident_id)
+    spare = Scripted()
+    with MailReceiver(recipients={"ann@example.com": "550 5.1.1 no such user"}) as receiver:
+        channels = [
+            configured("oncall", mail(receiver), fallback="spare"),
+            configured("spare", spare),
+        ]
+        with delivering(database, *channels):
+            until(lambda: bool(spare.taken) and settled(database))
+    dead = next(row for row in rows(database) if row.channel == "oncall")
+    assert (dead.state, dead.attempts) == (DeliveryState.DEAD, 1)
+    assert dead.last_error == f"127.0.0.1:{receiver.port} refused recipient 1 of 1: 550 5.1.1"
 
 
 def test_gone_is_a_dead_letter_at_once_with_audit_and_fallback(
