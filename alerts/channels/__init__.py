@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from alerts.channels.alertmanager import Alertmanager, AlertmanagerSettings
+from alerts.channels.custom import CustomSettings, CustomWebhook
 from alerts.channels.log import LogChannel, LogSettings
 from alerts.channels.mail import Mail, MailSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
@@ -57,6 +58,7 @@ CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
         "alertmanager": ChannelKind(
             settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
         ),
+        "custom": ChannelKind(settings=CustomSettings, open=CustomWebhook),
         "email": ChannelKind(settings=MailSettings, open=Mail),
         "log": ChannelKind(settings=LogSettings, open=LogChannel, groups=Groups.THEIRS),
         "pagerduty": ChannelKind(

@@ -28,6 +28,8 @@ UNDOCUMENTED = {
     "secret",
 }
 
+CUSTOM = {"name": "a", "kind": "custom", "url": "https://x.example"}
+
 
 def refusal(table: dict[str, Any], environ: dict[str, str] | None = None) -> list[str]:
     with pytest.raises(ConfigError) as caught:
@@ -195,6 +197,10 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
             "channels[0]: channel 'webhook': ",
         ),
         (
+            {"channels": [CUSTOM | {"template": "{{ sumary | tojson }}"}]},
+            "channels[0]: channel 'custom': template, line 1: 'sumary' is undefined (in a message",
+        ),
+        (
             {"channels": [{"name": "a", "kind": "log", "fallback": "b"}]},
             "channels.a.fallback: no channel is named 'b'",
         ),
@@ -240,6 +246,16 @@ def test_a_file_of_authorities_is_a_path_and_no_secret(tmp_path: Path) -> None:
     empty.write_text("no certificate")
     [problem] = refusal({"outgoing": {"ca_file": str(empty)}})
     assert problem.startswith(f"outgoing.ca_file: {empty}: ")
+
+
+def test_a_template_may_stand_in_a_file_of_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "body.jinja"
+    file.write_text('{"text": {{ summary | tojson }}}\n')
+    config = parse({"channels": [CUSTOM | {"template_file": str(file)}]}, source="test", environ={})
+    assert config.channels[0].options["template"] == '{"text": {{ summary | tojson }}}'
+    file.write_text('{"text": "{{ summary }}"}\n')
+    [problem] = refusal({"channels": [CUSTOM | {"template_file": str(file)}]})
+    assert "does not become JSON" in problem
 
 
 def test_secrets_are_in_no_repr() -> None:

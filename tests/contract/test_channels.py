@@ -133,6 +133,26 @@ def alertmanager_id(seen: Seen) -> str:
     return str(json.loads(seen.body)[0]["annotations"]["message_id"])
 
 
+TEMPLATE = """{{ {
+    "id": id, "adapter": adapter, "version": version, "severity": severity, "status": status,
+    "summary": summary, "brief": brief, "update": update, "unseen": unseen, "group": group,
+    "message_id": message_id,
+} | tojson }}"""
+
+
+def custom(url: str) -> Mapping[str, object]:
+    return {
+        "url": f"{url}/{PATH_SECRET}",
+        "template": TEMPLATE,
+        "authorization": f"Bearer {TOKEN}",
+        "timeout": PATIENT,
+    }
+
+
+def custom_says(seen: Seen) -> str:
+    return json.dumps(json.loads(json_of(seen)), ensure_ascii=False, separators=(",", ":"))
+
+
 def email(url: str, *, security: MailSecurity) -> Mapping[str, object]:
     return {
         "host": "127.0.0.1",
@@ -161,6 +181,12 @@ RIGS = {
     ("teams", ""): Rig(options=slack, message_id=teams_id, secrets=(PATH_SECRET,)),
     ("alertmanager", ""): Rig(
         options=alertmanager, message_id=alertmanager_id, secrets=(TOKEN, PATH_SECRET)
+    ),
+    ("custom", ""): Rig(
+        options=custom,
+        message_id=lambda seen: seen.headers["idempotency-key"],
+        says=custom_says,
+        secrets=(TOKEN, PATH_SECRET),
     ),
     **{
         ("email", security.value): Rig(
