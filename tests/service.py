@@ -117,6 +117,8 @@ class Service:
     folder: Path
     inbox: Inbox | None = None
     changes: Mapping[str, str] = field(default_factory=dict)
+    channels: str = ""
+    """Entries of ``[[channels]]`` beside the inbox, read at each start."""
     key: str = ""
     port: int = field(default_factory=unused_port)
     prefix: Sequence[str] = ()
@@ -151,7 +153,7 @@ class Service:
     def launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.toml"
-        config.write_text(CONFIG + (CHANNEL if self.inbox else ""))
+        config.write_text(CONFIG + (CHANNEL if self.inbox else "") + self.channels)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", "monitor", "serve", "-c", str(config)],
