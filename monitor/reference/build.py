@@ -104,7 +104,7 @@ def build_next(
     embed: Embedder,
     *,
     indexes: Indexes,
-    settings: BuildSettings = BuildSettings(),  # noqa: B008 - frozen
+    settings: BuildSettings = BuildSettings(),
 ) -> bool:
     """Build the oldest waiting reference; False if none waits.
 
