@@ -92,6 +92,10 @@ class ActionLine:
     """The same for a title: ``traffic moved to v6``; empty if no traffic moved."""
     unconfirmed: bool = False
     """True if the router was told and does not serve by it: nobody knows who answers."""
+    target: str = ""
+    """The version that gets the traffic, or would get it; empty if there is none."""
+    then: str = ""
+    """The step that follows by itself: ``v7 is tried again on 10 % of the traffic once …``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,12 +133,14 @@ class Uncompared:
     """One detector's uncompared requests: how many it compared, and why not the rest.
 
     ``cause`` is one clause: ``92 % of requests use temperature 0.7, the reference has 0.2``.
+    ``words`` name what the detector measures.
     """
 
     detector: str
     compared: Count
     requests: Count
     cause: str
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,12 +236,15 @@ class Together:
     members
         Labels of the versions (``support@v7``) known to have drifted so far.
     of
-        The number of watched adapters on the base.
+        The number of watched adapters on the base; 0: unknown.
+    base_moved
+        True if a probe saw the base itself change.
     """
 
     base: str
     members: tuple[str, ...]
     of: Count
+    base_moved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +315,8 @@ class Alert:
         are surely more than usual.
     new
         The largest group of similar new requests, if any.
+    alone_on
+        The base model on which this adapter alone changed; empty: unknown, or not alone.
     unseen
         The requests that cannot be compared, while a ``blind`` incident lasts.
     changes
@@ -344,6 +355,7 @@ class Alert:
     per_second: float | None = None
     unlike: Unlike | None = None
     new: NewRequests | None = None
+    alone_on: str = ""
     unseen: Unseen | None = None
     together: Together | None = None
     retraining: Retraining | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from alerts.words import clock_time
 from monitor.domain import IncidentId
 from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.killswitch import SwitchReading
@@ -11,7 +12,7 @@ from monitor.traffic.killswitch import SwitchReading
 
 def killed(switch: SwitchReading) -> str | None:
     """Say who set the kill switch, or None."""
-    return f"kill switch: {switch.reason}" if switch.on else None
+    return f"the kill switch is on: {switch.reason}" if switch.on else None
 
 
 def held(row: RouteRow | None, now: datetime) -> str | None:
@@ -19,11 +20,11 @@ def held(row: RouteRow | None, now: datetime) -> str | None:
     until = row.hold_until if row else None
     if until is None or now >= until:
         return None
-    return f"the route is held until {until.isoformat()}"
+    return f"the route is held until {clock_time(until, now=now)}"
 
 
 def base_in_question(incident: IncidentId | None) -> str | None:
     """Say which open incident blames the base or its engine, or None."""
     if incident is None:
         return None
-    return f"fleet incident {incident} is open: its base or engine changed"
+    return f"the base or its engine changed (fleet incident {incident} is open)"

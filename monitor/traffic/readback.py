@@ -18,6 +18,7 @@ from typing import Final, Protocol
 import structlog
 from sqlalchemy import Connection
 
+from alerts.words import percent
 from monitor.domain import Arm, Route
 from monitor.store import clock
 from monitor.store.database import Database
@@ -73,10 +74,8 @@ def read(router: Router, route: Route) -> RouterAnswer:
     except RouterFailed as error:
         return RouterAnswer(goes=None, reason=f"{NOT_READ}: {error}")
     if real == route.arms:
-        return RouterAnswer(
-            goes=True, reason=f"confirmed by the router at generation {route.generation}"
-        )
-    return RouterAnswer(goes=False, reason=f"the router says {_words(real)}, not the route")
+        return RouterAnswer(goes=True, reason="confirmed by the router")
+    return RouterAnswer(goes=False, reason=_words(real))
 
 
 class Approach(StrEnum):
@@ -207,5 +206,6 @@ def _replaced(change: UnreadChange, route: Route | None) -> bool:
 
 def _words(arms: tuple[Arm, ...] | None) -> str:
     if arms is None:
-        return "nothing"
-    return ", ".join(f"{arm.arm.value} {arm.version} {arm.weight:g}" for arm in arms)
+        return "the router has no route"
+    shares = ", ".join(f"{arm.version} {percent(arm.weight)} ({arm.arm.value})" for arm in arms)
+    return f"the router has another route: {shares}"

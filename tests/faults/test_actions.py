@@ -96,7 +96,7 @@ def settle(world: World, board: Switchboard, version: Version, temper: Temper) -
         assert doubt is None
         return
     if doubt is not None:  # it was told while it misbehaved: people are paged until it obeys
-        assert "the router says nothing, not the route" in doubt
+        assert "the router has no route" in doubt
         breaker.router.apply(world.route(version.adapter))
         assert breaker.reconcile(now=NOW + 4 * MINUTE) == 1
 

@@ -165,7 +165,7 @@ def test_an_open_fleet_incident_of_its_base_stops_what_is_automatic_only(world: 
         own = incidents.put(tx, StoredKey.on("", "drift"), update)
     decision = world.break_down(v7)
     blocked(world, decision, Gate.FLEET_INCIDENT)
-    assert decision.reason == f"fleet incident {own} is open: its base or engine changed"
+    assert decision.reason == f"the base or its engine changed (fleet incident {own} is open)"
     assert elsewhere != own
     # a person may still move the adapter that stands apart
     world.mode = Mode.APPROVE
@@ -181,7 +181,7 @@ def test_a_target_that_is_itself_ill_is_no_target(world: World, kind: VerdictKin
     world.judge(world.version("v6"), kind, since=NOW - timedelta(days=3))
     decision = world.break_down(v7)
     blocked(world, decision, Gate.TARGET)
-    assert decision.reason == f"no version to fall back to: v6 is {kind.value}"
+    assert decision.reason == f"the other versions are unfit: v6 is {kind.value}"
 
 
 def by_hand(world: World, *, stable: float, until: datetime) -> None:
@@ -460,10 +460,10 @@ def unload_target(world: World) -> None:
     ("happening", "minutes", "words"),
     [
         pytest.param(recover, 1, "the verdict of v7 is stable now", id="recovered"),
-        pytest.param(reroute, 1, "the route is at generation 2", id="rerouted"),
+        pytest.param(reroute, 1, "the route has been changed", id="rerouted"),
         pytest.param(sicken_target, 1, "no longer fit", id="target ill"),
         pytest.param(unload_target, 1, "not served", id="target unloaded"),
-        pytest.param(lambda world: None, 31, "the evidence is 31 min old", id="stale"),  # noqa: ARG005
+        pytest.param(lambda world: None, 31, "this was measured 31 min ago", id="stale"),  # noqa: ARG005
     ],
 )
 def test_an_approval_that_comes_too_late_expires_with_the_reason(

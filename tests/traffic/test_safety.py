@@ -57,7 +57,11 @@ def test_a_detector_that_fails_blocks(world: World) -> None:
             memory=Memory(failures={"entropy": 2}),
             size=None,
         )
-    refused(world, world.breaker.consider(v7, evidence(), now=NOW), "detectors fail: entropy")
+    refused(
+        world,
+        world.breaker.consider(v7, evidence(), now=NOW),
+        "these checks of it fail: token entropy",
+    )
 
 
 @pytest.mark.parametrize("kind", ["no_data", "error"])
@@ -81,7 +85,11 @@ def test_an_open_incident_of_its_own_sight_blocks_and_one_that_is_over_does_not(
             incidents.put(tx, StoredKey.of(v7, kind), update)
 
     put(closed_at=None)
-    refused(world, world.breaker.consider(v7, evidence(), now=NOW), f"open incidents: {kind}")
+    refused(
+        world,
+        world.breaker.consider(v7, evidence(), now=NOW),
+        {"error": "its checks fail", "no_data": "it sends no records"}[kind],
+    )
     put(closed_at=NOW)
     assert world.breaker.consider(v7, evidence(), now=NOW).kind is DecisionKind.EXECUTE
 
@@ -123,7 +131,7 @@ def test_a_verdict_that_nobody_has_looked_at_for_two_windows_moves_nothing(
         tx.execute(sa.text("UPDATE verdicts SET updated_at = :then"), old)
     done = world.breaker.carry_out(begun.id, now=NOW)
     assert (done.state, world.weights()) == (ActionState.EXPIRED, before)
-    assert done.reason == "the verdict of v7 is 31 min old (at most 30 min)"
+    assert done.reason == "v7 was judged 31 min ago (at most 30 min)"
 
 
 # --- whether it helped --------------------------------------------------------------------
@@ -144,11 +152,12 @@ def test_a_target_that_fires_within_two_windows_has_not_helped_and_nothing_else_
     decision = world.breaker.consider(v6, evidence(at=later), now=later)
     assert decision.kind is DecisionKind.NOTHING
     assert world.states() == ["verify_failed"]
-    assert world.actions()[0].reason == f"v6 is {kind.value} 0:31:00 after it got the traffic"
+    assert world.actions()[0].reason == f"v6 is {kind.value} 31 min after it got the traffic"
     assert world.weights() == {"v7": 0.0, "v6": 1.0}
     with world.database.begin() as tx:
         said = world.breaker.doubt(tx, v7)
-    assert said == f"fallback (action 1): v6 is {kind.value} 0:31:00 after it got the traffic"
+    worse = f"v6 is {kind.value} 31 min after it got the traffic"
+    assert said == f"the move of the traffic of v7 did not help: {worse}"
     # and it stays so, whatever the router says, until a person has looked
     assert world.breaker.reconcile(now=later + MINUTE) == 0
     reroute(world)
@@ -178,7 +187,7 @@ def test_a_router_that_is_not_read_in_time_has_not_verified_until_it_says_so(
     assert world.states() == ["applied"]
     breaker.reconcile(now=NOW + timedelta(seconds=30))
     assert world.states() == ["verify_failed"]
-    assert world.actions()[0].reason == "not within 0:00:30: not read back yet: no answer"
+    assert world.actions()[0].reason == "not within 30 s: not read back yet: no answer"
     with world.database.begin() as tx:
         assert breaker.doubt(tx, v7) is not None
     engine.mute = False
@@ -235,6 +244,6 @@ def test_a_persons_route_is_overridden_only_by_what_was_measured_since(
     assert decision.kind is kind
     if kind is DecisionKind.BLOCK:
         assert decision.gate is Gate.PERSON
-        assert decision.reason.startswith("ann set the route at 2026-")
+        assert decision.reason.startswith("ann set the route at ")
         assert world.states() == ["blocked"]
         assert world.weights() == {"v7": 1.0}

@@ -11,35 +11,33 @@ from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, canaries, route_failures
 from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic.arms import ArmRequest
+from monitor.traffic.fallback.gates import adapter_spent
+from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryState, Phase, to_json
 from tests import worlds
+from tests.found import found
 
 WAITS = "acme/refunds"
 """Critical, in the mode ``approve``: its fallback waits for a person."""
 MODES = {ActionState.RECOMMENDED: "observe", ActionState.AWAITING_APPROVAL: "approve"}
+FOUND = found("logit_ks", "mean_nll:up", evidence=2.1, n=380, effect=(0.38, 0.29))
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 def seed(tx: Connection, *, now: datetime) -> ActionId:
     """Fill a database with a fleet that was moved about; give the action that waits."""
     worlds.seed(tx, now=now, days=0.2)
-    _tell(
-        tx,
-        "support",
-        "v7",
-        ActionState.VERIFIED,
-        "confirmed by the router at generation 2",
-        now=now,
-    )
-    blocked = "2 fallbacks of travel-assistant within 24 h ≥ adapter_budget 2"
+    _tell(tx, "support", "v7", ActionState.VERIFIED, "confirmed by the router", now=now)
+    taken = (now, now - timedelta(hours=4))
+    blocked = adapter_spent(taken, RoutingSettings(), now=now) or ""
     _tell(
         tx, "travel-assistant", "v3", ActionState.BLOCKED, blocked, gate="adapter_budget", now=now
     )
     _routed(tx, now=now)
     hostile = worlds.registered(tx, HOSTILE, HOSTILE, owner="x", now=now)
     _tell(tx, hostile.adapter, hostile.name, ActionState.EXPIRED, HOSTILE, gate=HOSTILE, now=now)
-    _tell(tx, "billing", "v1", ActionState.RECOMMENDED, "effect ≥ .24 on 612 records", now=now)
+    _tell(tx, "billing", "v1", ActionState.RECOMMENDED, FOUND, now=now)
     billing = adapters.fetch(tx, "billing")
     assert billing is not None
     versions.put(tx, adapter=billing, name="v2", model="billing@v2")
@@ -102,12 +100,11 @@ def on_trial(tx: Connection, *, now: datetime) -> None:
 def _waiting(tx: Connection, *, now: datetime) -> ActionId:
     worlds.registered(tx, WAITS, "v1", owner="care-team", now=now)
     version = worlds.registered(tx, WAITS, "v2", owner="care-team", now=now)
-    reason = "page evidence 2.10 ≥ 0 (logit_ks); effect +0.38 [0.29, 0.47] on 380 records"
-    verdict = worlds.a_verdict(VerdictKind.CRITICAL, now, reason=reason, blame=Blame.ADAPTER)
+    verdict = worlds.a_verdict(VerdictKind.CRITICAL, now, reason=FOUND, blame=Blame.ADAPTER)
     worlds.put_verdict(tx, version, verdict, drift=88.0)
     return _tell(
         tx, WAITS, "v2", ActionState.AWAITING_APPROVAL,
-        f"logit_ks: effect ≥ .29 on 380 records; to {WAITS}@v1", target="v1", now=now,
+        f"{FOUND}; to {WAITS}@v1", target="v1", now=now,
     )  # fmt: skip
 
 
@@ -135,7 +132,7 @@ def _tell(
             "at": now.isoformat(),
             "gate": gate,
             "mode": MODES.get(state, "auto"),
-            "reason": "effect ≥ .29",
+            "reason": FOUND,
             "n": 380,
         },
         expected_generation=1,

@@ -120,7 +120,7 @@ def _looked(
         proposal=TrialMove.ROLLBACK if pause else None,
         latched=phase is Phase.ROLLED_BACK,
         seen_at=until,
-        reason=f"{found.found.reason}; not rolled back: the mode is observe" if pause
+        reason=f"{found.found.reason}; not rolled back: mode observe leaves it to a person" if pause
         else f"until {begun + timedelta(hours=24):%Y-%m-%d %H:%M}: {found.found.reason}",
     )  # fmt: skip
     progress = CanaryProgress(

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -23,7 +24,7 @@ from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, routes
-from monitor.store.traffic.actions import AUTOMATIC, OPEN, ActionRow, ActionState
+from monitor.store.traffic.actions import AUTOMATIC, OPEN, WORSE, ActionKind, ActionRow, ActionState
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import (
     Decision,
@@ -208,7 +209,7 @@ class Breaker:
         route = routes.get(tx, version.adapter)
         if route is None or route.generation != (moved.expected_generation or 0) + 1:
             return None
-        return f"{moved.kind.value} (action {moved.id}): {moved.reason}"
+        return doubt_words(moved)
 
     def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
         """Return the standing of the adapter's breaker; None: the adapter has no route."""
@@ -309,11 +310,35 @@ def _target(tx: Connection, action: ActionRow) -> Version | None:
 def _line(decision: Decision) -> ActionLine | None:
     kind = decision.action.value if decision.action else "fallback"
     if decision.kind is DecisionKind.BLOCK:
-        return ActionLine(done=Done.BLOCKED, kind=kind, text=decision.reason)
+        target = decision.target.name if decision.target else ""
+        return ActionLine(done=Done.BLOCKED, kind=kind, text=decision.reason, target=target)
     if decision.target is None or decision.kind is DecisionKind.NOTHING:
         return None
     what = f"100 % of traffic to {decision.target.name}"
     if decision.kind is DecisionKind.EXECUTE:
         short = f"moving traffic to {decision.target.name}"
-        return ActionLine(done=Done.TAKEN, kind=kind, text=f"moving {what}", short=short)
+        return ActionLine(
+            done=Done.TAKEN,
+            kind=kind,
+            text=f"moving {what}",
+            short=short,
+            target=decision.target.name,
+            then=decision.then,
+        )
     return ActionLine(done=Done.RECOMMENDED, kind=kind, text=f"move {what}")
+
+
+def doubt_words(moved: ActionRow) -> str:
+    """Say which move the router has not confirmed, or which did not help, and why."""
+    failed = "did not help" if WORSE in moved.evidence else "is not confirmed"
+    return f"{_MOVES[moved.kind].format(moved.version)} {failed}: {moved.reason}"
+
+
+_MOVES: Final = MappingProxyType(
+    {
+        ActionKind.FALLBACK: "the move of the traffic of {}",
+        ActionKind.TRIAL: "the trial share of {}",
+        ActionKind.END_TRIAL: "the end of the trial of {}",
+        ActionKind.RETURN: "the return of the traffic to {}",
+    }
+)

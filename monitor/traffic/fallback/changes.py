@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from alerts.words import duration
 from monitor.domain import ActionId, Route
 from monitor.store import clock
 from monitor.store.traffic import actions
@@ -93,10 +94,7 @@ class FallbackChanges:
         del route
         action = actions.fetch(tx, ActionId(change.owner), lock=True)
         if action.state is ActionState.VERIFY_FAILED:
-            state, reason = (
-                ActionState.VERIFIED,
-                f"read back late at generation {change.generation}",
-            )
+            state, reason = ActionState.VERIFIED, "confirmed late by the router"
             obeyed = answer.goes and answer is not REPLACED
             moves = bool(obeyed) and WORSE not in action.evidence
         else:
@@ -112,6 +110,6 @@ class FallbackChanges:
             verified = ActionState.VERIFIED if answer.goes else ActionState.VERIFY_FAILED
             return verified, answer.reason
         if change.approach is Approach.TELL_IF_LOST:
-            late = f"not within {self.settings.execution_timeout}: {answer.reason}"
+            late = f"not within {duration(self.settings.execution_timeout)}: {answer.reason}"
             return ActionState.VERIFY_FAILED, late
         return ActionState.APPLIED, answer.reason

@@ -9,8 +9,9 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from alerts.words import duration, percent
 from monitor.domain import Mode, Version
-from monitor.store.traffic.actions import AUTOMATIC, ActionKind
+from monitor.store.traffic.actions import AUTOMATIC, ActionKind, Away
 from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.arms import fallback_arm, stable_arm
 from monitor.traffic.fallback.gates import (
@@ -23,7 +24,7 @@ from monitor.traffic.fallback.gates import (
     unfinished,
     unwell,
 )
-from monitor.traffic.fallback.machine import BreakerState, next_step, recovered, state_of
+from monitor.traffic.fallback.machine import BreakerState, hold, next_step, recovered, state_of
 from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
@@ -43,7 +44,8 @@ class DecisionKind(StrEnum):
 class Decision:
     """A decision about a version's traffic, with its reason.
 
-    ``action`` None: nothing is done. ``gate`` names the check that prevented more.
+    ``action`` None: nothing is done. ``gate`` names the check that prevented more. ``then`` says
+    what happens by itself afterwards.
     """
 
     kind: DecisionKind
@@ -51,6 +53,7 @@ class Decision:
     action: ActionKind | None = None
     gate: Gate | None = None
     target: Version | None = None
+    then: str = ""
 
 
 def decide_fallback(question: MoveQuestion) -> Decision:
@@ -76,6 +79,18 @@ def decide_fallback(question: MoveQuestion) -> Decision:
         reason=f"{question.evidence.reason}; to {targets[0].label}",
         action=ActionKind.FALLBACK,
         target=targets[0],
+        then=_tried_again(question) if automatic else "",
+    )
+
+
+def _tried_again(question: MoveQuestion) -> str:
+    """Say when the version gets traffic again by itself."""
+    settings, scene = question.settings, question.scene
+    healthy = hold((Away(at=question.now), *scene.progress.fallbacks), settings)
+    share = percent(min(1.0, settings.trial_share))
+    return (
+        f"{scene.version.name} is tried again on {share} of the traffic"
+        f" once it has been healthy for {duration(healthy)}"
     )
 
 

@@ -26,9 +26,11 @@ from monitor.traffic.arms import (
     stable_arm,
     trial_arms,
 )
+from monitor.traffic.fallback.gates import aged
 from monitor.traffic.fallback.ledger import advance, target_id, write_down
 from monitor.traffic.fallback.machine import fires, recovered
 from monitor.traffic.fallback.survey import stored_verdict, targets_of
+from monitor.traffic.gates import killed
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.table import write
@@ -101,15 +103,14 @@ class Execution:
         if action.state is not ActionState.EXECUTING:
             return action
         if switch.on:
-            reason = f"kill switch: {switch.reason}"
-            return advance(tx, action, ActionState.BLOCKED, reason, now=now)
+            return advance(tx, action, ActionState.BLOCKED, str(killed(switch)), now=now)
         why_not = self._stop(tx, action, now=now)
         if why_not is not None:
             return self.drop(tx, action, why_not, now=now)
         route = self._next_route(tx, action, now=now)
         # The actor names the action, so that a return can tell our moves from a person's.
         write(tx, action.adapter_id, route=route, actor=f"{AUTOMATIC}:action-{action.id}")
-        reason = f"route of {action.adapter} is at generation {route.generation}"
+        reason = "the route is changed; the router is told"
         return advance(tx, action, ActionState.APPLIED, reason, now=now)
 
     def _stop(self, tx: Connection, action: ActionRow, *, now: datetime) -> str | None:
@@ -117,18 +118,14 @@ class Execution:
         current = routes.row(tx, action.adapter, lock=True)
         generation = current.route.generation if current else 0
         if current is None or generation != action.expected_generation:
-            return (
-                f"the route is at generation {generation},"
-                f" it was decided on {action.expected_generation}"
-            )
+            return "the route has been changed since this was decided"
         judged = verdicts.current(tx, version_id=action.version_id, lock=True)
         if judged is None or not _still_asks(action, judged.verdict):
             kind = judged.verdict.kind.value if judged else "missing"
             return f"the verdict of {action.version} is {kind} now"
         age, limit = now - judged.updated_at, self.settings.evidence_age
         if age > limit:
-            old = f"{duration(age)} old (at most {duration(limit)})"
-            return f"the verdict of {action.version} is {old}"
+            return f"{action.version} was judged {duration(age)} ago (at most {duration(limit)})"
         match action.kind:
             case ActionKind.FALLBACK:
                 return self._stale_fallback(tx, action, current.route, now=now)
@@ -142,7 +139,7 @@ class Execution:
     ) -> str | None:
         age, limit = now - datetime.fromisoformat(action.evidence["at"]), self.settings.evidence_age
         if age > limit:
-            return f"the evidence is {duration(age)} old (at most {duration(limit)})"
+            return aged(age, limit)
         if serving_arm(effective(route, now), action.version) is None:
             return f"{action.version} answers nobody now"
         return self._unfit(tx, action)
@@ -217,7 +214,8 @@ def _worse(tx: Connection, action: ActionRow) -> str | None:
     if verdict is None or not fires(verdict) or verdict.since < began:
         return None
     target = action.target["version"] if action.target else "the target"
-    return f"{target} is {verdict.kind.value} {verdict.since - began} after it got the traffic"
+    after = duration(verdict.since - began)
+    return f"{target} is {verdict.kind.value} {after} after it got the traffic"
 
 
 def _unlike(action: ActionRow, route: Route) -> str | None:

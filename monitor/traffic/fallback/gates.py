@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from alerts.types import Blame, VerdictKind
-from alerts.words import duration
+from alerts.words import clock_time, duration
 from monitor.store.people.words import by_a_person
 from monitor.store.traffic.actions import ActionState
 from monitor.store.traffic.common_cause import BaseFleet
@@ -66,9 +66,9 @@ Check = Callable[[MoveQuestion], str | None]
 def _not_critical(question: MoveQuestion) -> str | None:
     verdict = question.scene.verdict
     if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
-        return f"the stored verdict is {verdict.kind.value if verdict else 'missing'}"
+        return f"the newest verdict is {verdict.kind.value if verdict else 'missing'}"
     if verdict.blame in ELSEWHERE:  # judged again since this evidence
-        return f"the stored verdict blames {verdict.blame.value}: another version would not help"
+        return f"the newest verdict blames {verdict.blame.value}: another version would not help"
     return None
 
 
@@ -77,7 +77,7 @@ def _no_traffic(question: MoveQuestion) -> str | None:
     if route is None:
         return "the adapter has no route"
     if serving_arm(route.route, question.scene.version.name) is None:
-        return f"{question.scene.version.label} answers nobody through stable or fallback"
+        return f"{question.scene.version.label} has no traffic of its own"
     return None
 
 
@@ -92,15 +92,18 @@ def unfinished(scene: Scene) -> str | None:
         last.state is ActionState.VERIFY_FAILED
         and route.route.generation == (last.expected_generation or 0) + 1
     )
-    return f"action {last.id} is {last.state.value}" if in_doubt or unverified else None
+    return f"move {last.id} is not confirmed by the router" if in_doubt or unverified else None
 
 
 def _too_old(question: MoveQuestion) -> str | None:
     age = question.now - question.evidence.at
     limit = question.settings.evidence_age
-    return (
-        f"the evidence is {duration(age)} old (at most {duration(limit)})" if age > limit else None
-    )
+    return aged(age, limit) if age > limit else None
+
+
+def aged(age: timedelta, limit: timedelta) -> str:
+    """Say that a measurement is too old to act on."""
+    return f"this was measured {duration(age)} ago (at most {duration(limit)})"
 
 
 def _set_since(question: MoveQuestion) -> str | None:
@@ -113,9 +116,10 @@ def _set_since(question: MoveQuestion) -> str | None:
         return None
     if measured > row.route.since:
         return None
+    set_at = clock_time(row.route.since, now=question.now)
     return (
-        f"{row.actor} set the route at {row.route.since.isoformat(timespec='seconds')}, and what"
-        f" speaks against it was measured from {measured.isoformat(timespec='seconds')} on"
+        f"{row.actor} set the route at {set_at}, after this was measured"
+        f" (from {clock_time(measured, now=question.now)})"
     )
 
 
@@ -131,7 +135,7 @@ def common_cause(scene: Scene, settings: RoutingSettings) -> str | None:
         return None
     return (
         f"{company.critical} of {company.adapters} adapters turned critical within"
-        f" {settings.cycle} (limit {_limit(settings, company)}): a common cause"
+        f" {duration(settings.cycle)}, so the engine or the base may be at fault"
     )
 
 
@@ -147,16 +151,21 @@ def _fleet_unseen(question: MoveQuestion) -> str | None:
     possible = company.critical + company.unseen
     if waited >= question.settings.cycle or possible < _limit(question.settings, company):
         return None
-    return f"{company.unseen} other adapters have not been evaluated since it turned critical"
+    again = clock_time(verdict.since + question.settings.cycle, now=question.now)
+    others = "adapter has" if company.unseen == 1 else "adapters have"
+    return (
+        f"{company.unseen} other {others} not been evaluated since, so the engine may be at"
+        f" fault; Driftline looks again by {again}"
+    )
 
 
 def _no_target(question: MoveQuestion) -> str | None:
     targets = question.scene.targets
     if targets.usable:
         return None
-    return "no version to fall back to" + (
-        f": {'; '.join(targets.refused)}" if targets.refused else ""
-    )
+    if not targets.refused:
+        return "there is no version to move to"
+    return f"the other versions are unfit: {'; '.join(targets.refused)}"
 
 
 def unwell(scene: Scene) -> str | None:

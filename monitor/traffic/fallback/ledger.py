@@ -76,6 +76,7 @@ def _evidence_json(
         "gate": decision.gate.value if decision.gate else None,
         "mode": scene.mode.value,
         "refused_targets": list(scene.targets.refused),
+        "then": decision.then,
     }
     if evidence is not None:
         body |= {

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.types import VerdictKind
+from alerts.types import Kind, VerdictKind
 from alerts.words import duration
+from detectors.words import name_words
 from monitor.domain import Mode, Verdict, Version, VersionId
 from monitor.store import clock as store_clock
 from monitor.store.clock import Clock
@@ -147,14 +150,21 @@ def unwell_of(
     if skew > settings.clock_skew:
         found.append(f"this clock is {duration(skew)} from the database's")
     if health.failing:
-        found.append(f"detectors fail: {', '.join(health.failing)}")
+        failing = ", ".join(map(name_words, health.failing))
+        found.append(f"these checks of it fail: {failing}")
     if health.open_kinds:
-        found.append(f"open incidents: {', '.join(health.open_kinds)}")
+        found.extend(_OPEN[kind] for kind in health.open_kinds)
     if health.reference_at is not None:
         age = now - store_clock.sure(store_clock.read(tx), health.reference_at, now=now)
         if age < settings.cycle:
             found.append(f"its reference is only {duration(age)} old")
     return tuple(found)
+
+
+_OPEN: Final = MappingProxyType(
+    {Kind.ERROR.value: "its checks fail", Kind.NO_DATA.value: "it sends no records"}
+)
+"""The kinds of open incidents that say so."""
 
 
 def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:

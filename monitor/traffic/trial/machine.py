@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
+from alerts.words import clock_time
 from monitor.traffic.trial.ordered import ordered
 from monitor.traffic.trial.states import (
     CanaryState,
@@ -116,7 +117,7 @@ def _taken(state: CanaryState, look: Looked, now: datetime) -> Result | None:
         case InRoute.OURS:
             return None
         case InRoute.EXPIRED:
-            reason = f"blind: {look.in_route_reason}"
+            reason = f"not measured: {look.in_route_reason}"
             return rolling_back(state, reason, now)
         case InRoute.OVER:
             out = replace(state, placed=False, weight=0.0)
@@ -140,10 +141,15 @@ def _blind(state: CanaryState, look: Looked, plan: Plan, now: datetime) -> Resul
     last = state.seen_at or state.step_since or now
     over = plan.on_blind is OnBlind.ROLLBACK and now - last >= plan.blind_max
     if over and look.permission.lowering is None:
-        return rolling_back(blind, f"blind since {last.isoformat()}: {look.trouble}", now)
+        return rolling_back(
+            blind, f"not measured since {clock_time(last, now=now)}: {look.trouble}", now
+        )
     if blind.blind <= plan.blind_looks or by_a_person(blind):
         return blind, ()
     reason = f"{blind.blind} looks in a row measured nothing: {look.trouble}"
+    if plan.on_blind is OnBlind.ROLLBACK:
+        ends = clock_time(last + plan.blind_max, now=now)
+        reason += f"; it is rolled back at {ends} unless you extend, promote or roll back"
     return paused(blind, Pause.BLIND, reason, now), ()
 
 
@@ -151,7 +157,9 @@ def _failed(state: CanaryState, look: Looked, now: datetime) -> Result:
     found, permission = look.found, look.permission
     assert found is not None, "a failure was measured"  # noqa: S101 (invariant)
     if permission.lowering is None:
-        return rolling_back(state, found.reason, now)
+        affected = f"{found.trial_requests:,} requests of this step affected"
+        worse = replace(state, worse=True)
+        return rolling_back(worse, f"{found.reason}; {affected}", now)
     pause = Pause.BUDGET if permission.spent else Pause.PERMISSION
     if state.pause is not None and by_a_person(state):
         pause = state.pause

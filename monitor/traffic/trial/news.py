@@ -38,15 +38,17 @@ def canary_news(state: CanaryState, plan: Plan, *, trial: str, control: str) -> 
     """Describe a canary of the version ``trial`` beside ``control``."""
     reason = f"{state.reason}; {state.unverified}" if state.unverified else state.reason
     return CanaryNews(
-        headline=_headline(state),
+        headline=_headline(state, control),
         reason=reason,
         action=_action(state, plan, trial=trial, control=control),
     )
 
 
-def _headline(state: CanaryState) -> str:
+def _headline(state: CanaryState, control: str) -> str:
     if state.unverified and state.phase in _UNCONFIRMED:
         return f"canary's {_UNCONFIRMED[state.phase]} not confirmed by the router"
+    if state.worse and state.phase is Phase.ROLLED_BACK:
+        return f"canary rolled back, answers worse than {control}"
     if state.phase is not Phase.PAUSED:
         return f"canary {state.phase.value.replace('_', ' ')}"
     if state.proposal is TrialMove.ROLLBACK:

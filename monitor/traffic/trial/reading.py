@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from sqlalchemy import Connection
 
+from alerts.words import clock_time
 from detectors.trial import Failures
 from monitor.domain import AdapterId, Traffic, VersionId
 from monitor.store.records import contexts, records
@@ -213,7 +214,8 @@ def _silent(tx: Connection, trial: Trial) -> str | None:
     expected = count * ((trial.end - last) / max(over, _SECOND))
     if expected < EXPECTED or count < EXPECTED:
         return None
-    return f"no records since {last.isoformat(timespec='seconds')}, {expected:.0f} expected"
+    at = clock_time(last, now=trial.end)
+    return f"the last record came at {at}, {expected:.0f} more were due"
 
 
 def _traffic(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
+from alerts.words import clock_time
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.traffic.arms import effective, following, stable_arm
 from monitor.traffic.trial.states import (
@@ -98,21 +99,21 @@ def standing(
     if in_charge.version != control:
         return InRoute.CHANGED, f"{in_charge.version} is in charge, not {control}; {named}"
     if term is not None and term <= now:
-        return _of_its_term(route, term)
+        return _of_its_term(route, term, now)
     return _of_its_arm(route, arm, state, now)
 
 
-def _of_its_term(route: Route, term: datetime) -> tuple[InRoute, str]:
+def _of_its_term(route: Route, term: datetime, now: datetime) -> tuple[InRoute, str]:
     """Return the end of a term that a person set, which is no evidence against the version."""
     heir = effective(route, term)
     [left] = [arm for arm in heir.arms if arm.weight > 0]
-    reason = f"a person let it stand until {term.isoformat()}, then all to {left.version}"
+    reason = f"a person let it stand until {clock_time(term, now=now)}, then all to {left.version}"
     return InRoute.OVER if left.arm is ArmKind.STABLE else InRoute.GONE, reason
 
 
 def _of_its_arm(route: Route, arm: Arm, state: CanaryState, now: datetime) -> tuple[InRoute, str]:
     if route.valid_until is not None and route.valid_until <= now:
-        return InRoute.EXPIRED, f"the route expired at {route.valid_until.isoformat()}"
+        return InRoute.EXPIRED, f"the route expired at {clock_time(route.valid_until, now=now)}"
     if abs(arm.weight - state.weight) > _SAME:
         reason = f"its share is {arm.weight:g}, not {state.weight:g}; {route.reason}"
         return InRoute.CHANGED, reason

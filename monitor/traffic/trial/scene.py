@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
-from alerts.words import duration
+from alerts.words import clock_time, duration
 from monitor.domain import Mode, Version
 from monitor.store import clock
 from monitor.store.clock import Clock
@@ -147,7 +147,7 @@ def permission(
     raising = firing(tx, scene.version)
     term = persons_term(tx, scene)
     if term is not None:
-        raising = f"the route ends at {term.isoformat()}, as a person wrote"
+        raising = f"the route ends at {clock_time(term, now=now)}, as a person wrote"
     raising = base_in_question(base) or unadmitted(tx, scene.version) or raising
     window = settings.rollbacks_window
     taken = canary_looks.rollbacks(tx, since=now - window, until=now, actor=AUTOMATIC)
@@ -173,7 +173,7 @@ def _stopped(tx: Connection, scene: TrialScene, *, default_mode: Mode, now: date
     stop = forbidden(scene, now=now)
     own = adapters.fetch_by_id(tx, scene.canary.adapter_id).mode
     mode = scene.canary.mode or own or default_mode
-    by_mode = None if mode is Mode.AUTO else f"the mode is {mode.value}"
+    by_mode = None if mode is Mode.AUTO else f"mode {mode.value} leaves it to a person"
     return stop or by_mode
 
 

@@ -155,6 +155,8 @@ class CanaryState:
         It was rolled back: only a person lets the version try again.
     asked
         It ended, or ends, because a person ordered it.
+    worse
+        It was rolled back because its answers were worse.
     """
 
     phase: Phase = Phase.DRAFT
@@ -177,6 +179,7 @@ class CanaryState:
     unverified: str | None = None
     latched: bool = False
     asked: bool = False
+    worse: bool = False
     reason: str = "waits for its pre-checks"
 
     @property

@@ -151,4 +151,4 @@ def test_the_page_about_a_worse_canary_ends_when_it_is_out_and_leaves_a_ticket(
     assert trial.state(canary).phase is Phase.ROLLED_BACK
     over, ticket = titles(trial)[1:]
     assert over.startswith("[RESOLVED] support@v8: its canary needs nobody any more")
-    assert ticket == "[TICKET again] support@v8: canary rolled back"
+    assert ticket == "[TICKET again] support@v8: canary rolled back, answers worse than v7"
