@@ -7,12 +7,12 @@ details.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from alerts.message import PERPLEXITY, Alert, Done, ScoreLine, leading
+from alerts.message import PERPLEXITY, ActionLine, Alert, Done, Retraining, ScoreLine, leading
 from alerts.steps import misapplied, steps
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import (
@@ -29,9 +29,9 @@ from alerts.words import (
 
 LONGEST_TITLE: Final = 80
 LONGEST_SUBJECT: Final = 34
-LONGEST_NAME: Final = 16
 LONGEST_DETAILS: Final = 400
 SHOWN_CHANGES: Final = 3
+MINUTE: Final = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +77,20 @@ def headline(alert: Alert) -> str:
 
     For places that name the adapter themselves.
     """
-    news = _found(alert) if alert.kind is Kind.DRIFT else _stands(alert)
-    return _sentence(f"{news}{_since(alert)}{_moved(alert)}")
+    return _sentence(f"{_stands(alert)}{_since(alert)}{_moved(alert)}")
+
+
+def summary(alert: Alert) -> str:
+    """Write the whole title without its tag, for lists that show the severity beside it."""
+    subject = _subject(alert, longest=None)
+    if not alert.firing:
+        return f"{subject}{_end(alert)}{_served(alert)}"
+    return f"{subject}{_news(alert)}{_since(alert)}{_moved(alert)}"
+
+
+def summarised(alert: Alert) -> Alert:
+    """Fill in an alert's summary."""
+    return replace(alert, summary=summary(alert))
 
 
 def quiet(verdict: VerdictKind) -> str:
@@ -142,10 +154,11 @@ def _title(alert: Alert) -> str:
     tag = f"[{_tag(alert)}]"
     if alert.test:
         return _cut(f"{tag} {_subject(alert)}: a test of this channel, all is well")
+    news, parts = _news(alert), [_since(alert), _moved(alert)]
     if not alert.firing:
-        return _cut(f"{tag} {_subject(alert)}{_end(alert)}")
-    title = _cut(f"{tag} {_subject(alert)}{_news(alert)}")
-    for part in (_since(alert), _moved(alert)):
+        news, parts = _end(alert), [_served(alert)]
+    title = _cut(f"{tag} {_subject(alert)}{news}")
+    for part in parts:
         if part and len(title) + len(part) <= LONGEST_TITLE:
             title += part
     return title
@@ -181,33 +194,43 @@ def _again(alert: Alert) -> str:
     return _STATUSES.get(alert.status, "")
 
 
-def _subject(alert: Alert) -> str:
+def _subject(alert: Alert, *, longest: int | None = LONGEST_SUBJECT) -> str:
     together = alert.together
-    if together is not None:
-        base = _cut(together.base or "one base model", LONGEST_SUBJECT)
-        count = len(together.members)
-        if count == 1:  # the base was seen to move
-            return f"base {base}"
-        return f"{count} of {max(count, together.of)} adapters on {base}"
-    return _cut(f"{alert.adapter}@{alert.version}", LONGEST_SUBJECT)
+    if alert.retraining is not None and alert.firing:
+        return (
+            f"Retrain {_cut(alert.adapter, longest)} from {_cut(alert.retraining.parent, longest)}"
+        )
+    if together is None:
+        return _cut(f"{alert.adapter}@{alert.version}", longest)
+    named, count = _cut(together.base, longest), len(together.members)
+    base = named or "one base model"
+    if count == 1:  # the base was seen to move
+        return f"base {named}" if named else base
+    of = f" of {max(count, together.of)}" if together.of else ""
+    return f"{count}{of} adapters on {base}"
 
 
 def _news(alert: Alert) -> str:
     if alert.together is not None:
         return " changed" if len(alert.together.members) == 1 else " changed together"
-    return f": {_found(alert) if alert.kind is Kind.DRIFT else _stands(alert)}"
+    return f": {_stands(alert)}"
 
 
 def _found(alert: Alert) -> str:
     lead = leading(alert.scores)
     if lead is None:
-        return alert.verdict.value
+        return "its requests or answers changed"
+    if alert.blame is Blame.INPUT and alert.unlike is not None:
+        share, usual = alert.unlike.count / max(1, alert.unlike.of), alert.unlike.usual
+        return f"{percent(share)} of requests are unlike training (normally {percent(usual)})"
     return share_words(lead) or finding_words(lead)
 
 
 def _stands(alert: Alert) -> str:
+    if alert.kind is Kind.DRIFT:
+        return _found(alert)
     if alert.retraining is not None:
-        return f"retrain from {_cut(alert.retraining.parent, LONGEST_NAME)}{_unlike(alert)}"
+        return _unlike(alert.retraining) or _why_retrain(alert.retraining)
     if alert.kind is Kind.CANARY and alert.reason:
         return _headline(alert)
     if alert.unseen is not None:
@@ -220,11 +243,24 @@ def _headline(alert: Alert) -> str:
     return alert.reason.partition(": ")[0]
 
 
-def _unlike(alert: Alert) -> str:
-    asked = alert.retraining
-    if asked is None or not asked.compared:
+def _unlike(asked: Retraining) -> str:
+    if not asked.unlike or not asked.compared:
         return ""
-    return f", {percent(asked.unlike / asked.compared)} of requests are unlike training"
+    return f"{percent(asked.unlike / asked.compared)} of requests are unlike training"
+
+
+def _why_retrain(asked: Retraining) -> str:
+    return RETRAINED.get(asked.cause, asked.cause)
+
+
+RETRAINED: Final = MappingProxyType(
+    {
+        "input": "users ask new things",
+        "max_age": "it was trained long ago",
+        "person": "somebody asks for it",
+    }
+)
+"""Why an adapter should be retrained, by the request's cause."""
 
 
 def _since(alert: Alert) -> str:
@@ -252,6 +288,16 @@ def _end(alert: Alert) -> str:
     return f": {CLOSINGS[alert.closing]} after {lasted}"
 
 
+def _served(alert: Alert) -> str:
+    """Say whether the version has its traffic back, where it had lost it."""
+    action = alert.action
+    if alert.closing or action is None or action.done is not Done.TAKEN or action.unconfirmed:
+        return ""
+    if action.kind == "return":
+        return " and serves 100 % again"
+    return f"; {action.target} still serves" if action.kind == "fallback" and action.target else ""
+
+
 def _be(alert: Alert) -> str:
     return "are" if alert.together and len(alert.together.members) > 1 else "is"
 
@@ -265,16 +311,20 @@ def _impact(alert: Alert) -> str:
 
 
 def _affected(alert: Alert) -> list[str]:
+    if alert.retraining is not None:
+        return [_to_learn(alert.retraining, now=alert.at)]
     if alert.unseen is not None:
         return [_sentence(alert.reason), _sentence(alert.unseen.cause)]
     if alert.kind is Kind.CANARY:
         return [_sentence(alert.reason.removeprefix(f"{_headline(alert)}: "))]
     if alert.kind is not Kind.DRIFT:
         return [_sentence(alert.reason or _NEWS[alert.kind])]
-    found = [_of_fleet(alert)] if alert.together is not None else []
     lead = leading(alert.scores)
-    if lead is not None:
-        found.append(_scale(lead, since=_clock(alert)))
+    if alert.together is not None:
+        return [_of_fleet(alert, lead)]
+    found = [_scale(lead, since=_clock(alert)) if lead else headline(alert)]
+    if alert.alone_on:
+        found.append(f"No other adapter on {_cut(alert.alone_on, LONGEST_SUBJECT)} is affected.")
     if alert.unlike is not None:
         one = alert.unlike
         found.append(
@@ -286,11 +336,30 @@ def _affected(alert: Alert) -> list[str]:
     return found
 
 
-def _of_fleet(alert: Alert) -> str:
+def _of_fleet(alert: Alert, lead: ScoreLine | None) -> str:
+    """Name the members and when they changed; the numbers are one member's."""
     members = alert.together.members if alert.together else ()
     shown = ", ".join(members[:SHOWN_CHANGES])
     more = len(members) - SHOWN_CHANGES
-    return f"{shown}{f' and {more} more' if more > 0 else ''} changed at the same time."
+    onset = alert.onset
+    give = f" ± {duration(onset.half_width)}" if onset and onset.half_width >= MINUTE else ""
+    said = f"{shown}{f' and {more} more' if more > 0 else ''} changed since {_clock(alert)}{give}."
+    if alert.together and alert.together.base_moved:
+        said += " The base itself changed too."
+    if lead is None:
+        return said
+    if lead.detector == PERPLEXITY and lead.value is not None:
+        return f"{said} Perplexity of fixed texts {100 * lead.value:+.0f} %."
+    return f"{said} The strongest sign: {finding_words(lead)}."
+
+
+def _to_learn(asked: Retraining, *, now: datetime) -> str:
+    since = clock_time(asked.since, now=now)
+    if not asked.compared:
+        return f"{_sentence(_why_retrain(asked))} Its requests since {since} are listed."
+    counts = f"{asked.unlike:,} of {asked.compared:,} requests since {since} are unlike training"
+    themes = len(asked.groups)
+    return f"{counts}{f', in {themes} themes' if themes > 1 else ''}."
 
 
 def _scale(lead: ScoreLine, *, since: str) -> str:
@@ -306,15 +375,30 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
     if lead.effect is not None and not lead.clause and lead.n:
-        often = percent((1.0 + abs(lead.effect)) / 2.0)
-        return _sentence(
-            f"{news} since {since}, in {often} of comparisons with normal ones (50 % would be"
-            f" chance; {lead.n:,} requests)"
-        )
+        often = f"{50.0 + 50.0 * abs(lead.effect):.0f} of 100"
+        return f"{_than_normal(news, often, since=since)} (normally 50)."
     return _sentence(f"{news} since {since}")
 
 
+def _than_normal(news: str, often: str, *, since: str) -> str:
+    """Compare new requests with a normal one, each picked at random, in a finding's own words.
+
+    >>> _than_normal("answers less certain", "69 of 100", since="11:10 UTC")
+    '69 of 100 answers since 11:10 UTC are less certain than a normal one'
+    >>> _than_normal("answers collapsed", "69 of 100", since="11:10 UTC")
+    'Answers collapsed since 11:10 UTC: 69 of 100 requests show it more than a normal one'
+    """
+    who, _, how = news.partition(" ")
+    compares = how.startswith(("less ", "more ")) or (how.endswith("er") and " " not in how)
+    if who in {"answers", "requests"} and compares:
+        return f"{often} {who} since {since} are {how} than a normal one"
+    shown = f"{news} since {since}: {often} requests show it more than a normal one"
+    return f"{shown[0].upper()}{shown[1:]}"
+
+
 def _whose(alert: Alert) -> str:
+    if alert.together is not None:
+        return ""
     tier = f"{alert.tier} tier" if alert.tier != "standard" else ""
     owner = f"owner {alert.owner}" if alert.owner else ""
     silent = alert.kind is Kind.NO_DATA
@@ -350,22 +434,28 @@ _WHERE: Mapping[Blame, str] = MappingProxyType(
 
 def _done(alert: Alert) -> str:
     if not alert.firing:
-        return ""
+        return _acted(alert.action) if alert.action and alert.action.done is Done.TAKEN else ""
     if alert.together is not None:
         return "Automatic moves on this base are paused."
     if alert.action is not None:
-        return _sentence(_DONE[alert.action.done].format(alert.action.text))
+        return _acted(alert.action)
     return _left_alone(alert) if alert.kind is Kind.DRIFT else ""
+
+
+def _acted(action: ActionLine) -> str:
+    done = _sentence(_DONE[action.done].replace("{}", action.text))
+    return f"{done} {_sentence(action.then)}".rstrip()
 
 
 def _left_alone(alert: Alert) -> str:
     if alert.blame in _ELSEWHERE:
-        return f"No traffic was moved: {_ELSEWHERE[alert.blame]}."
+        return f"{_STAYS}: {_ELSEWHERE[alert.blame]}."
     if alert.severity is Severity.TICKET:
-        return "No traffic was moved: this is not sure enough, or too small, to act on."
-    return "No traffic was moved."
+        return f"{_STAYS}: this is not sure enough, or too small, to act on."
+    return f"{_STAYS}."
 
 
+_STAYS: Final = "Traffic stays where it is"
 _ELSEWHERE: Final = MappingProxyType(
     {
         Blame.INPUT: "another version would get the same requests",
@@ -377,7 +467,7 @@ _DONE: Final = MappingProxyType(
     {
         Done.TAKEN: "{}",
         Done.RECOMMENDED: "Recommends, and waits for you: {}",
-        Done.BLOCKED: "No traffic was moved: {}",
+        Done.BLOCKED: _STAYS + ": {}",
     }
 )
 
@@ -391,8 +481,13 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if not text:
         return ""
-    return f"{text[0].upper()}{text[1:]}{'' if text.endswith(('.', '!', '?')) else '.'}"
+    first, _, _ = text.partition(" ")
+    named = not first.strip(",:;").isalpha()  # v6, 50 %, adapter-0@v1
+    text = text if named else f"{text[0].upper()}{text[1:]}"
+    return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
 
 
-def _cut(text: str, longest: int = LONGEST_TITLE) -> str:
-    return text if len(text) <= longest else f"{text[: longest - 1].rstrip()}…"
+def _cut(text: str, longest: int | None = LONGEST_TITLE) -> str:
+    if longest is None or len(text) <= longest:
+        return text
+    return f"{text[: longest - 1].rstrip()}…"

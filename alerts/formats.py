@@ -227,7 +227,14 @@ def _cut_texts(alert: Alert) -> Alert:
         alert,
         summary=_cut(alert.summary, LONGEST_TEXT),
         reason=_cut(alert.reason, LONGEST_TEXT),
-        action=action and replace(action, text=_cut(action.text, LONGEST_TEXT)),
+        action=action
+        and replace(
+            action,
+            text=_cut(action.text, LONGEST_TEXT),
+            target=_cut(action.target, LONGEST_NAME),
+            then=_cut(action.then, LONGEST_TEXT),
+        ),
+        alone_on=_cut(alert.alone_on, LONGEST_NAME),
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
         together=alert.together and _fewer(alert.together, MOST_MEMBERS),
         new=alert.new and _fewer_words(alert.new),

@@ -15,7 +15,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from alerts.brief import brief, written
+from alerts.brief import brief, summary, written
 from alerts.formats import (
     LARGEST_BODY,
     LONGEST_EXAMPLE,
@@ -133,9 +133,9 @@ def fitting_list(
 
 
 def _line(alert: Alert) -> IncidentLine:
-    summary = alert.summary
-    if len(summary) > LONGEST_EXAMPLE:
-        summary = f"{summary[: LONGEST_EXAMPLE - 1]}…"
+    said = summary(alert)
+    if len(said) > LONGEST_EXAMPLE:
+        said = f"{said[: LONGEST_EXAMPLE - 1]}…"
     return IncidentLine(
         id=alert.id,
         number=alert.number,
@@ -146,7 +146,7 @@ def _line(alert: Alert) -> IncidentLine:
         blame=alert.blame,
         adapter=alert.adapter,
         version=alert.version,
-        summary=summary,
+        summary=said,
         update=alert.update.text[:LONGEST_EXAMPLE] if alert.update else None,
         started_at=alert.started_at,
         recovered_at=alert.recovered_at,

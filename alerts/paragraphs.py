@@ -45,8 +45,10 @@ def paragraphs(alert: Alert, said: Brief) -> Sequence[tuple[str, str]]:
 
 def links(alert: Alert) -> Sequence[tuple[str, str]]:
     """List the message's links: constant texts, and web addresses that break nothing."""
+    buttons = f"{alert.links.incident}#do-title" if alert.links.incident else None
     given = (
         ("Incident", alert.links.incident),
+        ("Acknowledge" if alert.firing else "False alarm?", buttons),
         ("Chart", alert.links.chart),
         ("Runbook", alert.links.runbook),
         ("About the detector", alert.links.detector_runbook),

@@ -44,7 +44,7 @@ def _afterwards(closing: Closing | None) -> tuple[str, ...]:
         case Closing.FALSE_PAGE:
             return ()
         case _:
-            return ("Nothing tonight. If it was a false alarm, say so on the incident.",)
+            return ("Nothing tonight. Was this message useful? If not, mark it as a false alarm.",)
 
 
 def _approve(alert: Alert) -> tuple[str, ...]:
@@ -58,16 +58,22 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
         return (_WHO_ANSWERS, *then)
     if misapplied(alert):
         return then
-    stays = alert.action is None or alert.action.done is Done.BLOCKED
-    if alert.blame is Blame.ADAPTER and stays:
-        return (*then, _SEND_AWAY)
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
-        return (*then, _AWAIT)
-    return then
+        then = (*then, _AWAIT)
+    target = _spare(alert)
+    return (*then, f"Until then: send traffic to {target} from the incident.") if target else then
+
+
+def _spare(alert: Alert) -> str:
+    """Name the version to which a person may send the traffic; empty: none is known to help."""
+    if alert.blame not in {Blame.ADAPTER, Blame.UNKNOWN}:
+        return ""
+    if alert.action is None:
+        return "another version" if alert.blame is Blame.ADAPTER else ""
+    return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 
 _WHO_ANSWERS: Final = "Check which version the router really serves."
-_SEND_AWAY: Final = "Until then: send traffic to another version from the incident."
 _AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
 _RELOAD: Final = (
     "Load this version's weights into the engine again.",

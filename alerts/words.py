@@ -1,121 +1,21 @@
-"""Write the one line that on-call reads first, in plain words.
-
-``support@v7: answers less certain since 14:10 UTC (± 20 min); likely cause: adapter``
-"""
+"""Write facts of an incident in plain words: shares, times, causes, changes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Final, assert_never
+from typing import Final
 
 from alerts.incident import Closing
-from alerts.message import (
-    PERPLEXITY,
-    NewRequests,
-    Onset,
-    ScoreLine,
-    Together,
-    Uncompared,
-    Unseen,
-    finite,
-)
-from alerts.types import Blame, Kind, Severity, Status, Sureness
+from alerts.message import NewRequests, ScoreLine, Uncompared, Unseen, finite
+from alerts.types import Blame, Sureness
 
-NO_ONSET_SECONDS = 1.0
-SHOWN_MEMBERS = 5
-"""The most adapters named in a summary; the message lists all."""
 SURE = 0.995
 """Shares nearer to all or none are not rounded to it."""
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
-TOLD_BY_REASON: Final = frozenset({Kind.CANARY, Kind.BLIND})
-"""Kinds whose reason is the news, in plain words."""
-
-
-def summarise(
-    subject: str,
-    *,
-    kind: Kind,
-    status: Status,
-    severity: Severity,
-    now: datetime,
-    lead: ScoreLine | None = None,
-    onset: Onset | None = None,
-    cause: str = "",
-    closing: Closing | None = None,
-    reason: str = "",
-) -> str:
-    """Summarise in one line what happened to ``subject`` (``support@v7``).
-
-    Parameters
-    ----------
-    reason
-        Why a canary needs a person, or which part of a version is not monitored; replaces the
-        kind's general text.
-    lead
-        The score with the largest evidence.
-    cause
-        The blame in words: :func:`cause_words`.
-    closing
-        Why it ended; None if it recovered.
-
-    >>> from datetime import datetime, timedelta, UTC
-    >>> at = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
-    >>> line = summarise(
-    ...     "support@v7", kind=Kind.DRIFT, status=Status.STARTED, severity=Severity.PAGE,
-    ...     now=at + timedelta(hours=1),
-    ...     lead=ScoreLine(detector="logit_ks", words="answers less certain", evidence=1.6),
-    ...     onset=Onset(earliest=at - timedelta(minutes=20), latest=at + timedelta(minutes=20)),
-    ...     cause="adapter",
-    ... )
-    >>> line.split("; ")[0]
-    'support@v7: answers less certain since 14:10 UTC (± 20 min)'
-    >>> line.split("; ")[1:]
-    ['likely cause: adapter']
-    """
-    over = status is Status.RECOVERED
-    stands = reason if kind in TOLD_BY_REASON and not over else ""
-    parts = [f"{stands or _news(kind, lead)}{_since(onset, now=now, over=over)}"]
-    if kind is Kind.DRIFT and cause:
-        parts.append(f"likely cause: {cause}")
-    return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
-
-
-def summarise_fleet(
-    together: Together,
-    *,
-    status: Status,
-    severity: Severity,
-    now: datetime,
-    lead: ScoreLine | None = None,
-    onset: Onset | None = None,
-    closing: Closing | None = None,
-) -> str:
-    """Summarise in one line what happened to the adapters on a base model.
-
-    >>> line = summarise_fleet(
-    ...     Together(base="llama-3.1-8b", members=("billing@v2", "support@v7"), of=10),
-    ...     status=Status.STARTED, severity=Severity.TICKET, now=datetime(2026, 3, 4, tzinfo=UTC),
-    ...     lead=ScoreLine(detector="perplexity", words="the model itself changed", value=0.02),
-    ... )
-    >>> line.split("; ")[0]
-    '2 of 10 adapters on llama-3.1-8b: the model itself changed'
-    >>> line.split("; ")[1:]
-    ['perplexity +2.0 %', 'likely cause: base or engine', 'billing@v2, support@v7']
-    """
-    news = f"{_news(Kind.DRIFT, lead)}{_since(onset, now=now, over=status is Status.RECOVERED)}"
-    shown, more = together.members[:SHOWN_MEMBERS], len(together.members) - SHOWN_MEMBERS
-    named = ", ".join(shown) + (f" and {more} more" if more > 0 else "")
-    parts = [news, *_fleet_figures(lead), "likely cause: base or engine", named]
-    count = len(together.members)
-    base = together.base or "one base model"
-    subject = f"{count} of {max(count, together.of)} adapters on {base}"
-    if count == 1:  # one adapter shares nothing with itself: the base itself was seen to change
-        subject = f"base {base}"
-    return f"{subject}: {_opening(status, severity, closing)}{'; '.join(parts)}"
 
 
 def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now: datetime) -> str:
@@ -134,12 +34,6 @@ def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now
         return ", ".join(["not confirmed", *awaited]) if awaited else ""
     doubts = [*([] if sure is Sureness.CONFIRMED else ["likely"]), *awaited]
     return f"{blame} ({'; '.join(doubts)})" if doubts else str(blame)
-
-
-def _fleet_figures(lead: ScoreLine | None) -> list[str]:
-    if lead is not None and lead.detector == PERPLEXITY and lead.value is not None:
-        return [f"perplexity {100 * lead.value:+.1f} %"]
-    return []
 
 
 def finding_words(score: ScoreLine) -> str:
@@ -211,18 +105,6 @@ def size_words(scores: Sequence[ScoreLine]) -> str:
     )
 
 
-def not_monitored(unseen: Unseen) -> str:
-    """Write why a version's answers are not fully monitored.
-
-    >>> from datetime import datetime, UTC
-    >>> at = datetime(2026, 3, 4, 14, 5, tzinfo=UTC)
-    >>> not_monitored(Unseen(since=at, compared=8, requests=100, mend="",
-    ...     cause="92 % of requests use temperature 0.7, the reference has 0.2"))
-    'not fully monitored: 92 % of requests use temperature 0.7, the reference has 0.2'
-    """
-    return f"{NOT_MONITORED}: {unseen.cause}"
-
-
 def unseen_words(unseen: Unseen, *, now: datetime) -> str:
     """Write how many requests could be compared, and since when some could not.
 
@@ -240,11 +122,12 @@ def unseen_words(unseen: Unseen, *, now: datetime) -> str:
 def uncompared_words(of: Uncompared) -> str:
     """Write how many requests one detector could compare, and why not the rest.
 
-    >>> uncompared_words(Uncompared(detector="logit_ks", compared=8, requests=100,
-    ...     cause="92 % of requests use temperature 0.7, the reference has 0.2"))
-    'logit_ks: 8 of 100; 92 % of requests use temperature 0.7, the reference has 0.2'
+    >>> uncompared_words(Uncompared(detector="entropy", compared=8, requests=100,
+    ...     words="token entropy", cause="92 % of requests use temperature 0.7"))
+    'token entropy: 8 of 100; 92 % of requests use temperature 0.7'
     """
-    return f"{of.detector}: {of.compared:,} of {of.requests:,}; {of.cause}"
+    named = of.words or of.detector.replace("_", " ")
+    return f"{named}: {of.compared:,} of {of.requests:,}; {of.cause}"
 
 
 def new_words(new: NewRequests) -> str:
@@ -299,8 +182,6 @@ def _beside_onset(begun_at: datetime, onset: datetime) -> str:
     return f"began {duration(abs(apart))} {side} the onset"
 
 
-NOT_MONITORED: Final = "not fully monitored"
-
 CLOSINGS: Final = MappingProxyType(
     {
         Closing.ACCEPTED: "accepted as normal",
@@ -311,48 +192,6 @@ CLOSINGS: Final = MappingProxyType(
     }
 )
 """How an incident ended that did not recover."""
-
-
-def _opening(status: Status, severity: Severity, closing: Closing | None) -> str:
-    match status:
-        case Status.STARTED | Status.UPDATED | Status.ACKNOWLEDGED:
-            return ""
-        case Status.WORSENED:
-            return f"now a {severity}: "
-        case Status.REOPENED:
-            return "again: "
-        case Status.RECOVERED:
-            return f"{CLOSINGS[closing] if closing else 'recovered'}; was: "
-        case _:
-            assert_never(status)
-
-
-_NEWS: Final = MappingProxyType(
-    {
-        Kind.NO_DATA: "no records where some were expected",
-        Kind.BLIND: NOT_MONITORED,
-        Kind.ERROR: "evaluations fail, so its state is unknown",
-        Kind.CANARY: "its canary was rolled back, or waits for a person",
-        Kind.RETRAIN: "it should be retrained",
-        Kind.ROUTING: "a move of its traffic is not known to have worked",
-    }
-)
-"""The news of an incident by kind; for drift, the finding is the news."""
-
-
-def _news(kind: Kind, lead: ScoreLine | None) -> str:
-    if kind is not Kind.DRIFT:
-        return _NEWS[kind]
-    return (share_words(lead) or finding_words(lead)) if lead else "drifting"
-
-
-def _since(onset: Onset | None, *, now: datetime, over: bool) -> str:
-    if onset is None:
-        return ""
-    word = "from" if over else "since"
-    seconds = onset.half_width.total_seconds()
-    give = f" (± {duration(onset.half_width)})" if seconds >= NO_ONSET_SECONDS else ""
-    return f" {word} {clock_time(onset.best, now=now)}{give}"
 
 
 def clock_time(at: datetime, *, now: datetime) -> str:

@@ -80,8 +80,7 @@ def _fill(database: Database) -> None:
             verdict = worlds.a_verdict(kind, now - timedelta(minutes=number), blame=Blame.UNKNOWN)
             worlds.put_verdict(tx, version, verdict, drift=20.0)
             if number < OPEN:
-                news = "61 of 340 requests are unlike training (normally 1 %)"
-                worlds.put_incident(tx, version, verdict, news=news)
+                worlds.put_incident(tx, version, verdict)
 
 
 def _milliseconds(ask: Callable[[], object]) -> float:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from alerts.brief import summarised
 from alerts.message import (
     ActionLine,
     Alert,
@@ -20,8 +21,10 @@ from alerts.message import (
     UpdatedFact,
 )
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
+from alerts.words import unseen_words
 from detectors import profile_of
-from detectors.words import plain_words
+from detectors.words import name_words, plain_words
+from tests.found import found
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
@@ -37,62 +40,71 @@ def score_line(detector: str, winner: str | None = None, **numbers: Any) -> Scor
     )
 
 
-FULL = Alert(
-    id="driftline:support@v7:drift:3",
-    number=3,
-    kind=Kind.DRIFT,
-    adapter="support",
-    version="v7",
-    status=Status.STARTED,
-    severity=Severity.PAGE,
-    verdict=VerdictKind.CRITICAL,
-    blame=Blame.ADAPTER,
-    cause="adapter",
-    summary="support@v7: answers less certain since 11:10 UTC (± 20 min)",
-    reason="page evidence 1.6 ≥ 0 and lower bound of the effect .31 ≥ .20",
-    at=NOON,
-    started_at=NOON,
-    onset=Onset(
-        earliest=NOON - timedelta(minutes=70),
-        latest=NOON - timedelta(minutes=30),
-    ),
-    scores=(
-        score_line(
-            detector="logit_ks",
-            value=0.41,
-            winner="mean_nll:up",
-            evidence=1.6,
-            effect=0.38,
-            interval=(0.31, 0.45),
-            minimum_detectable=0.1,
-            n=412,
+FULL = summarised(
+    Alert(
+        id="driftline:support@v7:drift:3",
+        number=3,
+        kind=Kind.DRIFT,
+        adapter="support",
+        version="v7",
+        status=Status.STARTED,
+        severity=Severity.PAGE,
+        verdict=VerdictKind.CRITICAL,
+        blame=Blame.ADAPTER,
+        cause="adapter",
+        summary="",
+        reason=found("logit_ks", "mean_nll:up", evidence=1.6, n=412, effect=(0.38, 0.31)),
+        at=NOON,
+        started_at=NOON,
+        onset=Onset(
+            earliest=NOON - timedelta(minutes=70),
+            latest=NOON - timedelta(minutes=30),
         ),
-        score_line(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
-    ),
-    requests=412,
-    per_second=12.0,
-    unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
-    new=NewRequests(count=24, of=412, subjects=9, words=("parcel", "gift card")),
-    action=ActionLine(done=Done.TAKEN, kind="fallback", text="traffic moved to support@v6"),
-    changes=(
-        NearbyChange(
-            kind="engine",
-            title="vLLM 0.33",
-            begun_at=NOON - timedelta(hours=1),
-            ended_at=NOON - timedelta(minutes=50),
-            author="deploys",
-            text="11:00 UTC engine change: vLLM 0.33 (began 10 min before the onset)",
+        scores=(
+            score_line(
+                detector="logit_ks",
+                value=0.41,
+                winner="mean_nll:up",
+                evidence=1.6,
+                effect=0.38,
+                interval=(0.31, 0.45),
+                minimum_detectable=0.1,
+                n=412,
+            ),
+            score_line(detector="input_similarity", value=0.02, evidence=float("-inf"), n=412),
         ),
-    ),
-    links=Links(
-        incident="https://driftline.example/incidents/3",
-        dashboard="https://driftline.example/",
-        runbook="https://wiki.example/support",
-    ),
-    owner="search",
-    tier="gold",
-    labels={"team": "nlp"},
-    examples=("where is my parcel",),
+        requests=412,
+        per_second=12.0,
+        unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
+        new=NewRequests(count=24, of=412, subjects=9, words=("parcel", "gift card")),
+        action=ActionLine(
+            done=Done.TAKEN,
+            kind="fallback",
+            text="moved 100 % of traffic to v6, confirmed by the router",
+            short="traffic moved to v6",
+            target="v6",
+            then="v7 is tried again on 10 % of the traffic once it has been healthy for 30 min",
+        ),
+        changes=(
+            NearbyChange(
+                kind="engine",
+                title="vLLM 0.33",
+                begun_at=NOON - timedelta(hours=1),
+                ended_at=NOON - timedelta(minutes=50),
+                author="deploys",
+                text="11:00 UTC engine change: vLLM 0.33 (began 10 min before the onset)",
+            ),
+        ),
+        links=Links(
+            incident="https://driftline.example/incidents/3",
+            dashboard="https://driftline.example/",
+            runbook="https://wiki.example/support",
+        ),
+        owner="search",
+        tier="gold",
+        labels={"team": "nlp"},
+        examples=("where is my parcel",),
+    )
 )
 
 
@@ -102,52 +114,55 @@ UNSEEN = Unseen(
     compared=8,
     requests=100,
     cause=CAUSE,
-    mend="driftline reference freeze support v7 --start 2026-03-04T11:40Z",
+    mend="driftline reference learn support v7",
     detectors=(
-        Uncompared(detector="logit_ks", compared=8, requests=100, cause=CAUSE),
-        Uncompared(detector="entropy", compared=8, requests=100, cause=CAUSE),
+        *(
+            Uncompared(detector=one, words=name_words(one), compared=8, requests=100, cause=CAUSE)
+            for one in ("logit_ks", "entropy")
+        ),
     ),
 )
-BLIND = replace(
-    FULL,
-    id="driftline:support@v7:blind:1",
-    number=1,
-    kind=Kind.BLIND,
-    severity=Severity.TICKET,
-    verdict=VerdictKind.STABLE,
-    blame=Blame.UNKNOWN,
-    summary=f"support@v7: not fully monitored: {CAUSE}",
-    reason="8 of the newest 100 requests could be compared with the reference;"
-    " some not since 11:40 UTC",
-    onset=None,
-    scores=(),
-    unlike=None,
-    new=None,
-    unseen=UNSEEN,
-    action=None,
-    changes=(),
-    examples=(),
+BLIND = summarised(
+    replace(
+        FULL,
+        id="driftline:support@v7:blind:1",
+        number=1,
+        kind=Kind.BLIND,
+        severity=Severity.TICKET,
+        verdict=VerdictKind.STABLE,
+        blame=Blame.UNKNOWN,
+        reason=unseen_words(UNSEEN, now=NOON),
+        onset=None,
+        scores=(),
+        unlike=None,
+        new=None,
+        unseen=UNSEEN,
+        action=None,
+        changes=(),
+        examples=(),
+    )
 )
 """Too little of a version's requests can be compared."""
 
 
-UPDATED = replace(
-    FULL,
-    status=Status.UPDATED,
-    blame=Blame.INPUT,
-    known_as=Blame.ADAPTER,
-    summary="support@v7: requests unlike the training examples since 11:10 UTC (± 20 min)",
-    update=Update(
-        text=(
-            "likely cause was: adapter, now: input; strongest sign was: answers less certain,"
-            " now: requests unlike the training examples"
+UPDATED = summarised(
+    replace(
+        FULL,
+        status=Status.UPDATED,
+        blame=Blame.INPUT,
+        known_as=Blame.ADAPTER,
+        update=Update(
+            text=(
+                "likely cause was: adapter, now: input; strongest sign was: answers less certain,"
+                " now: requests unlike the training examples"
+            ),
+            blame=UpdatedFact(was="adapter", now="input"),
+            finding=UpdatedFact(
+                was="answers less certain", now="requests unlike the training examples"
+            ),
         ),
-        blame=UpdatedFact(was="adapter", now="input"),
-        finding=UpdatedFact(
-            was="answers less certain", now="requests unlike the training examples"
-        ),
-    ),
-    notification_reason=Reason.UPDATED,
+        notification_reason=Reason.UPDATED,
+    )
 )
 """The same incident as ``FULL``, of which something else is known by now."""
 

@@ -10,8 +10,10 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts import incident as machine
+from alerts.message import to_json
 from alerts.types import Blame, Kind, VerdictKind
 from alerts.types import Severity as Urgency
+from detectors.types import Process
 from monitor.domain import (
     Adapter,
     ArmKind,
@@ -24,6 +26,7 @@ from monitor.domain import (
     VerdictSeverity,
     Version,
 )
+from monitor.outbox.present import NEAR, of_incident
 from monitor.policy import Memory
 from monitor.store import partitions
 from monitor.store.evaluation import evaluations, tasks, verdicts
@@ -39,6 +42,7 @@ from monitor.store.traffic import routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.web.wording import path_part
+from tests.found import found
 
 __all__ = ["DETECTORS", "incidents", "path_part", "seed", "table"]
 
@@ -81,10 +85,7 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     )
     add_reference(tx, version, now=start)
     _scores(tx, version, now=now, start=start, onset=onset, strength=1.0)
-    reason = (
-        "page evidence 1.84 ≥ 0 (logit_ks, mean_nll:up) and perplexity +18.2 % ≥ +5 %;"
-        " effect +0.41 [0.33, 0.49] on 612 records since onset"
-    )
+    reason = found("logit_ks", "mean_nll:up", evidence=1.84, n=612, effect=(0.41, 0.33))
     judged = a_verdict(
         VerdictKind.CRITICAL,
         paged,
@@ -96,7 +97,14 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     drifting = a_verdict(
         VerdictKind.DRIFTING,
         onset + timedelta(minutes=25),
-        reason="notice evidence 0.31 ≥ 0 (logit_ks, mean_nll:top5%)",
+        reason=found(
+            "logit_ks",
+            "mean_nll:top5%",
+            evidence=0.31,
+            n=204,
+            effect=(0.24, 0.11),
+            process=Process.NOTICE,
+        ),
     )
     put_verdict(tx, version, judged, drift=91.0)
     put_change(tx, version, before=VerdictKind.STABLE, after=drifting, at=drifting.since)
@@ -109,12 +117,11 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
             ArmRequest(arm=ArmKind.FALLBACK, version="v6", weight=1.0),
         ],
         expected_generation=1,
-        reason=f"v7 is critical (adapter): traffic to v6, proven healthy at {paged:%H:%M}",
+        reason=f"fallback: {reason}; to support@v6",
         actor="driftline",
         now=moved,
     )
-    news = f"answers less certain since {onset:%H:%M} UTC; likely cause: adapter"
-    incident = put_incident(tx, version, judged, news=news)
+    incident = put_incident(tx, version, judged)
     put_message(tx, incident, "oncall-pagerduty", at=paged)
     put_message(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
     _count(tx, version, now=now, count=198)
@@ -128,21 +135,27 @@ def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
     judged = a_verdict(
         VerdictKind.DRIFTING,
         onset + timedelta(hours=2),
-        reason="notice evidence 0.92 ≥ 0 (input_similarity, similarity:bottom5%):"
-        " 61 of 340 requests are unlike training",
+        reason=found(
+            "input_similarity",
+            "similarity:bottom5%",
+            evidence=0.92,
+            n=340,
+            effect=(0.31, 0.2),
+            process=Process.NOTICE,
+        ),
         blame=Blame.INPUT,
         detectors=("input_similarity",),
         onset=Interval(start=onset - timedelta(minutes=50), end=onset + timedelta(minutes=35)),
     )
     put_verdict(tx, version, judged, drift=43.0)
     put_change(tx, version, before=VerdictKind.STABLE, after=judged, at=judged.since)
-    put_incident(tx, version, judged, news="61 of 340 requests are unlike training")
+    put_incident(tx, version, judged)
     _count(tx, version, now=now, count=171)
 
 
 def _others(tx: Connection, *, now: datetime) -> None:
     learning = registered(tx, "returns", "v1", owner="care-team", now=now)
-    reason = "212 of 1,000 records; ready in about 2 days; will see +0.40 sd"
+    reason = "212 of 1,000 records; ready in about 2 days"
     put_verdict(tx, learning, a_verdict(VerdictKind.LEARNING, now, reason=reason), drift=0.0)
     tx.execute(
         references.insert().values(
@@ -154,7 +167,7 @@ def _others(tx: Connection, *, now: datetime) -> None:
     reason = "31 records since onset, fewer than 50"
     put_verdict(tx, rare, a_verdict(VerdictKind.INSUFFICIENT, now, reason=reason), drift=12.0)
     broken = registered(tx, "voice-notes", "v4", owner="speech", now=now)
-    reason = "logit_ks failed 3 times: no logprobs since 06:20"
+    reason = "every detector failed: no log-probabilities since 06:20 UTC"
     put_verdict(tx, broken, a_verdict(VerdictKind.ERROR, now, reason=reason), drift=0.0)
     adapters.put(tx, name="not-yet-served")
 
@@ -191,7 +204,7 @@ def a_verdict(
     kind: VerdictKind,
     since: datetime,
     *,
-    reason: str = "no process above 0; effect +0.01 [-0.03, 0.05]",
+    reason: str = "nothing near its alert threshold",
     blame: Blame = Blame.UNKNOWN,
     detectors: tuple[str, ...] = (),
     onset: Interval | None = None,
@@ -224,9 +237,8 @@ def put_change(
     verdicts.add_transition(tx, transition, evaluation_id=EvaluationId(1))
 
 
-def put_incident(
-    tx: Connection, version: Version, verdict: Verdict, *, news: str | None = None
-) -> int:
+def put_incident(tx: Connection, version: Version, verdict: Verdict) -> int:
+    """Store the incident that the verdict opens, with the summary that its message would have."""
     update = IncidentUpdate(
         number=1,
         phase="firing",
@@ -240,11 +252,16 @@ def put_incident(
         ),
         severity=verdict.severity,
         blame=verdict.blame,
-        summary=f"{version.label}: {news or verdict.reason}",
+        summary="",
         opened_at=verdict.since,
         closed_at=None,
     )
-    return incidents.put(tx, StoredKey.of(version, Kind.DRIFT.value), update)
+    stored = incidents.put(tx, StoredKey.of(version, Kind.DRIFT.value), update)
+    row = incidents.incident(tx, stored)
+    assert row is not None
+    summary = of_incident(tx, row, (), margin=NEAR, now=verdict.since).summary
+    incidents.put_told(tx, stored, blame=verdict.blame, summary=summary)
+    return stored
 
 
 def put_message(
@@ -256,12 +273,10 @@ def put_message(
     error: str | None = None,
     attempts: int = 1,
 ) -> None:
-    message = outbox.enqueue(
-        tx,
-        channel=channel,
-        alert={"status": "started", "severity": "page"},
-        incident_id=IncidentId(incident),
-    )
+    row = incidents.incident(tx, IncidentId(incident))
+    assert row is not None
+    alert = of_incident(tx, row, (), margin=NEAR, now=at)
+    message = outbox.enqueue(tx, channel=channel, alert=to_json(alert), incident_id=row.id)
     changed = (
         {"last_error": error, "created_at": at, "next_at": datetime.now(UTC) + timedelta(minutes=5)}
         if error
@@ -362,7 +377,7 @@ def a_score(
         winner=WINNERS.get(detector, "mean_nll:up"),
         verdict=verdict,
         blame="unknown",
-        reason=f"notice evidence {notice:.2f}, effect {effect:+.2f} on 42 records",
+        reason=f"effect {effect:+.2f} on 42 records",
         evaluation_id=EvaluationId(1),
         details=_rates(detector, effect),
     )

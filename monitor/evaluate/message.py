@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -12,6 +12,7 @@ from alerts.incident import Rule
 from alerts.message import ActionLine, NearbyChange, ScoreLine
 from alerts.types import VerdictKind
 from detectors.types import Score
+from detectors.words import name_words
 from monitor import outbox, strata
 from monitor.domain import Interval, TransitionId, Verdict, VerdictSeverity, Version
 from monitor.evaluate.evaluated import Evaluated
@@ -87,7 +88,7 @@ class Messages:
         bad = (
             verdict.severity is not VerdictSeverity.NONE
             or judgement.blindness is not None
-            or _broken(judgement) is not None
+            or switched_off(judgement.memory.failures) is not None
         )
         departed = bad and self._departed(tx, version)
         # a page that waited for others to be looked at is about to go out
@@ -147,7 +148,7 @@ class Messages:
                 unlike=explained.unlike,
                 new=explained.new,
                 examples=explained.examples,
-                broken=_broken(judgement),
+                broken=switched_off(judgement.memory.failures),
                 misrouted=self.doubt(tx, version),
                 unseen=None
                 if judgement.blindness is None
@@ -212,7 +213,10 @@ class Messages:
         That window begins with the last record, if it is earlier.
         """
         reading, verdict = evaluated.reading, found.judgement.verdict
-        failing = verdict.kind is VerdictKind.ERROR or _broken(found.judgement) is not None
+        failing = (
+            verdict.kind is VerdictKind.ERROR
+            or switched_off(found.judgement.memory.failures) is not None
+        )
         if verdict.onset is None and evaluated.silence is None and not failing:
             return ()
         window, last = reading.interval, reading.traffic.last_at
@@ -227,13 +231,15 @@ class Messages:
         )
 
 
-def _broken(judgement: Judgement) -> str | None:
-    """Name the quarantined detectors."""
-    failures = judgement.memory.failures
-    names = [name for name, times in failures.items() if times >= QUARANTINE_AFTER]
+def switched_off(failures: Mapping[str, int]) -> str | None:
+    """Say which checks are off because they failed so often in a row; None: none is."""
+    names = [name_words(name) for name, times in failures.items() if times >= QUARANTINE_AFTER]
     if not names:
         return None
-    return f"{', '.join(names)}: {QUARANTINE_AFTER} errors in a row; off until a new reference"
+    return (
+        f"the check of {', '.join(names)} failed {QUARANTINE_AFTER} times in a row"
+        " and is off until there is a new reference"
+    )
 
 
 def _score_lines(

@@ -10,12 +10,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Any, Final
 
 import structlog
 from sqlalchemy import Connection
 
+from alerts.brief import summarised
 from alerts.message import Alert, Links, NewGroup, Retraining
 from alerts.message import to_json as alert_to_json
 from alerts.types import Blame, Kind, Severity, Status, VerdictKind
@@ -33,13 +33,6 @@ from monitor.store.traffic.retrainings import NewRetraining, RetrainCause, Retra
 
 _LOG = structlog.get_logger(__name__)
 
-_SUMMARIES: Final = MappingProxyType(
-    {
-        RetrainCause.INPUT: "users ask new things, retrain it on them",
-        RetrainCause.MAX_AGE: "nobody has retrained it for long",
-        RetrainCause.PERSON: "it shall be retrained, as a person asks",
-    }
-)
 LEAST_REPLAY, MOST_REPLAY, USUAL_REPLAY = 0.10, 0.20, 0.15
 AGED: Final = timedelta(days=14)
 """The age of the requests that a retraining because of age asks for."""
@@ -256,7 +249,7 @@ class Retrainings:
         path = f"/v1/retraining/{made.id}/manifest"
         label = f"{made.adapter}@{made.version}"
         evidence = made.evidence
-        return Alert(
+        alert = Alert(
             id=f"driftline:{label}:retrain:{made.id}",
             number=made.id,
             kind=Kind.RETRAIN,
@@ -268,7 +261,7 @@ class Retrainings:
             if made.cause is RetrainCause.INPUT
             else VerdictWord.STABLE,
             blame=BlameWord.INPUT if made.cause is RetrainCause.INPUT else BlameWord.UNKNOWN,
-            summary=f"{label}: {_SUMMARIES[made.cause]}",
+            summary="",
             reason=made.reason,
             at=made.created_at,
             started_at=made.created_at,
@@ -289,6 +282,7 @@ class Retrainings:
                 manifest=f"{base}{path}" if base else path,
             ),
         )
+        return summarised(alert)
 
 
 def _logged(made: RetrainingRow) -> RetrainingRow:

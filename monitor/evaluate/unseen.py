@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from alerts.message import Uncompared, Unseen
+from detectors.words import name_words
 from monitor.domain import Version
 from monitor.policy.coverage import BLINDING, Blindness, Cause, Coverage, Why
 from monitor.policy.words import why_words
@@ -51,6 +52,7 @@ def _uncompared(one: Coverage) -> Uncompared:
     why, n = max(lost.items(), key=lambda item: (item[1], item[0]))
     return Uncompared(
         detector=one.detector,
+        words=name_words(one.detector),
         compared=one.compared,
         requests=one.requests,
         cause=_cause(why, n, one.requests),

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import Connection
 
-from alerts.message import ActionLine, NearbyChange, Unseen
-from alerts.message import from_json as alert_from_json
+from alerts.message import ActionLine, Alert, NearbyChange, Unseen
 from alerts.silences import Silence
 from alerts.types import Blame, Kind
-from monitor.domain import IncidentId, Interval, Version
+from monitor.domain import IncidentId, Interval, VerdictSeverity, Version
 from monitor.incident.timeline import Moment, timeline
 from monitor.outbox.changes import changes_about
-from monitor.outbox.present import blame_now
-from monitor.outbox.present import done as what_was_done
+from monitor.outbox.deeds import done as what_was_done
+from monitor.outbox.lines import score_lines
+from monitor.outbox.present import blame_now, of_incident
 from monitor.outbox.silencing import silenced
 from monitor.store import audit
 from monitor.store.evaluation import evaluations, verdicts
@@ -58,14 +58,14 @@ class IncidentStory:
         Its scores when the incident crossed its line, the strongest evidence first.
     route
         The adapter's current route.
+    told
+        Its last message while it was open; if nobody was told, the one it would have now.
     done
         The last action on its traffic; None if there was none, or for a fleet incident.
     silenced
         The silence that keeps its messages back now; None if there is none.
     waits_since
         When its waiting message was held; None if none waits.
-    unseen
-        For a version that is not fully compared, the coverage that people were told last.
     """
 
     row: IncidentRow
@@ -79,11 +79,11 @@ class IncidentStory:
     route: RouteRow | None
     actions: Sequence[ActionRow]
     deliveries: Sequence[DeliveryRow]
+    told: Alert
     timeline: Sequence[Moment]
     done: ActionLine | None = None
     silenced: Silence | None = None
     waits_since: datetime | None = None
-    unseen: Unseen | None = None
 
     @property
     def subject(self) -> str:
@@ -91,6 +91,11 @@ class IncidentStory:
         if self.version is not None:
             return self.version.label
         return f"adapters on {self.row.base_model or 'one base model'}"
+
+    @property
+    def unseen(self) -> Unseen | None:
+        """For a version that is not fully compared, the coverage that people were told last."""
+        return self.told.unseen if self.row.closed_at is None else None
 
     @property
     def crossed(self) -> Sequence[str]:
@@ -118,7 +123,9 @@ def read_story(
     version = None if row.version_id is None else versions.fetch_by_id(tx, row.version_id)
     onset = _onset(tx, row)
     members = fleet_incidents.members(tx, row.id)
-    done = _actions(tx, row, members)
+    scores = _scores(tx, row)
+    moves = _actions(tx, row, members)
+    done = what_was_done(tx, version, since=row.opened_at) if version else None
     sent = deliveries.newest(tx, incident_id=row.id, limit=MOST_MESSAGES)
     return IncidentStory(
         row=row,
@@ -127,33 +134,47 @@ def read_story(
         members=members,
         onset=onset,
         judged=verdicts.current(tx, version_id=version.id) if version else None,
-        scores=_scores(tx, row),
+        scores=scores,
         changes=_changes(tx, row, onset, margin=margin, now=now),
         route=routes.row(tx, version.adapter) if version else None,
-        actions=done,
+        actions=moves,
         deliveries=sent,
+        told=_told(tx, row, sent, scores, done, margin=margin, now=now),
         timeline=timeline(
             row,
             transitions=_transitions(tx, row, onset),
             deliveries=sent,
-            actions=done,
+            actions=moves,
             routes=_routes(tx, row),
             said=audit.about(tx, f"incident {row.id}"),
         ),
-        done=what_was_done(tx, version, since=row.opened_at) if version else None,
+        done=done,
         silenced=silenced(tx, [row], now=now).get(row.id),
         waits_since=telling.waiting(tx, row.id),
-        unseen=_unseen(row, sent),
     )
 
 
-def _unseen(row: IncidentRow, sent: Sequence[DeliveryRow]) -> Unseen | None:
-    if row.kind != Kind.BLIND or row.closed_at is not None or not sent:
-        return None
-    try:
-        return alert_from_json(sent[0].alert).unseen
-    except ValueError:  # an older release wrote it in another form
-        return None
+def _told(
+    tx: Connection,
+    row: IncidentRow,
+    sent: Sequence[DeliveryRow],
+    scores: Sequence[ScoreRow],
+    done: ActionLine | None,
+    *,
+    margin: timedelta,
+    now: datetime,
+) -> Alert:
+    told = of_incident(tx, row, sent, margin=margin, now=now)
+    told = replace(told, action=done or told.action)
+    if told.scores or told.kind is not Kind.DRIFT:
+        return told
+    paged = row.severity is VerdictSeverity.PAGE
+    crossed = {
+        one.detector: one
+        for one in scores
+        if (one.evidence_page if paged else one.evidence_notice) >= 0
+    }
+    return replace(told, scores=score_lines(crossed, crossed, ()))
 
 
 def _onset(tx: Connection, row: IncidentRow) -> Interval | None:

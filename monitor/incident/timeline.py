@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from alerts.incident import Closing
 from alerts.words import CLOSINGS
-from monitor.outbox.present import action_words, route_words
+from monitor.outbox.deeds import action_words, route_words, shares
 from monitor.store.audit import Entry
 from monitor.store.evaluation.verdicts import TransitionRow
 from monitor.store.incidents.deliveries import DeliveryRow
@@ -78,7 +78,8 @@ def timeline(
 
 
 def _verdict(moved: TransitionRow) -> Moment:
-    text = f"{moved.version}: {moved.before} to {moved.after}: {moved.reason}"
+    news, _, _ = moved.reason.partition(":")  # its numbers stand in the details
+    text = f"{moved.after}: {news}" if news else moved.after.value
     return Moment(at=moved.at, kind=MomentKind.VERDICT, text=text, label=moved.after.value)
 
 
@@ -118,10 +119,8 @@ def _route(changed: RouteRow) -> Moment:
 
 def arms_label(changed: RouteRow) -> str:
     """Write who answers from then on, short enough for a chart."""
-    arms = [arm for arm in changed.route.arms if arm.weight > 0]
-    if len(arms) == 1:
-        return f"to {arms[0].version}"
-    return ", ".join(f"{arm.version} {100 * arm.weight:.3g} %" for arm in arms)
+    to = shares(changed)
+    return to if "%" in to else f"to {to}"
 
 
 def _person(entry: Entry) -> Moment:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
+from alerts.brief import summarised
 from alerts.incident import (
     DEFAULT_RULE,
     Closed,
@@ -28,9 +29,8 @@ from alerts.incident import (
     Rule,
     Tell,
 )
-from alerts.message import Alert, Together, leading
+from alerts.message import Alert, Together
 from alerts.types import Blame
-from alerts.words import summarise_fleet
 from monitor.domain import Adapter, IncidentId, Verdict, VerdictSeverity, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.inputs import AlertInputs, links_to, onset_of
@@ -192,8 +192,7 @@ class _Looked:
         own = (self.inputs.adapter, self.version.name)
         wanting = [c.name for c in self.channels if self.wanted(c, alert, [own])]
         self.hold(alert, incident_id, [name for name in wanting if name not in heard])
-        summary = replace(alert, severity=state.told or severity).summary
-        self.put(base, state, replace(tell, severity=state.told or severity), summary)
+        self.put(base, state, replace(tell, severity=state.told or severity), alert.summary)
         return Shared(incident_id=incident_id, member=True, told=not heard >= set(wanting))
 
     def told(self, base: str, after: IncidentState, tell: Tell) -> Shared:
@@ -259,7 +258,7 @@ class _Looked:
     def alert(self, base: str, tell: Tell, incident_id: IncidentId) -> Alert:
         together = self.together(base, incident_id)
         over = tell.status is words.Status.RECOVERED
-        return Alert(
+        alert = Alert(
             id=FleetKey(base=base, kind=KIND).dedup_key(tell.number),
             number=tell.number,
             kind=KIND,
@@ -269,15 +268,7 @@ class _Looked:
             severity=tell.severity,
             verdict=words.VerdictKind(self.verdict.kind.value),
             blame=words.Blame.BASE,
-            summary=summarise_fleet(
-                together,
-                status=tell.status,
-                severity=tell.severity,
-                now=tell.at,
-                lead=leading(self.inputs.scores),
-                onset=onset_of(self.verdict),
-                closing=tell.closing,
-            ),
+            summary="",
             reason=self.reason(tell),
             at=tell.at,
             started_at=tell.since,
@@ -290,6 +281,7 @@ class _Looked:
             changes=self.inputs.changes,
             links=links_to(self.inputs, incident_id, fleet=True),
         )
+        return summarised(alert)
 
     def reason(self, tell: Tell) -> str:
         """Return the version's reason, labelled with it; a person's word applies to all members."""
@@ -303,7 +295,12 @@ class _Looked:
             member.label for member in fleet_incidents.members(self.tx, incident_id)
         )
         found = [versions.fetch_by_id(self.tx, one).label for one in standing.company]
-        return Together(base=base, members=(*(known | dict.fromkeys(found)),), of=standing.adapters)
+        return Together(
+            base=base,
+            members=(*(known | dict.fromkeys(found)),),
+            of=standing.adapters,
+            base_moved=standing.base_moved,
+        )
 
     def concerned(self, incident_id: IncidentId) -> list[tuple[Adapter, str]]:
         """Return the adapter and version name of each present member."""

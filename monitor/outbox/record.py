@@ -18,9 +18,9 @@ from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
 from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version
 from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deeds import done
 from monitor.outbox.fleet import Shared, record_shared
 from monitor.outbox.inputs import AlertInputs, links_to
-from monitor.outbox.present import done
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.outbox.writing import Writing, alert_of, update_of
 from monitor.store.incidents import fleet_incidents, incidents, outbox

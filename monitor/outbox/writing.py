@@ -8,9 +8,10 @@ from typing import Any, Final, assert_never
 
 import alerts.types as words
 from alerts import incident as machine
+from alerts.brief import summarised
 from alerts.incident import IncidentKey, IncidentState, Tell
-from alerts.message import Alert, leading
-from alerts.words import cause_words, not_monitored, summarise, unseen_words
+from alerts.message import Alert
+from alerts.words import cause_words, unseen_words
 from monitor.domain import Verdict, VerdictSeverity, Version
 from monitor.outbox.inputs import AlertInputs, onset_of
 from monitor.store.incidents.incidents import IncidentUpdate
@@ -62,8 +63,7 @@ def alert_of(writing: Writing) -> Alert:
     key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
     blame = words.Blame(verdict.blame.value)
     cause = said_of_the_cause(verdict, now=tell.at) if writing.kind is words.Kind.DRIFT else ""
-    facts = _facts(writing)
-    return Alert(
+    alert = Alert(
         id=key.dedup_key(tell.number),
         number=tell.number,
         kind=writing.kind,
@@ -74,18 +74,7 @@ def alert_of(writing: Writing) -> Alert:
         verdict=words.VerdictKind(verdict.kind.value),
         blame=blame,
         cause=cause,
-        summary=summarise(
-            version.label,
-            kind=writing.kind,
-            status=tell.status,
-            severity=tell.severity,
-            now=tell.at,
-            lead=leading(facts.get("scores", ())),
-            onset=facts.get("onset"),
-            cause=cause,
-            closing=tell.closing,
-            reason=_stands(writing),
-        ),
+        summary="",
         reason=_reason(writing),
         at=tell.at,
         started_at=tell.since,
@@ -97,8 +86,9 @@ def alert_of(writing: Writing) -> Alert:
         owner=inputs.adapter.owner,
         tier=inputs.adapter.tier,
         labels=dict(inputs.adapter.labels),
-        **facts,
+        **_facts(writing),
     )
+    return summarised(alert)
 
 
 def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
@@ -109,13 +99,6 @@ def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
         probe_due=verdict.probe_due,
         now=now,
     )
-
-
-def _stands(writing: Writing) -> str:
-    """Return the part of a summary that differs between incidents of one kind."""
-    unseen = writing.inputs.unseen
-    blind = writing.kind is words.Kind.BLIND
-    return not_monitored(unseen) if blind and unseen else writing.verdict.reason
 
 
 def _seen_again(inputs: AlertInputs) -> str:
@@ -157,6 +140,7 @@ def _facts(writing: Writing) -> dict[str, Any]:
         "scores": inputs.scores,
         "requests": inputs.requests,
         "unlike": inputs.unlike,
+        "alone_on": inputs.standing.alone_on,
         "new": inputs.new,
         "action": inputs.action,
         "examples": inputs.examples,

@@ -87,6 +87,10 @@ class BaseStanding:
         Number of adapters on the base that are looked at.
     waits
         Its page waits for others to be looked at, because one has gone out already.
+    alone_on
+        Its base, if all others on it were looked at since and none has moved; else empty.
+    base_moved
+        A probe saw the base itself move.
     """
 
     common: str | None = None
@@ -94,6 +98,8 @@ class BaseStanding:
     company: tuple[VersionId, ...] = ()
     adapters: int = 0
     waits: bool = False
+    alone_on: str = ""
+    base_moved: bool = False
 
     @property
     def shared(self) -> bool:
@@ -135,7 +141,7 @@ def standing(
     probe = memory.perplexity
     base = probe is not None and probe.moved and probe.base_moved is True
     if fleet is None:
-        return BaseStanding(common="the base model moved" if base else None)
+        return BaseStanding(common="the base model moved" if base else None, base_moved=base)
     own = _since(memory, at)
     near = [m for m in fleet.moved if abs(_since(m.memory, m.since) - own) <= fleet.cycle]
     apart = _apart(memory, [m.memory for m in near], fleet.limit)
@@ -151,6 +157,8 @@ def standing(
         apart=apart if known else None,
         company=tuple(m.version_id for m in together),
         adapters=fleet.adapters,
+        alone_on="" if base or fleet.moved or fleet.unseen or fleet.adapters == 1 else fleet.base,
+        base_moved=base,
         waits=not (common and apart is None)
         and _waits(memory, fleet, near, at=at, page_wait=page_wait),
     )

@@ -97,11 +97,12 @@ def test_a_crowd_fits_and_who_is_left_out_is_counted(render: Any, changes: dict[
 
 
 def test_slack_lists_them_escaped_with_a_link_for_each() -> None:
-    body = json.loads(slack_list([PAGE, replace(OVER, summary=HOSTILE)], "msg_1"))
+    body = json.loads(slack_list([PAGE, replace(OVER, adapter=HOSTILE)], "msg_1"))
     title, first, second, footer = (block.get("text") or block for block in body["blocks"])
     assert title["text"] == "Incidents: 1 page, 1 recovered" == body["text"]
     assert first["text"] == (
-        "*Page* adapter-1@v7: answers less certain <https://driftline.example/incidents/3|Incident>"
+        "*Page* adapter-1@v7: answers less certain since 11:10 UTC; traffic moved to v6"
+        " <https://driftline.example/incidents/3|Incident>"
     )
     assert second["text"].startswith("*Recovered* &lt;!channel&gt; &amp; &lt;http")
     assert "\n" not in second["text"]
@@ -109,7 +110,7 @@ def test_slack_lists_them_escaped_with_a_link_for_each() -> None:
 
 
 def test_a_list_is_a_message_that_slack_takes() -> None:
-    for crowd in (THREE, MANY, [replace(one, summary=HOSTILE) for one in MANY]):
+    for crowd in (THREE, MANY, [replace(one, adapter=HOSTILE) for one in MANY]):
         message = slack_message(slack_list(crowd, "msg_1"))
         assert all("<!" not in text for text in message.texts)
 

@@ -12,7 +12,8 @@ from alerts.types import Severity, Status
 from tests.alert_samples import FULL, a_change, an_alert
 from tests.alerts.receiving import SlackHeader, SlackMessage, slack_message, units
 
-LINK = re.compile(r"<(https?://[^\s<>|]+)\|(Incident|Runbook|About the detector|Dashboard)>")
+NAMES = r"Incident|Acknowledge|False alarm\?|Runbook|About the detector|Dashboard"
+LINK = re.compile(rf"<(https?://[^\s<>|]+)\|({NAMES})>")
 """The only thing in angle brackets that a message may have."""
 
 
@@ -31,14 +32,15 @@ def test_a_message_says_what_people_need_first() -> None:
     assert message.text == brief(FULL).title
     said = "\n".join(message.texts)
     for words in (
-        "*Impact* Answers less certain since 11:10 UTC",
+        "*Impact* 69 of 100 answers since 11:10 UTC are less certain than a normal one",
         "owner search",
         "*Likely cause* The adapter's weights.",
         "vLLM 0.33",
-        "*Driftline* Traffic moved to support@v6.",
+        "*Driftline* Moved 100 % of traffic to v6, confirmed by the router.",
         "*You* 1) Compare",
-        "Details: page evidence 1.6",
+        "Details: answers less certain, sure enough for a page",
         "<https://driftline.example/incidents/3|Incident>",
+        "<https://driftline.example/incidents/3#do-title|Acknowledge>",
         "<https://wiki.example/support|Runbook>",
     ):
         assert words in said

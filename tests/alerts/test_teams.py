@@ -30,11 +30,11 @@ def test_a_card_says_what_people_need_first() -> None:
     assert title == brief(FULL).title
     said = "\n".join(parts)
     for words in (
-        "Impact Answers less certain since 11:10 UTC",
+        "Impact 69 of 100 answers since 11:10 UTC are less certain than a normal one",
         "Likely cause The adapter's weights.",
-        "Driftline Traffic moved to support@v6.",
+        "Driftline Moved 100 % of traffic to v6, confirmed by the router.",
         "You 1) Compare",
-        "Details: page evidence 1.6",
+        "Details: answers less certain, sure enough for a page",
     ):
         assert words in said
     assert footer.endswith("(msg_1)")
@@ -71,7 +71,7 @@ def test_an_address_that_is_none_is_no_button(address: str) -> None:
 
 
 def test_a_list_names_each_incident_and_opens_it() -> None:
-    card = teams_card(teams_list([FULL, an_alert(summary=HOSTILE[0])], "msg_1"))
+    card = teams_card(teams_list([FULL, an_alert(adapter=HOSTILE[0])], "msg_1"))
     title, first, second, footer = card.body
     assert title.text.startswith("Incidents: 2")
     assert first.inlines[0].text == "Page "

@@ -90,7 +90,7 @@ def test_drifting_inputs_and_great_age_are_asked_for_once_each_by_a_signed_event
         assert len(inbox.messages) == 2
     event = told["support"]
     assert (event["kind"], event["severity"], event["blame"]) == ("retrain", "ticket", "input")
-    assert event["summary"] == "support@v1: users ask new things, retrain it on them"
+    assert event["summary"] == "Retrain support from v1: 23 % of requests are unlike training"
     asked = event["retraining"]
     (group,) = asked.pop("groups")
     assert (group["count"], group["subjects"], group["words"]) == (6, 6, [])
@@ -108,7 +108,7 @@ def test_drifting_inputs_and_great_age_are_asked_for_once_each_by_a_signed_event
     }
     aged = told["billing"]
     assert (aged["retraining"]["cause"], aged["blame"]) == ("max_age", "unknown")
-    assert aged["reason"] == "registered 200 days ago >= 180"
+    assert aged["reason"] == "registered 200 days ago (at most 180)"
     assert (aged["retraining"]["replay_share"], aged["retraining"]["groups"]) == (0.15, [])
 
 
@@ -166,7 +166,7 @@ def test_a_person_asks_too_and_past_the_cool_down_only_by_saying_so(drifting: Se
         delivered(drifting, inbox, 3)
         told = [one.alert for one in inbox.messages if one.alert["adapter"] == "support"]
     assert {one["retraining"]["cause"] for one in told} == {"person"}
-    assert told[0]["summary"] == "support@v1: it shall be retrained, as a person asks"
+    assert told[0]["summary"] == "Retrain support from v1: 23 % of requests are unlike training"
 
 
 def test_words_of_prompts_are_told_only_to_who_opted_in(drifting: Serving) -> None:

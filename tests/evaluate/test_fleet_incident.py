@@ -144,7 +144,7 @@ def test_tickets_told_before_the_cause_was_known_become_part_of_it(fleet: Make) 
     closed = next(one for one in made.incidents(open_only=False) if one.adapter == "support")
     [common] = made.incidents()
     assert closed.part_of == common.id
-    assert "part of a fleet incident" in closed.summary
+    assert closed.closing == "part_of_fleet"
 
 
 def test_adapters_that_break_together_are_one_page(fleet: Make) -> None:

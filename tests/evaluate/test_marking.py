@@ -104,7 +104,7 @@ def test_a_false_page_ends_and_comes_back_only_by_new_evidence(watched: Watched)
         "a load test",
     )
     assert ended.closed_at is not None
-    assert "closed as a false alarm" in ended.summary
+    assert ended.closing == "false_page"
     judged = watched.judged()
     assert judged.verdict.kind is VerdictKind.STABLE
     assert judged.verdict.reason == "marked as a false alarm by ann: a load test"
@@ -141,7 +141,7 @@ def test_the_new_normal_is_what_later_records_are_compared_with(
     assert anew.records >= 400
     [closed] = watched.incidents()
     assert (closed.marked, closed.closed_at is not None) == (Mark.ACCEPTED, True)
-    assert "accepted as normal" in closed.summary
+    assert closed.closing == "accepted"
     assert watched.verdict() is VerdictKind.STABLE
     # no record has a vector, so that nothing is asked of an encoder
     assert build_next(database, NoEncoder(), indexes=Indexes(tmp_path))

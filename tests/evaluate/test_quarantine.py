@@ -56,7 +56,7 @@ def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
     ]
     alerts = [row.alert for row in world.rows("SELECT alert FROM outbox")]
     assert len(alerts) == 1
-    assert alerts[0]["reason"].startswith("logit_ks: 5 errors in a row")
+    assert alerts[0]["reason"].startswith("the check of certainty of answers failed 5 times")
     assert world.rows("SELECT kind FROM verdicts")[0].kind == "stable"
 
 
@@ -110,7 +110,8 @@ def test_what_was_claimed_before_its_version_went_out_of_service_opens_nothing(
 
 
 def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world: Any) -> None:
-    doubts = ["fallback (action 1): the router says nothing, not the route"] * 3 + [None] * 2
+    why = "the move of the traffic of v7 is not confirmed: the router has no route"
+    doubts = [why] * 3 + [None] * 2
     told = iter(doubts)
     evaluator = world.evaluator(tell=replace(messages(), doubt=lambda *_: next(told)))
     for _ in doubts:
@@ -123,4 +124,4 @@ def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world
         ("routing", "page", "recovered"),
     ]
     assert alerts[0]["reason"] == doubts[0]
-    assert alerts[0]["summary"].endswith("a move of its traffic is not known to have worked")
+    assert alerts[0]["summary"].endswith("a route change is not confirmed")

@@ -167,7 +167,7 @@ def test_a_change_of_rules_closes_an_incident_and_what_comes_then_is_another(
         rows = deliveries.newest(tx)[::-1]
         numbers = [(row.number, row.closed_at is None) for row in incidents.incident_list(tx)]
     assert [row.alert["status"] for row in rows] == ["started", "recovered", "started"]
-    assert "closed by a change of rules; was: " in str(rows[1].alert["summary"])
+    assert rows[1].alert["summary"] == "support@v7: closed by a change of rules after 60 min"
     assert numbers == [(2, True), (1, False)]
 
 
@@ -285,7 +285,7 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
         _, first, last = deliveries.newest(tx)[::-1]
         open_now = incidents.incident_list(tx, open_only=True)
     assert (first.channel, first.alert["severity"]) == ("desk", "ticket")
-    assert first.alert["summary"] == f"support@v7: not fully monitored: {CAUSE}"
+    assert first.alert["summary"] == f"support@v7: not fully monitored, {CAUSE}"
     assert first.alert["reason"] == (
         "8 of the newest 100 requests could be compared with the reference;"
         f" some not since {clock_time(UNSEEN.since, now=NOW)}"
@@ -299,7 +299,7 @@ def test_a_version_that_is_not_compared_is_a_ticket_of_its_own_beside_a_page_in_
         over = read_story(tx, first.incident_id, margin=timedelta(), now=NOW)
     assert over is not None
     assert over.unseen is None
-    assert last.alert["summary"] == "support@v7: recovered; was: not fully monitored"
+    assert last.alert["summary"] == "support@v7 is healthy again after 0 s"
     assert last.alert["reason"] == "enough of its requests can be compared with the reference"
     assert [row.kind for row in open_now] == ["drift"]
 
@@ -374,8 +374,8 @@ def test_a_fleet_incident_is_told_to_whoever_would_have_heard_of_a_member(
 @pytest.mark.parametrize(
     ("why", "opening"),
     [
-        (Closing.ACCEPTED, "support@v7: accepted as normal; was: "),
-        (Closing.FALSE_PAGE, "support@v7: closed as a false alarm; was: "),
+        (Closing.ACCEPTED, "support@v7: accepted as normal after "),
+        (Closing.FALSE_PAGE, "support@v7: closed as a false alarm after "),
     ],
 )
 def test_a_person_ends_an_incident_and_whoever_heard_of_it_hears_so(

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from alerts.brief import brief
 from alerts.channels import open_channel
 from alerts.delivery import Delivered, DeliveryFailed
 from alerts.incident import Closing
@@ -446,16 +447,19 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     assert (again["blame"], again["reason"]) == ("adapter", "page evidence 3.1")
     said_now = str(again["summary"]).split("; ")
     assert said_now[0].startswith("support@v7: 43 % of answers repeat themselves (normally 1 %)")
-    assert said_now[1:] == ["likely cause: adapter (likely)"]
+    assert said_now[1:] == ["route set to v7"]
+    assert again["cause"] == "adapter (likely)"
     read = alert_from_json(again)
     assert [change.title for change in read.changes] == ["vLLM 0.33"]
     assert [(line.detector, line.effect) for line in read.scores] == [("repetition", 0.42)]
     assert again["action"] == {
         "done": "taken",
         "kind": "route",
-        "text": "ann set the route to v7: nothing else is left",
+        "text": "the route was set to v7 by ann: nothing else is left",
         "short": "route set to v7",
         "unconfirmed": False,
+        "target": "",
+        "then": "",
     }
     with database.begin() as tx:  # and whoever looks it up reads what was told last
         [row] = incidents.incident_list(tx)
@@ -489,8 +493,8 @@ def test_a_repeat_of_a_fleet_incident_names_those_that_have_joined(
     with database.begin() as tx:
         see(tx, fleet[1], DRIFTING, blame=Blame.BASE)
     assert tell(database, 25 * HOUR) == 1
-    summaries = [str(row.alert["summary"]) for row in sent(database)]
-    assert [("billing@v7" in one, "support@v7" in one) for one in summaries] == [
+    said = [brief(alert_from_json(row.alert)).impact for row in sent(database)]
+    assert [("billing@v7" in one, "support@v7" in one) for one in said] == [
         (False, True),
         (True, True),
     ]

@@ -158,7 +158,7 @@ def test_slower_answers_that_turn_out_to_be_other_questions_are_told_so_once(
     assert (update.blame, update.known_as) == (Blame.INPUT, Blame.SERVING)
     assert labels_of(update) == labels_of(first)
     assert update.summary.startswith("support@v7: requests unlike the training examples")
-    assert update.summary.endswith("likely cause: input (likely)")
+    assert update.cause == "input (likely)"
     assert update.update is not None
     assert update.update.text == (
         "likely cause was: serving, now: input; strongest sign was: answers slower,"
@@ -413,4 +413,4 @@ def test_a_brake_whose_reason_changes_by_itself_is_told_once(watched: Watched) -
             )
     _, update = watched.told()
     assert update.update is not None
-    assert brief(update).done.startswith("No traffic was moved: ")
+    assert brief(update).done.startswith("Traffic stays where it is: ")

@@ -134,9 +134,11 @@ class IncidentUpdate:
 
     @property
     def replacing(self) -> dict[str, Any]:
-        """The columns to replace on conflict: a recovered incident keeps its last blame."""
-        keeps = self.closed_at is not None and self.blame is Blame.UNKNOWN
-        return {name: said for name, said in self.changing.items() if name != "blame" or not keeps}
+        """The columns to replace on conflict: one that ended keeps its summary and known blame."""
+        kept = {"summary"} if self.closed_at is not None else set()
+        if kept and self.blame is Blame.UNKNOWN:
+            kept.add("blame")
+        return {name: said for name, said in self.changing.items() if name not in kept}
 
 
 def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 from alerts.brief import brief
 from alerts.incident import Closing
-from alerts.message import from_json
+from alerts.message import Alert
 from alerts.silences import Silence
 from monitor.domain import ChangeKind
 from monitor.incident import Chart, IncidentStory
@@ -56,7 +55,7 @@ def detail(story: IncidentStory, chart: Chart, *, now: datetime) -> IncidentDeta
         summary(story.row, story.silenced),
         blame_now=story.blame,
         verdict_now=story.judged and story.judged.verdict.kind,
-        brief=_brief(story),
+        brief=_brief(story.told),
         waits_since=story.waits_since,
         silence=story.silenced and message.silence(story.silenced, now),
         unseen=story.unseen and UnseenBody.of(story.unseen),
@@ -104,23 +103,16 @@ def answers(exchange: ComparedAnswers) -> PromptAnswers:
     )
 
 
-def _brief(story: IncidentStory) -> BriefBody | None:
-    for sent in story.deliveries:
-        try:
-            told = from_json(sent.alert)
-        except ValueError:  # an older release wrote it in another form
-            continue
-        if told.firing:
-            said = brief(replace(told, action=story.done or told.action))
-            return BriefBody(
-                title=said.title,
-                impact=said.impact,
-                likely_cause=said.cause,
-                driftline=said.done,
-                you=said.steps,
-                details=said.details,
-            )
-    return None
+def _brief(told: Alert) -> BriefBody:
+    said = brief(told)
+    return BriefBody(
+        title=said.title,
+        impact=said.impact,
+        likely_cause=said.cause,
+        driftline=said.done,
+        you=said.steps,
+        details=said.details,
+    )
 
 
 def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:

@@ -1,0 +1,148 @@
+"""Put actions on traffic and routes into the words of messages and pages."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, assert_never
+
+from sqlalchemy import Connection
+
+from alerts.message import ActionLine, Done
+from monitor.domain import Version
+from monitor.store.people.words import by_a_person
+from monitor.store.traffic import actions, routes
+from monitor.store.traffic.actions import (
+    AUTOMATIC,
+    OPEN,
+    TAKEN,
+    WORSE,
+    ActionKind,
+    ActionRow,
+    ActionState,
+)
+from monitor.store.traffic.routes import RouteRow
+
+RECENT_ACTIONS: Final = 20
+ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})
+"""Actions in these states were not carried out."""
+
+
+def done(tx: Connection, version: Version, *, since: datetime) -> ActionLine | None:
+    """Return what was done about a version's traffic since its incident opened.
+
+    The newest action that was taken, awaits approval or was a person's own; else who has served its
+    traffic since before; else what blocked an action.
+    """
+    ours = [
+        one
+        for one in actions.action_list(tx, adapter_id=version.adapter_id, limit=RECENT_ACTIONS)
+        if one.version_id == version.id and one.created_at >= since
+    ]
+    taken = next((one for one in ours if one.state in TAKEN | OPEN), None)
+    route = next(iter(routes.history(tx, version.adapter, limit=1)), None)
+    if route is not None and by_a_person(route.actor):
+        after = since if taken is None else taken.decided_at or taken.created_at
+        if route.route.since >= after:
+            return _set_by(route)
+    if taken is not None:
+        return deed(taken)
+    if route is not None and _serves_nothing(version, route):
+        return _away(route)
+    ended = next((one for one in ours if one.state in ENDED), None)
+    return None if ended is None else deed(ended)
+
+
+def _serves_nothing(version: Version, route: RouteRow) -> bool:
+    return all(arm.weight <= 0 for arm in route.route.arms if arm.version == version.name)
+
+
+def _away(route: RouteRow) -> ActionLine:
+    """Describe a route that gave the version no traffic already before the finding."""
+    text = f"traffic already went to {shares(route)} when this was found"
+    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"served by {shares(route)}")
+
+
+def _set_by(route: RouteRow) -> ActionLine:
+    to = shares(route)
+    text = f"the route was set to {to} by {route.actor}: {route.route.reason}"
+    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"route set to {to}")
+
+
+def shares(route: RouteRow) -> str:
+    """Name the versions that get traffic, each with its share if there are several."""
+    arms = [arm for arm in route.route.arms if arm.weight > 0]
+    if len(arms) == 1:
+        return arms[0].version
+    return ", ".join(f"{arm.version} {100 * arm.weight:.3g} %" for arm in arms)
+
+
+def deed(action: ActionRow) -> ActionLine:
+    """Describe an action's result in a message, without times, since those are no news."""
+    target = str((action.target or {}).get("version", ""))
+    what, short = _moves(action, target or "another version")
+    by = "" if action.actor == AUTOMATIC else f" (approved by {action.actor})"
+    kind, unsure = action.kind.value, action.state is ActionState.VERIFY_FAILED
+    match action.state:
+        case ActionState.VERIFIED:
+            text, short = f"moved {what}, confirmed by the router", f"traffic moved {short}"
+        case ActionState.VERIFY_FAILED:
+            text, short = _unconfirmed(action, what), "move unconfirmed"
+        case ActionState.EXECUTING | ActionState.APPLIED:
+            text, short = f"moving {what}", f"moving traffic {short}"
+        case ActionState.RECOMMENDED | ActionState.AWAITING_APPROVAL:
+            return ActionLine(done=Done.RECOMMENDED, kind=kind, text=f"move {what}")
+        case ActionState.BLOCKED | ActionState.EXPIRED:
+            return ActionLine(done=Done.BLOCKED, kind=kind, text=action.reason, target=target)
+        case _:
+            assert_never(action.state)
+    return ActionLine(
+        done=Done.TAKEN,
+        kind=kind,
+        text=f"{text}{by}",
+        short=short,
+        target=target,
+        unconfirmed=unsure,
+        then="" if unsure else str(action.evidence.get("then") or ""),
+    )
+
+
+def _moves(action: ActionRow, target: str) -> tuple[str, str]:
+    """Describe the traffic that an action moves, in a sentence and in a title."""
+    return {
+        ActionKind.FALLBACK: (f"100 % of traffic to {target}", f"to {target}"),
+        ActionKind.TRIAL: (f"a trial share of traffic back to {action.version}", "back in part"),
+        ActionKind.END_TRIAL: (f"the trial's traffic away from {action.version}", "away again"),
+        ActionKind.RETURN: (f"100 % of traffic back to {action.version}", "back"),
+    }[action.kind]
+
+
+def _unconfirmed(action: ActionRow, what: str) -> str:
+    if WORSE in action.evidence:
+        return f"moved {what}; {action.reason}"
+    return f"asked the router to move {what}; it has not confirmed"
+
+
+def action_words(action: ActionRow) -> str:
+    """Describe an action in a sentence of its own.
+
+    The counts behind it stand in the incident's details.
+    """
+    line = deed(action)
+    match line.done:
+        case Done.TAKEN:
+            return f"Driftline {line.text}"
+        case Done.RECOMMENDED:
+            return f"Driftline recommends to {line.text}"
+        case Done.BLOCKED:
+            return f"Driftline moved no traffic: {line.text}"
+        case _:
+            assert_never(line.done)
+
+
+def route_words(changed: RouteRow) -> str:
+    """Say who gets the traffic from then on, and who set it so."""
+    automatic = changed.actor.startswith(AUTOMATIC)
+    by, why = ("Driftline", "") if automatic else (changed.actor, f": {changed.route.reason}")
+    arms = [arm for arm in changed.route.arms if arm.weight > 0]
+    to = f"100 % of traffic to {arms[0].version}" if len(arms) == 1 else shares(changed)
+    return f"{by} {'moved' if len(arms) == 1 else 'set the route to'} {to}{why}"
