@@ -42,8 +42,6 @@ def explain(
 
 
 def _print_brief(found: IncidentDetail) -> None:
-    if found.brief is None:
-        return
     said = found.brief
     steps = [f"{number}) {step}" for number, step in enumerate(said.you, start=1)]
     parts = {
@@ -135,7 +133,7 @@ def _print_details(found: IncidentDetail) -> None:
         screen.say(f"began between {start} and {end} UTC")
     if found.base_model is not None:
         screen.say(f"base model: {found.base_model or 'not registered'}")
-    if found.brief is not None and found.brief.details:
+    if found.brief.details:
         screen.say(f"details: {found.brief.details}")
     if not found.signals:
         screen.say("no detector has scored it in this time")

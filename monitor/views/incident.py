@@ -191,8 +191,8 @@ class IncidentDetail(IncidentBody):
     """As far as is known now; `blame` is what was told, and may have known less."""
     verdict_now: VerdictKind | None
     """Of its version; null: it was never judged, or of a fleet incident."""
-    brief: BriefBody | None
-    """What people were told last while it was open; null: nobody was told yet."""
+    brief: BriefBody
+    """What people were told last while it was open, or would be told now."""
     waits_since: datetime | None
     """Since when a message about it waits to be told; null: none does."""
     silence: SilenceBody | None

@@ -85,7 +85,7 @@ def test_it_is_drawn_for_keys_and_for_signed_links_only(site: Serving) -> None:
         "perplexity of fixed texts: the model itself changed · +99.8 % now, 0 % is normal",
         "critical",
         "drifting",
-        "route g2",
+        "to v6",
     } <= set(words)
     # the adapter's name is a text, whatever it says, and hides nothing
     assert list(image.iter(f"{SVG}script")) == []

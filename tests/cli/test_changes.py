@@ -10,7 +10,7 @@ import pytest
 from monitor.domain import Scope
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import perplexity_runs
+from monitor.store.tables import outbox, perplexity_runs
 from tests import worlds
 from tests.cli.command import Ran, driftline, failed, process
 from tests.serving import Serving, serving
@@ -152,3 +152,17 @@ def test_an_incident_is_explained_with_what_was_declared(fleet: Serving) -> None
     assert "began between" in said
     assert "engine change: vLLM 0.33 (began " in said
     assert ", by for admin" in said
+
+
+def test_an_incident_that_nobody_was_told_of_is_explained_in_the_same_four_parts(
+    fleet: Serving,
+) -> None:
+    with fleet.database.begin() as tx:
+        worlds.seed(tx, now=datetime.now(UTC), days=0.2)
+        tx.execute(outbox.delete())
+        found = worlds.incidents.incident_list(tx, limit=10)
+    [incident] = [one.id for one in found if (one.adapter, one.kind) == ("support", "drift")]
+    said = done(run(fleet, "incident", "show", str(incident)))
+    places = [said.index(part) for part in ("Impact: ", "Likely cause: ", "Driftline: ", "You: 1)")]
+    assert places == sorted(places)
+    assert "are less certain than a normal one" in " ".join(said.split())

@@ -18,6 +18,7 @@ from detectors.perplexity import PERPLEXITY
 from monitor.domain import ChangeKind, Interval, Scope, Version
 from monitor.incident.signals import FAMILIES, family_of
 from monitor.outbox.present import NEAR, newest
+from monitor.store.incidents import incidents
 from monitor.store.people import changes
 from monitor.store.records import samples
 from monitor.store.references import references
@@ -96,6 +97,18 @@ def test_no_name_of_a_detector_or_signal_is_read_before_the_reasons(
         assert "evidence" not in shown
         assert "bottom5%" not in shown
         assert "evidence" in page.partition('id="believe"')[2]
+
+
+def test_no_other_page_names_a_detector_or_signal_before_its_details(
+    drifting: Serving, person: httpx2.Client
+) -> None:
+    names = {*DETECTORS, *(name for one in DETECTORS.values() for name in one.signals)}
+    rows = drifting.database.run(incidents.incident_list)
+    for path in ("/", "/incidents", *(f"/incidents/{row.id}" for row in rows), "/routes"):
+        page, _, _ = person.get(path).text.partition('id="numbers"')
+        shown = text_of(page)
+        assert [name for name in names if "_" in name and name in shown] == [], path
+        assert "bottom5%" not in shown
 
 
 def test_a_section_that_fails_takes_no_other(
