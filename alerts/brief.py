@@ -282,7 +282,7 @@ def _moved(alert: Alert) -> str:
 def _end(alert: Alert) -> str:
     lasted = duration((alert.recovered_at or alert.at) - _began(alert))
     if alert.closing is None and alert.kind is Kind.CANARY:
-        return f": its canary needs nobody any more, after {lasted}"
+        return f": nothing more to do about its canary, after {lasted}"
     if alert.closing is None:
         return f" {_be(alert)} healthy again after {lasted}"
     return f": {CLOSINGS[alert.closing]} after {lasted}"

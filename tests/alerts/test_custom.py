@@ -45,7 +45,7 @@ def test_the_body_is_what_the_template_writes() -> None:
         channel.deliver(FULL, "msg_1")
     [seen] = receiver.seen
     assert seen.body.decode() == (
-        "[PAGE] support@v7: answers less certain since 11:10 UTC\n"
+        "[PAGE] support@v7: answers less certain since 11:10 UTC; traffic moved to v6\n"
         "msg_1 https://driftline.example/incidents/3"
     )
     assert seen.headers["content-type"] == "text/plain; charset=utf-8"

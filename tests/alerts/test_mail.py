@@ -73,7 +73,7 @@ def test_a_mail_says_what_people_need_first() -> None:
     message = read(mail_body(FULL, "msg_1", SETTINGS))
     said = part(message, "plain")
     assert message["subject"] == brief(FULL).title == said.splitlines()[0]
-    for words in ("Impact: Answers less certain", "You: 1) Compare", "Details: page evidence 1.6"):
+    for words in ("Impact: 69 of 100 answers", "You: 1) Compare", "Details: answers less certain"):
         assert words in said
     assert "Incident: https://driftline.example/incidents/3" in said
     assert said.rstrip().endswith("driftline:support@v7:drift:3 (msg_1)")
@@ -90,8 +90,13 @@ def test_a_subject_is_the_title_letter_by_letter(name: str) -> None:
 def test_a_link_leads_where_it_did() -> None:
     address = "https://driftline.example/incidents/3?a=1&copy=2"
     alert = an_alert(links=Links(incident=address))
-    for body in (mail_body(alert, "m", SETTINGS), mail_list([alert, alert], "m", SETTINGS)):
-        assert set(_Elements(part(read(body), "html")).attributes) == {("href", address)}
+    buttons = ("href", f"{address}#do-title")
+    for body, others in (
+        (mail_body(alert, "m", SETTINGS), {buttons}),
+        (mail_list([alert, alert], "m", SETTINGS), set()),
+    ):
+        links = set(_Elements(part(read(body), "html")).attributes)
+        assert links == {("href", address), *others}
         assert address in part(read(body), "plain")
 
 
