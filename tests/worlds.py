@@ -36,7 +36,7 @@ from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
-from monitor.store.tables import references, scores
+from monitor.store.tables import references, route_history, scores
 from monitor.store.tables import routes as routes_table
 from monitor.store.traffic import routes
 from monitor.traffic import table
@@ -78,13 +78,12 @@ def seed(tx: Connection, *, now: datetime, days: float = 7.0) -> None:
 def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     onset = now - timedelta(hours=3, minutes=10)
     paged, moved = onset + timedelta(minutes=40), onset + timedelta(minutes=44)
-    registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
+    before = registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
+    put_verdict(tx, before, a_verdict(VerdictKind.STABLE, start), drift=3.0)
     version = registered(tx, "support", "v7", owner="care-team", now=start)
-    tx.execute(  # the first route began when v7 was promoted
-        routes_table.update().values(since=start)
-    )
+    _promoted(tx, version, at=start)
     add_reference(tx, version, now=start)
-    _scores(tx, version, now=now, start=start, onset=onset, strength=1.0)
+    _scores(tx, version, now=now, start=start, onset=onset, strength=1.0, served_until=moved)
     reason = found("logit_ks", "mean_nll:up", evidence=1.84, n=612, effect=(0.41, 0.33))
     judged = a_verdict(
         VerdictKind.CRITICAL,
@@ -125,6 +124,16 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     put_message(tx, incident, "oncall-pagerduty", at=paged)
     put_message(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
     _count(tx, version, now=now, count=198)
+
+
+def _promoted(tx: Connection, version: Version, *, at: datetime) -> None:
+    """Let the route in force have begun when the version took over from the one before."""
+    [first] = tx.execute(sa.select(route_history)).mappings()
+    earlier = dict(first) | {"generation": 0, "since": at - timedelta(days=20)}
+    tx.execute(route_history.insert().values(earlier))
+    arms = [{"arm": "stable", "version": version.name, "model": version.model, "weight": 1.0}]
+    for written in (routes_table, route_history):
+        tx.execute(written.update().where(written.c.generation == 1).values(since=at, arms=arms))
 
 
 def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
@@ -303,13 +312,17 @@ def _scores(
     onset: datetime | None,
     strength: float = 0.0,
     only: str | None = None,
+    served_until: datetime | None = None,
 ) -> None:
+    """Write scores; after ``served_until`` only the probe has any, as there is no traffic."""
     rng = random.Random(version.id)  # noqa: S311 (scores, not secrets)
     rows = []
     for number, detector in enumerate(DETECTORS):
         touched = onset if only in {None, detector} and detector != "missing" else None
         quiet_since = -3.5
         for at in _times(start, now, detector):
+            if served_until and at > served_until and detector != "perplexity":
+                continue
             hours = (at - touched) / timedelta(hours=1) if touched and at > touched else 0.0
             effect = strength * (1 - math.exp(-hours * 2)) if hours else 0.0
             wander = 0.35 * math.sin(at.timestamp() / 7000 + number) + rng.gauss(0, 0.12)

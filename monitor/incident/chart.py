@@ -86,6 +86,7 @@ def draw(chart: Chart, *, width: int = 860, row: int = ROW) -> str:
     height = TOP + (len(chart.signals) * (_title(width) + row) or EVENTS) + BOTTOM
     title = _text(LEFT, 14, visible(chart.title), kind="ink title", size=13, bold=True)
     drawn = [
+        *_unserved(chart, width, height),
         *_lasting(chart, width, height),
         *_marks(chart, width, height),
         *_rows(chart, width, row),
@@ -104,7 +105,8 @@ def draw(chart: Chart, *, width: int = 860, row: int = ROW) -> str:
 
 def _said(chart: Chart) -> str:
     names = ", ".join(signal.words for signal in chart.signals) or "no signals"
-    return f"Signals over time of {visible(chart.title)}: {visible(names)}"
+    silence = f"; {visible(chart.silence)}" if chart.silence else ""
+    return f"Signals over time of {visible(chart.title)}: {visible(names)}{silence}"
 
 
 def spark(signal: Signal, *, since: datetime, until: datetime) -> str:
@@ -134,6 +136,23 @@ def _lasting(chart: Chart, width: int, height: int) -> Iterator[str]:
                 "rect", "lasting", x=start, y=TOP, width=end - start, height=height - TOP - BOTTOM,
                 fill=INK["declared"], fill_opacity=0.14,
             )  # fmt: skip
+
+
+def _unserved(chart: Chart, width: int, height: int) -> Iterator[str]:
+    """Shade the time in which the version answers nobody, and say so once."""
+    if chart.unserved is None or not chart.signals:
+        return
+    start, end = _frame_of_time(chart, width).x(chart.unserved.since), width - RIGHT
+    yield _tag(
+        "rect", "unserved", x=start, y=TOP, width=end - start, height=height - TOP - BOTTOM,
+        fill=INK["soft"], fill_opacity=0.1,
+    )  # fmt: skip
+    words, top = visible(chart.silence), TOP + _title(width) + LINE
+    fits = len(words) * LETTER <= end - start
+    who, _, when = words.rpartition(" since ")
+    for number, line in enumerate([words] if fits else [who, f"since {when}"]):
+        shown = _short(line, int((end - LEFT) / LETTER))
+        yield _text(end - 4, top + LINE * number, shown, anchor="end", bold=True)
 
 
 def _rows(chart: Chart, width: int, row: int) -> Iterator[str]:

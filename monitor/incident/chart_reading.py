@@ -13,13 +13,14 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Version, VersionId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.incident.reading import IncidentStory
-from monitor.incident.signals import Chart, ChartMark, Signal, place, signal
+from monitor.incident.signals import Chart, ChartMark, Signal, Unserved, place, signal
 from monitor.incident.timeline import Moment, MomentKind, arms_label
 from monitor.store.evaluation import evaluations, series, verdicts
 from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.people import changes
 from monitor.store.traffic import routes
+from monitor.traffic.arms import effective
 
 LONGEST: Final = timedelta(days=14)
 SHORTEST: Final = timedelta(minutes=2)
@@ -63,6 +64,7 @@ def read_chart(
         onset=story.onset,
         signals=signals,
         marks=_marks(story, shown),
+        unserved=_unserved(tx, story.version, shown),
     )
 
 
@@ -96,6 +98,7 @@ def read_version_chart(
             scores=[one for one in latest if one.version_id == version.id],
         ),
         marks=_events(tx, version, shown),
+        unserved=_unserved(tx, version, shown),
     )
 
 
@@ -162,6 +165,21 @@ def _events(tx: Connection, version: Version, shown: Interval) -> list[ChartMark
         ),
     ]
     return [mark for mark in found if shown.start <= mark.at <= shown.end]
+
+
+def _unserved(tx: Connection, version: Version | None, shown: Interval) -> Unserved | None:
+    """Read since when a version has had no traffic; before that it must have had some."""
+    if version is None:
+        return None
+    since: datetime | None = None
+    for row in routes.history(tx, version.adapter, limit=MOST_MARKS):
+        found = effective(row.route, shown.end) if since is None else row.route
+        if found.since > shown.end:
+            continue
+        if any(arm.version == version.name and arm.weight > 0 for arm in found.arms):
+            return Unserved(version=version.name, since=since) if since else None
+        since = found.since
+    return None
 
 
 def _kind(moment: Moment) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
@@ -143,8 +143,20 @@ class ChartMark:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """Since when a version answers nobody, because its traffic went to others."""
+
+    version: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Chart:
-    """The content of a chart: ``signals`` from ``since`` to ``until``."""
+    """The content of a chart: ``signals`` from ``since`` to ``until``.
+
+    unserved
+        None: the version answers, was never asked, or there are several versions.
+    """
 
     title: str
     since: datetime
@@ -152,13 +164,25 @@ class Chart:
     onset: Interval | None
     signals: Sequence[Signal]
     marks: Sequence[ChartMark]
+    unserved: Unserved | None = None
+
+    @property
+    def silence(self) -> str:
+        """Say since when nobody is answered; empty: that is not so."""
+        if self.unserved is None:
+            return ""
+        return f"{self.unserved.version} answers nobody since {self._clock(self.unserved.since)}"
 
     def newest(self, signal: Signal) -> str:
         """Write a signal's newest number, when it is of, and the normal one."""
         at, span = signal.at[-1], self.until - self.since
-        form = "%H:%M" if span <= timedelta(days=1) else "%-d %b %H:%M"
-        when = "now" if self.until - at <= span / FRESH else f"at {at:{form}}"
+        when = "now" if self.until - at <= span / FRESH else f"at {self._clock(at)}"
         return f"{signal.shown(signal.effect[-1])} {when}, {signal.shown(0.0)} is normal"
+
+    def _clock(self, at: datetime) -> str:
+        """Write a time; with its day, unless all that is shown is of the last one."""
+        today = self.until - min(at, self.since) <= timedelta(days=1)
+        return f"{at.astimezone(UTC):{'%H:%M' if today else '%-d %b %H:%M'}}"
 
 
 def newest_signals(scores: Iterable[ScoreRow], *, settings: EvaluateSettings) -> list[Signal]:

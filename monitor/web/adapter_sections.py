@@ -36,6 +36,7 @@ from monitor.views.reading import route as route_reading
 from monitor.views.reading import score as score_reading
 from monitor.views.reading import version as version_reading
 from monitor.views.reading.histogram import NoHistogram
+from monitor.web.answering import read_answering
 from monitor.web.charts import drawing, families
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
@@ -160,6 +161,7 @@ class AdapterSections:
         past = routes.history(tx, name, limit=EARLIER_ROUTES)[1:]
         return {
             "route": route_reading.detail(row) if row else None,
+            "answering": read_answering(tx, row, adapter_id=adapter_id, now=self.now),
             "earlier": [route_reading.change(one) for one in past],
             "waiting": len(waiting(tx, self.row.adapter)),
             "canary": canaries.active(tx, adapter_id),

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
@@ -15,6 +16,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from alerts.types import Kind
+from alerts.words import rate_words
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested
@@ -26,6 +28,8 @@ from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.people.keys import Key
+from monitor.store.records import capture_counts
+from monitor.store.registry import adapters
 from monitor.store.traffic import retrainings
 from monitor.store.traffic.retrainings import RetrainingRow
 from monitor.traffic.fallback.breaker import ActionNotOpen
@@ -33,6 +37,7 @@ from monitor.views.incident import IncidentExamples, MomentBody
 from monitor.views.reading import coverage
 from monitor.views.reading import incident as incident_reading
 from monitor.web import canaries
+from monitor.web.answering import read_answering
 from monitor.web.charts import drawing, families
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
@@ -144,6 +149,7 @@ class IncidentPages:
                 "seen": incident_reading.detail(story, chart, now=now),
                 "choices": read_choices(tx, story, now=now),
                 "retraining": _retraining(tx, story),
+                **_serving(tx, story, now=now),
                 "coverage": coverage.newest(story.judged),
                 "mend": coverage.mending(
                     story.judged, story.version, self._parts.outlook.settings.policy
@@ -326,6 +332,23 @@ def _drawings(chart: Chart) -> dict[str, Any]:
     return {
         "moved": drawing(chart, large, wide=wide, narrow=narrow),
         "families": families(chart, small),
+    }
+
+
+def _serving(tx: Connection, story: IncidentStory, *, now: datetime) -> dict[str, Any]:
+    """Read who answers now and how many requests a move concerns; nothing of a fleet incident."""
+    if story.version is None:
+        row = story.row
+        facts = {"severity": row.severity.value, "kind": row.kind, "blame": row.blame.value}
+        return {"answering": None, "rate": "", "silence_query": urlencode(facts)}
+    adapter = adapters.fetch_by_id(tx, story.version.adapter_id)
+    per_second = capture_counts.per_second(
+        tx, adapter_id=adapter.id, known_since=adapter.created_at, now=now
+    )
+    return {
+        "answering": read_answering(tx, story.route, adapter_id=adapter.id, now=now),
+        "rate": rate_words(per_second) if per_second else "",
+        "silence_query": urlencode({"adapter": adapter.name}),
     }
 
 

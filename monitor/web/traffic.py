@@ -21,6 +21,7 @@ from monitor.traffic.moves import MoveRecord, moves
 from monitor.views.action import ActionBody
 from monitor.views.reading import action, route
 from monitor.views.route import BreakerBody, RouteBody, RouteChange, RouteDetail
+from monitor.web.answering import read_answering
 from monitor.web.canaries import asking
 from monitor.web.parts import WebParts
 from monitor.web.queries import neighbours
@@ -97,8 +98,10 @@ def read_route(
     history = _generations(tx, name, before=before)
     shown = history[:GENERATIONS_A_PAGE]
     standing = parts.approver.standing(tx, name, now=now)
+    row = routes.row(tx, name)
     return {
-        "line": _line(seen, routes.row(tx, name), mode=parts.mode, now=now),
+        "line": _line(seen, row, mode=parts.mode, now=now),
+        "answering": read_answering(tx, row, adapter_id=seen.adapter.id, now=now),
         "history": together(shown),
         "older": shown[-1][0].generation if len(history) > len(shown) else None,
         "waiting": waiting(tx, seen.adapter),

@@ -1,5 +1,6 @@
 """The page of an incident: what on-call sees and can do at three in the morning."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 
 from alerts.message import Unseen
 from alerts.types import Blame, VerdictKind
-from monitor.domain import ChangeKind, IncidentId, Scope
+from monitor.domain import ArmKind, ChangeKind, IncidentId, Scope
 from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
 from monitor.store import audit
 from monitor.store.evaluation import evaluations
@@ -21,6 +22,7 @@ from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import record_texts
 from monitor.store.traffic import retrainings, routes
+from monitor.traffic.arms import ArmRequest
 from tests import newcomers, worlds
 from tests.alert_samples import CAUSE, UNSEEN
 from tests.fleet import register, verdict
@@ -243,6 +245,7 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     assert held.hold_until > datetime.now(UTC) + timedelta(hours=23)
 
     looker.page.fill("#reason", "a load test of ours")
+    looker.page.click("text=False alarm…")
     looker.page.click("button[value=false_page]")
     looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     text = looker.page.inner_text("[data-live=timeline]")
@@ -269,6 +272,7 @@ def test_a_person_sends_traffic_away_and_accepts_what_goes_on(
     ):
         looker.page.fill("#reason", "to see which is better")
         looker.page.click(f"text={summary}")
+        assert "takes every request" in looker.page.inner_text("details[open]")
         looker.page.click(f"text={button}")
         looker.page.wait_for_selector(f"text=Generation {generation}")
     route = service.database.run(lambda tx: routes.get(tx, "support"))
@@ -430,6 +434,56 @@ def test_what_is_not_compared_and_what_was_known_otherwise_stand_on_the_page(
     assert f"support@v7: not fully monitored, {CAUSE}" in said
     assert "8 of 100 requests" in said
     assert UNSEEN.mend in said
+
+
+def test_it_says_who_answers_and_how_they_are(
+    paged: IncidentRow, look: Callable[..., Looker]
+) -> None:
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    for path in (f"/incidents/{paged.id}", "/adapters/support", "/routes/support"):
+        looker.open(path)
+        answers = looker.page.locator("section", has=looker.page.locator("h2", has_text="Who ans"))
+        assert answers.locator(".who").inner_text() == "v6 answers every request; it is stable."
+        assert answers.locator(".arms .verdict").all_inner_texts() == ["stable"]
+    looker.open(f"/incidents/{paged.id}")
+    looker.page.click("text=Route back to v7, still critical…")
+    told = looker.page.inner_text("details[open]")
+    assert "it is critical, and this incident is open" in told
+    assert re.search(r"v7 takes every request again \([0-9.,]+ requests/(s|min|h)\)", told)
+    looker.open("/adapters/voice-notes")
+    assert looker.page.inner_text(".who") == (
+        "v4 answers every request; it cannot be judged, because its checks fail."
+    )
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_time_in_which_its_version_answers_nobody_is_shaded(
+    service: Serving, paged: IncidentRow, look: Callable[..., Looker], width: int
+) -> None:
+    route = service.database.run(lambda tx: routes.get(tx, "support"))
+    assert route is not None
+    looker = look(width=width)
+    looker.log_in()
+    for path in (f"/incidents/{paged.id}", "/adapters/support"):
+        looker.open(path)
+        drawing = looker.page.locator("svg.signals:visible:not(.spark)").first
+        said = f"v7 answers nobody since {route.since:%H:%M}"
+        assert said in (drawing.get_attribute("aria-label") or "")
+        assert said in " ".join(drawing.locator("text").all_text_contents())
+        shade = drawing.locator(".unserved").bounding_box()
+        moved = drawing.locator(".mark.route").last.bounding_box()
+        assert shade is not None
+        assert moved is not None
+        assert shade["x"] == pytest.approx(moved["x"], abs=2)
+    with service.database.begin() as tx:
+        arms = [ArmRequest(arm=ArmKind.STABLE, version="v7", weight=1.0)]
+        worlds.table.put(
+            tx, "support", arms=arms, expected_generation=2, reason="mended", actor="ann",
+            now=datetime.now(UTC),
+        )  # fmt: skip
+    looker.open("/adapters/support")
+    assert looker.page.locator(".unserved").count() == 0
 
 
 def test_its_numbers_stay_those_of_the_crossing(service: Serving, paged: IncidentRow) -> None:

@@ -70,8 +70,9 @@ def test_a_fleet_incident_names_its_members_and_can_be_judged(
     assert links.last.get_attribute("href") == "/adapters/sales%2Feu"
 
     section.locator("a.judge").click()
-    assert "its adapters are stable again" in looker.page.inner_text("main")
     looker.page.fill("#reason", REASON)
+    looker.page.click("text=False alarm…")
+    assert "Its 2 adapters are stable again" in looker.page.inner_text("details[open]")
     looker.page.click("button[value=false_page]")
     looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     assert REASON in looker.page.inner_text("main")
@@ -87,6 +88,7 @@ def test_an_incident_is_judged_from_its_adapters_page(look: Callable[..., Looker
     looker.open("/adapters/support")
     looker.page.click("[data-live=incidents] a.judge")
     looker.page.fill("#reason", REASON)
+    looker.page.click("text=False alarm…")
     looker.page.click("button[value=false_page]")
     looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     looker.open("/adapters/support")
