@@ -12,7 +12,12 @@ from monitor.cli import options, screen
 from monitor.cli.client import Service
 from monitor.views.budget import BudgetBody, ShareBody
 
-DRIFTS: Final = {"half_sd": "+.5 sd", "one_sd": "+1 sd", "bad_requests": "5 % bad"}
+DRIFTS: Final = {
+    "half_sd": "half sd after",
+    "one_sd": "1 sd after",
+    "bad_requests": "5 % bad after",
+}
+"""The time until a shift by that many standard deviations, or that many bad requests, is seen."""
 
 
 @options.asks
@@ -61,7 +66,7 @@ def _print_lines(title: str, items: Sequence[ShareBody], *, process: str | None 
             "pages",
             "notices",
             "requests/day",
-            "sees from",
+            "smallest change",
             *DRIFTS.values(),
             "note",
         ],

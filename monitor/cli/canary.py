@@ -78,7 +78,7 @@ def plan(
     if found.ways:
         screen.table(
             "ways to begin now, for a version that is no worse",
-            ["way", "steps", "decided by itself", "verdict", "else a person is asked"],
+            ["way", "steps", "without a person", "verdict", "else a person is asked"],
             [_way(one) for one in found.ways],
         )
 

@@ -177,7 +177,7 @@ def _foresee(prospect: ForeseenBody) -> None:
         return
     screen.note(f"mind: {prospect.warning}")
     if prospect.advice:
-        screen.note(f"decided by itself: {prospect.advice}")
+        screen.note(f"without a person: {prospect.advice}")
 
 
 def _stands(found: CanaryBody) -> str:

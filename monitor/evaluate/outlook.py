@@ -156,7 +156,7 @@ class _Seen:
         return replace(line, uncompared=why)
 
 
-_OLDER: Final = _Known(absent="the reference is older than this detector")
+_OLDER: Final = _Known(absent="the reference is older than this check")
 
 
 class Outlook:

@@ -1,5 +1,6 @@
 """The page of the budget, in a browser: a version that sees, one without a reference."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -9,8 +10,12 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from detectors.types import Window
+from detectors.errors import SignalAbsent
+from detectors.expected_delay import Delay, Drift
+from detectors.types import Process, Window
 from monitor.domain import EvaluationKind, Interval, Scope, Version
+from monitor.evaluate.outlook import OutlookLine
+from monitor.policy.budget import Share
 from monitor.store.evaluation import evaluations, perplexity
 from monitor.store.evaluation.evaluations import NewEvaluation
 from monitor.store.evaluation.perplexity import RunRole, Subject
@@ -128,23 +133,33 @@ def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:
     assert order == sorted(order)
 
 
-def test_the_page_shows_the_blind_first_and_obeys_no_name(
+def test_each_version_has_a_row_the_blind_first_and_obeys_no_name(
     fleet: Serving, look: Callable[..., Any]
 ) -> None:
     looker = look()
     looker.log_in()
     looker.page.click("nav a[href='/budget']")
-    rows = looker.page.locator("table.budget tbody tr")
-    assert "blind" in rows.first.inner_text()
-    assert rows.filter(has_text="no reference yet").count() == 1
-    told = (
-        looker.page.locator("tr", has_text="certainty of answers")
-        .filter(has_text="support")
-        .inner_text()
+    assert looker.page.inner_text(".lead").startswith(
+        "You accept 1 false page from the fleet and 1 false ticket from each adapter in 30 days. "
+        "In the last 30 days Driftline sent 0 pages: 0 marked false"
     )
-    assert "3,800" in told
-    assert " h " in told
-    assert HOSTILE in looker.page.locator("table.budget").inner_text()
+    rows = looker.page.locator("table.budget > tbody > tr:not(.checks)")
+    assert rows.count() == 2
+    blind, seeing = rows.all_inner_texts()
+    assert HOSTILE in blind
+    assert "Every check is blind: no reference yet" in blind
+    for words in ("support", "@v1", "standard", "3,800", " seen after "):
+        assert words in seeing, words
+    assert re.search(
+        r"\d+ of 16 checks are blind: the baseline never measured what they look at", seeing
+    )
+    assert not looker.page.locator("tr", has_text="certainty of answers").last.is_visible()
+    looker.page.locator("tr.checks summary").click()
+    checks = looker.page.locator("tr.checks")
+    told = checks.locator("tr", has_text="certainty of answers").inner_text()
+    assert re.search(r"\d (min|h) ", told)
+    assert "A shift of half a standard deviation: seen after" in checks.inner_text()
+    assert "Blind (" in checks.inner_text()
     # nothing was sent: the receipt of the last 30 days and of this month says so by tier
     receipt = looker.page.locator("table.receipt tbody tr").all_inner_texts()
     assert [row.split("\t")[1:2] + row.split("\t")[3:] for row in receipt] == [
@@ -154,29 +169,55 @@ def test_the_page_shows_the_blind_first_and_obeys_no_name(
     assert looker.page.locator("#more").count() == 0
     # a budget of one more adapter shows without a click, as on the other pages
     fleet.database.run(_another)
-    rows.filter(has_text="billing").wait_for(timeout=60_000)
+    looker.page.evaluate("refresh()")
+    rows.filter(has_text="billing").wait_for()
+    assert checks.locator("details").get_attribute("open") == "", "a refresh leaves it open"
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
 
 def test_a_long_budget_is_read_page_by_page(
     fleet: Serving, look: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del fleet
-    monkeypatch.setattr(budget, "LINES_A_PAGE", 5)
+    monkeypatch.setattr(budget, "VERSIONS_A_PAGE", 1)
     looker = look()
     looker.log_in()
-    looker.page.goto(f"{looker.service.url}/budget")
-    rows = looker.page.locator("table.budget tbody tr")
-    first = rows.all_inner_texts()
+    looker.page.goto(f"{fleet.url}/budget")
+    rows = looker.page.locator("table.budget > tbody > tr:not(.checks)")
+    [first] = rows.all_inner_texts()
     looker.page.click("#next")
-    assert "lines 6 to 10 of" in looker.page.inner_text("#more")
-    assert rows.count() == 5
-    assert not set(first) & set(rows.all_inner_texts())
-    looker.page.goto(f"{looker.service.url}/budget?page=1000")
+    assert "versions 2 to 2 of 2" in looker.page.inner_text("#more")
+    [second] = rows.all_inner_texts()
+    assert (HOSTILE in first, "support" in second) == (True, True)
+    looker.page.goto(f"{fleet.url}/budget?page=1000")
     assert looker.page.locator("#next").count() == 0
     looker.page.click("#previous")
-    assert rows.count() == 5
+    assert rows.all_inner_texts() == [first]
     assert looker.complaints == []
+
+
+def test_the_weakest_check_is_the_slowest_of_those_that_see() -> None:
+    def line(detector: str, hours: float, *, blind: str | None = None) -> OutlookLine:
+        return OutlookLine(
+            adapter="a", version="v1", tier="gold", detector=detector, blind=blind,
+            share=Share(page=0.1, notice=0.2),
+            delays={(Drift.BAD_REQUESTS, Process.PAGE): Delay(hours=hours, units=1.0)},
+        )  # fmt: skip
+
+    unknown = [str(SignalAbsent(signals=(name,))) for name in ("margin", "refusal")]
+    lines = [
+        line("entropy", 2),
+        line("refusal", 9),
+        line("latency", 40, blind="few"),
+        *(line("logit_ks", 1, blind=why) for why in unknown),
+    ]
+    [one] = budget.by_version(lines)
+    assert one.weakest is not None
+    assert (one.weakest.line.detector, one.weakest.hours) == ("refusal", 9)
+    assert (round(one.pages, 6), round(one.tickets, 6)) == (0.5, 1.0)
+    assert {why: len(some) for why, some in one.blind.items()} == {
+        "the baseline never measured what they look at": 2,
+        "few": 1,
+    }
 
 
 def _another(tx: Connection) -> None:

@@ -60,7 +60,7 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
     checked = looker.page.context.new_page()
     checked.goto(f"{looker.service.url}/canaries/{canaries['checked']}")
     assert "step 1 (10 %) reaches 400 requests of v2" in checked.inner_text("#warning")
-    assert checked.inner_text("#verdict-at") == "not by itself at this traffic"
+    assert checked.inner_text("#verdict-at") == "a person must decide, at this traffic"
     drawn = looker.page.evaluate(
         """() => [...document.querySelectorAll(".guards tbody svg.rack")].map((one) => {
             const at = (name) => one.querySelector(name)?.getBoundingClientRect();
