@@ -61,7 +61,7 @@ def test_the_fleet_shows_the_blind_and_what_each_adapter_compares(
     assert "8 % certainty of answers" in " ".join(
         row.locator("[data-label=Compared]").inner_text().split()
     )
-    assert "blind" in looker.page.locator(".counts").inner_text()
+    assert "1 not covered" in looker.page.locator(".counts").inner_text()
     quiet = looker.page.locator("tbody tr.stable").first
     assert quiet.locator("[data-label=Compared]").inner_text().split()[-1] == NOTHING
     _no_sideways_scroll(looker)

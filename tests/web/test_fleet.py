@@ -7,6 +7,7 @@ import pytest
 
 from monitor.domain import Scope
 from monitor.store.registry import adapters, versions
+from monitor.store.traffic.fleet import WORST_FIRST
 from monitor.web.fleet_pages import SHOWN
 from tests import worlds
 from tests.serving import Serving
@@ -147,6 +148,37 @@ def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
     assert "#2" in row
     looker.page.click("[data-live=fleet] >> text=#2")
     looker.page.wait_for_url("**/incidents/2")
+
+
+@pytest.mark.usefixtures("crowd")
+def test_on_a_phone_healthy_adapters_take_one_line_below_those_in_trouble(
+    look: Callable[..., Looker],
+) -> None:
+    looker = look(width=390)
+    looker.log_in()
+    counted = looker.page.inner_text(".counts").split("\n")
+    assert [one.strip() for one in counted] == [
+        "1 critical",
+        "1 drifting",
+        "1 with failing checks",
+        "1 with too little traffic",
+        f"{MANY + 2} learning",
+        "6 healthy",
+    ]
+    looker.open("/?q=i")
+    kinds = looker.page.locator("[data-live=fleet] tr").evaluate_all(
+        "rows => rows.map((row) => row.className)"
+    )
+    assert kinds == sorted(kinds, key=[kind.value for kind in WORST_FIRST].index)
+    healthy = looker.page.locator("[data-live=fleet] tr.stable")
+    assert healthy.count() > 1
+    for row in healthy.all():
+        box = row.bounding_box()
+        assert box is not None
+        assert box["height"] < 44
+        assert row.locator("[data-label=Route]").is_visible()
+        assert not row.locator(".reason").is_visible()
+    assert looker.page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 @pytest.mark.usefixtures("crowd")
