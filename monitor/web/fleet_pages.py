@@ -17,6 +17,7 @@ from alerts.types import VerdictKind
 from monitor.domain import ReferenceState
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents, incidents
+from monitor.store.records import capture_counts
 from monitor.store.traffic import canaries, fleet
 from monitor.store.traffic.fleet import FleetRow
 from monitor.views.incident import MemberBody
@@ -121,7 +122,7 @@ class FleetPages:
         page: int,
         now: datetime,
     ) -> dict[str, Any]:
-        everyone = fleet.fleet(tx, now=now)
+        everyone, heard = fleet.fleet(tx, now=now), bool(self._parts.channels)
         found = [
             row
             for row in everyone
@@ -141,7 +142,7 @@ class FleetPages:
             "hours": _hours(tx, shown, now=now),
             "first_hour": first_hour(now),
             "of": len(found),
-            "steps": _steps(everyone, heard=bool(self._parts.channels)),
+            "steps": _steps(tx, everyone, heard=heard),
             "counts": Counter(row.verdict.value for row in everyone),
             "choices": _choices(everyone),
             "told": {row.adapter: incident.summary(row) for row in reversed(opened) if row.adapter},
@@ -154,7 +155,9 @@ class FleetPages:
                 if row.base_model is not None
             ],
             "canaries": {row.adapter: canary.summary(row) for row in under_way},
-            "notices": read_notices(tx, self._parts.kill_switch),
+            "notices": read_notices(
+                tx, self._parts.kill_switch, unheard=bool(everyone) and not heard
+            ),
         }
 
 
@@ -208,15 +211,17 @@ def _base(row: FleetRow) -> str | None:
     return row.version.base_model if row.version else None
 
 
-def _steps(rows: Sequence[FleetRow], *, heard: bool) -> Mapping[str, bool]:
-    """Return which of the first steps are done; once records are compared, all are."""
-    begun = any(row.reference.state is not None for row in rows)
-    return {
+def _steps(tx: Connection, rows: Sequence[FleetRow], *, heard: bool) -> Mapping[str, bool]:
+    """Return which of the first steps are done; none, once only a channel is missing.
+
+    Then a notice says so.
+    """
+    found = {
         "registered": any(row.version is not None for row in rows),
-        "sent": any(row.records_last_hour or row.judged for row in rows),
-        "referenced": begun,
-        "heard": heard or begun,
+        "sent": any(row.judged for row in rows) or capture_counts.any_ever(tx),
+        "referenced": any(row.reference.state is not None for row in rows),
     }
+    return found | {"heard": heard} if not all(found.values()) else {}
 
 
 def _choices(rows: Sequence[FleetRow]) -> Mapping[str, Sequence[str]]:

@@ -21,9 +21,11 @@ class Notices:
     dead: int
     degraded: Sequence[str]
     """Channels that have accepted no message for ten minutes."""
+    unheard: bool = False
+    """No channel is configured, so that messages reach nobody."""
 
 
-def read_notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
+def read_notices(tx: Connection, kill_switch: KillSwitch, *, unheard: bool = False) -> Notices:
     """Read what is shown above these pages."""
     channels = receivers.health(tx)
     return Notices(
@@ -31,4 +33,5 @@ def read_notices(tx: Connection, kill_switch: KillSwitch) -> Notices:
         undelivered_for=max((one.oldest for one in channels.values()), default=timedelta()),
         dead=sum(one.dead for one in channels.values()),
         degraded=sorted(name for name, one in channels.items() if one.degraded),
+        unheard=unheard,
     )

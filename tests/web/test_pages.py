@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from alerts.types import VerdictKind
 from monitor.domain import Scope
+from monitor.outbox import ChannelFacts
 from monitor.policy import Memory
+from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import keys as keys_table
 from tests import worlds
-from tests.serving import Serving
+from tests.serving import Serving, serving
 from tests.web.conftest import Looker
 
 
@@ -143,15 +146,36 @@ def test_the_first_steps_tick_themselves_off(service: Serving, look: Callable[..
     assert "support" in looker.page.inner_text("tbody tr")
     assert done.all_inner_texts() == ["Register a version done"]
     assert "/v1/adapters/support" not in looker.page.inner_text(".steps")
+    assert "Nobody is told of incidents" in looker.page.inner_text("[data-live=notices]")
+    long_ago = datetime.now(UTC) - timedelta(days=3)
     with service.database.begin() as tx:
-        capture_counts.add(tx, {(version.adapter_id, datetime.now(UTC), "accepted"): 1})
-    looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    looker.page.wait_for_selector("text=Send a record done", timeout=60_000)
+        capture_counts.add(tx, {(version.adapter_id, long_ago, "accepted"): 1})
+    looker.page.evaluate("refresh()")
+    assert done.all_inner_texts() == ["Register a version done", "Send a record done"]
     with service.database.begin() as tx:
         worlds.add_reference(tx, version, now=datetime.now(UTC))
     looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
     looker.page.wait_for_selector(".steps", state="detached", timeout=60_000)
+    assert "no channel is configured" in looker.page.inner_text("[data-live=notices]")
     assert looker.complaints == []
+
+
+@pytest.mark.parametrize("channels", [(), (ChannelFacts(name="desk", kind="webhook"),)])
+def test_only_a_channel_ticks_the_step_about_messages(
+    database: Database, tmp_path: Path, channels: tuple[ChannelFacts, ...]
+) -> None:
+    with serving(database, tmp_path, known_channels=channels) as running:
+        with database.begin() as tx:
+            adapter = adapters.put(tx, name="support")
+            version = versions.put(tx, adapter=adapter, name="v1", model="support")
+            worlds.add_reference(tx, version, now=datetime.now(UTC))
+        with running.client() as client:
+            client.post("/login", data={"key": running.keys[Scope.READ]})
+            page = client.get("/").text
+    heard = bool(channels)
+    assert 'Wait, or bring a reference <span class="faint">done' in page
+    assert ('Say where messages go <span class="faint">done' in page) is heard
+    assert ("Nobody is told of incidents" in page) is not heard
 
 
 @pytest.mark.usefixtures("fleet")
@@ -162,12 +186,20 @@ def test_the_readers_time_stands_beside_utc(look: Callable[..., Looker]) -> None
         "#zone"
     ).endswith("Asia/Kolkata")
     looker.open("/incidents/1")
-    time = looker.page.locator("[data-live=why] time").first
-    time.hover()
-    at = datetime.fromisoformat(time.get_attribute("datetime") or "").astimezone(UTC)
-    told = time.get_attribute("title") or ""
-    assert told.startswith(f"{at:%Y-%m-%d %H:%M} UTC")
-    assert f"{at + timedelta(hours=5, minutes=30):%H:%M}" in told
+    for region in ("why", "facts", "timeline"):
+        time = looker.page.locator(f"[data-live={region}] time").first
+        at = datetime.fromisoformat(time.get_attribute("datetime") or "").astimezone(UTC)
+        here = at + timedelta(hours=5, minutes=30)
+        assert f"{here:%H:%M} GMT+5:30)" in time.locator(".here").inner_text()
+        told = time.get_attribute("title") or ""
+        assert told.startswith(f"{at:%Y-%m-%d %H:%M} UTC")
+        assert f"{here:%H:%M}" in told
+    looker.page.evaluate("document.querySelector('[data-live=timeline] time').kept = true")
+    looker.page.evaluate("refresh()")
+    assert looker.page.evaluate("document.querySelector('[data-live=timeline] time').kept"), (
+        "what did not change stays"
+    )
+    assert looker.page.locator("[data-live=why] time .here").count() == 1
     assert looker.complaints == []
 
 

@@ -68,6 +68,12 @@ def any_backfilled(
     return connection.execute(query.limit(1)).one_or_none() is not None
 
 
+def any_ever(connection: Connection) -> bool:
+    """True if a record of any adapter was ever counted."""
+    query = sa.select(sa.literal(1)).select_from(capture_counts).limit(1)
+    return connection.execute(query).one_or_none() is not None
+
+
 def requests(connection: Connection, *, adapter_id: AdapterId, since: datetime) -> int:
     """Count an adapter's requests, including those that a sampler dropped."""
     counts = totals(connection, adapter_id=adapter_id, since=since)

@@ -52,6 +52,7 @@ async function refresh() {
     if (answer.redirected) return location.assign(answer.url);
     if (!answer.ok) throw new Error(String(answer.status));
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    sayHere(fresh);
     if (structureChanged(fresh)) return place === location.href ? location.reload() : location.assign(place);
     replaceChanged(fresh);
     pulse.textContent = "";

@@ -1,9 +1,10 @@
-// Says what a time is where the reader is, beside UTC: in the footer, and of each time under the pointer.
+// Writes what a time is where the reader is, beside UTC: in the footer, and at each time of a fact or event.
 "use strict";
 
 const short = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const long = { ...short, weekday: "short", day: "numeric", month: "short" };
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const BESIDE = ".facts time, .past time, .why time";
 
 function sayNow() {
   const now = new Date();
@@ -11,14 +12,23 @@ function sayNow() {
   document.getElementById("zone").textContent = `· now ${now.toISOString().slice(11, 16)} UTC, ${here} ${zone}`;
 }
 
-document.addEventListener("pointerover", (event) => {
-  const time = event.target.closest("time[datetime]");
-  if (!time) return;
-  const at = new Date(time.dateTime);
-  time.title = `${at.toISOString().slice(0, 16).replace("T", " ")} UTC\n${at.toLocaleString("en-GB", long)} ${zone}`;
-});
+// The page as it comes at a refresh is written on in the same way, so that what did not change stays.
+function sayHere(root) {
+  if (zone === "UTC") return;
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    time.title = `${at.toISOString().slice(0, 16).replace("T", " ")} UTC\n${at.toLocaleString("en-GB", long)} ${zone}`;
+    if (!time.matches(BESIDE)) continue;
+    const beside = root.createElement("span");
+    beside.className = "here";
+    const day = at.getDate() === at.getUTCDate() ? {} : { day: "numeric", month: "short" };
+    beside.textContent = ` (${at.toLocaleString("en-GB", { ...short, ...day, timeZoneName: "short" })})`;
+    time.append(beside);
+  }
+}
 
 if (zone !== "UTC") {
+  sayHere(document);
   sayNow();
   setInterval(sayNow, 60_000);
 }
