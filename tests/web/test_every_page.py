@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -21,18 +21,24 @@ from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from sqlalchemy import Connection
 
-from monitor.domain import Scope
+from monitor.domain import Interval, Scope
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import schema
 from monitor.store.database import Database
-from monitor.store.incidents import incidents
+from monitor.store.evaluation import reports
+from monitor.store.registry import versions
 from tests.serving import Serving, serving
-from tests.web import moves, trials
+from tests.web import kinds, moves, trials
 from tests.web.conftest import SLOW, chromium
 
 NOW: Final = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
 MISSING: Final = "what is not there"
+FAILED: Final = "what fails"
+EMPTY: Final = "the first steps"
+STATES: Final = ("blind", "canary", "fleet", "resolved")
+"""Kinds of incidents beside the page about drift."""
 KEPT: Final = Path(__file__).parent / "views"
 SCALE: Final = 0.25
 """Device pixels of a kept picture to one of the page: shapes are compared, not letters."""
@@ -58,29 +64,58 @@ VIEWS: Final = [
 ]
 
 
+class StandingClock:
+    """Always the same time; while ``broken``, pages that need one fail."""
+
+    broken = False
+
+    def __call__(self) -> datetime:
+        if self.broken:
+            raise RuntimeError("no time")
+        return NOW
+
+
 @dataclass(frozen=True, kw_only=True)
-class Toured:
-    """A service in which every page has something to show, and where each page is."""
+class Tour:
+    """A service without anything, which a tour fills when the first steps were seen."""
 
     service: Serving
-    places: Mapping[str, str]
-    """An address by the template of its route."""
+    clock: StandingClock
+
+    def places(self, page: Page) -> Iterator[str]:
+        """Open every page, and give the template of its route or what it shows."""
+        page.goto(self.service.url)
+        yield EMPTY
+        for template, place in _places(self.service).items():
+            self.clock.broken = template == FAILED
+            page.goto(self.service.url + place)
+            self.clock.broken = False
+            yield template
 
 
 @pytest.fixture
-def toured(database: Database, tmp_path: Path) -> Iterator[Toured]:
-    with serving(database, tmp_path, clock=lambda: NOW) as service:
-        yield Toured(service=service, places=_places(service))
+def tour(database: Database, tmp_path: Path) -> Iterator[Tour]:
+    with touring(database, tmp_path) as ready:
+        yield ready
+
+
+@contextmanager
+def touring(database: Database, folder: Path) -> Iterator[Tour]:
+    clock = StandingClock()
+    with serving(database, folder, clock=clock) as service:
+        yield Tour(service=service, clock=clock)
 
 
 def _places(service: Serving) -> Mapping[str, str]:
     with service.database.begin() as tx:
         moves.seed(tx, now=NOW)
         tried = trials.seed(tx, now=NOW)
-        (paged,) = (one for one in incidents.incident_list(tx) if one.adapter == "support")
+        told = kinds.seed(tx, now=NOW)
+        report = _reported(tx)
     return {
         "/": "/",
         "/adapters/{adapter}": "/adapters/support",
+        "/adapters/{adapter}/report/{number}": f"/adapters/support/report/{report}",
         "/adapters/{adapter}/versions": "/adapters/support/versions",
         "/audit": "/audit",
         "/budget": "/budget",
@@ -90,7 +125,8 @@ def _places(service: Serving) -> Mapping[str, str]:
         "/channels": "/channels",
         "/docs": "/docs",
         "/incidents": "/incidents",
-        "/incidents/{incident}": f"/incidents/{paged.id}",
+        "/incidents/{incident}": f"/incidents/{told['drift']}",
+        **{f"/incidents/{{incident}} {kind}": f"/incidents/{told[kind]}" for kind in STATES},
         "/keys": "/keys",
         "/login": "/login",
         "/routes": "/routes",
@@ -100,44 +136,59 @@ def _places(service: Serving) -> Mapping[str, str]:
         "/settings": "/settings",
         "/silences": "/silences",
         MISSING: "/adapters/nobody",
+        FAILED: "/routes",
     }
 
 
-def test_the_tour_leaves_no_page_out(toured: Toured) -> None:
+def _reported(tx: Connection) -> int:
+    """Draw a report, as a worker does."""
+    version = versions.fetch(tx, adapter="support", name="v7")
+    assert version is not None
+    number = reports.ask(tx, version.id, Interval(start=NOW - timedelta(days=1), end=NOW))
+    held = reports.claim(tx)
+    assert held is not None
+    facts = {"n_window": 612, "n_reference": 12_480, "generation": 1, "signals": ["entropy"],
+             "rates": ["refusal"], "texts": [], "left_out": ["latency_ms"]}  # fmt: skip
+    reports.finish(tx, held, facts=facts, page=b"", snapshot=b"")
+    return number
+
+
+def test_the_tour_leaves_no_page_out(tour: Tour) -> None:
     templates = {
         route.path
-        for route in _routes(toured.service.app.routes)
+        for route in _routes(tour.service.app.routes)
         if "GET" in (route.methods or ()) and route.endpoint.__module__.startswith("monitor.web")
     }
-    elsewhere = {one for one in templates if one.startswith(("/assets", "/adapters/{adapter}/rep"))}
-    assert elsewhere  # assets are no pages, and reports have tests of their own
-    assert templates - elsewhere == set(toured.places) - {MISSING}
+    drawn = "/adapters/{adapter}/report/{number}/{form}"  # by Evidently
+    elsewhere = {one for one in templates if one.startswith("/assets")} | {drawn}
+    of_routes = {one.split()[0] for one in _places(tour.service) if one.startswith("/")}
+    assert templates - elsewhere == of_routes
 
 
 @pytest.mark.parametrize("view", VIEWS)
 def test_pages_are_accessible_and_look_as_they_did(
-    browser: Browser, toured: Toured, view: View, tmp_path: Path
+    browser: Browser, tour: Tour, view: View, tmp_path: Path
 ) -> None:
     seen = {}
     wrong = {}
     complaints: list[str] = []
-    with _logged_in(browser, toured.service, view) as page:
+    with _logged_in(browser, tour.service, view) as page:
         page.on("console", lambda one: _heard(one, page, complaints))
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        for template, place in toured.places.items():
-            page.goto(toured.service.url + place)
+        for template in tour.places(page):
             seen[template] = _picture(page)
             found = Axe().run(page).response["violations"]
             if found:
                 wrong[template] = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
         fonts = _fonts(page)
     assert wrong == {}
-    assert [one for one in complaints if "404 (Not Found)" not in one] == []
+    expected = ("404 (Not Found)", "500 (Internal Server Error)")
+    assert [one for one in complaints if not any(map(one.count, expected))] == []
     kept = json.loads((KEPT / "pages.json").read_text())
     if (kept["browser"], kept["fonts"]) != (browser.version, fonts):
         pytest.skip(f"browser or fonts are not those of the kept pictures: {fonts}")
     assert kept["pages"] == list(seen)
-    before = _apart(Image.open(_sheet(view)), len(seen))
+    before = _apart(Image.open(_sheet(view)), kept["heights"][_sheet(view).stem])
     moved = {
         template: round(differs)
         for (template, now), was in zip(seen.items(), before, strict=True)
@@ -189,7 +240,7 @@ def _logged_in(browser: Browser, service: Serving, view: View) -> Iterator[Page]
 
 
 def _picture(page: Page) -> NDArray[np.uint8]:
-    shot = page.screenshot(animations="disabled", caret="hide")
+    shot = page.screenshot(animations="disabled", caret="hide", full_page=True)
     return np.asarray(Image.open(io.BytesIO(shot)).convert("L"))
 
 
@@ -208,9 +259,10 @@ def _fonts(page: Page) -> list[float]:
 
 def _difference(now: NDArray[np.uint8], was: NDArray[np.uint8]) -> float:
     """Return by how much the block that changed most differs in its mean, 0 to 255."""
-    if now.shape != was.shape:
+    if abs(len(now) - len(was)) > BLOCK or now.shape[1] != was.shape[1]:
         return 255.0
-    high, wide = (side // BLOCK * BLOCK for side in now.shape)
+    high = min(len(now), len(was)) // BLOCK * BLOCK
+    wide = now.shape[1] // BLOCK * BLOCK
     apart = now[:high, :wide].astype(float) - was[:high, :wide]
     blocks = apart.reshape(high // BLOCK, BLOCK, wide // BLOCK, BLOCK).mean(axis=(1, 3))
     return float(np.abs(blocks).max())
@@ -225,35 +277,37 @@ def _keep(pictures: Sequence[NDArray[np.uint8]], to: Path) -> None:
     Image.fromarray(np.vstack(pictures) // 16 * 17).save(to, optimize=True)
 
 
-def _apart(sheet: Image.Image, count: int) -> list[NDArray[np.uint8]]:
-    return np.split(np.asarray(sheet.convert("L")), count)
+def _apart(sheet: Image.Image, heights: Sequence[int]) -> list[NDArray[np.uint8]]:
+    return np.split(np.asarray(sheet.convert("L")), np.cumsum(heights)[:-1])
 
 
 def main() -> None:
     """Keep what every page looks like now."""
     KEPT.mkdir(exist_ok=True)
+    heights: dict[str, list[int]] = {}
+    with sync_playwright() as driver, chromium(driver) as browser:
+        for view in VIEWS:
+            with _fresh_tour() as tour, _logged_in(browser, tour.service, view) as page:
+                pictures = {template: _picture(page) for template in tour.places(page)}
+                fonts = _fonts(page)
+            _keep(list(pictures.values()), _sheet(view))
+            heights[_sheet(view).stem] = [len(one) for one in pictures.values()]
+        facts = {"browser": browser.version, "fonts": fonts, "pages": list(pictures)}
+    (KEPT / "pages.json").write_text(json.dumps(facts | {"heights": heights}, indent=1) + "\n")
+
+
+@contextmanager
+def _fresh_tour() -> Iterator[Tour]:
+    """Tour a service of its own, as the first steps show only while there is nothing."""
     with (
         tempfile.TemporaryDirectory() as name,
         EmbeddedPostgres(Path(name) / "server") as server,
-        sync_playwright() as driver,
-        chromium(driver) as browser,
     ):
-        version = browser.version
         database = Database(server.url)
         schema.migrate(database)
-        with serving(database, Path(name), clock=lambda: NOW) as service:
-            places = _places(service)
-            for view in VIEWS:
-                with _logged_in(browser, service, view) as page:
-                    pictures = []
-                    for place in places.values():
-                        page.goto(service.url + place)
-                        pictures.append(_picture(page))
-                    _keep(pictures, _sheet(view))
-                    fonts = _fonts(page)
+        with touring(database, Path(name)) as tour:
+            yield tour
         database.close()
-    facts = {"browser": version, "fonts": fonts, "pages": list(places)}
-    (KEPT / "pages.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 if __name__ == "__main__":
