@@ -24,6 +24,7 @@ from monitor.traffic.trial.states import (
     CanaryState,
     CanaryStep,
     OrderKind,
+    Pause,
     Phase,
     Plan,
     TrialMove,
@@ -140,7 +141,8 @@ class CanaryGlance:
         """The next step of a person."""
         state = self.line.state
         if state.phase is Phase.PAUSED:
-            return _STEPS.get(state.proposal, "Resume it, promote it or roll it back.")
+            on = "Extend" if state.pause is Pause.INCONCLUSIVE else "Resume"
+            return _STEPS.get(state.proposal, f"{on} it, promote it or roll it back.")
         if state.latched:
             return f"Nothing now: {self.line.row.version} stays out until you let it try again."
         return "Nothing." if state.ended else "Nothing now: it goes on by itself."
