@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts import incident as machine
-from alerts.message import Alert, Together, to_json
+from alerts.message import Alert, Onset, Together, to_json
 from alerts.types import Blame, Kind
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, Mark, VerdictSeverity, Version
@@ -120,8 +120,12 @@ def _update(alert: Alert, *, at: datetime, closed_at: datetime | None = None) ->
 
 
 def _send(tx: Connection, incident: IncidentId, alert: Alert, *, now: datetime) -> None:
+    onset = alert.onset and Onset(
+        earliest=now - timedelta(minutes=70), latest=now - timedelta(minutes=30)
+    )
+    of_now = replace(alert, at=now, started_at=now, onset=onset, changes=())
     message = outbox.enqueue(
-        tx, channel="oncall-pagerduty", alert=to_json(alert), incident_id=incident
+        tx, channel="oncall-pagerduty", alert=to_json(of_now), incident_id=incident
     )
     tx.execute(
         outbox_table.update()

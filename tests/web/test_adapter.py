@@ -79,7 +79,7 @@ def test_it_says_first_what_the_message_of_now_would_say(
     told = drifting.database.run(lambda tx: newest(tx, of(tx, "v7"), margin=NEAR, now=now))
     assert told is not None
     said = brief(told[0])
-    assert said.title.startswith("[PAGE] support@v7: answers less certain since")
+    assert said.title.startswith("[PAGE] support@v7: the model itself changed since")
     places = [shown.index(part) for part in (headline(told[0]), said.impact, said.cause, said.done)]
     assert places == sorted(places)
     assert max(places) < shown.index("What moved")
@@ -145,7 +145,8 @@ def test_the_time_axis_has_routes_and_declared_changes(person: httpx2.Client) ->
     chart = person.get("/adapters/support").text.partition('class="wide"')[2].partition("</svg>")[0]
     words = {one.partition(" · ")[0] for one in re.findall(r">([^<]+)</text>", chart)}
     assert {"to v6", "engine: vLLM 0.33", "critical", "times in UTC"} <= words
-    assert "100 % now, 50 % is normal" in chart
+    assert re.search(r"\d+ % at \d\d:\d\d, 50 % is normal", chart), "until its traffic moved"
+    assert "100 % now" not in chart
     assert "share of comparisons of a new request with a normal one" in chart
 
 

@@ -24,6 +24,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from sqlalchemy import Connection
 
 from monitor.domain import Interval, Scope
+from monitor.outbox import ChannelFacts
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import schema
 from monitor.store.database import Database
@@ -102,7 +103,10 @@ def tour(database: Database, tmp_path: Path) -> Iterator[Tour]:
 @contextmanager
 def touring(database: Database, folder: Path) -> Iterator[Tour]:
     clock = StandingClock()
-    with serving(database, folder, clock=clock) as service:
+    channels = [
+        ChannelFacts(name=name, kind="webhook") for name in ("oncall-pagerduty", "team-webhook")
+    ]
+    with serving(database, folder, clock=clock, known_channels=channels) as service:
         yield Tour(service=service, clock=clock)
 
 
