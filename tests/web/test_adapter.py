@@ -136,7 +136,7 @@ def test_what_moved_stays_large_after_its_verdict_was_reset(
     with drifting.database.begin() as tx:
         calm = worlds.a_verdict(VerdictKind.STABLE, datetime.now(UTC))
         worlds.put_verdict(tx, of(tx, "v7"), calm, drift=1.0)
-    shown = text_of(person.get("/adapters/support").text)
+    shown = text_of(person.get("/adapters/support?from=24h").text)
     assert "certainty of answers: answers less certain" in shown.partition("How it is served")[0]
     assert "answers without token statistics" in shown.partition("How it is served")[2]
 
