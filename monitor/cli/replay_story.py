@@ -131,7 +131,7 @@ def _lack(source: Source, total: int) -> str:
 def _detectors(story: Story) -> None:
     screen.table(
         f"detectors at a budget of {story.budget.budget:g} in 30 days",
-        ["detector", "notice", "page", "highest evidence", "sees from"],
+        ["detector", "notice", "page", "highest evidence", "smallest change"],
         [
             [
                 one.name,
