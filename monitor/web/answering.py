@@ -37,7 +37,7 @@ _IS: Final = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answering:
+class VersionsAnswering:
     """The versions that answer at this moment; expiry of the route is applied."""
 
     route: RouteBody
@@ -78,12 +78,12 @@ class Answering:
 
 def read_answering(
     tx: Connection, row: RouteRow | None, *, adapter_id: AdapterId, now: datetime
-) -> Answering | None:
+) -> VersionsAnswering | None:
     """Read who answers now; None: there is no route."""
     if row is None:
         return None
     judged = verdicts.of_adapter(tx, adapter_id=adapter_id)
-    return Answering(
+    return VersionsAnswering(
         route=route.route(effective(row.route, now)),
         verdicts={one.version: one.verdict.kind for one in judged},
     )

@@ -95,9 +95,9 @@ def test_metrics_tell_what_is_stored(service: Serving) -> None:
     assert values["driftline_breaker_state", "degraded", "travel-assistant"] == 1.0
     assert values["driftline_breaker_state", "billing", "healthy"] == 1.0
     assert values["driftline_records_total", "accepted", "support"] == 396.0
-    assert values["driftline_evidence", "input_similarity", "page", "support", "v7"] == float(
-        "-inf"
-    )
+    assert values[
+        "driftline_evidence", "input_similarity", "page", "travel-assistant", "v3"
+    ] == float("-inf")
     assert values["driftline_outbox_oldest_seconds",] > 0
     # v7 has no traffic: nobody is to be told that its probes have no answer
     probed = "driftline_last_probe_timestamp_seconds"
