@@ -116,7 +116,7 @@ def _print_scores(title: str, scores: Sequence[ScoreBody]) -> None:
             "effect",
             "95 % interval",
             "n",
-            "sees from",
+            "smallest change",
             "verdict",
         ],
         [

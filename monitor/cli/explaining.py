@@ -140,7 +140,15 @@ def _print_details(found: IncidentDetail) -> None:
         return
     screen.table(
         "what was measured; the verdict rests on those that alert",
-        ["detector", "alerts", "effect, 95 %", "acts from", "sees from", "requests", "evidence"],
+        [
+            "detector",
+            "alerts",
+            "effect, 95 %",
+            "acts from",
+            "smallest change",
+            "requests",
+            "evidence",
+        ],
         [_signal(one) for one in found.signals],
     )
 

@@ -146,7 +146,7 @@ def test_the_first_steps_tick_themselves_off(service: Serving, look: Callable[..
     assert "support" in looker.page.inner_text("tbody tr")
     assert done.all_inner_texts() == ["Register a version done"]
     assert "/v1/adapters/support" not in looker.page.inner_text(".steps")
-    assert "Nobody is told of incidents" in looker.page.inner_text("[data-live=notices]")
+    assert "No message leaves Driftline" in looker.page.inner_text("[data-live=notices]")
     long_ago = datetime.now(UTC) - timedelta(days=3)
     with service.database.begin() as tx:
         capture_counts.add(tx, {(version.adapter_id, long_ago, "accepted"): 1})
@@ -175,7 +175,7 @@ def test_only_a_channel_ticks_the_step_about_messages(
     heard = bool(channels)
     assert 'Wait, or bring a reference <span class="faint">done' in page
     assert ('Say where messages go <span class="faint">done' in page) is heard
-    assert ("Nobody is told of incidents" in page) is not heard
+    assert ("No message leaves Driftline" in page) is not heard
 
 
 @pytest.mark.usefixtures("fleet")
