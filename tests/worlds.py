@@ -326,7 +326,7 @@ def _scores(
             hours = (at - touched) / timedelta(hours=1) if touched and at > touched else 0.0
             effect = strength * (1 - math.exp(-hours * 2)) if hours else 0.0
             wander = 0.35 * math.sin(at.timestamp() / 7000 + number) + rng.gauss(0, 0.12)
-            notice = min(8.0, quiet_since + wander + hours * (9 * strength + 0.4) * bool(hours))
+            notice = min(8.0, quiet_since + wander + hours * (26 * strength + 0.4) * bool(hours))
             page = -math.inf if detector == "input_similarity" else notice - 1.6
             value = abs(rng.gauss(0.03, 0.008)) + effect * 0.5
             rows.append(

@@ -79,7 +79,7 @@ def test_it_says_first_what_the_message_of_now_would_say(
     told = drifting.database.run(lambda tx: newest(tx, of(tx, "v7"), margin=NEAR, now=now))
     assert told is not None
     said = brief(told[0])
-    assert said.title.startswith("[PAGE] support@v7: the model itself changed since")
+    assert said.title.startswith("[PAGE] support@v7: answers less certain since")
     places = [shown.index(part) for part in (headline(told[0]), said.impact, said.cause, said.done)]
     assert places == sorted(places)
     assert max(places) < shown.index("What moved")
