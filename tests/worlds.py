@@ -70,8 +70,8 @@ def seed(tx: Connection, *, now: datetime, days: float = 7.0) -> None:
         version = registered(tx, name, "v1", owner="growth", now=now)
         add_reference(tx, version, now=now)
         put_verdict(tx, version, a_verdict(VerdictKind.STABLE, now - timedelta(days=5)), drift=4.0)
-        _count(tx, version, now=now, count=167)
-        _scores(tx, version, now=now, start=now - timedelta(hours=1), onset=None)
+        put_count(tx, version, now=now, count=167)
+        put_scores(tx, version, now=now, start=now - timedelta(hours=1), onset=None)
     _others(tx, now=now)
 
 
@@ -83,7 +83,7 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     version = registered(tx, "support", "v7", owner="care-team", now=start)
     _promoted(tx, version, at=start)
     add_reference(tx, version, now=start)
-    _scores(tx, version, now=now, start=start, onset=onset, strength=1.0, served_until=moved)
+    put_scores(tx, version, now=now, start=start, onset=onset, strength=1.0, served_until=moved)
     reason = found("logit_ks", "mean_nll:up", evidence=1.84, n=612, effect=(0.41, 0.33))
     judged = a_verdict(
         VerdictKind.CRITICAL,
@@ -123,7 +123,7 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     incident = put_incident(tx, version, judged)
     put_message(tx, incident, "oncall-pagerduty", at=paged)
     put_message(tx, incident, "team-webhook", at=paged, error="HTTP 503", attempts=3)
-    _count(tx, version, now=now, count=198)
+    put_count(tx, version, now=now, count=198)
 
 
 def _promoted(tx: Connection, version: Version, *, at: datetime) -> None:
@@ -140,7 +140,9 @@ def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
     onset = now - timedelta(hours=9)
     version = registered(tx, "travel-assistant", "v3", owner="travel", now=start)
     add_reference(tx, version, now=start)
-    _scores(tx, version, now=now, start=start, onset=onset, strength=0.25, only="input_similarity")
+    put_scores(
+        tx, version, now=now, start=start, onset=onset, strength=0.25, only="input_similarity"
+    )
     judged = a_verdict(
         VerdictKind.DRIFTING,
         onset + timedelta(hours=2),
@@ -159,7 +161,7 @@ def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
     put_verdict(tx, version, judged, drift=43.0)
     put_change(tx, version, before=VerdictKind.STABLE, after=judged, at=judged.since)
     put_incident(tx, version, judged)
-    _count(tx, version, now=now, count=171)
+    put_count(tx, version, now=now, count=171)
 
 
 def _others(tx: Connection, *, now: datetime) -> None:
@@ -298,18 +300,18 @@ def put_message(
     )
 
 
-def _count(tx: Connection, version: Version, *, now: datetime, count: int) -> None:
+def put_count(tx: Connection, version: Version, *, now: datetime, count: int) -> None:
     for hour in (now, now - timedelta(hours=1)):
         capture_counts.add(tx, {(version.adapter_id, hour, "accepted"): count})
 
 
-def _scores(
+def put_scores(
     tx: Connection,
     version: Version,
     *,
     now: datetime,
     start: datetime,
-    onset: datetime | None,
+    onset: datetime | None = None,
     strength: float = 0.0,
     only: str | None = None,
     served_until: datetime | None = None,
