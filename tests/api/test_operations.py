@@ -126,11 +126,11 @@ def test_an_incident_says_what_moved_who_answers_and_what_happened(fleet: Servin
         number = client.get("/v1/incidents", params={"adapter": "support"}).json()["items"][0]
         shown = client.get(f"/v1/incidents/{number['incident']}").json()
     crossed = [one for one in shown["signals"] if one["crossed"]]
-    assert [one["detector"] for one in crossed] == ["repetition", "logit_ks", "perplexity"], (
+    assert [one["detector"] for one in crossed] == ["logit_ks", "repetition", "perplexity"], (
         "by evidence"
     )
     assert crossed == shown["signals"][:3]
-    assert [one["margin"] for one in crossed] == [0.05, 0.2, 0.05]
+    assert [one["margin"] for one in crossed] == [0.2, 0.05, 0.05]
     for one in shown["signals"]:
         low, high = one["interval"]
         assert low <= one["effect"] <= high
