@@ -137,11 +137,11 @@ def test_an_incident_says_what_moved_who_answers_and_what_happened(fleet: Servin
     assert {arm["version"]: arm["weight"] for arm in shown["route"]["arms"]} == {"v7": 0, "v6": 1}
     happened = [(one["kind"], one["text"].partition(":")[0]) for one in shown["timeline"]]
     assert happened == [
-        ("verdict", "v7"),
-        ("verdict", "v7"),
+        ("verdict", "drifting"),
+        ("verdict", "critical"),
         ("told", "team-webhook is still to be told"),
         ("told", "oncall-pagerduty was told"),
-        ("route", "route generation 2 (v6 100%) by driftline"),
+        ("route", "Driftline moved 100 % of traffic to v6"),
     ]
     assert [one["bad"] for one in shown["timeline"]] == [False, False, True, False, False]
 
