@@ -126,22 +126,22 @@ def test_an_incident_says_what_moved_who_answers_and_what_happened(fleet: Servin
         number = client.get("/v1/incidents", params={"adapter": "support"}).json()["items"][0]
         shown = client.get(f"/v1/incidents/{number['incident']}").json()
     crossed = [one for one in shown["signals"] if one["crossed"]]
-    assert [one["detector"] for one in crossed] == ["repetition", "logit_ks", "perplexity"], (
+    assert [one["detector"] for one in crossed] == ["logit_ks", "repetition", "perplexity"], (
         "by evidence"
     )
     assert crossed == shown["signals"][:3]
-    assert [one["margin"] for one in crossed] == [0.05, 0.2, 0.05]
+    assert [one["margin"] for one in crossed] == [0.2, 0.05, 0.05]
     for one in shown["signals"]:
         low, high = one["interval"]
         assert low <= one["effect"] <= high
     assert {arm["version"]: arm["weight"] for arm in shown["route"]["arms"]} == {"v7": 0, "v6": 1}
     happened = [(one["kind"], one["text"].partition(":")[0]) for one in shown["timeline"]]
     assert happened == [
-        ("verdict", "v7"),
-        ("verdict", "v7"),
+        ("verdict", "drifting"),
+        ("verdict", "critical"),
         ("told", "team-webhook is still to be told"),
         ("told", "oncall-pagerduty was told"),
-        ("route", "route generation 2 (v6 100%) by driftline"),
+        ("route", "Driftline moved 100 % of traffic to v6"),
     ]
     assert [one["bad"] for one in shown["timeline"]] == [False, False, True, False, False]
 

@@ -115,7 +115,7 @@ def test_the_command_line_tells_of_a_fleet_incident_and_takes_a_word(
             actor="driftline", now=datetime.now(UTC),
         )  # fmt: skip
     explained = run("explain", str(common))
-    for words in ("base model", "not registered", "billing@v1", "sales/eu@v1", "blocked"):
+    for words in ("not registered", "billing@v1", "sales/eu@v1", "moved no traffic"):
         assert words in explained, words
     assert "all on one base model" in run("incident", "list", "--open")
     # the service logs into the same stream here, since it is in the same process
