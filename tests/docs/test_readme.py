@@ -35,3 +35,13 @@ def test_every_target_is_in_the_makefile(target: str) -> None:
 def test_continuous_integration_runs_the_test_command() -> None:
     assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
     assert "`make test`" in README.read_text()
+
+
+def test_the_message_shown_is_one_that_the_service_writes() -> None:
+    messages = (ROOT / "tests/alerts/messages.txt").read_text(encoding="utf-8")
+    _, _, told = messages.partition("## drift, adapter, page, moved\n")
+    lines = dict(line.split(": ", 1) for line in told.partition("\n\n")[0].splitlines())
+    parts = {"Impact": "impact", "Likely cause": "likely_cause"}
+    parts |= {"Driftline": "driftline", "You": "you"}
+    said = [lines["title"], *(f"{label} {lines[name]}" for label, name in parts.items())]
+    assert " ".join(said) in " ".join(README.read_text(encoding="utf-8").split())

@@ -121,7 +121,8 @@ def _looked(
         latched=phase is Phase.ROLLED_BACK,
         seen_at=until,
         reason=f"{found.found.reason}; not rolled back: mode observe leaves it to a person" if pause
-        else f"until {begun + timedelta(hours=24):%Y-%m-%d %H:%M}: {found.found.reason}",
+        else f"{found.found.reason}; measured on until"
+        f" {begun + timedelta(hours=24):%Y-%m-%d %H:%M} UTC",
     )  # fmt: skip
     progress = CanaryProgress(
         state=to_json(state),
