@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
+from alerts.incident import Closing
 from alerts.message import PERPLEXITY, ActionLine, Alert, Done, Retraining, ScoreLine, leading
 from alerts.steps import misapplied, steps
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
@@ -150,25 +151,23 @@ def written(said: Brief) -> dict[str, str]:
 
 
 def _title(alert: Alert) -> str:
-    """Fit the title, dropping the least important parts first."""
+    """Fit the title: where it is too long the time goes first, then the traffic."""
     tag = f"[{_tag(alert)}]"
     if alert.test:
         return _cut(f"{tag} {_subject(alert)}: a test of this channel, all is well")
-    news, parts = _news(alert), [_since(alert), _moved(alert)]
+    news, since, traffic = _news(alert), _since(alert), _moved(alert)
     if not alert.firing:
-        news, parts = _end(alert), [_served(alert)]
+        news, since, traffic = _end(alert), "", _served(alert)
     title = _cut(f"{tag} {_subject(alert)}{news}")
-    for part in parts:
-        if part and len(title) + len(part) <= LONGEST_TITLE:
-            title += part
-    return title
+    further = (f"{since}{traffic}", traffic, since)
+    return title + next((one for one in further if len(title) + len(one) <= LONGEST_TITLE), "")
 
 
 def _tag(alert: Alert) -> str:
     if alert.test:
         return "TEST"
     if not alert.firing:
-        return "RESOLVED"
+        return "MERGED" if alert.closing is Closing.PART_OF_FLEET else "RESOLVED"
     if alert.kind is Kind.RETRAIN:
         return "TASK"
     return f"{alert.severity.upper()}{_again(alert)}"
@@ -276,13 +275,17 @@ def _began(alert: Alert) -> datetime:
 
 
 def _moved(alert: Alert) -> str:
-    return f"; {alert.action.short}" if alert.action and alert.action.short else ""
+    if alert.action is not None and alert.action.short:
+        return f"; {alert.action.short}"
+    kept = alert.kind is Kind.DRIFT and alert.together is None and alert.severity is Severity.PAGE
+    return "; traffic not moved" if kept else ""
 
 
 def _end(alert: Alert) -> str:
     lasted = duration((alert.recovered_at or alert.at) - _began(alert))
     if alert.closing is None and alert.kind is Kind.CANARY:
-        return f": nothing more to do about its canary, after {lasted}"
+        goes = alert.action is not None and alert.action.kind == "canary"
+        return f": its canary {'goes on by itself' if goes else 'is over'} after {lasted}"
     if alert.closing is None:
         return f" {_be(alert)} healthy again after {lasted}"
     return f": {CLOSINGS[alert.closing]} after {lasted}"
@@ -416,9 +419,14 @@ def _cause(alert: Alert) -> str:
     else:
         named = alert.cause.startswith(alert.blame)  # "input (likely)"
         sure = alert.cause.removeprefix(alert.blame) if named else ""
-        said = [_sentence(f"{where}{sure}")]
+        said = [_sentence(f"{where}{sure}{_unless_shared(alert)}")]
     said += [f"Declared: {_sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
     return " ".join(said)
+
+
+def _unless_shared(alert: Alert) -> str:
+    shared = alert.blame is Blame.ADAPTER and alert.action is not None and alert.action.shared
+    return ", unless the base model or the engine is at fault" if shared else ""
 
 
 _WRONG_WEIGHTS: Final = "the engine answers with other weights than this version's"
@@ -434,28 +442,37 @@ _WHERE: Mapping[Blame, str] = MappingProxyType(
 
 def _done(alert: Alert) -> str:
     if not alert.firing:
-        return _acted(alert.action) if alert.action and alert.action.done is Done.TAKEN else ""
+        taken = alert.action is not None and alert.action.done is Done.TAKEN
+        return _sentence(alert.action.text) if alert.action and taken else ""
     if alert.together is not None:
         return "Automatic moves on this base are paused."
     if alert.action is not None:
-        return _acted(alert.action)
+        return _acted(alert, alert.action)
+    if alert.kind in {Kind.NO_DATA, Kind.BLIND, Kind.ERROR}:
+        return f"{_stays(alert)}."
     return _left_alone(alert) if alert.kind is Kind.DRIFT else ""
 
 
-def _acted(action: ActionLine) -> str:
-    done = _sentence(_DONE[action.done].replace("{}", action.text))
-    return f"{done} {_sentence(action.then)}".rstrip()
+def _acted(alert: Alert, action: ActionLine) -> str:
+    if action.done is Done.BLOCKED:
+        said = f"{'Waits' if action.unconfirmed else _stays(alert)}: {action.text}"
+    else:
+        said = _DONE[action.done].replace("{}", action.text)
+    return f"{_sentence(said)} {_sentence(action.then)}".rstrip()
 
 
 def _left_alone(alert: Alert) -> str:
     if alert.blame in _ELSEWHERE:
-        return f"{_STAYS}: {_ELSEWHERE[alert.blame]}."
+        return f"{_stays(alert)}: {_ELSEWHERE[alert.blame]}."
     if alert.severity is Severity.TICKET:
-        return f"{_STAYS}: this is not sure enough, or too small, to act on."
-    return f"{_STAYS}."
+        return f"{_stays(alert)}: this is not sure enough, or too small, to act on."
+    return f"{_stays(alert)}."
 
 
-_STAYS: Final = "Traffic stays where it is"
+def _stays(alert: Alert) -> str:
+    return f"{alert.version} keeps its traffic"
+
+
 _ELSEWHERE: Final = MappingProxyType(
     {
         Blame.INPUT: "another version would get the same requests",
@@ -467,7 +484,6 @@ _DONE: Final = MappingProxyType(
     {
         Done.TAKEN: "{}",
         Done.RECOMMENDED: "Recommends, and waits for you: {}",
-        Done.BLOCKED: _STAYS + ": {}",
     }
 )
 

@@ -89,11 +89,13 @@ class ActionLine:
     text: str
     """One plain sentence: ``moved 100 % of traffic to v6, confirmed by the router``."""
     short: str = ""
-    """The same for a title: ``traffic moved to v6``; empty if no traffic moved."""
+    """The same for a title: ``traffic moved to v6``; empty if there is nothing to say."""
     unconfirmed: bool = False
     """True if the router was told and does not serve by it: nobody knows who answers."""
     target: str = ""
     """The version that gets the traffic, or would get it; empty if there is none."""
+    shared: bool = False
+    """True if it was blocked because the base model or the engine may be at fault."""
     then: str = ""
     """The step that follows by itself: ``v7 is tried again on 10 % of the traffic once …``."""
 

@@ -40,7 +40,7 @@ def misapplied(alert: Alert) -> bool:
 def _afterwards(closing: Closing | None) -> tuple[str, ...]:
     match closing:
         case Closing.PART_OF_FLEET:
-            return ("Go on with the fleet incident.",)
+            return ("Go on with the open incident of its base model.",)
         case Closing.FALSE_PAGE:
             return ()
         case _:
@@ -48,12 +48,17 @@ def _afterwards(closing: Closing | None) -> tuple[str, ...]:
 
 
 def _approve(alert: Alert) -> tuple[str, ...]:
-    waits = alert.action is not None and alert.action.done is Done.RECOMMENDED
-    return ("Approve the move on the incident, or leave it.",) if waits else ()
+    action = alert.action
+    if action is None or action.done is not Done.RECOMMENDED:
+        return ()
+    to = f" to {action.target}" if action.target else ""
+    return (f"Approve the move{to} on the incident; {alert.version} answers until then.",)
 
 
 def _by_cause(alert: Alert) -> tuple[str, ...]:
     then = _RELOAD if misapplied(alert) else _BY_BLAME[alert.blame]
+    if alert.action is not None and alert.action.shared:
+        return (_ENGINE_FIRST, *then)
     if alert.action is not None and alert.action.unconfirmed:
         return (_WHO_ANSWERS, *then)
     if misapplied(alert):
@@ -73,7 +78,10 @@ def _spare(alert: Alert) -> str:
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 
-_WHO_ANSWERS: Final = "Check which version the router really serves."
+_WHO_ANSWERS: Final = (
+    "Check which version the router really serves: `driftline route show` says which it should."
+)
+_ENGINE_FIRST: Final = "Look at the engine and the other adapters on its base first."
 _AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
 _RELOAD: Final = (
     "Load this version's weights into the engine again.",
@@ -96,7 +104,10 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
             "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
             "Fix it and register it as a new version.",
         ),
-        Blame.BASE: ("Roll the engine or the base model back, or declare the change.",),
+        Blame.BASE: (
+            "Undo the last change of the engine or the base model.",
+            "If it was planned, declare it: `driftline change begin engine TITLE`.",
+        ),
         Blame.SERVING: (
             "Look at the engine's log, load and replicas.",
             "Restart or drain the faulty replica.",
@@ -117,6 +128,8 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
+    if alert.kind is Kind.ERROR and "new reference" in alert.reason:
+        return (f"In the morning: `driftline reference learn {alert.adapter} {alert.version}`.",)
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
         return _BY_ROLLBACK[alert.action.done]
     return _BY_KIND[alert.kind]

@@ -165,8 +165,10 @@ def _told(
     now: datetime,
 ) -> Alert:
     told = of_incident(tx, row, sent, margin=margin, now=now)
+    if told.kind is not Kind.DRIFT:
+        return told
     told = replace(told, action=done or told.action)
-    if told.scores or told.kind is not Kind.DRIFT:
+    if told.scores:
         return told
     paged = row.severity is VerdictSeverity.PAGE
     crossed = {

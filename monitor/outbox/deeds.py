@@ -21,8 +21,15 @@ from monitor.store.traffic.actions import (
     ActionState,
 )
 from monitor.store.traffic.routes import RouteRow
+from monitor.traffic.fallback.gates import Gate
 
 RECENT_ACTIONS: Final = 20
+BRAKES: Final = frozenset(
+    {Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.FLEET_BUDGET, Gate.KILL_SWITCH}
+)
+"""Gates that a person may pass: they say nothing against the target, nor against the finding."""
+SHARED: Final = frozenset({Gate.COMMON_CAUSE, Gate.FLEET_UNSEEN, Gate.FLEET_INCIDENT})
+"""Gates that doubt the base model or the engine."""
 ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})
 """Actions in these states were not carried out."""
 
@@ -43,7 +50,7 @@ def done(tx: Connection, version: Version, *, since: datetime) -> ActionLine | N
     if route is not None and by_a_person(route.actor):
         after = since if taken is None else taken.decided_at or taken.created_at
         if route.route.since >= after:
-            return _set_by(route)
+            return _set_by(version, route)
     if taken is not None:
         return deed(taken)
     if route is not None and _serves_nothing(version, route):
@@ -59,13 +66,16 @@ def _serves_nothing(version: Version, route: RouteRow) -> bool:
 def _away(route: RouteRow) -> ActionLine:
     """Describe a route that gave the version no traffic already before the finding."""
     text = f"traffic already went to {shares(route)} when this was found"
-    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"served by {shares(route)}")
+    return ActionLine(
+        done=Done.TAKEN, kind="route", text=text, short=f"{shares(route)} answers already"
+    )
 
 
-def _set_by(route: RouteRow) -> ActionLine:
+def _set_by(version: Version, route: RouteRow) -> ActionLine:
     to = shares(route)
     text = f"the route was set to {to} by {route.actor}: {route.route.reason}"
-    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=f"route set to {to}")
+    short = f"{to} has its traffic" if to == version.name else f"route set to {to}"
+    return ActionLine(done=Done.TAKEN, kind="route", text=text, short=short)
 
 
 def shares(route: RouteRow) -> str:
@@ -90,9 +100,23 @@ def deed(action: ActionRow) -> ActionLine:
         case ActionState.EXECUTING | ActionState.APPLIED:
             text, short = f"moving {what}", f"moving traffic {short}"
         case ActionState.RECOMMENDED | ActionState.AWAITING_APPROVAL:
-            return ActionLine(done=Done.RECOMMENDED, kind=kind, text=f"move {what}")
+            short = "waits for approval"
+            if action.state is ActionState.RECOMMENDED:
+                short = "a move is recommended"
+            return ActionLine(
+                done=Done.RECOMMENDED, kind=kind, text=f"move {what}", short=short, target=target
+            )
         case ActionState.BLOCKED | ActionState.EXPIRED:
-            return ActionLine(done=Done.BLOCKED, kind=kind, text=action.reason, target=target)
+            gate = action.evidence.get("gate")
+            return ActionLine(
+                done=Done.BLOCKED,
+                kind=kind,
+                text=action.reason,
+                target=target if gate in BRAKES else "",
+                short="move unconfirmed" if gate == Gate.UNFINISHED else "",
+                unconfirmed=gate == Gate.UNFINISHED,
+                shared=gate in SHARED,
+            )
         case _:
             assert_never(action.state)
     return ActionLine(

@@ -149,16 +149,21 @@ def in_state(state: ActionState, **changes: Any) -> ActionLine:
     return deed(replace(MOVED, state=state, **changes))
 
 
+def stopped(gate: Gate) -> ActionLine:
+    evidence = {**MOVED.evidence, "gate": gate.value}
+    return in_state(ActionState.BLOCKED, reason=WHY[gate], evidence=evidence)
+
+
 OUTCOMES: dict[str, ActionLine | None] = {
     "moved": in_state(ActionState.VERIFIED),
     "not confirmed": in_state(ActionState.VERIFY_FAILED),
     "pending": in_state(ActionState.EXECUTING),
-    "blocked": in_state(ActionState.BLOCKED, reason=WHY[Gate.FLEET_UNSEEN]),
+    "blocked": stopped(Gate.FLEET_UNSEEN),
     "recommended": in_state(ActionState.RECOMMENDED),
     "none": None,
 }
 """What can have become of a version's traffic."""
-STOPPED = {gate: in_state(ActionState.BLOCKED, reason=why) for gate, why in WHY.items()}
+STOPPED = {gate: stopped(gate) for gate in WHY}
 """A fallback that each gate has stopped."""
 RETURNED = in_state(ActionState.VERIFIED, kind=ActionKind.RETURN, evidence={})
 BROKEN = switched_off({"logit_ks": QUARANTINE_AFTER}) or ""

@@ -447,7 +447,7 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
     assert (again["blame"], again["reason"]) == ("adapter", "page evidence 3.1")
     said_now = str(again["summary"]).split("; ")
     assert said_now[0].startswith("support@v7: 43 % of answers repeat themselves (normally 1 %)")
-    assert said_now[1:] == ["route set to v7"]
+    assert said_now[1:] == ["v7 has its traffic"]
     assert again["cause"] == "adapter (likely)"
     read = alert_from_json(again)
     assert [change.title for change in read.changes] == ["vLLM 0.33"]
@@ -456,10 +456,11 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
         "done": "taken",
         "kind": "route",
         "text": "the route was set to v7 by ann: nothing else is left",
-        "short": "route set to v7",
+        "short": "v7 has its traffic",
         "unconfirmed": False,
         "target": "",
         "then": "",
+        "shared": False,
     }
     with database.begin() as tx:  # and whoever looks it up reads what was told last
         [row] = incidents.incident_list(tx)

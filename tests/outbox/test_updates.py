@@ -413,4 +413,4 @@ def test_a_brake_whose_reason_changes_by_itself_is_told_once(watched: Watched) -
             )
     _, update = watched.told()
     assert update.update is not None
-    assert brief(update).done.startswith("Traffic stays where it is: ")
+    assert brief(update).done.startswith("v7 keeps its traffic: ")
