@@ -48,7 +48,7 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
     assert {"/routes/support", f"/canaries/{canaries['running']}"} <= set(links)
     looker.page.click("nav >> text=Canaries")
     active = looker.page.inner_text("[data-live=active]")
-    for words in ("catalogue@v2", "paused permission", "in its pre-checks", trials.HOSTILE):
+    for words in ("catalogue@v2", "paused waits for you", "in its pre-checks", trials.HOSTILE):
         assert words in active, words
     assert "rolled back latched" in looker.page.inner_text("[data-live=ended]")
     looker.page.click(f"#canary-{canaries['running']}")
@@ -93,7 +93,7 @@ def test_pages_of_routes_and_canaries_fit_and_hostile_text_stays_text(
         assert over <= 0, f"{path} is {over} px too wide"
     looker.open("/routes")
     asking = looker.page.inner_text("[data-live=waiting]")
-    assert f"paused: permission canary onboarding@{trials.HOSTILE} would roll back" in asking
+    assert f"paused: waits for you canary onboarding@{trials.HOSTILE} would roll back" in asking
     looker.page.click(f"[data-live=waiting] a[href='/canaries/{canaries['held']}']")
     assert trials.HOSTILE in looker.page.inner_text("h1")
     assert "Roll it back, or resume it." in looker.page.inner_text("[data-live=why]")

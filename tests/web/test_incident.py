@@ -171,7 +171,7 @@ def test_it_says_what_since_when_who_and_what_was_done(
         "The adapter's weights (likely).",
         "Began between",
         "adapter",
-        "served by v6",
+        "v6 answers already",
         f"engine change: {TITLE} (began 5 min before the onset)",
         "oncall-pagerduty was told: page started",
         "team-webhook is still to be told: page started after 3 attempts: HTTP 503",

@@ -76,7 +76,7 @@ def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
     text = looker.page.inner_text("main")
     for words in (
         "evidence 1.8 beyond its alert threshold",
-        "served by v6",
+        "v6 answers already",
         "approved by coverage",
         "12,480 records",
         "not seen yet: Saturday, Sunday",
