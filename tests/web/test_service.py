@@ -54,7 +54,7 @@ def test_a_message_that_no_channel_took_is_sent_again_from_the_page(
         assert words in row, words
     assert f"HTTP 410 {HOSTILE} after 12 attempts" in looker.page.inner_text("[data-live=dead]")
     looker.page.click("text=Send again")
-    looker.page.wait_for_selector("text=every message was taken, or is still being tried")
+    looker.page.wait_for_selector("text=What is still being tried stands beside its channel")
     with service.database.begin() as tx:
         [said] = audit.about(tx, dead)
         assert deliveries.newest(tx, state=DeliveryState.DEAD) == []
