@@ -133,6 +133,7 @@ def _places(service: Serving) -> Mapping[str, str]:
         **{f"/incidents/{{incident}} {kind}": f"/incidents/{told[kind]}" for kind in STATES},
         "/keys": "/keys",
         "/login": "/login",
+        "/references": "/references",
         "/routes": "/routes",
         "/routes/{adapter}": "/routes/support",
         "/runbooks": "/runbooks",

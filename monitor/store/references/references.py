@@ -18,14 +18,20 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, distinct_on
 
 from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, VersionId
 from monitor.store import audit, wakeups
 from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.registry import versions as registry
 from monitor.store.rows import shaped
-from monitor.store.tables import reference_items, reference_vectors, references, versions
+from monitor.store.tables import (
+    adapters,
+    reference_items,
+    reference_vectors,
+    references,
+    versions,
+)
 
 LEASE: Final = timedelta(minutes=2)
 MAX_CLAIMS: Final = 5
@@ -338,6 +344,34 @@ def of_version(connection: Connection, version_id: VersionId) -> list[Reference]
     """Read a version's references, newest generation first."""
     query = sa.select(references).where(_R.version_id == version_id).order_by(_R.generation.desc())
     return [_reference(row) for row in connection.execute(query).mappings()]
+
+
+def newest_of_versions(
+    connection: Connection, *, limit: int, offset: int = 0
+) -> list[tuple[str, str, Reference]]:
+    """Read each version's newest reference, with the names of its adapter and version.
+
+    Those that failed come first, then those that are being built or wait for approval; of equals
+    the newest.
+    """
+    newest = sa.select(references).ext(distinct_on(_R.version_id))
+    one = newest.order_by(_R.version_id, _R.generation.desc()).subquery("one")
+    rank = sa.case(
+        (one.c.state == ReferenceState.FAILED.value, 0),
+        (one.c.state == ReferenceState.BUILDING.value, 1),
+        (one.c.approved_by.is_(None), 2),
+        else_=3,
+    )
+    query = (
+        sa.select(one, adapters.c.name.label("adapter"), versions.c.name.label("version"))
+        .join(versions, versions.c.id == one.c.version_id)
+        .join(adapters, adapters.c.id == versions.c.adapter_id)
+        .order_by(rank, one.c.created_at.desc(), one.c.id)
+        .limit(limit)
+        .offset(offset)
+    )
+    rows = connection.execute(query).mappings()
+    return [(row["adapter"], row["version"], _reference(row)) for row in rows]
 
 
 def current(connection: Connection, version_id: VersionId) -> Reference | None:
