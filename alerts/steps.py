@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from shlex import quote
 from types import MappingProxyType
 from typing import Final
 
@@ -60,13 +61,19 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
     if alert.action is not None and alert.action.shared:
         return (_ENGINE_FIRST, *then)
     if alert.action is not None and alert.action.unconfirmed:
-        return (_WHO_ANSWERS, *then)
+        return (_who_answers(alert), *then)
     if misapplied(alert):
         return then
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
         then = (*then, _AWAIT)
     target = _spare(alert)
     return (*then, f"Until then: send traffic to {target} from the incident.") if target else then
+
+
+def _who_answers(alert: Alert) -> str:
+    if not alert.adapter:
+        return f"{_WHO_ANSWERS}."
+    return f"{_WHO_ANSWERS}: `driftline route show {quote(alert.adapter)}` says which it should."
 
 
 def _spare(alert: Alert) -> str:
@@ -78,9 +85,7 @@ def _spare(alert: Alert) -> str:
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 
-_WHO_ANSWERS: Final = (
-    "Check which version the router really serves: `driftline route show` says which it should."
-)
+_WHO_ANSWERS: Final = "Check which version the router really serves"
 _ENGINE_FIRST: Final = "Look at the engine and the other adapters on its base first."
 _AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
 _RELOAD: Final = (
@@ -121,7 +126,6 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         Kind.BLIND: ("See on the incident what is not compared, and why.",),
         Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
         Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
-        Kind.ROUTING: (_WHO_ANSWERS,),
         Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
     }
 )
@@ -129,7 +133,10 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
     if alert.kind is Kind.ERROR and "new reference" in alert.reason:
-        return (f"In the morning: `driftline reference learn {alert.adapter} {alert.version}`.",)
+        learn = f"driftline reference learn {quote(alert.adapter)} {quote(alert.version)}"
+        return (f"In the morning: `{learn}`.",)
+    if alert.kind is Kind.ROUTING:
+        return (_who_answers(alert),)
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
         return _BY_ROLLBACK[alert.action.done]
     return _BY_KIND[alert.kind]

@@ -113,11 +113,11 @@ def null_mean(null: Null, process: Process, *, share: float = 1.0, seen: bool = 
     """Return the largest conditional mean ``(K,)`` that still counts as nothing: m0.
 
     ``min(1, max(upper bound, min(.98, mean + tolerance)))``: the reference's error and what
-    people would call no change, whichever is larger, not both added. The tolerance leaves a
-    rise to always visible, the reference's error does not: what was nearly always so before is
-    no news. Where the reference is too short to know how days differ, its error is of two
-    independent parts, and the bound is ``mean + sqrt((upper bound - mean)² + rise²)``; see
-    :mod:`detectors.day_effect`.
+    people would call no change, whichever is larger, not both added. Cutting the tolerance at
+    .98 keeps a rise to *always* visible. The reference's error is never cut: what was nearly
+    always so before is no news. Where the reference is too short to know how days differ, its
+    error is of two independent parts, and the bound is ``mean + sqrt((upper bound - mean)² +
+    rise²)``; see :mod:`detectors.day_effect`.
 
     Parameters
     ----------

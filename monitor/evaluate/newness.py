@@ -231,7 +231,7 @@ def nearest_training(
     texts = reference_vectors.texts(tx, reference_id, {int(one) for one in place.ravel()})
     return [
         tuple(
-            Neighbour(row=int(row) + 1, similarity=float(cosine), text=texts.get(int(row)))
+            Neighbour(row=int(row) + 1, similarity=float(cosine), text=texts.get(int(row)) or None)
             for row, cosine in zip(place[each], similarity[each], strict=True)
             if np.isfinite(cosine)
         )

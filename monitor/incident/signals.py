@@ -50,8 +50,8 @@ def family_of(name: str) -> str:
     return _OF_SIDE.get(profile_of(name).side, ANSWERED)
 
 
-FRESH: Final = 10
-"""A number is of now if it is from the last tenth of what a chart shows."""
+FRESH: Final = timedelta(hours=1)
+"""A number is of now if it is no older, nor older than a tenth of what a chart shows."""
 
 
 class Scale(StrEnum):
@@ -176,7 +176,7 @@ class Chart:
     def newest(self, signal: Signal) -> str:
         """Write a signal's newest number, when it is of, and the normal one."""
         at, span = signal.at[-1], self.until - self.since
-        when = "now" if self.until - at <= span / FRESH else f"at {self._clock(at)}"
+        when = "now" if self.until - at <= min(FRESH, span / 10) else f"at {self._clock(at)}"
         return f"{signal.shown(signal.effect[-1])} {when}, {signal.shown(0.0)} is normal"
 
     def _clock(self, at: datetime) -> str:
