@@ -1,6 +1,7 @@
 """An adapter's own smoke prompts, put to its models while somebody looks at an incident."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,12 +39,14 @@ class Talking(FakeEngine):
 
     templates: frozenset[str] = frozenset({"support@v7", "support@v6"})
     broken: frozenset[str] = frozenset({"support@v6"})
+    holds: threading.Event | None = None
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
     def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
         with self.lock:
             self.asked.append((path, body))
-        time.sleep(self.lasts)
+        if self.holds is not None:
+            self.holds.wait(60)
         said = SAID.format(model=body["model"]) + "x" * 3_000
         if body["model"] in self.broken:
             return 500, b'{"error": "secret"}'
@@ -131,13 +134,15 @@ def test_current_previous_and_base_answer_the_adapters_own_prompts(
 
 
 def test_time_engines_and_other_smoke_tests_are_bounded() -> None:
-    with fake_engine.serving(Talking(lasts=0.4)) as url:
+    done = threading.Event()
+    with fake_engine.serving(Talking(holds=done)) as url:
         questioner = Questioner(
             engines=engines_of([url]), http=HTTP, timeout=timedelta(seconds=0.2)
         )
         slow = questioner.answers("support@v7", PROMPTS[:1], until=time.monotonic() + 10)
         late = questioner.answers("support@v7", PROMPTS[:3], until=time.monotonic() - 1)
         unknown = questioner.answers("nobody", PROMPTS[:2], until=time.monotonic() + 10)
+        done.set()
     gone = questioner.answers("support@v7", PROMPTS[:1], until=time.monotonic() + 10)
     assert [one.why_not for one in late] == ["not asked: the time was over"] * 3
     assert all("does not serve 'nobody'" in (one.why_not or "") for one in unknown)

@@ -1,7 +1,8 @@
 """The whole evaluation over HTTP: engines on the loopback, asked as serving is."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from alerts.types import Blame, VerdictKind
 from monitor.evaluate.evaluator import Ending
+from monitor.probes.engine import ProbedEngine
 from tests.probed_fleet import HOUR, Fleet
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.probes.served import CORPUS, served
@@ -154,25 +156,37 @@ def test_an_engine_without_numbers_for_anybody_says_nothing_of_an_adapter(world:
 class Mixed(Levels):
     """An engine whose numbers move by .01 while it answers others too."""
 
-    lasts: float = 0.01
+    others: int = 0
+    others_expected: bool = False
+    changed: threading.Condition = field(default_factory=threading.Condition)
 
     def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
-        scored = "prompt_logprobs" in body
-        with self.lock:
-            self.busy = self.busy + (not scored)
-        try:
-            status, answer = super().complete(path, body)
-            beside = scored and self.busy > 0
-        finally:
-            with self.lock:
-                self.busy = self.busy - (not scored)
+        scored, beside = "prompt_logprobs" in body, False
+        with self.changed:
+            if not scored:
+                self.others += 1
+                self.changed.notify_all()
+            elif self.others_expected:
+                before = self.others
+                beside = self.changed.wait_for(lambda: self.others > before, 60)
+        status, answer = super().complete(path, body)
         return status, answer.replace(b'"logprob": -0.5', b'"logprob": -0.51') if beside else answer
 
-    busy: int = 0
 
-
-def test_what_other_requests_do_to_the_numbers_is_measured_as_noise(world: Any) -> None:
+def test_what_other_requests_do_to_the_numbers_is_measured_as_noise(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = Mixed()
+    really = ProbedEngine.others
+
+    @contextmanager
+    def others(probed: ProbedEngine, texts: Sequence[str]) -> Iterator[None]:
+        with really(probed, texts):
+            engine.others_expected = True
+            yield
+            engine.others_expected = False
+
+    monkeypatch.setattr(ProbedEngine, "others", others)
     with serving(engine) as url:
         fleet = Fleet(world, served(url, share=1.0))
         fleet.probe()
