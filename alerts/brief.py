@@ -13,7 +13,16 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.incident import Closing
-from alerts.message import PERPLEXITY, ActionLine, Alert, Done, Retraining, ScoreLine, leading
+from alerts.message import (
+    PERPLEXITY,
+    ActionLine,
+    Alert,
+    Done,
+    Retraining,
+    ScoreLine,
+    Unlike,
+    leading,
+)
 from alerts.steps import misapplied, steps
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import (
@@ -31,6 +40,8 @@ from alerts.words import (
 LONGEST_TITLE: Final = 80
 LONGEST_SUBJECT: Final = 34
 LONGEST_DETAILS: Final = 400
+LONGEST_ID: Final = 40
+SHOWN_IDS: Final = 3
 SHOWN_CHANGES: Final = 3
 MINUTE: Final = timedelta(minutes=1)
 
@@ -490,7 +501,13 @@ _DONE: Final = MappingProxyType(
 
 def _details(alert: Alert) -> str:
     said = [alert.reason if alert.kind is Kind.DRIFT else "", size_words(alert.scores)]
+    said += [_least_similar(alert.unlike)] if alert.unlike else []
     return _cut("; ".join(part for part in said if part), LONGEST_DETAILS)
+
+
+def _least_similar(unlike: Unlike) -> str:
+    ids = [one for one in unlike.ids if len(one) <= LONGEST_ID][:SHOWN_IDS]
+    return f"least similar: {', '.join(ids)}" if ids else ""
 
 
 def _sentence(text: str) -> str:

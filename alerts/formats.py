@@ -18,7 +18,7 @@ from typing import assert_never
 import msgspec
 
 from alerts.brief import brief, written
-from alerts.message import Alert, Links, NewRequests, Together, Unseen, to_json
+from alerts.message import MOST_IDS, Alert, Links, NewRequests, Together, Unlike, Unseen, to_json
 from alerts.types import Kind
 from alerts.words import uncompared_words, unseen_words
 
@@ -203,7 +203,12 @@ def _shrinking(alert: Alert) -> Iterator[Alert]:
     short = _cut_texts(alert)
     for examples in range(len(short.examples), -1, -1):
         yield replace(short, examples=short.examples[:examples])
-    bare = replace(short, examples=(), changes=short.changes[-BARE_SCORES:])
+    bare = replace(
+        short,
+        examples=(),
+        unlike=short.unlike and _fewer_ids(short.unlike, 0),
+        changes=short.changes[-BARE_SCORES:],
+    )
     yield bare
     bare = replace(bare, scores=short.scores[:BARE_SCORES])
     yield bare
@@ -237,6 +242,7 @@ def _cut_texts(alert: Alert) -> Alert:
         alone_on=_cut(alert.alone_on, LONGEST_NAME),
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
         together=alert.together and _fewer(alert.together, MOST_MEMBERS),
+        unlike=alert.unlike and _fewer_ids(alert.unlike, MOST_IDS),
         new=alert.new and _fewer_words(alert.new),
         unseen=alert.unseen and _shorter(alert.unseen),
         update=alert.update and replace(alert.update, text=_cut(alert.update.text, LONGEST_TEXT)),
@@ -266,6 +272,11 @@ def _fewer(together: Together, count: int) -> Together:
     """Name fewer members; the summary still counts all."""
     members = tuple(_cut(label, LONGEST_NAME) for label in together.members[:count])
     return replace(together, base=_cut(together.base, LONGEST_NAME), members=members)
+
+
+def _fewer_ids(unlike: Unlike, count: int) -> Unlike:
+    """Keep an id whole or drop it: half an id finds nothing in a log."""
+    return replace(unlike, ids=tuple(one for one in unlike.ids[:count] if len(one) <= LONGEST_NAME))
 
 
 def _fewer_words(new: NewRequests) -> NewRequests:

@@ -41,6 +41,8 @@ class Onset:
 
 
 PERPLEXITY: Final = "perplexity"
+MOST_IDS: Final = 100
+"""Ids of requests in a message."""
 """The score of the probe of fixed texts; its value is a ratio less one, and is said as such."""
 
 
@@ -121,13 +123,15 @@ class Unlike:
     """The number of requests since the onset that are unlike the training examples.
 
     ``count`` of ``of`` requests have a similarity below ``below`` to every training example,
-    against a share ``usual`` (in [0, 1]) of the baseline's requests.
+    against a share ``usual`` (in [0, 1]) of the baseline's requests. ``ids`` name some of them,
+    the least similar first.
     """
 
     count: Count
     of: Count
     below: float
     usual: float
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,7 +87,9 @@ _FULL: Final = replace(
     requests=100,
     per_second=1.5,
     alone_on=TEXT,
-    unlike=Unlike(count=50, of=100, below=0.5, usual=0.01),
+    unlike=Unlike(
+        count=50, of=100, below=0.5, usual=0.01, ids=("req-8f2c", "req-91d0", "req-77ab")
+    ),
     new=NewRequests(count=5, of=100, subjects=3, words=(TEXT,)),
     action=ActionLine(done=Done.TAKEN, kind="fallback", text=TEXT, short=TEXT),
     changes=(NearbyChange(kind="engine", title=TEXT, begun_at=NOON, author=TEXT, text=TEXT),),

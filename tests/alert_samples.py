@@ -75,7 +75,13 @@ FULL = summarised(
         ),
         requests=412,
         per_second=12.0,
-        unlike=Unlike(count=31, of=412, below=0.62, usual=0.01),
+        unlike=Unlike(
+            count=31,
+            of=412,
+            below=0.62,
+            usual=0.01,
+            ids=("req-8f2c", "req-91d0", "req-77ab", "req-0c1e"),
+        ),
         new=NewRequests(count=24, of=412, subjects=9, words=("parcel", "gift card")),
         action=ActionLine(
             done=Done.TAKEN,

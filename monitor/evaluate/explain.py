@@ -8,6 +8,7 @@ judgement is explained.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -15,13 +16,14 @@ from typing import Final
 import scipy
 from sqlalchemy import Connection
 
-from alerts.message import NewRequests, Unlike
+from alerts.message import MOST_IDS, NewRequests, Unlike
 from detectors.signals import TOPICS
 from monitor.domain import Interval
 from monitor.evaluate.newness import DETECTOR, LONGEST, SIGNAL, unlike_below, what_is_new
 from monitor.evaluate.reading import Reading
 from monitor.policy import Judgement
 from monitor.store.records import embeddings
+from monitor.store.records.embeddings import Similar
 
 USUAL: Final = 0.01
 """A request counts as unlike training below the similarity that this share of the baseline has."""
@@ -110,7 +112,16 @@ def _unlike_training(
     )
     if not about.by_similarity and not _surely_more(count, compared):
         return None
-    return Unlike(count=count, of=compared, below=below, usual=USUAL)
+    ids = _ids_of(tx, reading, min(count, MOST_IDS), since=since, until=until)
+    return Unlike(count=count, of=compared, below=below, usual=USUAL, ids=ids)
+
+
+def _ids_of(
+    tx: Connection, reading: Reading, most: int, *, since: datetime, until: datetime
+) -> tuple[str, ...]:
+    """Name the requests least similar to training, by which their sender finds them in a log."""
+    found = _similar(tx, reading, since=since, until=until, most=most)
+    return tuple(one.record_id for one in found)
 
 
 def _surely_more(count: int, of: int) -> bool:
@@ -148,9 +159,16 @@ def _least_similar(
     tx: Connection, reading: Reading, *, since: datetime, until: datetime, most: int
 ) -> tuple[str, ...]:
     """Return the least similar prompts; none unless the operator stores text."""
+    found = _similar(tx, reading, since=since, until=until, most=most)
+    return tuple(similar.prompt for similar in found if similar.prompt)
+
+
+def _similar(
+    tx: Connection, reading: Reading, *, since: datetime, until: datetime, most: int
+) -> Sequence[Similar]:
     if not most or reading.calibrated is None:
         return ()
-    found = embeddings.least_similar(
+    return embeddings.least_similar(
         tx,
         version_id=reading.version.id,
         adapter_id=reading.version.adapter_id,
@@ -159,4 +177,3 @@ def _least_similar(
         reference_id=reading.calibrated.reference.id,
         limit=most,
     )
-    return tuple(similar.prompt for similar in found if similar.prompt)

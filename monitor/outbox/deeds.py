@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, assert_never
 
 from sqlalchemy import Connection
 
 from alerts.message import ActionLine, Done
+from alerts.words import clock_time
 from monitor.domain import Version
 from monitor.store.people.words import by_a_person
 from monitor.store.traffic import actions, routes
@@ -48,15 +51,35 @@ def done(tx: Connection, version: Version, *, since: datetime) -> ActionLine | N
     taken = next((one for one in ours if one.state in TAKEN | OPEN), None)
     route = next(iter(routes.history(tx, version.adapter, limit=1)), None)
     if route is not None and by_a_person(route.actor):
-        after = since if taken is None else taken.decided_at or taken.created_at
+        after = since if taken is None else _when(taken)
         if route.route.since >= after:
             return _set_by(version, route)
     if taken is not None:
-        return deed(taken)
+        return with_stand_in(deed(taken), taken, ours)
     if route is not None and _serves_nothing(version, route):
         return _away(route)
     ended = next((one for one in ours if one.state in ENDED), None)
     return None if ended is None else deed(ended)
+
+
+def with_stand_in(line: ActionLine, back: ActionRow, ours: Sequence[ActionRow]) -> ActionLine:
+    """Name the version that served until the traffic came back, with its times."""
+    away = next(
+        (one for one in ours if one.kind is ActionKind.FALLBACK and one.state in TAKEN), None
+    )
+    if back.kind is not ActionKind.RETURN or back.state is not ActionState.VERIFIED or away is None:
+        return line
+    until = _when(back)
+    served = f"{clock_time(_when(away), now=until)} to {clock_time(until, now=until)}"
+    return replace(line, text=f"{line.text}; {_target(away)} served from {served}")
+
+
+def _when(action: ActionRow) -> datetime:
+    return action.decided_at or action.created_at
+
+
+def _target(action: ActionRow) -> str:
+    return str((action.target or {}).get("version") or "another version")
 
 
 def _serves_nothing(version: Version, route: RouteRow) -> bool:

@@ -21,7 +21,7 @@ from monitor.domain import (
     VersionId,
 )
 from monitor.evaluate.message import switched_off
-from monitor.outbox.deeds import deed
+from monitor.outbox.deeds import deed, with_stand_in
 from monitor.policy import ActionEvidence
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store.traffic.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
@@ -165,7 +165,10 @@ OUTCOMES: dict[str, ActionLine | None] = {
 """What can have become of a version's traffic."""
 STOPPED = {gate: stopped(gate) for gate in WHY}
 """A fallback that each gate has stopped."""
-RETURNED = in_state(ActionState.VERIFIED, kind=ActionKind.RETURN, evidence={})
+BACK = replace(
+    MOVED, kind=ActionKind.RETURN, evidence={}, decided_at=MOVED.created_at + 38 * MINUTE
+)
+RETURNED = with_stand_in(deed(BACK), BACK, (BACK, MOVED))
 BROKEN = switched_off({"logit_ks": QUARANTINE_AFTER}) or ""
 IN_DOUBT = doubt_words(
     replace(

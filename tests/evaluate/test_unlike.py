@@ -36,6 +36,7 @@ def _told(
 ) -> bool:
     """Whether a ticket with these winners counts requests unlike training."""
     monkeypatch.setattr(embeddings, "count_below", lambda *_, **__: (count, of))
+    monkeypatch.setattr(embeddings, "least_similar", lambda *_, **__: [])
     monkeypatch.setattr(explain, "what_is_new", lambda *_, **__: SimpleNamespace(groups=()))
     window = Interval(start=NOON, end=NOON)
     reference = SimpleNamespace(signals=("similarity",), ordered=(np.linspace(0, 1, 500),))

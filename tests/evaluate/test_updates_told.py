@@ -1,6 +1,7 @@
 """Answers were slower because users asked something else: on-call hears both, each once."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from alerts.formats import labels_of
-from alerts.message import Alert
+from alerts.message import MOST_IDS, Alert
 from alerts.message import from_json as alert_from_json
 from alerts.types import Blame
 from monitor.store.evaluation import verdicts
@@ -79,3 +80,12 @@ def test_on_call_hears_within_two_windows_that_it_was_the_questions_and_hears_it
     # what only the evaluation knows is said again, too
     assert update.unlike is not None
     assert update.unlike.count > 10 * update.unlike.usual * update.unlike.of
+    assert len(update.unlike.ids) == min(update.unlike.count, MOST_IDS)
+    assert similarities(world, update.unlike.ids) == sorted(similarities(world, update.unlike.ids))
+    assert max(similarities(world, update.unlike.ids)) < update.unlike.below
+
+
+def similarities(world: Any, ids: Sequence[str]) -> list[float]:
+    """Return how similar to training the requests of these ids are, in their order."""
+    found = world.rows("SELECT id, similarity::float8 FROM record_embeddings")
+    return [dict(map(tuple, found))[one] for one in ids]

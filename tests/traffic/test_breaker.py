@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alerts.message import Done
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ActionId, ArmKind, Mode, VerdictSeverity, Version
+from monitor.outbox.deeds import done
 from monitor.store import audit
 from monitor.store.errors import NotFound
 from monitor.store.incidents import incidents
@@ -543,6 +544,10 @@ def test_traffic_returns_after_the_hold_although_the_adapter_cools_down(
     assert reasons[0].startswith("return: recovered 10 min ago")
     newest = world.actions()[0]
     assert (newest.kind, newest.state) == (ActionKind.RETURN, ActionState.VERIFIED)
+    said = world.database.run(lambda tx: done(tx, moved, since=NOW - timedelta(hours=1)))
+    assert said is not None
+    until = f"{NOW + 11 * MINUTE:%H:%M} UTC"
+    assert said.text.endswith(f"by the router; v6 served from {NOW:%H:%M} UTC to {until}")
 
 
 def test_a_return_under_way_is_not_begun_again(world: World, moved: Version) -> None:
