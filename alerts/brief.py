@@ -336,7 +336,7 @@ def _affected(alert: Alert) -> list[str]:
     lead = leading(alert.scores)
     if alert.together is not None:
         return [_of_fleet(alert, lead)]
-    found = [_scale(lead, since=_clock(alert)) if lead else headline(alert)]
+    found = [_scale(lead, since=_clock(alert)), lead.gloss] if lead else [headline(alert)]
     if alert.alone_on:
         found.append(f"No other adapter on {_cut(alert.alone_on, LONGEST_SUBJECT)} is affected.")
     if alert.unlike is not None:

@@ -54,7 +54,8 @@ class ScoreLine:
     alarm line (0 is the line). ``interval`` is the 95 % interval of ``effect``; ``n`` counts the
     window's requests. For a rate, ``count`` of the ``of`` newest requests show it, against a share
     ``usual`` (in [0, 1]) of the reference's. ``words`` say what the detector found (``answers less
-    certain``), and ``clause`` what those requests do (``requests fail``); empty: unknown.
+    certain``), ``clause`` what those requests do (``requests fail``), and ``gloss`` explains the
+    words; empty: unknown, or not needed.
     """
 
     detector: str
@@ -71,6 +72,7 @@ class ScoreLine:
     usual: float | None = None
     words: str = ""
     clause: str = ""
+    gloss: str = ""
 
 
 class Done(StrEnum):
@@ -325,6 +327,8 @@ class Alert:
         The base model on which this adapter alone changed; empty: unknown, or not alone.
     unseen
         The requests that cannot be compared, while a ``blind`` incident lasts.
+    mend
+        The command that lets failing checks go on; empty: they recover by themselves.
     changes
         The changes declared near the onset, earliest first.
     closing
@@ -366,6 +370,7 @@ class Alert:
     together: Together | None = None
     retraining: Retraining | None = None
     action: ActionLine | None = None
+    mend: str = ""
     changes: tuple[NearbyChange, ...] = ()
     links: Links = field(default_factory=Links)
     owner: str | None = None

@@ -132,9 +132,8 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
-    if alert.kind is Kind.ERROR and "new reference" in alert.reason:
-        learn = f"driftline reference learn {quote(alert.adapter)} {quote(alert.version)}"
-        return (f"In the morning: `{learn}`.",)
+    if alert.mend:
+        return (f"In the morning: `{alert.mend}`.",)
     if alert.kind is Kind.ROUTING:
         return (_who_answers(alert),)
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":

@@ -172,6 +172,8 @@ class KnownSignal:
         True if a person waits for it: nobody waits for the copies that a shadow answers.
     words
         What it means when it moves; None: the detector's own words are said.
+    gloss
+        A sentence for readers who do not know the word for what it measures.
     """
 
     name: str
@@ -181,6 +183,7 @@ class KnownSignal:
     guarding: Guarding | None = None
     waited_for: bool = False
     words: Phrases | None = None
+    gloss: str = ""
 
 
 _TABLE: Final = (
@@ -196,6 +199,7 @@ _TABLE: Final = (
             "answers more certain",
             "certainty of answers changed",
         ),
+        gloss="Certainty is the probability that the model gives to the words it answers.",
     ),
     KnownSignal(
         name="p95_nll",
@@ -243,6 +247,7 @@ _TABLE: Final = (
             "answers collapsed",
             "spread of answers changed",
         ),
+        gloss="Answers are diffuse where many next words are about as likely.",
     ),
     KnownSignal(
         name="margin",
@@ -255,6 +260,7 @@ _TABLE: Final = (
             "answers less decided",
             "decidedness of answers changed",
         ),
+        gloss="Decidedness is how far the likeliest next word is ahead of the second.",
     ),
     KnownSignal(
         name=SIMILARITY,

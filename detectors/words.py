@@ -53,6 +53,16 @@ def signal_words(signal: str) -> str:
     return _spaced(signal) if phrases is None else phrases.changed.removesuffix(" changed")
 
 
+def gloss_of(winner: str | None) -> str:
+    """Explain what the winning signal measures; empty where its words explain themselves.
+
+    >>> gloss_of("mean_nll:top1%")
+    'Certainty is the probability that the model gives to the words it answers.'
+    """
+    known = SIGNALS.get(_split(winner)[0])
+    return "" if known is None else known.gloss
+
+
 def worse_words(signal: str) -> str:
     """Say that a signal rose of which more is worse.
 

@@ -23,7 +23,7 @@ from alerts.message import (
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import unseen_words
 from detectors import profile_of
-from detectors.words import name_words, plain_words
+from detectors.words import gloss_of, name_words, plain_words
 from tests.found import found
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -36,6 +36,7 @@ def score_line(detector: str, winner: str | None = None, **numbers: Any) -> Scor
         winner=winner,
         words=plain_words(detector, winner),
         clause=profile_of(detector).clause,
+        gloss=gloss_of(winner),
         **numbers,
     )
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from shlex import quote
 
 from alerts.message import Uncompared, Unseen
 from detectors.words import name_words
 from monitor.domain import Version
+from monitor.outbox.writing import learn_command
 from monitor.policy.coverage import BLINDING, Blindness, Cause, Coverage, Why
 from monitor.policy.words import why_words
 
@@ -43,8 +45,8 @@ def mend(blind: Blindness, version: Version, *, well: bool) -> str:
     A version that is not ``well`` must not be learned from.
     """
     if blind.why.cause is Cause.SETTINGS and well:
-        return f"driftline reference learn {version.adapter} {version.name}"
-    return f"driftline status {version.adapter}"
+        return learn_command(version)
+    return f"driftline status {quote(version.adapter)}"
 
 
 def _uncompared(one: Coverage) -> Uncompared:

@@ -9,7 +9,7 @@ from alerts.message import ScoreLine
 from detectors import profile_of
 from detectors.perplexity import PERPLEXITY
 from detectors.types import Score
-from detectors.words import plain_words
+from detectors.words import gloss_of, plain_words
 from monitor.policy.memory import Crossing
 from monitor.store.evaluation.evaluations import ScoreRow
 
@@ -39,6 +39,7 @@ def _line(name: str, score: Score | ScoreRow, known: Sequence[Crossing]) -> Scor
         detector=name,
         words=plain_words(name, winner),
         clause=profile_of(name).clause,
+        gloss=gloss_of(winner),
         value=score.value,
         winner=winner,
         evidence=max(now, best.evidence) if best else now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from shlex import quote
 from typing import Any, Final, assert_never
 
 import alerts.types as words
@@ -35,6 +36,11 @@ class Writing:
     def over(self) -> bool:
         """True if the message tells of the incident's end."""
         return self.tell.status is words.Status.RECOVERED
+
+    @property
+    def broken(self) -> str | None:
+        """The checks that stay off until there is a new reference, if the message is of those."""
+        return self.inputs.broken if self.kind is words.Kind.ERROR else None
 
 
 def update_of(writing: Writing, summary: str) -> IncidentUpdate:
@@ -80,6 +86,7 @@ def alert_of(writing: Writing) -> Alert:
         started_at=tell.since,
         recovered_at=tell.at if writing.over else None,
         closing=tell.closing,
+        mend=learn_command(version) if writing.broken else "",
         unseen=inputs.unseen if writing.kind is words.Kind.BLIND else None,
         changes=inputs.changes,
         per_second=inputs.per_second,
@@ -89,6 +96,11 @@ def alert_of(writing: Writing) -> Alert:
         **_facts(writing),
     )
     return summarised(alert)
+
+
+def learn_command(version: Version) -> str:
+    """Return the command that has a version's reference learned anew."""
+    return f"driftline reference learn {quote(version.adapter)} {quote(version.name)}"
 
 
 def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
@@ -119,7 +131,7 @@ def _reason(writing: Writing) -> str:
                 unseen_words(unseen, now=writing.tell.at) if unseen else _seen_again(writing.inputs)
             )
         case words.Kind.ERROR:
-            return writing.inputs.broken or writing.verdict.reason
+            return writing.broken or writing.verdict.reason
         case words.Kind.ROUTING:
             return writing.inputs.misrouted or "the route is another one, or was read back"
         case words.Kind.DRIFT | words.Kind.CANARY | words.Kind.RETRAIN:

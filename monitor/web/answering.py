@@ -27,6 +27,7 @@ WORST_FIRST: Final = (
 )
 _IS: Final = MappingProxyType(
     {
+        VerdictKind.STABLE: "is healthy",
         VerdictKind.LEARNING: "is still learning what is normal",
         VerdictKind.INSUFFICIENT: "had too few requests to be judged",
         VerdictKind.BLIND: "is not fully monitored",

@@ -18,6 +18,7 @@ from detectors.words import name_words
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
+from monitor.policy.words import gist
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.traffic.fallback.gates import WHY_BLOCKED
@@ -107,6 +108,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.globals.update(asset=assets.url, service_version=version, tabs=TABS)
     environment.filters.update(
         blocked=lambda gate: WHY_BLOCKED.get(gate, gate),
+        gist=gist,
         clock=wording.clock,
         coded=wording.coded,
         covered=percent,

@@ -15,8 +15,10 @@ from monitor.domain import VerdictSeverity
 from monitor.outbox import silenced
 from monitor.store.incidents import inbox
 from monitor.store.incidents.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
+from monitor.views.reading import incident
 from monitor.web.frame import Frame
 from monitor.web.queries import address
+from monitor.web.traffic import waiting
 
 SHOWN: Final = 50
 _LONGEST: Final = 256
@@ -73,7 +75,9 @@ class InboxPages:
             found = read_inbox(tx, wanted, now=now, order=order, after=after, limit=SHOWN)
             return {
                 "found": found,
+                "rows": [incident.summary(row) for row in found.rows],
                 "silenced": silenced(tx, found.rows, now=now),
+                "asking": {f"{one.adapter}@{one.version}" for one in waiting(tx, None)},
                 "owners": inbox.owners(tx),
                 "bases": inbox.bases(tx),
             }

@@ -155,7 +155,7 @@ class IncidentPages:
                     story.judged, story.version, self._parts.outlook.settings.policy
                 ),
                 "coverage_last_day": coverage.last_day(tx, story.version, now=now),
-                **_drawings(chart),
+                **_drawings(chart, fleet=story.version is None),
             }
 
         seen = self._parts.database.run(read)
@@ -323,14 +323,14 @@ def repeats(timeline: Iterable[MomentBody]) -> list[Repeats]:
     return [Repeats(first=run[0], last=run[-1], times=len(run)) for run in found]
 
 
-def _drawings(chart: Chart) -> dict[str, Any]:
-    """Draw the signal that matters most large and the others small; members of a fleet alike."""
-    crossed = [signal for signal in chart.signals if signal.crossed]
-    large = crossed[:1] or chart.signals
-    small = [signal for signal in chart.signals if crossed and signal is not crossed[0]]
-    wide, narrow = (LEAD_WIDE, LEAD_NARROW) if crossed else (WIDE, NARROW)
+def _drawings(chart: Chart, *, fleet: bool) -> dict[str, Any]:
+    """Draw the signal that matters most large, the others small; a fleet's members all large."""
+    if fleet:
+        return {"moved": drawing(chart, chart.signals, wide=WIDE, narrow=NARROW), "families": []}
+    large = [signal for signal in chart.signals if signal.crossed][:1]
+    small = [signal for signal in chart.signals if not any(signal is one for one in large)]
     return {
-        "moved": drawing(chart, large, wide=wide, narrow=narrow),
+        "moved": drawing(chart, large, wide=LEAD_WIDE, narrow=LEAD_NARROW),
         "families": families(chart, small),
     }
 

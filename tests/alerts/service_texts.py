@@ -196,7 +196,12 @@ def looked(outcome: LookOutcome, reason: str, *, requests: int = 78, **of: Any) 
     return Looked(found=found, **of)
 
 
-def canary(*events: Event, every: timedelta = timedelta(hours=30)) -> CanaryNews:
+def canary(
+    *events: Event,
+    every: timedelta = timedelta(hours=30),
+    trial: str = "v7",
+    control: str = "v6",
+) -> CanaryNews:
     """Describe a canary after its start and these events."""
     state, now = CanaryState(), NOON - every * len(events)
     begins: Sequence[Event] = (PrechecksLooked(passed=True, reason="ok"), ReadBack(problem=None))
@@ -205,7 +210,7 @@ def canary(*events: Event, every: timedelta = timedelta(hours=30)) -> CanaryNews
     for event in events:
         now += every
         state, _ = step(state, event, plan=PLAN, now=now)
-    return canary_news(state, PLAN, trial="v7", control="v6")
+    return canary_news(state, PLAN, trial=trial, control=control)
 
 
 UNDECIDED = canary(*[looked(LookOutcome.UNSURE, "6 of 6 guardrails within their limits")] * 5)
@@ -220,6 +225,5 @@ KEPT = canary(
         permission=replace(FORBIDDEN, lowering="mode observe leaves it to a person"),
     )
 )
-ROLLED_BACK = canary(
-    looked(LookOutcome.FAILED, WORSE, requests=21), ReadBack(problem=None), every=MINUTE
-)
+ROLLBACK = looked(LookOutcome.FAILED, WORSE, requests=21), ReadBack(problem=None)
+ROLLED_BACK = canary(*ROLLBACK, every=MINUTE)

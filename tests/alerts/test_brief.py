@@ -20,7 +20,7 @@ from alerts.message import Alert, NewGroup, Retraining, Together
 from alerts.types import Blame, Kind, Reason, Severity, Status
 from detectors import DETECTORS
 from detectors.signals import SIGNALS
-from monitor.outbox.writing import SILENT
+from monitor.outbox.writing import SILENT, learn_command
 from monitor.traffic.fallback.gates import Gate
 from monitor.traffic.trial.news import CanaryNews
 from tests.alert_samples import BLIND, FULL, UPDATED, score_line
@@ -87,6 +87,7 @@ def of_kinds() -> Iterator[tuple[str, Alert]]:
                 kind=kind,
                 severity=Severity.TICKET,
                 reason=reason,
+                mend=learn_command(texts.V7) if kind is Kind.ERROR else "",
                 scores=(),
                 onset=None,
                 blame=Blame.UNKNOWN,

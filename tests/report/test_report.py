@@ -5,14 +5,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 from typer.testing import CliRunner
 
+from examples.demo.processes import free_port
 from monitor.cli.app import app
 from monitor.domain import Interval
 from monitor.report import Built, ReportError, Reports, build_report
@@ -82,7 +87,7 @@ def test_rates_and_texts_are_in_it_where_the_reference_keeps_them(
         assert "never in a report" not in secret
 
 
-def test_evidentlys_own_workspace_loads_the_snapshot(
+def test_evidentlys_own_ui_service_shows_the_snapshot(
     frozen: Callable[..., Watched], tmp_path: Path
 ) -> None:
     watched = frozen(shift=2.0)
@@ -96,18 +101,49 @@ from evidently.ui.workspace import Workspace
 place = Workspace.create(sys.argv[1] + "/workspace")
 project = place.create_project("support")
 place.add_run(project.id, Snapshot.load(sys.argv[1] + "/snapshot.json"))
-(run,) = place.list_runs(project.id)
-loaded = place.get_run(project.id, run)
-print(loaded.name, len(loaded.metric_results), sep="|")
+print(project.id)
 """
     ran = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path)],
-        env={**os.environ, "DO_NOT_TRACK": "1"}, capture_output=True, text=True, check=False,
+        env=QUIET, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    name, metrics = ran.stdout.strip().rsplit("\n", 1)[-1].split("|")
-    assert name.startswith("support@v7, ")
-    assert int(metrics) >= 6
+    project = ran.stdout.split()[-1]
+    with ui_service(tmp_path / "workspace") as ask:
+        (run,) = ask(f"/api/projects/{project}/reports")
+        assert run["name"].startswith("support@v7, ")
+        shown = ask(f"/api/projects/{project}/{run['id']}/data")
+    assert "Dataset Drift is detected" in json.dumps(shown["widgets"])
+
+
+QUIET = {**os.environ, "DO_NOT_TRACK": "1"}
+
+
+@contextmanager
+def ui_service(workspace: Path) -> Iterator[Callable[[str], Any]]:
+    """Run Evidently's own service over a workspace; yields a function that gets a path of it."""
+    port = free_port()
+    command = [
+        str(Path(sys.executable).with_name("evidently")),
+        "ui",
+        "--workspace",
+        str(workspace),
+    ]
+    service = subprocess.Popen(
+        [*command, "--port", str(port)], env=QUIET,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+        try:
+            while service.poll() is None:
+                with suppress(httpx2.TransportError):
+                    client.get("/api/version").raise_for_status()
+                    break
+                time.sleep(0.2)
+            yield lambda path: client.get(path).raise_for_status().json()
+        finally:
+            service.terminate()
+            service.wait()
 
 
 def test_a_worker_draws_what_was_asked_for_and_says_why_it_cannot(

@@ -7,26 +7,30 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts import incident as machine
+from alerts.brief import summarised
 from alerts.message import Alert, Onset, Together, to_json
-from alerts.types import Blame, Kind
+from alerts.types import Blame, Kind, Reason, Status
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, Mark, VerdictSeverity, Version
+from monitor.outbox.present import NEAR, of_incident
 from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
 from monitor.store.tables import outbox as outbox_table
-from tests.alert_samples import BLIND, FULL
+from tests.alert_samples import BLIND, FULL, UNSEEN
+from tests.alerts.service_texts import ROLLBACK, canary
 from tests.uncompared import blind
 
 BASE = "llama-3.1-8b"
 MEMBERS = ("sales/eu", "search-rewrite", "onboarding")
+ROLLED_BACK = canary(*ROLLBACK, every=timedelta(hours=4), trial="v2", control="v1")
 CANARY = replace(
     FULL,
     kind=Kind.CANARY,
     severity=Urgency.TICKET,
     blame=Blame.UNKNOWN,
-    summary="canary rolled back, answers worse than v1",
-    reason="rolled back after 40 h: entropy is worse by .90, the margin is .35",
+    reason=ROLLED_BACK.text,
+    action=ROLLED_BACK.action,
     onset=None,
     scores=(),
     unlike=None,
@@ -40,9 +44,10 @@ def seed(tx: Connection, *, now: datetime) -> Mapping[str, IncidentId]:
     """Add to a fleet of :mod:`tests.web.moves` and :mod:`tests.web.trials`; give the ids."""
     unseen = _version(tx, "billing")
     blind(tx, unseen, now=now, since=now - timedelta(hours=30))
+    of_billing = replace(UNSEEN, mend="driftline reference learn billing v1")
     return {
-        "drift": _told_again(tx, now=now),
-        "blind": _of_version(tx, unseen, BLIND, now=now),
+        "drift": _told_again(tx),
+        "blind": _of_version(tx, unseen, replace(BLIND, unseen=of_billing), now=now),
         "canary": _of_version(tx, _version(tx, "legal-summaries", "v2"), CANARY, now=now),
         "fleet": _of_the_fleet(tx, now=now),
         "resolved": _resolved(tx, _version(tx, "catalogue"), now=now),
@@ -55,20 +60,31 @@ def _version(tx: Connection, adapter: str, name: str = "v1") -> Version:
     return found
 
 
-def _told_again(tx: Connection, *, now: datetime) -> IncidentId:
-    """Give the page about ``support`` the message that it has in the product."""
+def _told_again(tx: Connection) -> IncidentId:
+    """Tell of the move of ``support``, with what its requests have in common."""
     [paged] = [one for one in incidents.incident_list(tx) if one.adapter == "support"]
-    _send(tx, paged.id, FULL, now=now)
+    moved = paged.opened_at + timedelta(minutes=5)
+    known = of_incident(tx, paged, (), margin=NEAR, now=moved)
+    alert = replace(
+        known,
+        status=Status.UPDATED,
+        notification_reason=Reason.UPDATED,
+        at=moved,
+        per_second=12.0,
+        tier="gold",
+        unlike=FULL.unlike,
+        new=FULL.new,
+    )
+    alert = summarised(alert)
+    incidents.put_told(tx, paged.id, blame=alert.blame, summary=alert.summary)
+    _deliver(tx, paged.id, alert, now=moved)
     return paged.id
 
 
 def _of_version(tx: Connection, version: Version, alert: Alert, *, now: datetime) -> IncidentId:
     key = StoredKey.of(version, alert.kind.value)
-    what = alert.summary.removeprefix(f"{FULL.adapter}@{FULL.version}: ")
-    its_own = replace(
-        alert, adapter=version.adapter, version=version.name, summary=f"{version.label}: {what}"
-    )
-    return _opened(tx, key, its_own, now=now)
+    its_own = replace(alert, adapter=version.adapter, version=version.name)
+    return _opened(tx, key, summarised(its_own), now=now)
 
 
 def _of_the_fleet(tx: Connection, *, now: datetime) -> IncidentId:
@@ -123,9 +139,12 @@ def _send(tx: Connection, incident: IncidentId, alert: Alert, *, now: datetime) 
     onset = alert.onset and Onset(
         earliest=now - timedelta(minutes=70), latest=now - timedelta(minutes=30)
     )
-    of_now = replace(alert, at=now, started_at=now, onset=onset, changes=())
+    _deliver(tx, incident, replace(alert, at=now, started_at=now, onset=onset, changes=()), now=now)
+
+
+def _deliver(tx: Connection, incident: IncidentId, alert: Alert, *, now: datetime) -> None:
     message = outbox.enqueue(
-        tx, channel="oncall-pagerduty", alert=to_json(of_now), incident_id=incident
+        tx, channel="oncall-pagerduty", alert=to_json(alert), incident_id=incident
     )
     tx.execute(
         outbox_table.update()

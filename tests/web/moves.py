@@ -29,8 +29,9 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
     """Fill a database with a fleet that was moved about; give the action that waits."""
     worlds.seed(tx, now=now, days=0.2)
     _tell(
-        tx, "support", "v7", ActionState.VERIFIED, "confirmed by the router", target="v6", now=now
-    )
+        tx, "support", "v7", ActionState.VERIFIED, "confirmed by the router", target="v6",
+        now=now - timedelta(hours=2, minutes=26),
+    )  # fmt: skip
     taken = (now, now - timedelta(hours=4))
     blocked = adapter_spent(taken, RoutingSettings(), now=now) or ""
     _tell(

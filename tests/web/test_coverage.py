@@ -114,7 +114,9 @@ def test_an_incident_of_this_kind_shows_it_before_its_charts(
     looker.log_in()
     looker.open(f"/incidents/{told}")
     titles = looker.page.locator("main h2").all_inner_texts()
-    assert titles.index("What is compared now") < titles.index("What moved")
+    assert titles.index("What is compared now") < titles.index(
+        "Signals none outside the normal range"
+    )
     section = looker.page.locator("[data-live=coverage]").inner_text()
     assert GAP in section
     assert "driftline reference learn billing v1" in section

@@ -445,7 +445,7 @@ def test_it_says_who_answers_and_how_they_are(
     for path in (f"/incidents/{paged.id}", "/adapters/support", "/routes/support"):
         looker.open(path)
         answers = looker.page.locator("section", has=looker.page.locator("h2", has_text="Who ans"))
-        assert answers.locator(".who").inner_text() == "v6 answers every request; it is stable."
+        assert answers.locator(".who").inner_text() == "v6 answers every request; it is healthy."
         assert answers.locator(".arms .verdict").all_inner_texts() == ["stable"]
     looker.open(f"/incidents/{paged.id}")
     looker.page.click("text=Route back to v7, still critical…")
