@@ -210,7 +210,8 @@ def _positions(a: TopLogprobs, b: TopLogprobs) -> _Positions:
     gap = np.column_stack([np.where(shared, top_a - there, 0.0), chosen_a - chosen_b])
     named = (p * gap - p + q).sum(axis=1)
     return _Positions(
-        kl=named + rest_p * np.log(rest_p / rest_q) - rest_p + rest_q,
+        # rounding alone brings equal distributions below 0
+        kl=np.maximum(0.0, named + rest_p * np.log(rest_p / rest_q) - rest_p + rest_q),
         agree=_same_top(a, b, place, shared=shared),
         delta=np.abs(gap).max(axis=1),
         cosine=_cosine(top_a, top_b, np.where(shared, np.exp(there), 0.0)),

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import Connection
 
 from monitor.domain import EvaluationKind, Interval, Scope
 from monitor.store import clock
@@ -20,6 +21,7 @@ from monitor.store.tables import tasks as tasks_table
 from monitor.store.traffic import actions
 from monitor.store.traffic.actions import ActionKind, ActionState
 from tests import worlds
+from tests.service import until
 from tests.serving import Serving
 
 
@@ -30,10 +32,12 @@ def fleet(service: Serving) -> Serving:
     return service
 
 
-def _evaluate(service: Serving, *, after: float) -> threading.Timer:
-    """Do what a worker does, ``after`` seconds from now."""
+def _evaluate(service: Serving, *, once_asked: bool) -> threading.Thread:
+    """Do what a worker does."""
 
     def work() -> None:
+        if once_asked:
+            until(lambda: service.database.run(_asked), "the evaluation being asked for")
         with service.database.begin() as tx:
             version = versions.fetch(tx, adapter="support", name="v7")
             assert version is not None
@@ -53,16 +57,20 @@ def _evaluate(service: Serving, *, after: float) -> threading.Timer:
                 ),
             )
 
-    timer = threading.Timer(after, work)
-    timer.start()
-    return timer
+    worker = threading.Thread(target=work)
+    worker.start()
+    return worker
+
+
+def _asked(tx: Connection) -> bool:
+    return any(tx.execute(sa.select(tasks_table.c.requested_at.is_not(None))).scalars())
 
 
 def test_an_evaluation_that_is_done_in_time_is_the_answer(fleet: Serving) -> None:
-    timer = _evaluate(fleet, after=0.5)
+    worker = _evaluate(fleet, once_asked=True)
     with fleet.client(Scope.OPERATE) as client:
-        answer = client.post("/v1/adapters/support/evaluations", params={"wait": 20})
-    timer.join()
+        answer = client.post("/v1/adapters/support/evaluations", params={"wait": 60})
+    worker.join()
     assert answer.status_code == 200, answer.text
     body = answer.json()
     assert (body["version"], body["verdict"], body["reason"]) == ("v7", "critical", "evidence 1.8")
@@ -75,7 +83,7 @@ def test_one_that_is_not_has_a_location_that_answers_later(fleet: Serving) -> No
         assert answer.status_code == 202
         location = answer.headers["location"]
         assert client.get(location).json()["items"] == []
-        _evaluate(fleet, after=0.0).join()
+        _evaluate(fleet, once_asked=False).join()
         assert [item["version"] for item in client.get(location).json()["items"]] == ["v7"]
 
 

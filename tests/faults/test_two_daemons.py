@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from tests.service import NDJSON, Service, Talk, ndjson, until
+from tests.service import NDJSON, PATIENCE, Service, Talk, ndjson, until
 
 LEASE = 2.0
 ADAPTERS = 6
@@ -60,8 +60,38 @@ class Pair:
     def frozen(self, table: str) -> Iterator[None]:
         """Let every statement on a table wait until the body ends."""
         with self.connected() as connection, connection.transaction():
-            connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            _lock(connection, table)
             yield
+
+    @contextmanager
+    def busy(
+        self, service: Service, table: str = "records", statement: str = "FROM r.at"
+    ) -> Iterator[list[tuple[int, int, int, str]]]:
+        """Freeze a table while every worker of both is in a statement; give what one has in hand.
+
+        A worker that meets the lock in another statement is let go, and the table frozen anew.
+        """
+        deadline = time.monotonic() + PATIENCE
+        with self.connected() as connection:
+            while True:
+                connection.execute("BEGIN")
+                _lock(connection, table)
+                if self._all_wait(statement, patience=10.0):
+                    break
+                connection.execute("ROLLBACK")
+                assert time.monotonic() < deadline, "not all workers wait at once"
+            held = self.held_by(service)
+            assert held != []
+            yield held
+            connection.execute("ROLLBACK")
+
+    def _all_wait(self, statement: str, *, patience: float) -> bool:
+        deadline = time.monotonic() + patience
+        while self.waiting(statement) < WORKERS:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def held_by(self, service: Service) -> list[tuple[int, int, int, str]]:
         """Give (task, version, epoch, kind) of what a daemon is working on."""
@@ -79,15 +109,6 @@ class Pair:
         )
         return int(count)
 
-    def busy(
-        self, service: Service, statement: str = "FROM r.at"
-    ) -> list[tuple[int, int, int, str]]:
-        """Wait until every worker of both waits in this statement; give what one has in hand."""
-        until(lambda: self.waiting(statement) >= WORKERS, "every worker waiting")
-        held = self.held_by(service)
-        assert held != []
-        return held
-
     def next_claim(self, task: int, epoch: int) -> tuple[str, float] | None:
         """Give who took a task after that epoch, and how old its holder's last claim was."""
         found = self.rows(
@@ -97,6 +118,10 @@ class Pair:
             task, epoch, task, epoch,
         )  # fmt: skip
         return (found[0][0], float(found[0][1])) if found else None
+
+
+def _lock(connection: psycopg.Connection, table: str) -> None:
+    connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
 
 
 def pid_of(service: Service) -> int:
@@ -181,8 +206,7 @@ def check_every_window_once(pair: Pair) -> int:
 def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease(
     pair: Pair,
 ) -> None:
-    with pair.frozen("records"):
-        held = pair.busy(pair.first)
+    with pair.busy(pair.first) as held:
         pair.first.kill()
     for task, _, epoch, _ in held:
         follower, waited = until(partial(pair.next_claim, task, epoch), "a follower")
@@ -208,8 +232,7 @@ def test_two_daemons_share_the_windows_and_one_killed_is_followed_within_a_lease
 def test_a_daemon_that_was_stopped_for_three_leases_writes_nothing_stale(
     pair: Pair, table: str, statement: str
 ) -> None:
-    with pair.frozen(table):
-        held = pair.busy(pair.first, statement)
+    with pair.busy(pair.first, table, statement) as held:
         os.kill(pid_of(pair.first), signal.SIGSTOP)
     stopped_at = time.monotonic()
     for task, _, epoch, _ in held:
@@ -242,8 +265,7 @@ def test_a_daemon_told_to_stop_answers_what_is_in_flight_and_frees_its_leases_at
         answers.append(pair.first.call("POST", "/v1/records", content=body, headers=NDJSON))
 
     in_flight = threading.Thread(target=send)
-    with pair.frozen("records"):
-        held = pair.busy(pair.first)
+    with pair.busy(pair.first) as held:
         in_flight.start()
         until(lambda: pair.waiting("INTO records") > 0, "the request being stored")
         pair.first.begin_stop()
