@@ -11,7 +11,7 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody
 from monitor.views.message import DeliveryBody, SilenceBody
-from monitor.views.request import RequestBody
+from monitor.views.request import RequestView
 from monitor.views.route import RouteDetail
 from monitor.views.score import WindowBody
 from monitor.views.shape import View
@@ -246,4 +246,4 @@ class AcceptedIncident(IncidentDetail):
 class IncidentExamples(View):
     """At most five requests from before the incident opened, the clearest first."""
 
-    items: Sequence[RequestBody]
+    items: Sequence[RequestView]

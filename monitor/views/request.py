@@ -11,7 +11,7 @@ from monitor.views.shape import View
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequestBody(View):
+class RequestView(View):
     """A request with its answer, as far as they are known."""
 
     id: str
@@ -37,11 +37,11 @@ class RequestBody(View):
 class RequestList(View):
     """A page of requests; `next` goes into `cursor` for the page after it."""
 
-    items: Sequence[RequestBody]
+    items: Sequence[RequestView]
     next: str | None
     window: WindowBody
     """The interval that is listed, the same on all pages."""
     cut: bool
-    """Whether only the newest part of the range is listed: what is sorted has a limit."""
+    """Whether only the newest 200,000 records of the range are looked at."""
     why_empty: str | None
     """Why there is nothing, and what to do; null: there is something."""

@@ -15,7 +15,7 @@ from detectors.signals import TOPICS
 from monitor.api.ranges import AGES, TimeRange
 from monitor.api.requests import Asked, RequestsAsked, is_cut, next_cursor
 from monitor.domain import Interval, Version
-from monitor.store.records.requests import MOST_SORTED, RequestOrder, newest_part
+from monitor.store.records.requests import MOST_LISTED, RequestOrder, newest_part
 from monitor.store.registry import versions
 from monitor.views.reading import scatter
 from monitor.views.reading.histogram import NoHistogram
@@ -92,7 +92,7 @@ class RequestPages:
             more=address(place, in_range, cursor=further) if further else None,
             first=address(place, in_range) if query.cursor else None,
             longer=address(place, {**chosen, "from": AGES[-1]}),
-            most=MOST_SORTED,
+            most=MOST_LISTED,
             sections=self._sections(seen["listed"][0], range_, (x or None, y or None), place),
             **TEXTS,
             **seen,

@@ -21,7 +21,7 @@ from monitor.store.records.requests import (
     read_page,
 )
 from monitor.views.reading.score import number
-from monitor.views.request import RequestBody
+from monitor.views.request import RequestView
 from monitor.views.score import NeighbourBody
 
 _NONE_SORTED: Final[Mapping[RequestOrder, str]] = MappingProxyType(
@@ -69,16 +69,16 @@ class RequestsAfter:
 class RequestsFound:
     """A page of requests; ``next`` is None on the last."""
 
-    items: Sequence[RequestBody]
+    items: Sequence[RequestView]
     next: RequestsAfter | None
     window: Interval
     why_empty: str | None
 
 
-def request(one: RequestBeside) -> RequestBody:
+def request(one: RequestBeside) -> RequestView:
     """Write a request beside its nearest training example."""
     row = one.request
-    return RequestBody.of(
+    return RequestView.of(
         row,
         mean_nll=number(row.mean_nll),
         latency_ms=number(row.latency_ms),
@@ -118,7 +118,7 @@ def read_requests(
 
 
 def _window(tx: Connection, wanted: RequestsWanted, asked: Interval) -> Interval:
-    if wanted.order is RequestOrder.NEWEST:
+    if wanted.id is not None:
         return asked
     return newest_part(tx, wanted.versions[0].adapter_id, asked)
 
