@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from alerts.types import Kind
 from alerts.words import rate_words
 from monitor.api.lookup import LARGEST_NUMBER, Number
-from monitor.api.ranges import LONGEST, SHORTEST
+from monitor.api.ranges import LONGEST
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested
 from monitor.incident import Chart, IncidentStory, read_chart, read_story
@@ -373,7 +373,7 @@ def _all_requests(story: IncidentStory, *, now: datetime) -> str:
     version, found = story.version, all_requests(story)
     if version is None:
         return ""
-    since = max(found.since, now - LONGEST + SHORTEST)
+    since = max(found.since, now - LONGEST + timedelta(days=1))  # the link may wait to be followed
     asked = {
         "version": version.name,
         "from": wording.field(since),
