@@ -30,7 +30,8 @@ LATEST_EPOCH: Final = 10**10
 it."""
 
 
-def _no_nul(text: str) -> str:
+def without_nul(text: str) -> str:
+    """Return a text that the database can hold, unchanged; ``ValueError`` for any other."""
     if "\x00" in text:
         raise ValueError("holds a NUL character")
     return text
@@ -54,12 +55,12 @@ def _plain(value: Any, *, depth: int = 0) -> int:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     match value:
         case str():
-            _no_nul(value)
+            without_nul(value)
         case float() if not math.isfinite(value):
             raise ValueError("holds NaN or an infinity")
         case dict():
             for key in value:
-                _no_nul(key)
+                without_nul(key)
             return 1 + sum(_plain(item, depth=depth + 1) for item in value.values())
         case list():
             return 1 + sum(_plain(item, depth=depth + 1) for item in value)
@@ -74,9 +75,9 @@ def _storable(tree: dict[str, Any]) -> dict[str, Any]:
     return tree
 
 
-Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_nul)]
-Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_no_nul)]
-SampleText = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(_no_nul)]
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(without_nul)]
+Line = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(without_nul)]
+SampleText = Annotated[str, Field(min_length=1, max_length=4_000), AfterValidator(without_nul)]
 Words = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Address = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_printable)]
 WebAddress = Annotated[Address, AfterValidator(_web_address)]

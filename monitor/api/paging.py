@@ -21,7 +21,8 @@ Shown = TypeVar("Shown")
 
 DEFAULT_LIMIT: Final = 100
 LARGEST_LIMIT: Final = 1000
-LONGEST_CURSOR: Final = 512
+LONGEST_CURSOR: Final = 4096
+"""Holds the longest id of a record, escaped."""
 
 Limit = Annotated[int, Query(ge=1, le=LARGEST_LIMIT, description="Most items of one page.")]
 Cursor = Annotated[
@@ -46,11 +47,11 @@ def decode(cursor: str, *, kinds: Sequence[type]) -> list[str | int]:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         parts = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, binascii.Error, RecursionError) as error:
-        raise _refused() from error
+        raise refused() from error
     if not isinstance(parts, list) or [type(part) for part in parts] != list(kinds):
-        raise _refused()
+        raise refused()
     if not all(map(_fits, parts)):
-        raise _refused()
+        raise refused()
     return parts
 
 
@@ -86,7 +87,15 @@ def moment(text: str | int) -> datetime:
     try:
         return bounded(datetime.fromisoformat(str(text)))
     except (ValueError, TypeError) as error:  # TypeError: a time without an offset
-        raise _refused() from error
+        raise refused() from error
+
+
+def value(text: str | int) -> float:
+    """Read a number that sorts out of a cursor."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise refused() from error
 
 
 def _fits(part: str | int) -> bool:
@@ -96,7 +105,8 @@ def _fits(part: str | int) -> bool:
     return 0 <= part < 2**63
 
 
-def _refused() -> Problem:
+def refused() -> Problem:
+    """Return the 422 for a cursor of nothing, or of another list."""
     detail = "not a cursor of this list; leave it out for the first page"
     return Problem(
         422,

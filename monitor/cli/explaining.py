@@ -10,12 +10,12 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.views.incident import (
-    ExampleBody,
     IncidentDetail,
     IncidentExamples,
     MemberBody,
     SignalBody,
 )
+from monitor.views.request import RequestView
 
 LONGEST_TEXT = 300
 WAITING = frozenset({"recommended", "awaiting_approval"})
@@ -105,7 +105,7 @@ def _print_examples(service: Service, incident: int) -> None:
     )
 
 
-def _example(one: ExampleBody) -> list[str]:
+def _example(one: RequestView) -> list[str]:
     asked, said = (str(n) if n is not None else "?" for n in (one.prompt_tokens, one.output_tokens))
     near = one.nearest
     return [
@@ -118,7 +118,7 @@ def _example(one: ExampleBody) -> list[str]:
     ]
 
 
-def _texts(one: ExampleBody) -> tuple[tuple[str, str | None], ...]:
+def _texts(one: RequestView) -> tuple[tuple[str, str | None], ...]:
     return ("asked", one.prompt), ("answered", one.output)
 
 

@@ -26,12 +26,13 @@ from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.rank_reference import RankReference
 from detectors.rate_ratio import RateRatio, rate_ratio
 from detectors.signals import SIMILARITY
-from monitor.domain import Reference, ReferenceId, Version
+from monitor.domain import Reference, Version
+from monitor.evaluate.neighbours import Neighbour, nearest_training
 from monitor.evaluate.typical import unit_of, words_of_groups
 from monitor.store.evaluation.verdicts import current
 from monitor.store.records import embeddings, samples
 from monitor.store.records.samples import ComparedWith, Sampled
-from monitor.store.references import calibrations, reference_axes, reference_vectors, references
+from monitor.store.references import calibrations, reference_axes, references
 
 DETECTOR: Final = INPUT_SIMILARITY.name
 SIGNAL: Final = SIMILARITY
@@ -51,19 +52,6 @@ LONGEST: Final = timedelta(days=30)
 
 class NotCompared(LookupError):  # noqa: N818 - it is a fact about the version, not a fault
     """New topics cannot be found; the message is the reason."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour:
-    """A training example: its place in the index, from 1, and its cosine to a centre.
-
-    An uploaded index keeps the order of its training lines. ``text`` is the beginning of its
-    redacted text; None where no text is kept.
-    """
-
-    row: int
-    similarity: float
-    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,34 +197,6 @@ def with_neighbours(tx: Connection, reference: Reference, found: Newness) -> New
     near = nearest_training(tx, reference.id, centres, most=MOST_NEIGHBOURS)
     groups = [replace(group, neighbours=of) for group, of in zip(found.groups, near, strict=True)]
     return replace(found, groups=tuple(groups))
-
-
-def nearest_training(
-    tx: Connection, reference_id: ReferenceId, vectors: npt.NDArray[np.float32], *, most: int
-) -> list[tuple[Neighbour, ...]]:
-    """Return each unit vector's nearest training examples; the index is read once."""
-    similarity = np.full((len(vectors), most), -np.inf, dtype=np.float32)
-    place = np.zeros((len(vectors), most), dtype=np.int64)
-    number = begin = 0
-    while (chunk := reference_vectors.read(tx, reference_id, chunk=number)) is not None:
-        examples = np.frombuffer(chunk.vectors, dtype="<f2").reshape(chunk.count, -1)
-        cosine = np.hstack([similarity, vectors @ examples.astype(np.float32).T])
-        places = np.hstack(
-            [place, np.tile(np.arange(begin, begin + chunk.count), (len(vectors), 1))]
-        )
-        best = np.argsort(-cosine, axis=1, kind="stable")[:, :most]
-        similarity = np.take_along_axis(cosine, best, axis=1)
-        place = np.take_along_axis(places, best, axis=1)
-        number, begin = number + 1, begin + chunk.count
-    texts = reference_vectors.texts(tx, reference_id, {int(one) for one in place.ravel()})
-    return [
-        tuple(
-            Neighbour(row=int(row) + 1, similarity=float(cosine), text=texts.get(int(row)) or None)
-            for row, cosine in zip(place[each], similarity[each], strict=True)
-            if np.isfinite(cosine)
-        )
-        for each in range(len(vectors))
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

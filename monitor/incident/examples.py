@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-import numpy as np
 from sqlalchemy import Connection
 
-from monitor.evaluate.newness import Neighbour, nearest_training
+from monitor.evaluate.neighbours import RequestBeside, beside_training
 from monitor.incident.reading import IncidentStory
-from monitor.store.records.examples import ExampleRow, examples
-from monitor.store.references import references
+from monitor.store.records.examples import examples, list_order
+from monitor.store.records.requests import RequestOrder
 
 MOST_EXAMPLES: Final = 5
 LONGEST: Final = timedelta(hours=24)
@@ -27,14 +26,15 @@ WITHOUT_ONSET: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Example:
-    """A request, and its nearest training example where both are known."""
+class AllRequests:
+    """The list of all requests since an incident began, in the order that shows it best."""
 
-    request: ExampleRow
-    nearest: Neighbour | None
+    since: datetime
+    order: RequestOrder
+    failed: bool
 
 
-def read_examples(tx: Connection, story: IncidentStory) -> Sequence[Example]:
+def read_examples(tx: Connection, story: IncidentStory) -> Sequence[RequestBeside]:
     """Read the requests; none for a fleet incident, which is about many versions."""
     version, row = story.version, story.row
     if version is None:
@@ -47,14 +47,14 @@ def read_examples(tx: Connection, story: IncidentStory) -> Sequence[Example]:
         end=row.opened_at,
         limit=MOST_EXAMPLES,
     )
-    reference = references.current(tx, version.id)
-    if reference is None:
-        return [Example(request=one, nearest=None) for one in rows]
-    compared = [one for one in rows if one.vector and one.reference_id == reference.id]
-    vectors = [np.frombuffer(one.vector or b"", dtype="<f2").astype(np.float32) for one in compared]
-    found = nearest_training(tx, reference.id, np.stack(vectors), most=1) if vectors else []
-    near = {one.id: of[0] for one, of in zip(compared, found, strict=True) if of}
-    return [Example(request=one, nearest=near.get(one.id)) for one in rows]
+    return beside_training(tx, rows, [version])
+
+
+def all_requests(story: IncidentStory) -> AllRequests:
+    """Return the list that goes on where the examples end; of errors, the failed ones."""
+    order = list_order(_detector(story))
+    since = story.onset.start if story.onset else story.row.opened_at - WITHOUT_ONSET
+    return AllRequests(since=since, order=order, failed=order is RequestOrder.NEWEST)
 
 
 def _start(story: IncidentStory) -> datetime:

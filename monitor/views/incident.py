@@ -11,8 +11,9 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody
 from monitor.views.message import DeliveryBody, SilenceBody
+from monitor.views.request import RequestView
 from monitor.views.route import RouteDetail
-from monitor.views.score import NeighbourBody, WindowBody
+from monitor.views.score import WindowBody
 from monitor.views.shape import View
 from monitor.views.vocabulary import MomentWord, RoleWord
 
@@ -242,25 +243,7 @@ class AcceptedIncident(IncidentDetail):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExampleBody(View):
-    """A request that shows what the incident is about."""
-
-    id: str
-    at: datetime
-    status: int | None
-    prompt_tokens: int | None
-    output_tokens: int | None
-    prompt: str | None
-    """Redacted; null: text is not stored."""
-    output: str | None
-    similarity: float | None
-    """To its nearest training example when it was compared; null: it was not."""
-    nearest: NeighbourBody | None
-    """That example in the reference in force; null: it was compared with another one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentExamples(View):
     """At most five requests from before the incident opened, the clearest first."""
 
-    items: Sequence[ExampleBody]
+    items: Sequence[RequestView]

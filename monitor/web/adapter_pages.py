@@ -13,6 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.domain import Version
 from monitor.reference.approve import NotApprovable, approve
 from monitor.store.evaluation.verdicts import VerdictRow, current
@@ -31,7 +32,6 @@ from monitor.web.frame import Frame
 from monitor.web.newness import NewSections
 from monitor.web.notices import Notices, read_notices
 from monitor.web.parts import WebParts
-from monitor.web.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.web.sections import drawn
 
 YOUNG: Final = timedelta(hours=1)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from detectors.signals import TOPICS
 from detectors.smallest_seen import POWER
+from monitor.api.ranges import TimeRange
 from monitor.domain import Version
 from monitor.incident.chart_reading import read_version_chart
 from monitor.store.evaluation import evaluations, probing, reports, selftests, series, verdicts
@@ -40,7 +41,6 @@ from monitor.web.answering import read_answering
 from monitor.web.charts import drawing, families
 from monitor.web.newness import NewSections
 from monitor.web.parts import WebParts
-from monitor.web.ranges import TimeRange
 from monitor.web.sections import Section
 from monitor.web.traffic import waiting
 

@@ -18,10 +18,11 @@ from starlette.concurrency import run_in_threadpool
 from alerts.types import Kind
 from alerts.words import rate_words
 from monitor.api.lookup import LARGEST_NUMBER, Number
+from monitor.api.ranges import LONGEST
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested
 from monitor.incident import Chart, IncidentStory, read_chart, read_story
-from monitor.incident.examples import read_examples
+from monitor.incident.examples import all_requests, read_examples
 from monitor.incident.moving import TrafficMove, move, read_choices, unproven
 from monitor.incident.smoke import ComparedAnswers, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
@@ -36,17 +37,17 @@ from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.incident import IncidentExamples, MomentBody
 from monitor.views.reading import coverage
 from monitor.views.reading import incident as incident_reading
-from monitor.web import canaries
+from monitor.web import canaries, wording
 from monitor.web.answering import read_answering
 from monitor.web.charts import drawing, families
 from monitor.web.forms import may_not, no_reason, read_form
 from monitor.web.frame import Frame
 from monitor.web.kept import KeptForAMinute
+from monitor.web.queries import address
+from monitor.web.request_pages import TEXTS
 from monitor.web.sections import Section, drawn
 
 IN_HAND_FOR: Final = timedelta(hours=24)
-LONGEST_TEXT: Final = 600
-"""Characters of an example's prompt and answer; the API has all of it."""
 LEAD_WIDE: Final = (1120, 220)
 """Width and height of the chart that matters most, on a wide screen and on a narrow one."""
 LEAD_NARROW: Final = (360, 160)
@@ -186,7 +187,7 @@ class IncidentPages:
                 ),
                 now=now,
             )
-            return {"examples": found.items, "longest": LONGEST_TEXT}
+            return {"examples": found.items, "all": _all_requests(story, now=now), **TEXTS}
 
         def trial() -> Mapping[str, Any]:
             if row.kind != Kind.CANARY or version is None:
@@ -365,6 +366,21 @@ def _reason(fields: Mapping[str, str]) -> str:
     if wrong is not None:
         raise FormRefused(wrong, status=HTTPStatus.FORBIDDEN)
     return fields["reason"]
+
+
+def _all_requests(story: IncidentStory, *, now: datetime) -> str:
+    """Return the address of the list of all its requests; empty for a fleet incident."""
+    version, found = story.version, all_requests(story)
+    if version is None:
+        return ""
+    since = max(found.since, now - LONGEST + timedelta(days=1))  # the link may wait to be followed
+    asked = {
+        "version": version.name,
+        "from": wording.field(since),
+        "order": found.order.value,
+        "failed": "true" if found.failed else "",
+    }
+    return address(f"/adapters/{wording.path_part(version.adapter)}/requests", asked)
 
 
 def _number(fields: Mapping[str, str], name: str) -> int:

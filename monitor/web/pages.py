@@ -24,6 +24,7 @@ from monitor.web.parts import WebParts
 from monitor.web.queries import PageNumber
 from monitor.web.reference_pages import reference_pages
 from monitor.web.report_pages import report_pages
+from monitor.web.request_pages import request_pages
 from monitor.web.runbooks import read_runbooks
 from monitor.web.service_pages import service_pages
 from monitor.web.sessions import COOKIE
@@ -40,6 +41,7 @@ def create_pages(parts: WebParts) -> Dashboard:
     router.include_router(frame.assets.router())
     router.include_router(fleet_pages(frame))
     router.include_router(adapter_pages(frame))
+    router.include_router(request_pages(frame))
     router.include_router(report_pages(frame))
     router.include_router(reference_pages(frame))
     router.include_router(inbox_pages(frame))

@@ -14,6 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.api.lookup import Number
 from monitor.api.lookup import shown as shown_version
 from monitor.api.problems import Problem
+from monitor.api.ranges import RangeRefused, read_range
 from monitor.api.reports import drawn, spanned
 from monitor.domain import Version
 from monitor.store.evaluation import reports
@@ -22,7 +23,6 @@ from monitor.views.reading.report import report
 from monitor.web import wording
 from monitor.web.forms import may_not, read_form
 from monitor.web.frame import Frame
-from monitor.web.ranges import RangeRefused, read_range
 
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 

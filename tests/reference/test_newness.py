@@ -18,13 +18,8 @@ from monitor.domain import Interval, ReferenceId, Version
 from monitor.evaluate import newness
 from monitor.evaluate.explain import Explained, explain
 from monitor.evaluate.loading import Calibrations
-from monitor.evaluate.newness import (
-    Newness,
-    NotCompared,
-    nearest_training,
-    new_since,
-    read_newness,
-)
+from monitor.evaluate.neighbours import nearest_training
+from monitor.evaluate.newness import Newness, NotCompared, new_since, read_newness
 from monitor.probes.embedding import Embedder, EmbeddingClient
 from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes

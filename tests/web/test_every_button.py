@@ -44,8 +44,8 @@ USED: Final[Mapping[str, Sequence[str]]] = {
     ],
     "test_a_proven_canary_is_promoted": ["POST /canaries/{}/order promote"],
     "test_a_range_is_chosen_shifted_zoomed_and_typed": [
-        "GET /adapters/{} from",
-        "GET /adapters/{} to",
+        "GET {} from",
+        "GET {} to",
     ],
     "test_a_reference_is_approved": ["POST /adapters/{}/approve"],
     "test_a_report_is_asked_for": ["POST /adapters/{}/report"],
@@ -55,6 +55,10 @@ USED: Final[Mapping[str, Sequence[str]]] = {
     "test_filters_narrow_it_and_say_when_nothing_is_left": [
         "GET /incidents adapter",
         "GET /incidents severity",
+    ],
+    "test_requests_are_sorted_filtered_and_turned_over": [
+        f"GET /adapters/{{}}/requests {one}"
+        for one in ("order", "version", "finish", "id", "failed", "serving")
     ],
     "test_retraining_is_requested_from_the_page_once": ["POST /incidents/{}/do retrain"],
     "test_routes_are_found_and_walked_through": ["GET /routes q"],

@@ -30,6 +30,7 @@ from monitor.store import schema
 from monitor.store.database import Database
 from monitor.store.evaluation import reports
 from monitor.store.registry import versions
+from tests import asked
 from tests.serving import Serving, serving
 from tests.web import kinds, moves, trials
 from tests.web.conftest import SLOW, chromium
@@ -116,9 +117,13 @@ def _places(service: Serving) -> Mapping[str, str]:
         tried = trials.seed(tx, now=NOW)
         told = kinds.seed(tx, now=NOW)
         report = _reported(tx)
+        listed = versions.fetch(tx, adapter="search-rewrite", name="v1")
+        assert listed is not None
+        asked.arrive(tx, listed, now=NOW)
     return {
         "/": "/",
         "/adapters/{adapter}": "/adapters/support",
+        "/adapters/{adapter}/requests": "/adapters/search-rewrite/requests?order=least_similar",
         "/adapters/{adapter}/report/{number}": f"/adapters/support/report/{report}",
         "/adapters/{adapter}/versions": "/adapters/support/versions",
         "/audit": "/audit",

@@ -220,6 +220,8 @@ def _toured(service: Serving, looker: Looker, version: Version, report: int) -> 
     name, own = worlds.path_part(version.adapter), worlds.path_part(version.name)
     for path in (
         f"/adapters/{name}?version={own}",
+        f"/adapters/{name}/requests?version={own}&order=least_similar",
+        f"/adapters/{name}/requests?id={name}&finish={name}",
         f"/adapters/{name}/versions?left={own}&right={own}",
         f"/adapters/{name}/report/{report}?version={own}",
         f"/routes/{name}",

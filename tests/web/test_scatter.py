@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from detectors.signals import TOPICS
 from monitor.views.reading.histogram import NoHistogram
-from monitor.views.reading.scatter import MOST, scatter
+from monitor.views.reading.scatter import MOST, Axes, scatter
 
 
 def side(seed: int, n: int, *, moved: dict[str, float] | None = None) -> dict[str, np.ndarray]:
@@ -23,6 +23,20 @@ def test_the_axes_are_those_on_which_requests_moved_most() -> None:
     assert found.axes == (10, 5)
     assert np.mean([x for x, _ in found.usual]) < np.mean([x for x, _ in found.reference])
     assert (found.n, len(found.reference)) == (300, MOST)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "drawn"),
+    [((3, 7), (3, 7)), ((10, None), (10, 5)), ((None, 10), (5, 10)), ((4, 4), (4, 10)),
+     ((99, 2), (10, 2))],
+)  # fmt: skip
+def test_axes_are_chosen_and_the_others_are_those_that_moved_most(
+    chosen: Axes, drawn: tuple[int, int]
+) -> None:
+    moved = {TOPICS[4]: 3.0, TOPICS[9]: -5.0}
+    found = scatter(live=side(1, 300, moved=moved), reference=side(2, 900), axes=chosen)
+    assert found.axes == drawn
+    assert sorted(found.known) == list(range(1, len(TOPICS) + 1))
 
 
 def test_what_is_unlike_training_is_drawn_apart() -> None:

@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from detectors.signals import SIGNALS, SIMILARITY, SignalKind
-from monitor.domain import ReferenceId, Version
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExampleRow:
-    """A request with its lengths in tokens; its texts only where they are stored, redacted.
-
-    ``reference_id`` is the reference whose training ``similarity`` is about; ``vector`` is
-    float16 of unit length. None: not measured.
-    """
-
-    id: str
-    at: datetime
-    prompt_tokens: int | None
-    output_tokens: int | None
-    status: int | None
-    prompt: str | None
-    output: str | None
-    similarity: float | None
-    reference_id: ReferenceId | None
-    vector: bytes | None
-
+from monitor.domain import Version
+from monitor.store.records.requests import EMBEDDED, KEY, RequestOrder, RequestRow, in_full
 
 LEAST_CERTAIN: Final = "r.mean_nll DESC NULLS LAST"
 _SHOWN: Final = frozenset({SignalKind.NUMBER, SignalKind.INTEGER, SignalKind.FLAG})
@@ -47,26 +25,17 @@ def examples(
     start: datetime,
     end: datetime,
     limit: int,
-) -> list[ExampleRow]:
+) -> list[RequestRow]:
     """Return the requests of ``[start, end)`` that show the detector's finding best.
 
     Of a detector that compares whole windows, and of none, those whose answers are the least
     certain.
     """
-    query = sa.text(
-        "SELECT r.id, r.at, r.prompt_tokens, r.status,"
-        " COALESCE(r.output_tokens, r.n_tokens) AS output_tokens,"
-        " t.prompt, t.output, e.similarity::float8 AS similarity, e.reference_id,"
-        " e.embedding AS vector FROM records r"
-        " LEFT JOIN record_embeddings e"
-        " ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id"
-        " AND e.at >= :start AND e.at < :end"
-        " LEFT JOIN record_texts t"
-        " ON t.adapter_id = r.adapter_id AND t.at = r.at AND t.id = r.id"
-        " AND t.at >= :start AND t.at < :end"
+    ordered = f"{_clearest(detector)}, r.at DESC, r.id"
+    picked = (
+        f"SELECT {KEY} FROM records r LEFT{EMBEDDED}"
         " WHERE r.adapter_id = :adapter AND r.version_id = :version"
-        " AND r.at >= :start AND r.at < :end"
-        f" ORDER BY {_clearest(detector)}, r.at DESC, r.id LIMIT :limit"
+        f" AND r.at >= :start AND r.at < :end ORDER BY {ordered} LIMIT :limit"
     )
     bound = {
         "adapter": version.adapter_id,
@@ -75,7 +44,27 @@ def examples(
         "end": end,
         "limit": limit,
     }
-    return [ExampleRow(**row) for row in connection.execute(query, bound).mappings()]
+    return in_full(connection, picked, bound, ordered=ordered)
+
+
+def list_order(detector: str | None) -> RequestOrder:
+    """Return the order in which a list of requests shows the detector's finding best.
+
+    >>> list_order("input_similarity").value, list_order("errors").value
+    ('least_similar', 'newest')
+    """
+    orders = {
+        "mean_nll": RequestOrder.LEAST_CERTAIN,
+        SIMILARITY: RequestOrder.LEAST_SIMILAR,
+        "error": RequestOrder.NEWEST,
+        "latency_ms": RequestOrder.SLOWEST,
+        "ttft_ms": RequestOrder.SLOWEST,
+        "output_tokens": RequestOrder.LONGEST,
+        "loop": RequestOrder.LONGEST,
+        "truncated": RequestOrder.LONGEST,
+    }
+    of = DETECTORS[detector].signals if detector and detector in DETECTORS else ()
+    return next((orders[name] for name in of if name in orders), RequestOrder.LEAST_CERTAIN)
 
 
 def _clearest(detector: str | None) -> str:

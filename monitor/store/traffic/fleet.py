@@ -108,6 +108,17 @@ def in_charge(tx: Connection, adapter: str) -> Version | None:
     return _charge_of(tx, found)[0] if found else None
 
 
+def serving(tx: Connection, adapter: str) -> list[Version]:
+    """Give an adapter's versions that have traffic now, else the one in charge."""
+    found = adapters.fetch(tx, adapter)
+    if found is None:
+        return []
+    charge, route = _charge_of(tx, found)
+    named = {arm.version for arm in route.arms if arm.weight > 0} if route else set()
+    known = [one for one in versions.of_adapter(tx, found.id) if one.name in named]
+    return known or [one for one in [charge] if one]
+
+
 def _charge_of(tx: Connection, found: Adapter) -> tuple[Version | None, Route | None]:
     route = routes.get(tx, found.name)
     known = versions.of_adapter(tx, found.id)

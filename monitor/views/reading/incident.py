@@ -11,8 +11,8 @@ from alerts.incident import Closing
 from alerts.message import Alert
 from alerts.silences import Silence
 from monitor.domain import ChangeKind
+from monitor.evaluate.neighbours import RequestBeside
 from monitor.incident import Chart, IncidentStory
-from monitor.incident.examples import Example
 from monitor.incident.signals import Signal
 from monitor.incident.smoke import ComparedAnswers
 from monitor.reference.accept import Anew
@@ -21,7 +21,6 @@ from monitor.store.incidents.incidents import IncidentRow
 from monitor.views.incident import (
     AnewBody,
     BriefBody,
-    ExampleBody,
     IncidentBody,
     IncidentDetail,
     IncidentExamples,
@@ -34,8 +33,9 @@ from monitor.views.incident import (
     UnseenBody,
 )
 from monitor.views.reading import action, message, route
+from monitor.views.reading.request import request
 from monitor.views.reading.score import number
-from monitor.views.score import NeighbourBody, WindowBody
+from monitor.views.score import WindowBody
 
 
 def summary(row: IncidentRow, silence: Silence | None = None) -> IncidentBody:
@@ -71,14 +71,9 @@ def detail(story: IncidentStory, chart: Chart, *, now: datetime) -> IncidentDeta
     )
 
 
-def examples(found: Sequence[Example]) -> IncidentExamples:
+def examples(found: Sequence[RequestBeside]) -> IncidentExamples:
     """Write the requests that show what an incident is about."""
-    return IncidentExamples(
-        items=[
-            ExampleBody.of(one.request, nearest=one.nearest and NeighbourBody.of(one.nearest))
-            for one in found
-        ]
-    )
+    return IncidentExamples(items=[request(one) for one in found])
 
 
 def anew(found: Anew) -> AnewBody:

@@ -28,11 +28,12 @@ Point = tuple[float, float]
 class Scatter:
     """Points in [0, 1] x [0, 1] on two of the stored axes; ``unlike`` ones are ``live``, too.
 
-    ``axes`` are their numbers, from 1; ``n`` counts the requests of the time, drawn or not, and
-    ``n_unlike`` those of them that are unlike training.
+    ``axes`` are their numbers, from 1, and ``known`` those of all; ``n`` counts the requests of
+    the time, drawn or not, and ``n_unlike`` those of them that are unlike training.
     """
 
     axes: tuple[int, int]
+    known: Sequence[int]
     reference: Sequence[Point]
     usual: Sequence[Point]
     unlike: Sequence[Point]
@@ -40,7 +41,11 @@ class Scatter:
     n_unlike: int
 
 
-def read(tx: Connection, of: Version, shown: Interval) -> Scatter:
+Axes = tuple[int | None, int | None]
+"""The axes across and up that a person chose, from 1; None: the one that moved most."""
+
+
+def read(tx: Connection, of: Version, shown: Interval, *, axes: Axes = (None, None)) -> Scatter:
     """Place the requests of a time, at most its last week, and the baseline's.
 
     Raises
@@ -50,11 +55,16 @@ def read(tx: Connection, of: Version, shown: Interval) -> Scatter:
     """
     baseline = baseline_of(tx, of)
     found = compared(tx, of, shown)
-    return scatter(live=found.signals, reference=baseline)
+    return scatter(live=found.signals, reference=baseline, axes=axes)
 
 
-def scatter(*, live: Mapping[str, Floats], reference: Mapping[str, Floats]) -> Scatter:
-    """Choose the two axes on which the means differ most, in deviations of the reference."""
+def scatter(
+    *, live: Mapping[str, Floats], reference: Mapping[str, Floats], axes: Axes = (None, None)
+) -> Scatter:
+    """Draw on the chosen axes, else on those whose means differ most in the reference's deviations.
+
+    An axis that is not stored, or is chosen twice, counts as not chosen.
+    """
     names = [name for name in TOPICS if name in reference and name in live]
     if len(names) < 2 or SIMILARITY not in live:  # noqa: PLR2004 - a plane has two
         raise NoHistogram("nothing is embedded, or the reference keeps no axes")
@@ -64,18 +74,30 @@ def scatter(*, live: Mapping[str, Floats], reference: Mapping[str, Floats]) -> S
     if not ours.size or not theirs.size:
         raise NoHistogram("no request of this range is embedded")
     apart = np.abs(ours.mean(axis=1) - theirs.mean(axis=1)) / np.maximum(theirs.std(axis=1), 1e-9)
-    first, second = np.argsort(-apart, kind="stable")[:2].tolist()
+    numbers = [TOPICS.index(name) + 1 for name in names]
+    moved = [numbers[place] for place in np.argsort(-apart, kind="stable").tolist()]
+    across, up = _chosen(moved, axes)
     far = _unlike(live, reference)[whole]
-    chosen = [first, second]
+    chosen = [numbers.index(across), numbers.index(up)]
     placed, beside = _placed(ours[chosen], theirs[chosen])
     return Scatter(
-        axes=(TOPICS.index(names[first]) + 1, TOPICS.index(names[second]) + 1),
+        axes=(across, up),
+        known=numbers,
         reference=_points(beside),
         usual=_points(placed[:, ~far]),
         unlike=_points(placed[:, far]),
         n=int(whole.sum()),
         n_unlike=int(far.sum()),
     )
+
+
+def _chosen(moved: Sequence[int], axes: Axes) -> tuple[int, int]:
+    """Return the axes across and up; ``moved`` are all, the one that moved most first."""
+    across, up = (one if one in moved else None for one in axes)
+    up = None if up == across else up
+    rest = [one for one in moved if one not in (across, up)]
+    first = rest.pop(0) if across is None else across
+    return first, rest[0] if up is None else up
 
 
 def _unlike(live: Mapping[str, Floats], reference: Mapping[str, Floats]) -> Flags:

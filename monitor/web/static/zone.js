@@ -4,7 +4,7 @@
 const short = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
 const long = { ...short, weekday: "short", day: "numeric", month: "short" };
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-const BESIDE = ".facts time, .past time, .why time";
+const BESIDE = ".facts time, .past time, .why time, .examples time";
 
 function sayNow() {
   const now = new Date();

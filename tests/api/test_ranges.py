@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.web.ranges import AGES, LONGEST, RangeRefused, TimeRange, read_range
+from monitor.api.ranges import AGES, LONGEST, RangeRefused, TimeRange, read_range
 
 NOW = datetime(2026, 11, 28, 14, 30, tzinfo=UTC)
 
