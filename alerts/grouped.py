@@ -15,7 +15,7 @@ from typing import Final, assert_never
 
 import msgspec
 
-from alerts.brief import brief, summary, written
+from alerts.brief import brief, written
 from alerts.formats import (
     LARGEST_BODY,
     LONGEST_EXAMPLE,
@@ -27,6 +27,7 @@ from alerts.formats import (
     labels_of,
 )
 from alerts.message import Alert, to_json
+from alerts.titles import summary
 from alerts.types import Blame, Kind, Reason, Severity, Status
 
 MOST_LISTED: Final = 50

@@ -82,6 +82,7 @@ _FULL: Final = replace(
             usual=0.01,
             words=TEXT,
             clause=TEXT,
+            gloss=TEXT,
         ),
     ),
     requests=100,
@@ -134,6 +135,7 @@ def _sample(alert: Alert, kind: Kind, status: Status) -> Alert:
         recovered_at=NOON if status is Status.RECOVERED else None,
         closing=Closing.FALSE_PAGE if status is Status.RECOVERED and full else None,
         late=status is Status.RECOVERED and full,
+        mend=TEXT if kind is Kind.ERROR and full else "",
         retraining=replace(_RETRAINING, groups=groups if full else ())
         if kind is Kind.RETRAIN
         else None,

@@ -16,6 +16,7 @@ SURE = 0.995
 MINUTE = 60
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
+LONGEST_TITLE: Final = 80
 
 
 def cause_words(blame: Blame, sure: Sureness, *, probe_due: datetime | None, now: datetime) -> str:
@@ -216,3 +217,25 @@ def duration(span: timedelta) -> str:
     if seconds < 2 * DAY:
         return f"{seconds / HOUR:.0f} h"
     return f"{seconds / DAY:.0f} days"
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital, unless with a name, and end with a full stop.
+
+    >>> sentence("traffic moved"), sentence("v6 answers")
+    ('Traffic moved.', 'v6 answers.')
+    """
+    text = text.strip()
+    if not text:
+        return ""
+    first, _, _ = text.partition(" ")
+    named = not first.strip(",:;").isalpha()  # v6, 50 %, adapter-0@v1
+    text = text if named else f"{text[0].upper()}{text[1:]}"
+    return f"{text}{'' if text.endswith(('.', '!', '?')) else '.'}"
+
+
+def cut(text: str, longest: int | None = LONGEST_TITLE) -> str:
+    """Cut a text to so many characters, the last a …; None: leave it whole."""
+    if longest is None or len(text) <= longest:
+        return text
+    return f"{text[: longest - 1].rstrip()}…"

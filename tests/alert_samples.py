@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from alerts.brief import summarised
 from alerts.message import (
     ActionLine,
     Alert,
@@ -20,6 +19,7 @@ from alerts.message import (
     Update,
     UpdatedFact,
 )
+from alerts.titles import summarised
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import unseen_words
 from detectors import profile_of

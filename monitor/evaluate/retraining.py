@@ -15,9 +15,9 @@ from typing import Any, Final
 import structlog
 from sqlalchemy import Connection
 
-from alerts.brief import summarised
 from alerts.message import Alert, Links, NewGroup, Retraining
 from alerts.message import to_json as alert_to_json
+from alerts.titles import summarised
 from alerts.types import Blame, Kind, Severity, Status, VerdictKind
 from alerts.types import Blame as BlameWord
 from alerts.types import VerdictKind as VerdictWord

@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.brief import summarised
 from alerts.incident import (
     DEFAULT_RULE,
     Closed,
@@ -30,6 +29,7 @@ from alerts.incident import (
     Tell,
 )
 from alerts.message import Alert, Together
+from alerts.titles import summarised
 from alerts.types import Blame
 from monitor.domain import Adapter, IncidentId, Verdict, VerdictSeverity, Version
 from monitor.outbox.channels import ConfiguredChannel

@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import Connection
 
 import alerts.types as words
-from alerts.brief import summarised
 from alerts.message import Alert, ScoreLine, from_json
+from alerts.titles import summarised
 from alerts.types import Blame
 from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version, VersionId
 from monitor.outbox.changes import changes_about

@@ -11,8 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 import alerts.types as words
-from alerts.brief import summarised
 from alerts.message import Alert, Together
+from alerts.titles import summarised
 from monitor.domain import Verdict, Version
 from monitor.store.incidents import fleet_incidents
 from monitor.store.incidents.incidents import IncidentRow

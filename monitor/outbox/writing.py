@@ -9,9 +9,9 @@ from typing import Any, Final, assert_never
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.brief import summarised
 from alerts.incident import IncidentKey, IncidentState, Tell
 from alerts.message import Alert
+from alerts.titles import summarised
 from alerts.words import cause_words, unseen_words
 from monitor.domain import Verdict, VerdictSeverity, Version
 from monitor.outbox.inputs import AlertInputs, onset_of

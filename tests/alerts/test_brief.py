@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.brief import LONGEST_TITLE, brief, summary, written
+from alerts.brief import brief, written
 from alerts.incident import Closing
 from alerts.message import Alert, NewGroup, Retraining, Together
+from alerts.titles import summary
 from alerts.types import Blame, Kind, Reason, Severity, Status
+from alerts.words import LONGEST_TITLE
 from detectors import DETECTORS
 from detectors.signals import SIGNALS
 from monitor.outbox.writing import SILENT, learn_command

@@ -45,6 +45,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         "n": 412,
         "words": "answers less certain",
         "clause": "",
+        "gloss": "Certainty is the probability that the model gives to the words it answers.",
         **dict.fromkeys(("count", "of", "usual")),
     }
     assert body["scores"][1]["evidence"] is None

@@ -93,8 +93,9 @@ def test_finite_keeps_what_is() -> None:
 
 def test_every_alert_field_is_in_the_sample() -> None:
     empty = {name for name, value in to_json(FULL).items() if value in (None, [], {}, "")}
-    # open, of one version among others that changed, compared, and no request for programs
+    # open, of one version among others that changed, compared, checked, no request for programs
     assert empty == {"recovered_at", "closing", "together", "retraining", "unseen", "alone_on"} | {
-        *("update", "known_as")  # the first message
+        *("update", "known_as"),  # the first message
+        "mend",
     }
     assert isinstance(FULL, Alert)

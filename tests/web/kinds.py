@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts import incident as machine
-from alerts.brief import summarised
 from alerts.message import Alert, Onset, Together, to_json
+from alerts.titles import summarised
 from alerts.types import Blame, Kind, Reason, Status
 from alerts.types import Severity as Urgency
 from monitor.domain import IncidentId, Mark, VerdictSeverity, Version

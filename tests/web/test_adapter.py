@@ -11,7 +11,8 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from alerts.brief import brief, headline
+from alerts.brief import brief
+from alerts.titles import headline
 from alerts.types import VerdictKind
 from detectors import DETECTORS
 from detectors.perplexity import PERPLEXITY

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from alerts.brief import brief, headline, quiet
+from alerts.brief import brief
+from alerts.titles import headline, quiet
 from alerts.types import VerdictKind
 from monitor.domain import VerdictSeverity, Version
 from monitor.outbox.present import NEAR, newest

@@ -1,0 +1,131 @@
+"""How users are affected, in a message: a share or a count beside the normal one."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from alerts.message import PERPLEXITY, Alert, Retraining, ScoreLine, leading
+from alerts.titles import LONGEST_SUBJECT, NEWS, began_clock, canary_headline, headline, why_retrain
+from alerts.types import Kind
+from alerts.words import (
+    clock_time,
+    cut,
+    duration,
+    finding_words,
+    new_words,
+    percent,
+    rate_words,
+    sentence,
+    share_words,
+)
+
+MINUTE: Final = timedelta(minutes=1)
+SHOWN_MEMBERS: Final = 3
+
+
+def impact(alert: Alert) -> str:
+    """Say how users are affected; after the end, how long it lasted."""
+    if not alert.firing:
+        over = clock_time(alert.recovered_at or alert.at, now=alert.at)
+        return f"It lasted from {began_clock(alert)} to {over}."
+    parts = [*_affected(alert), _whose(alert)]
+    return " ".join(part for part in parts if part)
+
+
+def _affected(alert: Alert) -> list[str]:
+    if alert.retraining is not None:
+        return [_to_learn(alert.retraining, now=alert.at)]
+    if alert.unseen is not None:
+        return [sentence(alert.reason), sentence(alert.unseen.cause)]
+    if alert.kind is Kind.CANARY:
+        return [sentence(alert.reason.removeprefix(f"{canary_headline(alert)}: "))]
+    if alert.kind is not Kind.DRIFT:
+        return [sentence(alert.reason or NEWS[alert.kind])]
+    lead = leading(alert.scores)
+    if alert.together is not None:
+        return [_of_fleet(alert, lead)]
+    found = [_scale(lead, since=began_clock(alert)), lead.gloss] if lead else [headline(alert)]
+    if alert.alone_on:
+        found.append(f"No other adapter on {cut(alert.alone_on, LONGEST_SUBJECT)} is affected.")
+    if alert.unlike is not None:
+        one = alert.unlike
+        found.append(
+            f"{one.count:,} of {one.of:,} requests are unlike training"
+            f" (normally {percent(one.usual)})."
+        )
+    if alert.new is not None:
+        found.append(sentence(new_words(alert.new)))
+    return found
+
+
+def _of_fleet(alert: Alert, lead: ScoreLine | None) -> str:
+    """Name the members and when they changed; the numbers are one member's."""
+    members = alert.together.members if alert.together else ()
+    shown = ", ".join(members[:SHOWN_MEMBERS])
+    more = len(members) - SHOWN_MEMBERS
+    onset = alert.onset
+    give = f" ± {duration(onset.half_width)}" if onset and onset.half_width >= MINUTE else ""
+    named = f"{shown} and {more} more" if more > 0 else shown
+    said = f"{named} changed since {began_clock(alert)}{give}."
+    if alert.together and alert.together.base_moved:
+        said += " The base itself changed too."
+    if lead is None:
+        return said
+    if lead.detector == PERPLEXITY and lead.value is not None:
+        return f"{said} Perplexity of fixed texts {100 * lead.value:+.0f} %."
+    return f"{said} The strongest sign: {finding_words(lead)}."
+
+
+def _to_learn(asked: Retraining, *, now: datetime) -> str:
+    since = clock_time(asked.since, now=now)
+    if not asked.compared:
+        return f"{sentence(why_retrain(asked))} Its requests since {since} are listed."
+    counts = f"{asked.unlike:,} of {asked.compared:,} requests since {since} are unlike training"
+    themes = len(asked.groups)
+    return f"{counts}{f', in {themes} themes' if themes > 1 else ''}."
+
+
+def _scale(lead: ScoreLine, *, since: str) -> str:
+    """Say how many answers are affected; if they are not counted, how strongly one is."""
+    if lead.count is not None and lead.of and share_words(lead):
+        return sentence(
+            f"{lead.clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
+            f" ({percent(lead.count / lead.of)}, normally {percent(lead.usual or 0.0)})"
+        )
+    news = finding_words(lead)
+    if lead.detector == PERPLEXITY and lead.value is not None:
+        return sentence(
+            f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
+        )
+    if lead.effect is not None and not lead.clause and lead.n:
+        often = f"{50.0 + 50.0 * abs(lead.effect):.0f} of 100"
+        return f"{_than_normal(news, often, since=since)} (normally 50)."
+    return sentence(f"{news} since {since}")
+
+
+def _than_normal(news: str, often: str, *, since: str) -> str:
+    """Compare new requests with a normal one, each picked at random, in a finding's own words.
+
+    >>> _than_normal("answers less certain", "69 of 100", since="11:10 UTC")
+    '69 of 100 answers since 11:10 UTC are less certain than a normal one'
+    >>> _than_normal("answers collapsed", "69 of 100", since="11:10 UTC")
+    'Answers collapsed since 11:10 UTC: 69 of 100 requests show it more than a normal one'
+    """
+    who, _, how = news.partition(" ")
+    compares = how.startswith(("less ", "more ")) or (how.endswith("er") and " " not in how)
+    if who in {"answers", "requests"} and compares:
+        return f"{often} {who} since {since} are {how} than a normal one"
+    shown = f"{news} since {since}: {often} requests show it more than a normal one"
+    return f"{shown[0].upper()}{shown[1:]}"
+
+
+def _whose(alert: Alert) -> str:
+    if alert.together is not None:
+        return ""
+    tier = f"{alert.tier} tier" if alert.tier != "standard" else ""
+    owner = f"owner {alert.owner}" if alert.owner else ""
+    silent = alert.kind is Kind.NO_DATA
+    rate = rate_words(alert.per_second) if alert.per_second and not silent else ""
+    said = ", ".join(part for part in (rate, tier, owner) if part)
+    return sentence(said) if said else ""
