@@ -13,7 +13,7 @@ from typing import Final
 
 from alerts.impact import impact
 from alerts.message import ActionLine, Alert, Done, Unlike
-from alerts.steps import misapplied, steps
+from alerts.steps import misapplied, stands_in, steps
 from alerts.titles import title
 from alerts.types import Blame, Kind, Severity
 from alerts.words import cut, sentence, size_words
@@ -52,6 +52,10 @@ class Brief:
 
 def brief(alert: Alert) -> Brief:
     """Put a message into words."""
+    if alert.test:
+        return Brief(
+            title=title(alert), impact=_TEST, cause="", done="", steps=steps(alert), details=""
+        )
     return Brief(
         title=title(alert),
         impact=impact(alert),
@@ -60,6 +64,9 @@ def brief(alert: Alert) -> Brief:
         steps=steps(alert),
         details=_details(alert),
     )
+
+
+_TEST: Final = "This is only a test: no adapter is affected."
 
 
 def numbered(steps: Sequence[str]) -> str:
@@ -108,7 +115,7 @@ def _unless_shared(alert: Alert) -> str:
 _WRONG_WEIGHTS: Final = "the engine answers with other weights than this version's"
 _WHERE: Mapping[Blame, str] = MappingProxyType(
     {
-        Blame.INPUT: "users ask other things; no change of the model was found",
+        Blame.INPUT: "users ask for other things; no change in the model was found",
         Blame.ADAPTER: "the adapter's weights",
         Blame.BASE: "the base model or the engine",
         Blame.SERVING: "the engine or its settings, not the weights",
@@ -118,8 +125,7 @@ _WHERE: Mapping[Blame, str] = MappingProxyType(
 
 def _done(alert: Alert) -> str:
     if not alert.firing:
-        taken = alert.action is not None and alert.action.done is Done.TAKEN
-        return sentence(alert.action.text) if alert.action and taken else ""
+        return _done_at_the_end(alert.action)
     if alert.together is not None:
         return "Automatic moves on this base are paused."
     if alert.action is not None:
@@ -127,6 +133,14 @@ def _done(alert: Alert) -> str:
     if alert.kind in {Kind.NO_DATA, Kind.BLIND, Kind.ERROR}:
         return f"{_stays(alert)}."
     return _left_alone(alert) if alert.kind is Kind.DRIFT else ""
+
+
+def _done_at_the_end(action: ActionLine | None) -> str:
+    if action is None or action.done is not Done.TAKEN:
+        return ""
+    if stands_in(action):
+        return f"{action.target} still answers every request. {sentence(action.then)}".rstrip()
+    return sentence(action.text)
 
 
 def _acted(alert: Alert, action: ActionLine) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
+from alerts.incident import Closing
 from alerts.message import PERPLEXITY, Alert, Retraining, ScoreLine, leading
 from alerts.titles import LONGEST_SUBJECT, NEWS, began_clock, canary_headline, headline, why_retrain
 from alerts.types import Kind
@@ -27,10 +29,17 @@ SHOWN_MEMBERS: Final = 3
 def impact(alert: Alert) -> str:
     """Say how users are affected; after the end, how long it lasted."""
     if not alert.firing:
-        over = clock_time(alert.recovered_at or alert.at, now=alert.at)
-        return f"It lasted from {began_clock(alert)} to {over}."
+        return _afterwards(alert)
     parts = [*_affected(alert), _whose(alert)]
     return " ".join(part for part in parts if part)
+
+
+def _afterwards(alert: Alert) -> str:
+    if alert.closing is Closing.PART_OF_FLEET:
+        return "It is not over: other adapters on its base changed, too."
+    over = clock_time(alert.recovered_at or alert.at, now=alert.at)
+    what = "The canary waited" if alert.kind is Kind.CANARY else "It lasted"
+    return f"{what} from {began_clock(alert)} to {over}."
 
 
 def _affected(alert: Alert) -> list[str]:
@@ -41,7 +50,7 @@ def _affected(alert: Alert) -> list[str]:
     if alert.kind is Kind.CANARY:
         return [sentence(alert.reason.removeprefix(f"{canary_headline(alert)}: "))]
     if alert.kind is not Kind.DRIFT:
-        return [sentence(alert.reason or NEWS[alert.kind])]
+        return [sentence(alert.reason or NEWS[alert.kind]), _UNKNOWN.get(alert.kind, "")]
     lead = leading(alert.scores)
     if alert.together is not None:
         return [_of_fleet(alert, lead)]
@@ -57,6 +66,14 @@ def _affected(alert: Alert) -> list[str]:
     if alert.new is not None:
         found.append(sentence(new_words(alert.new)))
     return found
+
+
+_UNKNOWN: Final = MappingProxyType(
+    {
+        Kind.NO_DATA: "Not known whether users get answers.",
+        Kind.ERROR: "Not known whether answers changed.",
+    }
+)
 
 
 def _of_fleet(alert: Alert, lead: ScoreLine | None) -> str:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.incident import Closing
-from alerts.message import Alert, Done
+from alerts.message import ActionLine, Alert, Done
 from alerts.types import Blame, Kind
 from alerts.words import percent
 
@@ -18,15 +18,16 @@ def steps(alert: Alert) -> tuple[str, ...]:
     if alert.test:
         return ("Nothing: this is a test of the channel.",)
     if not alert.firing:
-        return _afterwards(alert.closing)
+        return (*_send_back(alert.action), *_afterwards(alert.closing))
     if alert.retraining is not None:
         share = percent(alert.retraining.replay_share)
         return (
             f"Fetch the list of examples: {alert.retraining.manifest}",
-            f"Retrain from {alert.retraining.parent}, with {share} of the old examples.",
+            f"Retrain from {alert.retraining.parent}; mix in {share} of its earlier examples.",
         )
-    if alert.unseen is not None and alert.unseen.mend:
-        return (f"Run `{alert.unseen.mend}`.",)
+    mend = alert.unseen.mend if alert.unseen is not None else alert.mend
+    if mend:
+        return (f"In the morning: `{mend}`.",)
     if alert.kind is not Kind.DRIFT:
         return _by_kind(alert)
     return (*_approve(alert), *_by_cause(alert))
@@ -36,6 +37,22 @@ def misapplied(alert: Alert) -> bool:
     """True if a probe found that the engine answers with the base or with another adapter."""
     signals = {(score.winner or "").partition(":")[0] for score in alert.scores}
     return alert.blame is Blame.SERVING and bool(signals & {"not_applied", "mixed_up"})
+
+
+def stands_in(action: ActionLine | None) -> bool:
+    """True if another version answers in this one's place, and the router has confirmed it."""
+    return (
+        action is not None
+        and (action.kind, action.done) == ("fallback", Done.TAKEN)
+        and bool(action.target)
+        and not action.unconfirmed
+    )
+
+
+def _send_back(action: ActionLine | None) -> tuple[str, ...]:
+    if action is None or not stands_in(action) or action.then:
+        return ()
+    return (f"Traffic stays on {action.target} until you send it back from the incident.",)
 
 
 def _afterwards(closing: Closing | None) -> tuple[str, ...]:
@@ -66,14 +83,16 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
         return then
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
         then = (*then, _AWAIT)
+    if alert.action is not None and stands_in(alert.action):
+        return (f"Check that {alert.action.target} answers well: it has every request now.", *then)
     target = _spare(alert)
-    return (*then, f"Until then: send traffic to {target} from the incident.") if target else then
+    return (f"Send traffic to {target} from the incident.", *then) if target else then
 
 
 def _who_answers(alert: Alert) -> str:
     if not alert.adapter:
         return f"{_WHO_ANSWERS}."
-    return f"{_WHO_ANSWERS}: `driftline route show {quote(alert.adapter)}` says which it should."
+    return f"{_WHO_ANSWERS}; `driftline route show {quote(alert.adapter)}` says which it should."
 
 
 def _spare(alert: Alert) -> str:
@@ -85,7 +104,7 @@ def _spare(alert: Alert) -> str:
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 
-_WHO_ANSWERS: Final = "Check which version the router really serves"
+_WHO_ANSWERS: Final = "Read in the router which version it serves"
 _ENGINE_FIRST: Final = "Look at the engine and the other adapters on its base first."
 _AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
 _RELOAD: Final = (
@@ -122,7 +141,10 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
 
 _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
     {
-        Kind.NO_DATA: ("Check that its gateway or engine still sends records.",),
+        Kind.NO_DATA: (
+            "Send the adapter a prompt. No answer? Treat it as an outage.",
+            "An answer? Find out why its gateway or engine sends no records.",
+        ),
         Kind.BLIND: ("See on the incident what is not compared, and why.",),
         Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
         Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
@@ -132,8 +154,6 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
-    if alert.mend:
-        return (f"In the morning: `{alert.mend}`.",)
     if alert.kind is Kind.ROUTING:
         return (_who_answers(alert),)
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":

@@ -211,7 +211,9 @@ def _end(alert: Alert) -> str:
     lasted = duration((alert.recovered_at or alert.at) - _began(alert))
     if alert.closing is None and alert.kind is Kind.CANARY:
         goes = alert.action is not None and alert.action.kind == "canary"
-        return f": its canary {'goes on by itself' if goes else 'is over'} after {lasted}"
+        return (
+            f": canary {f'goes on, after a pause of {lasted}' if goes else f'over after {lasted}'}"
+        )
     if alert.closing is None:
         return f" {_be(alert)} healthy again after {lasted}"
     return f": {CLOSINGS[alert.closing]} after {lasted}"

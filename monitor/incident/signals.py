@@ -121,7 +121,7 @@ class Signal:
         """The unit of its axis."""
         match self.scale:
             case Scale.OFTEN:
-                return "share of comparisons of a new request with a normal one"
+                return "how often a new request shows it more than a normal one"
             case Scale.SHARE:
                 return "share of requests"
             case Scale.POINTS:
@@ -171,7 +171,7 @@ class Chart:
         """Say since when nobody is answered; empty: that is not so."""
         if self.unserved is None:
             return ""
-        return f"{self.unserved.version} answers nobody since {self._clock(self.unserved.since)}"
+        return f"no traffic since {self._clock(self.unserved.since)}"
 
     def newest(self, signal: Signal) -> str:
         """Write a signal's newest number, when it is of, and the normal one."""

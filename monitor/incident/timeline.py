@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from alerts.incident import Closing
+from alerts.types import Status
 from alerts.words import CLOSINGS
 from monitor.outbox.deeds import action_words, route_words, shares
 from monitor.store.audit import Entry
@@ -83,22 +86,32 @@ def _verdict(moved: TransitionRow) -> Moment:
     return Moment(at=moved.at, kind=MomentKind.VERDICT, text=text, label=moved.after.value)
 
 
+_STATUSES: Final[Mapping[object, str]] = MappingProxyType(
+    {
+        Status.WORSENED: ", worse",
+        Status.REOPENED: " again",
+        Status.UPDATED: " update",
+        Status.RECOVERED: " resolved",
+    }
+)
+
+
 def _told(sent: DeliveryRow) -> Moment:
-    what = " ".join(str(sent.alert.get(name) or "") for name in ("severity", "status")).strip()
+    status = _STATUSES.get(sent.alert.get("status"), "")
+    what = f"{sent.alert.get('severity') or 'message'}{status}"
     update = sent.alert.get("update")
-    if isinstance(update, dict):
-        what += f": {update.get('text')}"
+    said = f": {update.get('text')}" if isinstance(update, dict) else ""
     tries = f" after {sent.attempts} attempts" if sent.attempts > 1 else ""
     match sent.state:
         case DeliveryState.DELIVERED:
-            text = f"{sent.channel} was told: {what}{tries}"
+            text = f"sent to {sent.channel}: {what}{said}{tries}"
             return Moment(at=sent.delivered_at or sent.created_at, kind=MomentKind.TOLD, text=text)
         case DeliveryState.DEAD:
-            text = f"{sent.channel} could not be told{tries}: {sent.last_error or 'given up'}"
+            text = f"not delivered to {sent.channel}{tries}: {sent.last_error or 'given up'}"
             return Moment(at=sent.created_at, kind=MomentKind.TOLD, text=text, bad=True)
         case DeliveryState.QUEUED:
-            why = f": {sent.last_error}" if sent.last_error else ""
-            text = f"{sent.channel} is still to be told: {what}{tries}{why}"
+            why = f" ({sent.last_error})" if sent.last_error else ""
+            text = f"not delivered to {sent.channel} yet{tries}{why}: {what}{said}"
             return Moment(
                 at=sent.created_at, kind=MomentKind.TOLD, text=text, bad=sent.last_error is not None
             )

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Final
 
+from detectors.words import name_words
 from monitor.policy.coverage import BLINDING, Coverage, Why
 from monitor.policy.words import why_words
 
@@ -31,9 +32,9 @@ def coverage_words(one: Coverage) -> str:
     >>> from monitor.policy.coverage import Cause
     >>> gaps = {Why(Cause.SETTINGS, "temperature 0.7"): 11}
     >>> coverage_words(Coverage(detector="entropy", requests=40, compared=29, gaps=gaps))
-    'entropy compared 29 of 40 requests; 11 use temperature 0.7, which the reference has not'
+    'token entropy compared 29 of 40 requests; 11 use temperature 0.7, which the reference has not'
     """
-    said = f"{one.detector} compared {one.compared:,} of {one.requests:,} requests"
+    said = f"{name_words(one.detector)} compared {one.compared:,} of {one.requests:,} requests"
     return "; ".join([said, *(f"{n:,} {why_words(why)}" for why, n in largest_first(one))])
 
 

@@ -109,6 +109,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.filters.update(
         blocked=lambda gate: WHY_BLOCKED.get(gate, gate),
         gist=gist,
+        verdict=wording.verdict_words,
         clock=wording.clock,
         coded=wording.coded,
         covered=percent,

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
 from alerts.incident import Closing
+from alerts.types import VerdictKind
 from alerts.words import CLOSINGS
 from monitor.incident.visible import visible
 
+VERDICTS: Final = MappingProxyType(
+    {
+        VerdictKind.STABLE: "healthy",
+        VerdictKind.BLIND: "not covered",
+        VerdictKind.INSUFFICIENT: "too little traffic",
+        VerdictKind.ERROR: "checks failing",
+    }
+)
+"""The others are words already."""
 SELDOM: Final = 0.01
 NOTHING: Final = "\N{EN DASH}"
 _NOW: Final = 5
@@ -69,6 +80,15 @@ def signed(value: float | None, digits: int = 2) -> str:
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:+.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def verdict_words(kind: str) -> str:
+    """Return a verdict as pages write it.
+
+    >>> verdict_words("stable"), verdict_words("drifting")
+    ('healthy', 'drifting')
+    """
+    return VERDICTS.get(VerdictKind(kind), kind)
 
 
 def ended(closing: str) -> str:

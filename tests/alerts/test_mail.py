@@ -73,7 +73,11 @@ def test_a_mail_says_what_people_need_first() -> None:
     message = read(mail_body(FULL, "msg_1", SETTINGS))
     said = part(message, "plain")
     assert message["subject"] == brief(FULL).title == said.splitlines()[0]
-    for words in ("Impact: 69 of 100 answers", "You: 1) Compare", "Details: answers less certain"):
+    for words in (
+        "Impact: 69 of 100 answers",
+        "You: 1) Check that v6",
+        "Details: answers less certain",
+    ):
         assert words in said
     assert "Incident: https://driftline.example/incidents/3" in said
     assert said.rstrip().endswith("driftline:support@v7:drift:3 (msg_1)")

@@ -37,7 +37,7 @@ def test_a_message_says_what_people_need_first() -> None:
         "*Likely cause* The adapter's weights.",
         "vLLM 0.33",
         "*Driftline* Moved 100 % of traffic to v6, confirmed by the router.",
-        "*You* 1) Compare",
+        "*You* 1) Check that v6",
         "Details: answers less certain, sure enough for a page",
         "<https://driftline.example/incidents/3|Incident>",
         "<https://driftline.example/incidents/3#do-title|Acknowledge>",

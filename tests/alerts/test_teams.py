@@ -33,7 +33,7 @@ def test_a_card_says_what_people_need_first() -> None:
         "Impact 69 of 100 answers since 11:10 UTC are less certain than a normal one",
         "Likely cause The adapter's weights.",
         "Driftline Moved 100 % of traffic to v6, confirmed by the router.",
-        "You 1) Compare",
+        "You 1) Check that v6",
         "Details: answers less certain, sure enough for a page",
     ):
         assert words in said

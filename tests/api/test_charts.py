@@ -87,7 +87,7 @@ def test_it_is_drawn_for_keys_and_for_signed_links_only(site: Serving) -> None:
         "drifting",
         "to v6",
     } <= set(words)
-    assert sum(one.startswith("v7 answers nobody since ") for one in words) == 1
+    assert sum(one.startswith("no traffic since ") for one in words) == 1
     # the adapter's name is a text, whatever it says, and hides nothing
     assert list(image.iter(f"{SVG}script")) == []
     assert any(text.startswith(f"#{number} </text><script") for text in words)

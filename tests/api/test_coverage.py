@@ -44,7 +44,7 @@ def test_an_adapter_says_what_each_detector_compares_and_why_not_the_rest(fleet:
     [gap] = least["gaps"]
     assert (gap["cause"], gap["value"], gap["requests"]) == ("settings", "temperature 0.7", 92)
     assert gap["text"] == "use temperature 0.7, which the reference has not"
-    assert least["text"] == f"logit_ks compared 8 of 100 requests; {TOLD}"
+    assert least["text"] == f"certainty of answers compared 8 of 100 requests; {TOLD}"
     assert (whole["detector"], whole["ratio"], whole["gaps"]) == ("errors", 1.0, [])
     assert [one["requests"] for one in found["coverage_last_day"]] == [100, 100]
     assert found["sampling"]["sampled_out"] == 36_112
@@ -80,7 +80,7 @@ def test_the_receipt_accounts_for_what_was_not_compared(fleet: Serving) -> None:
     [found] = _get(fleet, "/v1/receipt")["coverage"]
     assert (found["adapter"], found["version"]) == ("billing", "v1")
     assert found["blind_hours"] == pytest.approx(30.0, abs=0.5)
-    assert found["least"]["text"] == f"logit_ks compared 8 of 100 requests; {TOLD}"
+    assert found["least"]["text"] == f"certainty of answers compared 8 of 100 requests; {TOLD}"
 
 
 def test_a_self_test_says_what_it_holds_for(fleet: Serving) -> None:

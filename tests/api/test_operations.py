@@ -147,8 +147,8 @@ def test_an_incident_says_what_moved_who_answers_and_what_happened(fleet: Servin
     assert happened == [
         ("verdict", "drifting"),
         ("verdict", "critical"),
-        ("told", "team-webhook is still to be told"),
-        ("told", "oncall-pagerduty was told"),
+        ("told", "not delivered to team-webhook yet after 3 attempts (HTTP 503)"),
+        ("told", "sent to oncall-pagerduty"),
         ("route", "Driftline moved 100 % of traffic to v6"),
     ]
     assert [one["bad"] for one in shown["timeline"]] == [False, False, True, False, False]

@@ -179,10 +179,10 @@ def test_lists_and_the_page_say_what_was_told_last_and_the_timeline_what_had_cha
     assert (row.blame, row.summary) == (Blame.INPUT, watched.told()[-1].summary)
     moments = [moment.text for moment in story.timeline]
     update = (
-        "all is still to be told: ticket updated: likely cause was: serving, now: input; strongest"
+        "not delivered to all yet: ticket update: likely cause was: serving, now: input; strongest"
         " sign was: answers slower, now: requests unlike the training examples"
     )
-    assert moments == ["all is still to be told: ticket started", update]
+    assert moments == ["not delivered to all yet: ticket", update]
 
 
 def test_a_blame_that_comes_and_goes_is_not_told(watched: Watched) -> None:

@@ -148,7 +148,7 @@ def test_the_time_axis_has_routes_and_declared_changes(person: httpx2.Client) ->
     assert {"to v6", "engine: vLLM 0.33", "critical", "times in UTC"} <= words
     assert re.search(r"\d+ % at \d\d:\d\d, 50 % is normal", chart), "until its traffic moved"
     assert "100 % now" not in chart
-    assert "share of comparisons of a new request with a normal one" in chart
+    assert "how often a new request shows it more than a normal one" in chart
 
 
 def test_the_range_is_in_the_address(person: httpx2.Client) -> None:

@@ -130,7 +130,9 @@ def test_the_receipt_tells_what_was_not_compared(look: Callable[..., Looker]) ->
     looker.log_in()
     looker.open("/budget")
     lines = looker.page.locator("#uncompared li").all_inner_texts()
-    assert lines == [f"billing v1 blind for 30 h; logit_ks compared 8 of 100 requests; {GAP}"]
+    assert lines == [
+        f"billing v1 blind for 30 h; certainty of answers compared 8 of 100 requests; {GAP}"
+    ]
     assert looker.complaints == []
 
 

@@ -92,7 +92,7 @@ def unfinished(scene: Scene) -> str | None:
         last.state is ActionState.VERIFY_FAILED
         and route.route.generation == (last.expected_generation or 0) + 1
     )
-    return f"move {last.id} is not confirmed by the router" if in_doubt or unverified else None
+    return f"action {last.id} is not confirmed by the router" if in_doubt or unverified else None
 
 
 def _too_old(question: MoveQuestion) -> str | None:

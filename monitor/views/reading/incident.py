@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from alerts.brief import brief
 from alerts.incident import Closing
-from alerts.message import Alert
 from alerts.silences import Silence
+from alerts.types import Status
 from monitor.domain import ChangeKind
 from monitor.evaluate.neighbours import RequestBeside
 from monitor.incident import Chart, IncidentStory
@@ -55,7 +56,7 @@ def detail(story: IncidentStory, chart: Chart, *, now: datetime) -> IncidentDeta
         summary(story.row, story.silenced),
         blame_now=story.blame,
         verdict_now=story.judged and story.judged.verdict.kind,
-        brief=_brief(story.told),
+        brief=_brief(story),
         waits_since=story.waits_since,
         silence=story.silenced and message.silence(story.silenced, now),
         unseen=story.unseen and UnseenBody.of(story.unseen),
@@ -98,7 +99,15 @@ def answers(exchange: ComparedAnswers) -> PromptAnswers:
     )
 
 
-def _brief(told: Alert) -> BriefBody:
+def _brief(story: IncidentStory) -> BriefBody:
+    """Write its last message while it was open; once it is over, what its end says."""
+    told, row = story.told, story.row
+    if row.closed_at is not None:
+        over = row.closed_at
+        why = Closing(row.closing) if row.closing else None
+        told = replace(
+            told, status=Status.RECOVERED, closing=why, at=over, recovered_at=over, update=None
+        )
     said = brief(told)
     return BriefBody(
         title=said.title,

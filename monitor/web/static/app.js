@@ -2,6 +2,22 @@
 // so that focus, selection and scroll stay where they are.
 "use strict";
 
+// On a phone filters that nothing was chosen in are folded.
+if (matchMedia("(max-width: 760px)").matches) {
+  for (const fold of document.querySelectorAll(".filters .fold")) {
+    if ([...fold.querySelectorAll("select")].some((one) => one.selectedIndex > 0)) continue;
+    const unfold = Object.assign(document.createElement("button"), { type: "button", textContent: "Filter and sort" });
+    unfold.className = "quiet";
+    unfold.onclick = () => {
+      fold.hidden = false;
+      fold.querySelector("select").focus();
+      unfold.remove();
+    };
+    fold.hidden = true;
+    fold.before(unfold);
+  }
+}
+
 const EVERY_MS = 10_000;
 // Where the page is, if it was the answer to a form that was sent elsewhere.
 const place = document.body.dataset.place || location.href;
