@@ -14,7 +14,7 @@ from monitor.store.evaluation.evaluations import NewEvaluation
 from monitor.store.records import capture_counts
 
 WHY = Why(Cause.SETTINGS, "temperature 0.7")
-TOLD = "92 use temperature 0.7, which the reference has not"
+TOLD = "92 use temperature 0.7, which the reference does not cover"
 WINDOW = timedelta(minutes=5)
 HARD = Coverage(detector="errors", requests=25, compared=25)
 LIVE = Coverage(detector="logit_ks", requests=25, compared=2, gaps={WHY: 23})

@@ -30,9 +30,9 @@ def coverage_words(one: Coverage) -> str:
     """Say how much a detector compared and why not the rest.
 
     >>> from monitor.policy.coverage import Cause
-    >>> gaps = {Why(Cause.SETTINGS, "temperature 0.7"): 11}
-    >>> coverage_words(Coverage(detector="entropy", requests=40, compared=29, gaps=gaps))
-    'token entropy compared 29 of 40 requests; 11 use temperature 0.7, which the reference has not'
+    >>> gaps = {Why(Cause.SETTINGS, "temperature 0.7"): 2}
+    >>> print(coverage_words(Coverage(detector="errors", requests=9, compared=7, gaps=gaps)))
+    errors compared 7 of 9 requests; 2 use temperature 0.7, which the reference does not cover
     """
     said = f"{name_words(one.detector)} compared {one.compared:,} of {one.requests:,} requests"
     return "; ".join([said, *(f"{n:,} {why_words(why)}" for why, n in largest_first(one))])
@@ -44,7 +44,7 @@ def blind_share_words(one: Coverage) -> str | None:
     >>> from monitor.policy.coverage import Cause
     >>> gaps = {Why(Cause.SETTINGS, "temperature 0.7"): 92}
     >>> blind_share_words(Coverage(detector="entropy", requests=100, compared=8, gaps=gaps))
-    '92 % of requests use temperature 0.7, which the reference has not'
+    '92 % of requests use temperature 0.7, which the reference does not cover'
     """
     lost = [gap for gap in largest_first(one) if gap[0].cause in BLINDING]
     if not lost or lost[0][1] < WORTH_TELLING * one.requests:

@@ -139,7 +139,7 @@ def why_words(why: Why) -> str:
 
 
 _WHY: Final[Mapping[Cause, str]] = {
-    Cause.SETTINGS: "use {}, which the reference has not",
+    Cause.SETTINGS: "use {}, which the reference does not cover",
     Cause.NOT_MEASURED: "came without {}",
     Cause.NOT_EMBEDDED: "have texts that are not embedded yet",
     Cause.LATE: "came more than a day after they were made",

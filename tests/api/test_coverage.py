@@ -43,7 +43,7 @@ def test_an_adapter_says_what_each_detector_compares_and_why_not_the_rest(fleet:
     assert datetime.fromisoformat(least["since"]) == SINCE
     [gap] = least["gaps"]
     assert (gap["cause"], gap["value"], gap["requests"]) == ("settings", "temperature 0.7", 92)
-    assert gap["text"] == "use temperature 0.7, which the reference has not"
+    assert gap["text"] == "use temperature 0.7, which the reference does not cover"
     assert least["text"] == f"certainty of answers compared 8 of 100 requests; {TOLD}"
     assert (whole["detector"], whole["ratio"], whole["gaps"]) == ("errors", 1.0, [])
     assert [one["requests"] for one in found["coverage_last_day"]] == [100, 100]

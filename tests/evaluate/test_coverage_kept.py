@@ -12,6 +12,8 @@ from monitor.store.evaluation import coverage_days, evaluations
 Run = Callable[..., Any]
 OTHER = Why(Cause.SETTINGS, "temperature 0.2")
 
+LOST = "% of requests use temperature 0.2, which the reference does not cover"
+
 
 def test_every_window_with_requests_keeps_its_coverage_and_the_day_their_sum(
     world: Any, evaluate: Run
@@ -57,12 +59,12 @@ def test_the_budget_promises_nothing_for_what_is_not_compared(world: Any, evalua
     words = world.rows("SELECT detector, verdict FROM latest_scores WHERE detector <> 'feedback'")
     assert ("logit_ks", "blind") in [tuple(row) for row in words]
     found = line()
-    assert found.blind == "100 % of requests use temperature 0.2, which the reference has not"
+    assert found.blind == f"100 {LOST}"
     assert found.per_day < whole.per_day
     for _ in range(4):
         world.send(15, temperature=0.2)
         world.send(45)
         evaluate()
     partly = line()
-    assert partly.uncompared == "25 % of requests use temperature 0.2, which the reference has not"
+    assert partly.uncompared == f"25 {LOST}"
     assert partly.blind != partly.uncompared

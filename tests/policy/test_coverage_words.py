@@ -22,8 +22,8 @@ def of(detector: str, compared: int, gaps: dict[Why, int], *, usual: float = 1.0
 def test_what_makes_blind_is_told_first_then_the_largest() -> None:
     one = of("entropy", 20, {FAILED: 70, OTHER: 10})
     assert coverage_words(one) == (
-        "token entropy compared 20 of 100 requests; 10 use temperature 0.7, which the reference has"
-        " not; 70 have no answer to look at"
+        "token entropy compared 20 of 100 requests; 10 use temperature 0.7, which the reference does"
+        " not cover; 70 have no answer to look at"
     )
     assert coverage_words(of("entropy", 0, {ABSENT: 9})) == (
         "token entropy compared 0 of 9 requests;"
@@ -43,7 +43,7 @@ def test_a_small_or_an_excused_gap_is_no_news() -> None:
     assert blind_share_words(of("entropy", 96, {OTHER: 4})) is None
     assert blind_share_words(of("entropy", 10, {FAILED: 90})) is None
     said = blind_share_words(of("entropy", 8, {OTHER: 92}))
-    assert said == "92 % of requests use temperature 0.7, which the reference has not"
+    assert said == "92 % of requests use temperature 0.7, which the reference does not cover"
 
 
 def test_a_version_that_lost_its_traffic_is_not_blind_for_ever() -> None:

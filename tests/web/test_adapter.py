@@ -217,7 +217,7 @@ def test_versions_stand_beside_each_other(person: httpx2.Client) -> None:
     rows = [text_of(row) for row in table.partition("</table>")[0].split("<tr>")[2:]]
     assert [row.split()[0] for row in rows] == ["v7", "v6"]
     assert "in charge 0 % critical" in rows[0]
-    assert "100 % stable none" in rows[1]
+    assert "100 % healthy none" in rows[1]
 
 
 def test_somebody_approves_the_reference_that_they_saw(

@@ -50,7 +50,7 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
     active = looker.page.inner_text("[data-live=active]")
     for words in ("catalogue@v2", "paused waits for you", "in its pre-checks", trials.HOSTILE):
         assert words in active, words
-    assert "rolled back latched" in looker.page.inner_text("[data-live=ended]")
+    assert "rolled back stays out" in looker.page.inner_text("[data-live=ended]")
     looker.page.click(f"#canary-{canaries['running']}")
     text = looker.page.inner_text("main")
     for words in ("running", "15 h of 24 h", "of 400 beside", "Skipped pre-checks", "not measured"):

@@ -18,7 +18,7 @@ from tests.serving import Serving
 from tests.uncompared import blind
 from tests.web.conftest import Looker
 
-GAP = "92 use temperature 0.7, which the reference has not"
+GAP = "92 use temperature 0.7, which the reference does not cover"
 
 
 @pytest.fixture

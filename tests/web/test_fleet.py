@@ -160,8 +160,8 @@ def test_on_a_phone_healthy_adapters_take_one_line_below_those_in_trouble(
     assert [one.strip() for one in counted] == [
         "1 critical",
         "1 drifting",
-        "1 with failing checks",
-        "1 with too little traffic",
+        "1 checks failing",
+        "1 too little traffic",
         f"{MANY + 2} learning",
         "6 healthy",
     ]

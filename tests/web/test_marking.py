@@ -94,7 +94,7 @@ def test_an_incident_is_judged_from_its_adapters_page(look: Callable[..., Looker
     looker.open("/adapters/support")
     shown = looker.page.inner_text("[data-live=incidents]")
     assert f"marked as a false alarm by for admin: {REASON}" in shown
-    assert "stable" in looker.page.inner_text("[data-live=head]")
+    assert "healthy" in looker.page.inner_text("[data-live=head]")
 
 
 def test_the_command_line_tells_of_a_fleet_incident_and_takes_a_word(

@@ -222,7 +222,7 @@ def test_the_keyboard_reaches_everything(look: Callable[..., Looker]) -> None:
     looker.log_in()
     looker.open("/adapters/support")
     reached = []
-    for _ in range(20):
+    for _ in range(24):
         looker.page.keyboard.press("Tab")
         reached.append(looker.page.evaluate("document.activeElement.textContent.trim()"))
     assert reached[0] == "Skip to the content"

@@ -100,7 +100,7 @@ def test_a_signal_is_compared_with_the_reference(world: World) -> None:
 
 def test_a_report_is_asked_for(world: World) -> None:
     world.open("/adapters/support")
-    world.page.click("text=Have the report drawn")
+    world.page.click("text=Create the report")
     world.page.wait_for_url("**/adapters/support/report/*")
     assert "Waiting for a worker." in world.page.inner_text("main")
     assert world.calm()

@@ -209,7 +209,7 @@ def test_it_is_reached_from_the_adapter_and_from_an_incident(
     looker.page.click("text=Look at them, or on other axes")
     assert looker.page.input_value("select[name=order]") == "least_similar"
     looker.open(f"/incidents/{told.id}")
-    looker.page.click("text=All requests since the onset")
+    looker.page.click("text=All requests since it began")
     assert looker.page.input_value("select[name=order]") == "least_similar"
     assert looker.page.locator(IDS).first.inner_text() == "req-0004"
     assert _quiet(looker)

@@ -139,7 +139,7 @@ def baseline_of(tx: Connection, of: Version) -> dict[str, Floats]:
         raise NoHistogram(f"{of.label} has no reference yet")
     body = reference_baselines.read(tx, reference.id)
     if body is None:
-        raise NoHistogram("its reference keeps no single values; build it anew to see them")
+        raise NoHistogram("its reference keeps no single values; rebuild it to see them")
     return {
         name: values
         for name, values in kept.unpack(body).signals.items()

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from alerts.brief import brief
 from alerts.incident import Closing
+from alerts.message import Alert
 from alerts.silences import Silence
 from alerts.types import Status
 from monitor.domain import ChangeKind
@@ -100,15 +101,12 @@ def answers(exchange: ComparedAnswers) -> PromptAnswers:
 
 
 def _brief(story: IncidentStory) -> BriefBody:
-    """Write its last message while it was open; once it is over, what its end says."""
-    told, row = story.told, story.row
-    if row.closed_at is not None:
-        over = row.closed_at
-        why = Closing(row.closing) if row.closing else None
-        told = replace(
-            told, status=Status.RECOVERED, closing=why, at=over, recovered_at=over, update=None
-        )
-    said = brief(told)
+    """Write its last message while it was open, and once it is over what its end says."""
+    said = brief(story.told)
+    if story.row.closed_at is not None:
+        end = brief(_ended(story.told, story.row, at=story.row.closed_at))
+        impact = f"{end.impact} While it lasted: {said.impact}"
+        said = replace(said, impact=impact, done=end.done, steps=end.steps)
     return BriefBody(
         title=said.title,
         impact=said.impact,
@@ -117,6 +115,11 @@ def _brief(story: IncidentStory) -> BriefBody:
         you=said.steps,
         details=said.details,
     )
+
+
+def _ended(told: Alert, row: IncidentRow, *, at: datetime) -> Alert:
+    why = Closing(row.closing) if row.closing else None
+    return replace(told, status=Status.RECOVERED, closing=why, at=at, recovered_at=at)
 
 
 def _signal(signal: Signal, score: ScoreRow | None) -> SignalBody:
