@@ -9,7 +9,7 @@ from typing import Final
 from alerts.incident import Closing
 from alerts.message import PERPLEXITY, Alert, Retraining, ScoreLine, leading
 from alerts.titles import LONGEST_SUBJECT, NEWS, began_clock, canary_headline, headline, why_retrain
-from alerts.types import Kind
+from alerts.types import Blame, Kind
 from alerts.words import (
     clock_time,
     cut,
@@ -54,15 +54,20 @@ def _affected(alert: Alert) -> list[str]:
     lead = leading(alert.scores)
     if alert.together is not None:
         return [_of_fleet(alert, lead)]
-    found = [_scale(lead, since=began_clock(alert)), lead.gloss] if lead else [headline(alert)]
+    answers = [_scale(lead, since=began_clock(alert)), lead.gloss] if lead else [headline(alert)]
     if alert.alone_on:
-        found.append(f"No other adapter on {cut(alert.alone_on, LONGEST_SUBJECT)} is affected.")
+        answers.append(f"No other adapter on {cut(alert.alone_on, LONGEST_SUBJECT)} is affected.")
+    asked = _unlike_training(alert)
+    return [*asked, *answers] if alert.blame is Blame.INPUT else [*answers, *asked]
+
+
+def _unlike_training(alert: Alert) -> list[str]:
+    """Say how many requests are unlike training, and what most of them have in common."""
+    found = []
     if alert.unlike is not None:
         one = alert.unlike
-        found.append(
-            f"{one.count:,} of {one.of:,} requests are unlike training"
-            f" (normally {percent(one.usual)})."
-        )
+        usual = f"(normally {percent(one.usual)})"
+        found.append(f"{one.count:,} of {one.of:,} requests are unlike training {usual}.")
     if alert.new is not None:
         found.append(sentence(new_words(alert.new)))
     return found

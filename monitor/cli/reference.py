@@ -211,7 +211,8 @@ def _follow(service: Service, path: str) -> None:
         while True:
             answer = service.get(path)["items"][0]
             newest = read(answer, ReferenceBody)
-            progress.update(task, completed=newest.progress)
+            waits = f"waits, and tries again: {newest.error}" if newest.error else "building"
+            progress.update(task, completed=newest.progress, description=waits)
             if newest.state != "building":
                 break
             time.sleep(0.5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +18,7 @@ from monitor.store.evaluation.verdicts import TransitionRow
 from monitor.store.incidents.deliveries import DeliveryRow
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.incidents.outbox import DeliveryState
-from monitor.store.traffic.actions import ActionRow
+from monitor.store.traffic.actions import ActionRow, author_of
 from monitor.store.traffic.routes import RouteRow
 
 
@@ -69,8 +69,7 @@ def timeline(
     found = [
         *(_verdict(one) for one in transitions),
         *(_told(one) for one in deliveries),
-        *(_action(one) for one in actions),
-        *(_route(one) for one in routes),
+        *_moves(actions, routes),
         *(_person(one) for one in said if one.act in _SAID),
     ]
     if row.closed_at is not None:
@@ -117,17 +116,18 @@ def _told(sent: DeliveryRow) -> Moment:
             )
 
 
-def _action(action: ActionRow) -> Moment:
-    return Moment(at=action.created_at, kind=MomentKind.ACTION, text=action_words(action))
-
-
-def _route(changed: RouteRow) -> Moment:
-    return Moment(
-        at=changed.route.since,
-        kind=MomentKind.ROUTE,
-        text=route_words(changed),
-        label=arms_label(changed),
-    )
+def _moves(actions: Sequence[ActionRow], routes: Sequence[RouteRow]) -> Iterator[Moment]:
+    """Describe actions and routes; an action and the route that it wrote are one event."""
+    wrote = {author_of(one.id): one for one in actions}
+    authors = {one.actor for one in routes}
+    for author, action in wrote.items():
+        if author not in authors:
+            yield Moment(at=action.created_at, kind=MomentKind.ACTION, text=action_words(action))
+    for one in routes:
+        by = wrote.get(one.actor)
+        text = route_words(one) if by is None else action_words(by)
+        at, label = one.route.since, arms_label(one)
+        yield Moment(at=at, kind=MomentKind.ROUTE, text=text, label=label)
 
 
 def arms_label(changed: RouteRow) -> str:

@@ -219,7 +219,7 @@ def _steps(tx: Connection, rows: Sequence[FleetRow], *, heard: bool) -> Mapping[
     found = {
         "registered": any(row.version is not None for row in rows),
         "sent": any(row.judged for row in rows) or capture_counts.any_ever(tx),
-        "referenced": any(row.reference.state is not None for row in rows),
+        "referenced": any(row.reference.state is ReferenceState.READY for row in rows),
     }
     return found | {"heard": heard} if not all(found.values()) else {}
 

@@ -196,12 +196,7 @@ def looked(outcome: LookOutcome, reason: str, *, requests: int = 78, **of: Any) 
     return Looked(found=found, **of)
 
 
-def canary(
-    *events: Event,
-    every: timedelta = timedelta(hours=30),
-    trial: str = "v7",
-    control: str = "v6",
-) -> CanaryNews:
+def canary(*events: Event, every: timedelta = timedelta(hours=30)) -> CanaryNews:
     """Describe a canary after its start and these events."""
     state, now = CanaryState(), NOON - every * len(events)
     begins: Sequence[Event] = (PrechecksLooked(passed=True, reason="ok"), ReadBack(problem=None))
@@ -210,7 +205,7 @@ def canary(
     for event in events:
         now += every
         state, _ = step(state, event, plan=PLAN, now=now)
-    return canary_news(state, PLAN, trial=trial, control=control)
+    return canary_news(state, PLAN, trial="v7", control="v6")
 
 
 UNDECIDED = canary(*[looked(LookOutcome.UNSURE, "6 of 6 guardrails within their limits")] * 5)
@@ -225,5 +220,6 @@ KEPT = canary(
         permission=replace(FORBIDDEN, lowering="mode observe leaves it to a person"),
     )
 )
-ROLLBACK = looked(LookOutcome.FAILED, WORSE, requests=21), ReadBack(problem=None)
-ROLLED_BACK = canary(*ROLLBACK, every=MINUTE)
+ROLLED_BACK = canary(
+    looked(LookOutcome.FAILED, WORSE, requests=21), ReadBack(problem=None), every=MINUTE
+)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -74,6 +75,26 @@ def of_drift() -> Iterator[tuple[str, Alert]]:
         yield f"drift, {blame}, {severity}, {outcome}", alert
 
 
+def of_findings() -> Iterator[tuple[str, Alert]]:
+    """A message about each detector's own signals, each in the directions it can move."""
+    for detector, one in DETECTORS.items():
+        for signal in one.signals:
+            if signal[-1].isdigit() and not signal.endswith("_1"):
+                continue  # the axes of an embedding read alike
+            for way in ("rate",) if one.profile.clause else ("up", "down"):
+                line = score_line(detector=detector, winner=f"{signal}:{way}", **_size(way))
+                yield (
+                    f"found, {detector}, {signal}, {way}",
+                    replace(PLAIN, scores=(line,), blame=Blame.UNKNOWN),
+                )
+
+
+def _size(way: str) -> dict[str, Any]:
+    if way == "rate":
+        return {"n": 140, "count": 31, "of": 140, "usual": 0.01, "evidence": 4.0}
+    return {"n": 412, "effect": 0.38 if way == "up" else -0.38, "evidence": 1.6}
+
+
 def of_brakes() -> Iterator[tuple[str, Alert]]:
     for gate in Gate:
         stopped = replace(PLAIN, scores=(FAILING,), action=texts.STOPPED[gate])
@@ -125,7 +146,10 @@ def of_moments() -> Iterator[tuple[str, Alert]]:
     yield "updated", UPDATED
     yield "still open", replace(FULL, notification_reason=Reason.REPEAT)
     yield "alone on its base", replace(PLAIN, scores=(FAILING,), alone_on="llama-3.1-8b")
-    other = replace(PLAIN, blame=Blame.INPUT, severity=Severity.TICKET)
+    unlike = score_line(
+        detector="input_similarity", winner="similarity:low", effect=-0.4, n=412, evidence=1.2
+    )
+    other = replace(PLAIN, blame=Blame.INPUT, severity=Severity.TICKET, scores=(unlike,))
     yield "a new topic", replace(other, unlike=FULL.unlike, new=FULL.new)
     yield "together", replace(PLAIN, together=TOGETHER, blame=Blame.BASE)
     yield (
@@ -135,7 +159,7 @@ def of_moments() -> Iterator[tuple[str, Alert]]:
     yield "a test", replace(FULL, test=True)
 
 
-ALL = dict(itertools.chain(of_drift(), of_brakes(), of_kinds(), of_moments()))
+ALL = dict(itertools.chain(of_drift(), of_findings(), of_brakes(), of_kinds(), of_moments()))
 
 
 def shown() -> str:

@@ -22,8 +22,8 @@ def of(detector: str, compared: int, gaps: dict[Why, int], *, usual: float = 1.0
 def test_what_makes_blind_is_told_first_then_the_largest() -> None:
     one = of("entropy", 20, {FAILED: 70, OTHER: 10})
     assert coverage_words(one) == (
-        "token entropy compared 20 of 100 requests; 10 use temperature 0.7, which the reference does"
-        " not cover; 70 have no answer to look at"
+        "token entropy compared 20 of 100 requests;"
+        " 10 use temperature 0.7, which the reference does not cover; 70 have no answer to look at"
     )
     assert coverage_words(of("entropy", 0, {ABSENT: 9})) == (
         "token entropy compared 0 of 9 requests;"

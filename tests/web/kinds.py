@@ -17,20 +17,19 @@ from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
 from monitor.store.tables import outbox as outbox_table
+from monitor.store.traffic import canaries
+from monitor.traffic.trial.news import canary_news
+from monitor.traffic.trial.states import plan_from_json, state_from_json
 from tests.alert_samples import BLIND, FULL, UNSEEN
-from tests.alerts.service_texts import ROLLBACK, canary
 from tests.uncompared import blind
 
 BASE = "llama-3.1-8b"
 MEMBERS = ("sales/eu", "search-rewrite", "onboarding")
-ROLLED_BACK = canary(*ROLLBACK, every=timedelta(hours=4), trial="v2", control="v1")
 CANARY = replace(
     FULL,
     kind=Kind.CANARY,
     severity=Urgency.TICKET,
     blame=Blame.UNKNOWN,
-    reason=ROLLED_BACK.text,
-    action=ROLLED_BACK.action,
     onset=None,
     scores=(),
     unlike=None,
@@ -45,13 +44,21 @@ def seed(tx: Connection, *, now: datetime) -> Mapping[str, IncidentId]:
     unseen = _version(tx, "billing")
     blind(tx, unseen, now=now, since=now - timedelta(hours=30))
     of_billing = replace(UNSEEN, mend="driftline reference learn billing v1")
+    tried = _version(tx, "legal-summaries", "v2")
     return {
         "drift": _told_again(tx),
         "blind": _of_version(tx, unseen, replace(BLIND, unseen=of_billing), now=now),
-        "canary": _of_version(tx, _version(tx, "legal-summaries", "v2"), CANARY, now=now),
+        "canary": _of_version(tx, tried, _rolled_back(tx, tried), now=now),
         "fleet": _of_the_fleet(tx, now=now),
         "resolved": _resolved(tx, _version(tx, "catalogue"), now=now),
     }
+
+
+def _rolled_back(tx: Connection, version: Version) -> Alert:
+    [row] = [one for one in canaries.canary_list(tx) if one.version_id == version.id]
+    state, plan = state_from_json(row.state), plan_from_json(row.plan)
+    news = canary_news(state, plan, trial=row.version, control=row.control)
+    return replace(CANARY, reason=news.text, action=news.action)
 
 
 def _version(tx: Connection, adapter: str, name: str = "v1") -> Version:

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
@@ -9,7 +10,7 @@ from monitor.domain import ActionId, ArmKind, Version
 from monitor.store import audit
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, canaries, route_failures
-from monitor.store.traffic.actions import ActionKind, ActionState
+from monitor.store.traffic.actions import ActionKind, ActionState, author_of
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.gates import adapter_spent
 from monitor.traffic.settings import RoutingSettings
@@ -28,10 +29,14 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 def seed(tx: Connection, *, now: datetime) -> ActionId:
     """Fill a database with a fleet that was moved about; give the action that waits."""
     worlds.seed(tx, now=now, days=0.2)
-    _tell(
+    moved = _tell(
         tx, "support", "v7", ActionState.VERIFIED, "confirmed by the router", target="v6",
         now=now - timedelta(hours=2, minutes=26),
     )  # fmt: skip
+    tx.execute(
+        sa.text("UPDATE route_history SET actor = :by WHERE actor = 'driftline'"),
+        {"by": author_of(moved)},
+    )
     taken = (now, now - timedelta(hours=4))
     blocked = adapter_spent(taken, RoutingSettings(), now=now) or ""
     _tell(

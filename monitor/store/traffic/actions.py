@@ -64,6 +64,11 @@ AUTOMATIC: Final = "driftline"
 """The actor of actions that no person asked for."""
 
 
+def author_of(action: ActionId) -> str:
+    """Name an action as the author of the route that it wrote."""
+    return f"{AUTOMATIC}:action-{action}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRow:
     """An action with the evidence for it."""

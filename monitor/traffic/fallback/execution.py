@@ -14,7 +14,13 @@ from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
 from monitor.store.registry import versions
 from monitor.store.traffic import actions, routes
-from monitor.store.traffic.actions import AUTOMATIC, WORSE, ActionKind, ActionRow, ActionState
+from monitor.store.traffic.actions import (
+    WORSE,
+    ActionKind,
+    ActionRow,
+    ActionState,
+    author_of,
+)
 from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import (
     effective,
@@ -109,7 +115,7 @@ class Execution:
             return self.drop(tx, action, why_not, now=now)
         route = self._next_route(tx, action, now=now)
         # The actor names the action, so that a return can tell our moves from a person's.
-        write(tx, action.adapter_id, route=route, actor=f"{AUTOMATIC}:action-{action.id}")
+        write(tx, action.adapter_id, route=route, actor=author_of(action.id))
         reason = "the route is changed; the router is told"
         return advance(tx, action, ActionState.APPLIED, reason, now=now)
 

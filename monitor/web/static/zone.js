@@ -21,7 +21,8 @@ function sayHere(root) {
     if (!time.matches(BESIDE)) continue;
     const beside = root.createElement("span");
     beside.className = "here";
-    const day = at.getDate() === at.getUTCDate() ? {} : { day: "numeric", month: "short" };
+    const told = time.textContent.includes(":") && at.getDate() === at.getUTCDate();
+    const day = told || at.toDateString() === new Date().toDateString() ? {} : { day: "numeric", month: "short" };
     beside.textContent = ` (${at.toLocaleString("en-GB", { ...short, ...day, timeZoneName: "short" })})`;
     time.append(beside);
   }
