@@ -106,7 +106,8 @@ def _brief(story: IncidentStory) -> BriefBody:
     if story.row.closed_at is not None:
         end = brief(_ended(story.told, story.row, at=story.row.closed_at))
         impact = f"{end.impact} While it lasted: {said.impact}"
-        said = replace(said, impact=impact, done=end.done, steps=end.steps)
+        steps = () if story.row.marked else end.steps
+        said = replace(said, impact=impact, done=end.done, steps=steps)
     return BriefBody(
         title=said.title,
         impact=said.impact,
