@@ -4,6 +4,7 @@
 real browser (``make pictures``).
 """
 
+import hashlib
 from pathlib import Path
 from typing import Final
 
@@ -13,12 +14,23 @@ from examples.demo.acts.healthy import healthy
 from examples.demo.acts.weights import until_moved
 from examples.demo.narrator import Narrator
 from examples.demo.setting import open_stage
+from monitor.web.frame import TEMPLATES
 from tests.docs.pages import DOCS
 from tests.web.conftest import PATIENT, chromium
 
 PICTURES: Final = DOCS / "pictures"
 SIZE: Final[ViewportSize] = {"width": 1180, "height": 720}
 LARGEST: Final = 150 * 1024
+OF_PAGES: Final = PICTURES / "pages.sha256"
+"""The hash of the templates that the pictures were drawn from."""
+
+
+def hash_of_pages() -> str:
+    """Hash the templates of the two pages, and what they share."""
+    texts = [
+        (TEMPLATES / name).read_bytes() for name in ("incident.html", "route.html", "parts.html")
+    ]
+    return hashlib.sha256(b"".join(texts)).hexdigest()
 
 
 def draw(dashboard: str, key: str, *, adapter: str, into: Path) -> None:
@@ -49,6 +61,7 @@ def main() -> None:
         healthy(stage)
         until_moved(stage)
         draw(stage.dashboard.rstrip("/"), stage.key, adapter="support", into=PICTURES)
+    OF_PAGES.write_text(f"{hash_of_pages()}\n")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.pictures import OF_PAGES, hash_of_pages
 from tests.docs.shell import blocks
 
 ROOT = Path(__file__).parents[2]
@@ -45,3 +46,7 @@ def test_the_message_shown_is_one_that_the_service_writes() -> None:
     parts |= {"Driftline": "driftline", "You": "you"}
     said = [lines["title"], *(f"{label} {lines[name]}" for label, name in parts.items())]
     assert " ".join(said) in " ".join(README.read_text(encoding="utf-8").split())
+
+
+def test_its_pictures_show_the_pages_as_they_are() -> None:
+    assert OF_PAGES.read_text().strip() == hash_of_pages(), "draw them anew: make pictures"
