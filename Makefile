@@ -12,6 +12,9 @@ SBOM   := .venv-sbom
 OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
+# Tests start hundreds of processes; each would compile what it loads if images like Docker's had their say.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime clean
 

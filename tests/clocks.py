@@ -74,7 +74,8 @@ class ShiftedDatabase:
                     )
                 )
             tx.execute(sa.text(f'ALTER DATABASE "{name}" SET search_path = public, pg_catalog'))
-        database.close()  # what is open goes by the path it was opened with
+        # what is open goes by the path it was opened with; a closed pool would stay without one
+        database.engine.dispose()
 
     def move(self, shift: timedelta) -> None:
         """Set the clock that much from the true time, for transactions that begin now."""

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from typing import Final
 
 _EMAIL: Final = re.compile(r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,4}")
-_PEM: Final = re.compile(
-    r"-----BEGIN [A-Z ]{1,40}-----[\s\S]{0,10000}?(?:-----END [A-Z ]{1,40}-----|\Z)"
-)
+_PEM: Final = re.compile(r"-----BEGIN [A-Z ]{1,40}(?=-----)")
+_PEM_END: Final = re.compile(r"-----END [A-Z ]{1,40}-----")
+_PEM_BODY: Final = 10_000
+"""The longest that is taken for a key, in characters."""
 _JWT: Final = re.compile(r"\beyJ[\w-]{5,}\.[\w-]{5,}\.[\w-]{0,1000}")
 _PREFIXED: Final = re.compile(
     r"\b(?:sk|pk|rk|dl|ghp|gho|ghs|github_pat|glpat|xox[abprs]|hf|whsec|npm|pypi)[-_][\w-]{16,}"
@@ -40,9 +41,32 @@ def redact(text: str) -> str:
     >>> redact("I am ann@example.org, card 4111 1111 1111 1111")
     'I am [email], card [card]'
     """
+    text = _without_pem(text)
     for pattern, mask in _MASKS:
         text = pattern.sub(mask, text)
     return text
+
+
+def _without_pem(text: str) -> str:
+    """Mask from each head to the next tail, or to the end of the text, if that is near enough.
+
+    One pattern for it all would look for a tail behind each head anew.
+    """
+    kept: list[str] = []
+    masked = 0
+    tail = _PEM_END.search(text)
+    for head in _PEM.finditer(text):
+        body = head.end() + len("-----")
+        if head.start() < masked:
+            continue
+        if tail is not None and tail.start() < body:
+            tail = _PEM_END.search(text, body)
+        begins, ends = (len(text), len(text)) if tail is None else tail.span()
+        if begins - body > _PEM_BODY:
+            continue
+        kept += text[masked : head.start()], "[secret]"
+        masked = ends
+    return "".join((*kept, text[masked:]))
 
 
 def _assigned(match: re.Match[str]) -> str:
@@ -86,7 +110,6 @@ def _address(match: re.Match[str]) -> str:
 
 _MASKS: Final[tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]] = (
     # the most specific first: a mask contains nothing that a later pattern would match
-    (_PEM, "[secret]"),
     (_JWT, "[secret]"),
     (_PREFIXED, "[secret]"),
     (_ASSIGNED, _assigned),

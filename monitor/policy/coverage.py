@@ -281,15 +281,18 @@ def from_json(body: Mapping[str, Any]) -> Coverage:
 
 
 def _total(parts: Sequence[Coverage]) -> Coverage:
-    gaps: Counter[Why] = Counter()
+    requests = compared = 0
+    gaps: dict[Why, int] = {}
     for one in parts:
+        requests += one.requests
+        compared += one.compared
         for why, n in one.gaps.items():
-            gaps[why] += n
+            gaps[why] = gaps.get(why, 0) + n
     return Coverage(
         detector=parts[-1].detector,
-        requests=sum(one.requests for one in parts),
-        compared=sum(one.compared for one in parts),
-        gaps=dict(gaps),
+        requests=requests,
+        compared=compared,
+        gaps=gaps,
         usual=parts[-1].usual,
     )
 
@@ -299,16 +302,19 @@ def _enough(
 ) -> tuple[CoveredWindow, ...]:
     """Keep the newest windows that the rule needs: more of them where requests are few."""
     kept: list[CoveredWindow] = []
+    totals: dict[str, Coverage] = {}
     for window in reversed(windows[-MOST_WINDOWS:]):
-        if len(kept) >= settings.blind_windows and _tell(kept, settings):
+        if len(kept) >= settings.blind_windows and _tell(totals.values(), settings):
             break
         kept.append(window)
+        for one in window.by_detector.values():
+            before = totals.get(one.detector)
+            totals[one.detector] = one if before is None else _total((before, one))
     return tuple(reversed(kept))
 
 
-def _tell(windows: Sequence[CoveredWindow], settings: PolicySettings) -> bool:
-    """Whether each detector that expects any requests expects enough of them in these windows."""
-    totals = summed(one for window in windows for one in window.by_detector.values())
+def _tell(totals: Iterable[Coverage], settings: PolicySettings) -> bool:
+    """Whether each detector that expects any requests expects enough of them."""
     return all(one.expected >= settings.blind_requests for one in totals if one.expected > 0.0)
 
 

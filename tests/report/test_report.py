@@ -224,16 +224,11 @@ def test_a_signal_that_no_record_measured_is_left_out_and_named(
     assert "Not measured in these records: entropy." in page_of(built)
 
 
-def test_records_of_other_settings_are_not_compared(frozen: Callable[..., Watched]) -> None:
-    watched = frozen(n=100)
-    watched.record(50, context=OTHER_STRATUM)
-    assert build(watched).n_window == 100
-
-
-def test_the_span_leaves_out_its_end_and_what_was_before_it(
+def test_only_records_of_its_settings_within_the_span_without_its_end_are_compared(
     frozen: Callable[..., Watched],
 ) -> None:
     watched = frozen(n=120)  # one a minute
+    watched.record(120, context=OTHER_STRATUM)
     middle = Interval(
         start=SPAN.start + (END - SPAN.start) / 4, end=SPAN.start + (END - SPAN.start) / 2
     )

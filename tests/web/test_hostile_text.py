@@ -184,6 +184,9 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         with service.database.begin() as tx:
             report = _said(tx, version, _incident(service, version), now=now)
         _toured(service, looker, version, report)
+    for path in ("/settings", "/docs", "/runbooks"):  # they are the same whoever wrote what
+        looker.open(path)
+        _calm(looker)
     looker.open("/silences")
     assert "<script>alert(1)</script>" in looker.page.inner_text("main")
     name = worlds.path_part(made[0].adapter)
@@ -238,9 +241,8 @@ def _toured(service: Serving, looker: Looker, version: Version, report: int) -> 
         assert len(missing) <= 1, "only there is no such runbook"
         looker.complaints[:] = [said for said in looker.complaints if said not in missing]
         _calm(looker)
-    for path in ("/audit", "/settings", "/docs", "/runbooks"):
-        looker.open(path)
-        _calm(looker)
+    looker.open("/audit")
+    _calm(looker)
 
 
 def _incident(service: Serving, version: Version) -> IncidentId:

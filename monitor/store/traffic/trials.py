@@ -76,12 +76,12 @@ def feedback(
         return {}
     span: dict[str, Any] = {"adapter": adapter_id, "start": start, "end": end}
     own = span | {"version": version_id, "contexts": list(context_ids)}
-    subjects = {(row.at, row.id): row.subject for row in tx.execute(_RECORDS, own)}
+    # all at once: an iterator over so many asks the driver for each
+    subjects = {(at, id_): subject for at, id_, subject in tx.execute(_RECORDS, own).all()}
     found: dict[str, list[tuple[float, bytes | None]]] = {name: [] for name in names}
-    for row in tx.execute(_FEEDBACK, span | {"names": list(names)}):
-        key = (row.at, row.record_id)
-        if key in subjects:
-            found[row.name].append((row.value, subjects[key]))
+    for at, id_, name, value in tx.execute(_FEEDBACK, span | {"names": list(names)}).all():
+        if (at, id_) in subjects:
+            found[name].append((value, subjects[at, id_]))
     return {name: _given(rows) for name, rows in found.items()}
 
 
