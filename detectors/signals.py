@@ -221,8 +221,8 @@ _TABLE: Final = (
         settings=SAMPLING,
         words=Phrases(
             "share of near-certain tokens",
-            "answers more often word for word certain",
-            "answers less often word for word certain",
+            "answers more sure of each word",
+            "answers less sure of each word",
             "share of certain words changed",
         ),
     ),

@@ -21,6 +21,7 @@ from monitor.policy.coverage_words import percent
 from monitor.policy.words import gist
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
+from monitor.store.people.words import by_a_person
 from monitor.traffic.fallback.gates import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
@@ -108,6 +109,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
     environment.globals.update(asset=assets.url, service_version=version, tabs=TABS)
     environment.filters.update(
         blocked=lambda gate: WHY_BLOCKED.get(gate, gate),
+        author=lambda actor: actor if by_a_person(actor) else "Driftline",
         gist=gist,
         verdict=wording.verdict_words,
         clock=wording.clock,

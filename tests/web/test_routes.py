@@ -44,7 +44,7 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     assert "nobody touches it during the sale" in held
     assert "held until" in held
     assert f"The router does something else: redis refused it: {moves.HOSTILE}" in held
-    for words in ("support", "v7 0 %", "fallback v6 100 %", "to support@v6", "driftline"):
+    for words in ("support", "v7 0 %", "fallback v6 100 %", "to support@v6", "Driftline"):
         assert words in fallback, words
     done = looker.page.inner_text("[data-live=actions]")
     for words in (
