@@ -12,13 +12,16 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
 
 from monitor.cli.tables import table_lines
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PIPED_WIDTH = 160
 
@@ -89,6 +92,8 @@ def without_logs() -> None:
 
 def progress() -> Progress:
     """Return a progress bar in a terminal; a hidden one in a log or a pipe."""
+    from rich.progress import Progress
+
     return Progress(console=ERR, disable=not ERR.is_terminal)
 
 

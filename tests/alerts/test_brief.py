@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.brief import brief, written
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.message import Alert, NewGroup, Retraining, Together
 from alerts.titles import summary
 from alerts.types import Blame, Kind, Reason, Severity, Status
