@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, read
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
@@ -60,7 +61,7 @@ def _move(one: ActionBody) -> list[str]:
         screen.moment(one.decided_at or one.created_at),
         f"{one.adapter}@{one.version}",
         _what(one),
-        one.reason,
+        gist(one.reason),
         one.actor,
     ]
 
@@ -83,6 +84,6 @@ def _row(one: WouldHaveBody) -> list[str]:
         f"{one.adapter}@{one.version}",
         one.target or "",
         f"stopped by {one.kept_by}" if one.kept_by else "done",
-        one.reason,
+        gist(one.reason),
         "; ".join(one.after),
     ]
