@@ -1,4 +1,4 @@
-"""What the checks of one version see together, as the page ``/budget`` says it. Pure."""
+"""The checks of one version taken together, as the page ``/budget`` shows them. Pure."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
-from monitor.traffic.fallback.gates import WHY_BLOCKED
+from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
 from monitor.web.packing import PackedRoute

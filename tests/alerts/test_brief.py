@@ -23,7 +23,7 @@ from alerts.words import LONGEST_TITLE
 from detectors import DETECTORS
 from detectors.signals import SIGNALS
 from monitor.outbox.writing import SILENT, learn_command
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.trial.news import CanaryNews
 from tests.alert_samples import BLIND, FULL, UPDATED, score_line
 from tests.alerts import service_texts as texts

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from monitor.store.traffic.actions import ActionRow
-from monitor.traffic.fallback.gates import WHY_BLOCKED
+from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.traffic.fallback.report import Report, WouldHave
 from monitor.traffic.moves import of_action
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
