@@ -10,7 +10,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service
-from monitor.cli.versions_seen import Weakest, by_version
+from monitor.cli.versions_seen import WeakestCheck, by_version
 from monitor.views.budget import BudgetBody, ShareBody
 
 DRIFTS: Final = {
@@ -82,7 +82,7 @@ def _print_versions(items: Sequence[ShareBody]) -> None:
     )
 
 
-def _weakest(found: Weakest | None) -> str:
+def _weakest(found: WeakestCheck | None) -> str:
     if found is None:
         return "none sees anything"
     if math.isinf(found.hours):

@@ -25,7 +25,7 @@ DRIFTS: Final = MappingProxyType(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Weakest:
+class WeakestCheck:
     """The check of a version that takes longest; ``hours`` inf: it never sees the drift."""
 
     title: str
@@ -76,7 +76,7 @@ class VersionSeen:
         ]
 
     @property
-    def weakest(self) -> Weakest | None:
+    def weakest(self) -> WeakestCheck | None:
         """The slowest check of those that see something."""
         known = [_soonest(item) for item in self.items if item.blind is None]
         return max((one for one in known if one), key=lambda one: one.hours, default=None)
@@ -99,13 +99,13 @@ def _reason(blind: str) -> str:
     return f"{common}never measured what they look at" if signals else blind
 
 
-def _soonest(item: ShareBody) -> Weakest | None:
+def _soonest(item: ShareBody) -> WeakestCheck | None:
     """Return when a check sees bad requests; of one without such a drift, what it sees first."""
     hours = _hours(item)
     if not hours:
         return None
     drift = "bad_requests" if "bad_requests" in hours else min(hours, key=hours.__getitem__)
-    return Weakest(title=item.title, drift=DRIFTS.get(drift, drift), hours=hours[drift])
+    return WeakestCheck(title=item.title, drift=DRIFTS.get(drift, drift), hours=hours[drift])
 
 
 def _hours(item: ShareBody) -> Mapping[str, float]:
