@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.message import PERPLEXITY, Alert, Retraining, ScoreLine, leading
 from alerts.titles import LONGEST_SUBJECT, NEWS, began_clock, canary_headline, headline, why_retrain
 from alerts.types import Blame, Kind

@@ -32,6 +32,7 @@ from typing import assert_never
 import msgspec
 
 from alerts import updating
+from alerts.closing import Closing
 from alerts.types import Count, Kind, Moment, Severity, Status, VerdictKind
 
 LONGEST_DEDUP_KEY = 255
@@ -53,21 +54,6 @@ class Condition(StrEnum):
     PAGE = "page"
     CLEAR = "clear"
     UNKNOWN = "unknown"
-
-
-class Closing(StrEnum):
-    """Why an incident ended without recovering: a person, a rule change or another incident."""
-
-    ACCEPTED = "accepted"
-    FALSE_PAGE = "false_page"
-    RULE_CHANGED = "rule_changed"
-    PART_OF_FLEET = "part_of_fleet"
-    OUT_OF_SERVICE = "out_of_service"
-    """The version no longer receives traffic.
-
-    Its finding still stands, so if the version returns, it reopens the incident, as after a
-    recovery.
-    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.types import Blame, Count, Kind, Moment, Reason, Severity, Status, VerdictKind
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.message import (
     ActionLine,
     Alert,

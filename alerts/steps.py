@@ -7,7 +7,7 @@ from shlex import quote
 from types import MappingProxyType
 from typing import Final
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.message import ActionLine, Alert, Done
 from alerts.types import Blame, Kind
 from alerts.words import percent

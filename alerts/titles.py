@@ -7,11 +7,10 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Final
 
-from alerts.incident import Closing
+from alerts.closing import CLOSINGS, Closing
 from alerts.message import Alert, Done, Retraining, leading
 from alerts.types import Blame, Kind, Reason, Severity, Status, VerdictKind
 from alerts.words import (
-    CLOSINGS,
     LONGEST_TITLE,
     clock_time,
     cut,

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
-from alerts.incident import Closing
 from alerts.message import NewRequests, ScoreLine, Uncompared, Unseen, finite
 from alerts.types import Blame, Sureness
 
@@ -181,18 +179,6 @@ def _beside_onset(begun_at: datetime, onset: datetime) -> str:
         return "began with the onset"
     side = "before" if apart > timedelta() else "after"
     return f"began {duration(abs(apart))} {side} the onset"
-
-
-CLOSINGS: Final = MappingProxyType(
-    {
-        Closing.ACCEPTED: "accepted as normal",
-        Closing.FALSE_PAGE: "closed as a false alarm",
-        Closing.RULE_CHANGED: "closed by a change of rules",
-        Closing.PART_OF_FLEET: "now part of a fleet incident",
-        Closing.OUT_OF_SERVICE: "out of service",
-    }
-)
-"""How an incident ended that did not recover."""
 
 
 def clock_time(at: datetime, *, now: datetime) -> str:

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from alerts import telling
+from alerts.closing import Closing
 from alerts.incident import (
     Acknowledged,
     Closed,
-    Closing,
     Condition,
     IncidentKey,
     IncidentPhase,

@@ -7,8 +7,10 @@ from typing import Annotated, Final
 
 import typer
 
+from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, read
+from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
 from monitor.views.shape import Page
 
@@ -50,7 +52,7 @@ def actions(
     if found.taken:
         screen.say(f"done by itself: {found.taken}")
     for gate, count in found.blocked.items():
-        screen.say(f"refused by {gate}: {count}")
+        screen.say(f"{count} blocked because {WHY_BLOCKED.get(gate, gate)}")
     if not found.complete:
         screen.say("there were more actions than are read here: ask for fewer days")
 
@@ -60,7 +62,7 @@ def _move(one: ActionBody) -> list[str]:
         screen.moment(one.decided_at or one.created_at),
         f"{one.adapter}@{one.version}",
         _what(one),
-        one.reason,
+        gist(one.reason),
         one.actor,
     ]
 
@@ -82,7 +84,7 @@ def _row(one: WouldHaveBody) -> list[str]:
         screen.moment(one.at),
         f"{one.adapter}@{one.version}",
         one.target or "",
-        f"stopped by {one.kept_by}" if one.kept_by else "done",
-        one.reason,
+        f"not done: {WHY_BLOCKED.get(one.kept_by, one.kept_by)}" if one.kept_by else "done",
+        gist(one.reason),
         "; ".join(one.after),
     ]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from alerts.gist import gist
 from alerts.types import VerdictKind
 from monitor.cli import changes, options, screen
 from monitor.cli.client import Service, place, read
@@ -37,7 +38,7 @@ def evaluate(
     done = read(answer, EvaluationBody)
     service.show(answer, code=exit_code([done]))
     _print_scores(f"{adapter}: {done.verdict}", done.scores)
-    screen.say(done.reason or "")
+    screen.say(gist(done.reason or ""))
     _say_coverage("compared in this window", done.coverage)
     raise typer.Exit(exit_code([done]))
 
@@ -54,7 +55,7 @@ def exit_code(judged: Sequence[AdapterSummary | EvaluationBody]) -> int:
 def print_adapter(found: AdapterDetail) -> None:
     """Print one adapter: its scores, why it stands so, what is compared, who answers."""
     _print_scores(f"{found.adapter}: {found.verdict}", found.scores)
-    screen.say(found.reason)
+    screen.say(gist(found.reason))
     since = f"since {screen.moment(found.since)} UTC · " if found.since else ""
     screen.say(f"{since}blame {found.blame} · drift score {found.drift_score:.0f} of 100")
     _say_coverage("compared of the newest requests", found.coverage)
@@ -76,10 +77,10 @@ def _say_coverage(title: str, found: Sequence[CoverageBody]) -> None:
         return
     screen.table(
         title,
-        ["detector", "compared", "requests", "share", "not compared", "since"],
+        ["check", "compared", "requests", "share", "not compared", "since"],
         [
             [
-                one.detector,
+                one.title,
                 f"{one.compared:,}",
                 f"{one.requests:,}",
                 "-" if one.ratio is None else screen.covered(one.ratio),
@@ -110,7 +111,7 @@ def _print_scores(title: str, scores: Sequence[ScoreBody]) -> None:
     screen.table(
         title,
         [
-            "detector",
+            "check",
             "score",
             "page evidence",
             "effect",
@@ -121,7 +122,7 @@ def _print_scores(title: str, scores: Sequence[ScoreBody]) -> None:
         ],
         [
             [
-                score.detector,
+                score.title,
                 screen.number(score.value, digits=3),
                 screen.number(score.evidence),
                 screen.number(score.effect, digits=3),

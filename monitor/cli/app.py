@@ -1,47 +1,107 @@
-"""The table of commands."""
+"""The table of commands. A command's module is loaded when the command is asked for."""
 
 from __future__ import annotations
 
-from importlib.metadata import version as installed_version
-from typing import Annotated
+from collections.abc import Iterator, MutableMapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import typer
 
-from monitor.cli import (
-    actions,
-    adapters,
-    admit,
-    backups,
-    budget,
-    canary,
-    changes,
-    channels,
-    deliveries,
-    discover,
-    incidents,
-    inspect,
-    keys,
-    new,
-    opening,
-    parity,
-    plan,
-    receipt,
-    reference,
-    replay,
-    report,
-    retention,
-    retraining,
-    routes,
-    running,
-    selftest,
-    silences,
-    status,
-)
 from monitor.cli.examples import add_examples
-from monitor.cli.explaining import explain
+from monitor.cli.loading import loading
+
+COMMANDS: Final = MappingProxyType(
+    {
+        "serve": "running:serve",
+        "gateway": "running:gateway",
+        "migrate": "running:migrate",
+        "backup": "backups:backup",
+        "restore": "backups:restore",
+        "check-config": "running:check_config",
+        "status": "status:status",
+        "open": "opening:open_page",
+        "evaluate": "adapters:evaluate",
+        "discover": "discover:discover",
+        "new": "new:new",
+        "explain": "explaining:explain",
+        "budget": "budget:budget",
+        "plan": "plan:plan",
+        "receipt": "receipt:receipt",
+        "actions": "actions:actions",
+        "report": "report:report",
+        "replay": "replay:replay",
+        "selftest": "selftest:selftest",
+        "inspect": "inspect:inspect",
+        "parity": "parity:parity",
+        "admit": "admit:admit",
+        "demo": "running:demo",
+        "reference": "reference:app",
+        "incident": "incidents:app",
+        "canary": "canary:app",
+        "route": "routes:app",
+        "retraining": "retraining:app",
+        "change": "changes:app",
+        "channels": "channels:app",
+        "deliveries": "deliveries:app",
+        "silence": "silences:app",
+        "retention": "retention:app",
+        "keys": "keys:app",
+    }
+)
+"""Where each command, or group of commands, stands in this package."""
+
+
+class Commands(MutableMapping[str, Any]):
+    """The commands by name; one is loaded and built when it is first looked at."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._built:
+            self._built[name] = _build(name, COMMANDS[name])
+        return self._built[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._built[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._built[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in COMMANDS
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+class _Commands(typer.core.TyperGroup):
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = Commands()
+
+
+def _build(name: str, place: str) -> Any:
+    module, _, known_as = place.partition(":")
+    with loading():
+        found = getattr(import_module(f"monitor.cli.{module}"), known_as)
+    holder = typer.Typer(rich_markup_mode=None)
+    if isinstance(found, typer.Typer):
+        holder.add_typer(found, name=name)
+    else:
+        holder.command(name)(found)
+    add_examples(holder)
+    return typer.main.get_group(holder).commands[name]
+
 
 app = typer.Typer(
     name="driftline",
+    cls=_Commands,
     help="Watches LoRA adapters in production: notices drift, says so, and acts.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -51,6 +111,8 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 (as Typer calls it)
     if wanted:
+        from importlib.metadata import version as installed_version
+
         typer.echo(f"driftline {installed_version('driftline')}")
         raise typer.Exit
 
@@ -66,41 +128,3 @@ def root(
     ] = False,
 ) -> None:
     """Watches LoRA adapters in production: notices drift, says so, and acts."""
-
-
-app.command("serve")(running.serve)
-app.command("gateway")(running.gateway)
-app.command("migrate")(running.migrate)
-app.command("backup")(backups.backup)
-app.command("restore")(backups.restore)
-app.command("check-config")(running.check_config)
-app.command("status")(status.status)
-app.command("open")(opening.open_page)
-app.command("evaluate")(adapters.evaluate)
-app.command("discover")(discover.discover)
-app.command("new")(new.new)
-app.command("explain")(explain)
-app.command("budget")(budget.budget)
-app.command("plan")(plan.plan)
-app.command("receipt")(receipt.receipt)
-app.command("actions")(actions.actions)
-app.command("report")(report.report)
-app.command("replay")(replay.replay)
-app.command("selftest")(selftest.selftest)
-app.command("inspect")(inspect.inspect)
-app.command("parity")(parity.parity)
-app.command("admit")(admit.admit)
-app.command("demo")(running.demo)
-app.add_typer(reference.app, name="reference")
-app.add_typer(incidents.app, name="incident")
-app.add_typer(canary.app, name="canary")
-app.add_typer(routes.app, name="route")
-app.add_typer(retraining.app, name="retraining")
-app.add_typer(changes.app, name="change")
-app.add_typer(channels.app, name="channels")
-app.add_typer(deliveries.app, name="deliveries")
-app.add_typer(silences.app, name="silence")
-app.add_typer(retention.app, name="retention")
-app.add_typer(keys.app, name="keys")
-
-add_examples(app)

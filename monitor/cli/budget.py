@@ -10,6 +10,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service
+from monitor.cli.versions_seen import WeakestCheck, by_version
 from monitor.views.budget import BudgetBody, ShareBody
 
 DRIFTS: Final = {
@@ -24,10 +25,11 @@ DRIFTS: Final = {
 def budget(
     service: Service,
     adapter: Annotated[
-        str | None, typer.Argument(help="One adapter in detail; the fleet when left out.")
+        str | None,
+        typer.Argument(help="One adapter's checks; the fleet when left out."),
     ] = None,
 ) -> None:
-    """Show each detector's share of the budget, and how soon it sees a drift; the blind first."""
+    """Show what each version may spend, and its weakest check; an adapter's every check."""
     found = service.shown(service.get("/budget", adapter=adapter), BudgetBody)
     _say_promise(found)
     for one in found.rounds:
@@ -37,10 +39,10 @@ def budget(
         screen.say("no version is watched yet: `driftline status` says why")
         return
     if adapter is None:
-        _print_lines("the blind first; how soon a page, or a ticket where it cannot page", items)
-    else:
-        _print_lines(f"{adapter}: how soon a ticket", items, process="notice")
-        _print_lines(f"{adapter}: how soon a page", items, process="page")
+        _print_versions(items)
+        return
+    _print_lines(f"{adapter}: how soon a ticket", items, process="notice")
+    _print_lines(f"{adapter}: how soon a page", items, process="page")
     screen.say(
         "from the beginning of a drift of the detector's first signal alone, at the traffic of"
         " the last day; hours / requests"
@@ -57,12 +59,43 @@ def _say_promise(found: BudgetBody) -> None:
         screen.say(f"pages of an adapter: {', '.join(tiers)}")
 
 
-def _print_lines(title: str, items: Sequence[ShareBody], *, process: str | None = None) -> None:
+def _print_versions(items: Sequence[ShareBody]) -> None:
+    versions = by_version(items)
+    screen.table(
+        "versions, those with the most blind checks first",
+        ["version", "pages", "notices", "requests/day", "weakest check"],
+        [
+            [
+                one.name,
+                share(one.pages),
+                share(one.tickets),
+                f"{one.requests_per_day:,.0f}",
+                _weakest(one.weakest),
+            ]
+            for one in versions
+        ],
+        below=[one.blind for one in versions],
+    )
+    screen.say(
+        "from the beginning of a drift to its page, or to its ticket where a check cannot page, at"
+        " the traffic of the last day; `driftline budget ADAPTER` shows every check"
+    )
+
+
+def _weakest(found: WeakestCheck | None) -> str:
+    if found is None:
+        return "none sees anything"
+    if math.isinf(found.hours):
+        return f"{found.title}: {found.drift} never seen"
+    return f"{found.title}: {found.drift} seen after {hours(found.hours)}"
+
+
+def _print_lines(title: str, items: Sequence[ShareBody], *, process: str) -> None:
     screen.table(
         title,
         [
             "version",
-            "detector",
+            "check",
             "pages",
             "notices",
             "requests/day",
@@ -73,7 +106,7 @@ def _print_lines(title: str, items: Sequence[ShareBody], *, process: str | None 
         [
             [
                 f"{item.adapter}@{item.version}",
-                item.detector,
+                item.title,
                 share(item.pages_per_30_days),
                 share(item.notices_per_30_days),
                 f"{item.requests_per_day:,.0f}",
@@ -101,12 +134,11 @@ def note(item: ShareBody) -> str:
     return "; ".join(filter(None, (tickets, item.uncompared)))
 
 
-def _delay(item: ShareBody, drift: str, process: str | None) -> str:
+def _delay(item: ShareBody, drift: str, process: str) -> str:
     found = item.delays.get(drift)
     if found is None:
         return "-"
-    wanted = process or ("page" if item.only_tickets is None else "notice")
-    delay = found.page if wanted == "page" else found.notice
+    delay = found.page if process == "page" else found.notice
     if delay is None:
         return "-"
     if delay.hours is None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
+from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.budget import hours
 from monitor.cli.client import Service, place
@@ -85,7 +86,7 @@ def listed(
                 _stands(one),
                 screen.weight(one.weight),
                 screen.moment(one.since),
-                one.reason,
+                gist(one.reason),
             ]
             for one in found.items
         ],
@@ -160,7 +161,7 @@ def _say(found: CanaryBody) -> None:
         for step in found.steps
     )  # fmt: skip
     screen.say(f"steps: {steps}, then everything")
-    screen.say(f"because: {found.reason}")
+    screen.say(f"because: {gist(found.reason)}")
     if found.unverified:
         screen.note(f"not as the route says: {found.unverified}")
     if isinstance(found, CanaryBegun) and found.prospect:
@@ -189,18 +190,30 @@ def _stands(found: CanaryBody) -> str:
 def _guard(guard: GuardBody) -> list[str]:
     if guard.kind == "hard":
         worse = f"{guard.trial} against {guard.control} failures"
-        return [guard.name, worse, "-", f"evidence {guard.margin:.1f}", guard.outcome]
+        return [guard.title, worse, "-", f"evidence {guard.margin:.1f}", _says(guard)]
     interval = "-"
     if guard.lo is not None and guard.hi is not None:
         interval = f"{guard.lo:+.3f} to {guard.hi:+.3f}"
     margin = f"{guard.margin:g}" if guard.bar == guard.margin else "any"
     return [
-        guard.name,
+        guard.title,
         screen.number(guard.value, digits=3),
         interval,
         margin,
-        guard.outcome,
+        _says(guard),
     ]
+
+
+def _says(guard: GuardBody) -> str:
+    return _SAYS.get(guard.outcome, guard.outcome)
+
+
+_SAYS: Final = {
+    "passed": "inside its margin",
+    "failed": "worse",
+    "unsure": "not sure yet",
+    "absent": "not measured in either arm",
+}
 
 
 def _step(text: str) -> dict[str, float]:

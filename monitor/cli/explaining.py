@@ -7,8 +7,11 @@ from typing import Annotated
 
 import typer
 
+from alerts.closing import CLOSINGS
+from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
+from monitor.cli.marks import judged
 from monitor.views.incident import (
     IncidentDetail,
     IncidentExamples,
@@ -18,6 +21,8 @@ from monitor.views.incident import (
 from monitor.views.request import RequestView
 
 LONGEST_TEXT = 300
+AFTER_THE_TIME = 23
+"""Columns in which a moment of the history has its time."""
 WAITING = frozenset({"recommended", "awaiting_approval"})
 
 
@@ -59,7 +64,7 @@ def _state(found: IncidentDetail) -> str:
     since = f"{found.severity} since {screen.moment(found.opened_at)} UTC"
     over = f", over since {screen.moment(found.closed_at)}" if found.closed_at else ", open"
     if found.closing and found.closing.value != found.marked:
-        over += f" ({found.closing.replace('_', ' ')})"
+        over += f" ({CLOSINGS[found.closing]})"
     what = f"blame {found.blame_now}" if found.kind == "drift" else found.kind
     parts = [since + over, what]
     if found.acknowledged_by:
@@ -72,8 +77,9 @@ def _state(found: IncidentDetail) -> str:
     if found.part_of is not None:
         parts.append(f"part of incident {found.part_of}")
     if found.marked:
-        word = "false" if found.marked == "false_page" else "accepted"
-        parts.append(f"judged {word} by {found.marked_by}: {found.marked_because}")
+        parts.append(
+            f"judged by {found.marked_by}: {judged(found.marked)} ({found.marked_because})"
+        )
     return "; ".join(parts)
 
 
@@ -86,7 +92,7 @@ def _print_route(found: IncidentDetail) -> None:
         for arm in route.arms
         if arm.weight > 0
     )
-    screen.say(f"traffic goes to {arms} (generation {route.generation}: {route.reason})")
+    screen.say(f"traffic goes to {arms} (generation {route.generation}: {gist(route.reason)})")
 
 
 def _role(arm: str) -> str:
@@ -192,7 +198,7 @@ def _print_timeline(found: IncidentDetail) -> None:
     screen.say("what happened, UTC:")
     for one in found.timeline:
         style = "bold red" if one.bad else ""
-        screen.say(f"  {screen.moment(one.at)}  {one.text}", style=style)
+        screen.say(f"  {screen.moment(one.at)}  {one.text}", style=style, hanging=AFTER_THE_TIME)
 
 
 def _print_next(found: IncidentDetail, page: str) -> None:

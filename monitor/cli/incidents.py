@@ -9,6 +9,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.explaining import explain
+from monitor.cli.marks import judged
 from monitor.views.incident import AcceptedIncident, IncidentBody
 from monitor.views.shape import Page
 
@@ -71,7 +72,7 @@ def list_incidents(
         return
     screen.table(
         "incidents, pages first" if order == "severity" else "incidents, newest first",
-        ["incident", "of", "severity", "since", "until", "marked", "summary"],
+        ["incident", "of", "severity", "since", "until", "judged", "summary"],
         [
             [
                 str(one.incident),
@@ -79,7 +80,7 @@ def list_incidents(
                 one.severity,
                 screen.moment(one.opened_at),
                 _until(one),
-                one.marked or "-",
+                judged(one.marked) if one.marked else "-",
                 one.summary,
             ]
             for one in found.items

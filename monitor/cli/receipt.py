@@ -10,7 +10,8 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.budget import hours
 from monitor.cli.client import Service
-from monitor.views.receipt import AccountBody, ReceiptBody, WatchedBody
+from monitor.cli.marks import judged
+from monitor.views.receipt import AccountBody, PageBody, ReceiptBody, WatchedBody
 
 MOST_VERSIONS: Final = 20
 _LEAST: Final = 0.01
@@ -36,13 +37,13 @@ def receipt(
     if found.pages:
         screen.table(
             "newest first",
-            ["incident", "of", "at", "marked", "summary"],
+            ["incident", "of", "at", "judged", "summary"],
             [
                 [
                     str(page.incident),
                     f"{page.adapter}@{page.version}" if page.adapter else "a base model",
                     screen.moment(page.at),
-                    page.marked or ("not judged" if page.delivered else "not delivered"),
+                    _judged(page),
                     page.summary,
                 ]
                 for page in found.pages
@@ -51,6 +52,12 @@ def receipt(
     _say_coverage(found.coverage)
     for note in found.notes:
         screen.say(note)
+
+
+def _judged(page: PageBody) -> str:
+    if page.marked:
+        return judged(page.marked)
+    return "not judged" if page.delivered else "not delivered"
 
 
 def _say_coverage(found: Sequence[WatchedBody]) -> None:

@@ -6,16 +6,18 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.cli.times import HELP, moment
 from monitor.views.reference import LearnedBody, ReferenceBody, ReferencesBody, RefreezeBody
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 app = typer.Typer(
     help="Build, approve and renew what a version is compared with.", no_args_is_help=True

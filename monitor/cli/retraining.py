@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 from monitor.views.retraining import RetrainingBody
@@ -45,7 +46,7 @@ def listed(
                 screen.moment(one.created_at),
                 _unlike(one.evidence),
                 screen.weight(one.replay_share),
-                one.reason,
+                gist(one.reason),
             ]
             for one in found.items
         ],

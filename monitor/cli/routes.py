@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
@@ -52,7 +53,7 @@ def history(
                 screen.moment(one.since),
                 _arms(one),
                 one.by,
-                one.reason,
+                gist(one.reason),
             ]
             for one in found.items
         ],
@@ -169,7 +170,7 @@ def _print(found: RouteDetail) -> None:
         ["arm", "version", "served as", "share"],
         [[arm.arm, arm.version, arm.model, f"{arm.weight:.4g}"] for arm in found.arms],
     )
-    screen.say(f"since {screen.moment(found.since)} by {found.by}: {found.reason}")
+    screen.say(f"since {screen.moment(found.since)} by {found.by}: {gist(found.reason)}")
     if found.valid_until is not None:
         screen.say(f"until {screen.moment(found.valid_until)}, then all to {found.on_expiry}")
     if found.behind is not None:

@@ -12,13 +12,16 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.text import Text
 
-from monitor.cli.tables import table_lines
+from monitor.cli.tables import prose, table_lines
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PIPED_WIDTH = 160
 
@@ -59,19 +62,33 @@ def plain(text: str) -> str:
     )
 
 
-def say(text: str, *, style: str = "") -> None:
-    """Print a line unchanged; only the terminal wraps it."""
-    OUT.print(Text(plain(text), style=style), soft_wrap=True)
+def say(text: str, *, style: str = "", hanging: int | None = None) -> None:
+    """Print a line; in a terminal it breaks between words, and goes on ``hanging`` columns in."""
+    _print(OUT, Text(plain(text), style=style), hanging=hanging)
 
 
 def note(text: str) -> None:
     """Print a line to stderr, out of sight of scripts that read stdout."""
-    ERR.print(Text(plain(text)), soft_wrap=True)
+    _print(ERR, Text(plain(text)))
 
 
 def failure(message: str) -> None:
     """Print a failure to stderr."""
-    ERR.print(Text("driftline: ", style="bold red") + Text(plain(message)), soft_wrap=True)
+    _print(ERR, Text("driftline: ", style="bold red") + Text(plain(message)))
+
+
+def _print(console: Console, text: Text, *, hanging: int | None = None) -> None:
+    """Print prose; into a file or a pipe a line stays a line, so that it can be searched."""
+    if not console.file.isatty():
+        console.print(text, soft_wrap=True)
+        return
+    lines = prose(text.plain, console.width, hanging=hanging)
+    for number, line in enumerate(lines):
+        drawn = Text(line, style=text.style)
+        if number == 0:
+            for span in text.spans:
+                drawn.stylize(span.style, span.start, span.end)
+        console.print(drawn, soft_wrap=True)
 
 
 def without_logs() -> None:
@@ -89,6 +106,8 @@ def without_logs() -> None:
 
 def progress() -> Progress:
     """Return a progress bar in a terminal; a hidden one in a log or a pipe."""
+    from rich.progress import Progress
+
     return Progress(console=ERR, disable=not ERR.is_terminal)
 
 
@@ -146,7 +165,7 @@ def table(
     """Print a table under its title; ``below`` gives the lines that follow each row."""
     cells = [[_cell(one) for one in row] for row in rows]
     notes = [[plain(one) for one in each] for each in below]
-    OUT.print(Text(plain(title), style="italic"), soft_wrap=True)
+    _print(OUT, Text(plain(title), style="italic"))
     for line in table_lines(columns, cells, width=OUT.width, below=notes):
         OUT.print(line, soft_wrap=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,6 +13,7 @@ from monitor.cli.budget import hours
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.views.selftest import (
+    InjectionBody,
     PowerBody,
     ProcessesBody,
     SelfTestBody,
@@ -76,6 +78,7 @@ def _kept(found: ProcessesBody) -> bool:
 
 
 def _print(found: SelfTestBody, report: SelfTestReport) -> None:
+    titles = {one.detector: one.title for one in found.coverage}
     screen.table(
         f"{found.adapter}@{found.version}: drifts injected into its own baseline",
         [
@@ -89,7 +92,7 @@ def _print(found: SelfTestBody, report: SelfTestReport) -> None:
             "by",
         ],
         [
-            [one.text, *_told(one.notice), *_told(one.page), ", ".join(one.detectors)]
+            [one.text, *_told(one.notice), *_told(one.page), _by(one, titles)]
             for one in report.injections
         ],
     )
@@ -115,7 +118,11 @@ def _print(found: SelfTestBody, report: SelfTestReport) -> None:
     if report.caveat:
         screen.say(report.caveat, style="bold")
     for name, reason in report.not_tested.items():
-        screen.say(f"{name} was not tested: {reason}")
+        screen.say(f"{titles.get(name, name)} was not tested: {reason}")
+
+
+def _by(one: InjectionBody, titles: Mapping[str, str]) -> str:
+    return ", ".join(titles.get(name, name) for name in one.detectors)
 
 
 def _how(report: SelfTestReport, cut: str) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from alerts.gist import gist
 from alerts.types import VerdictKind
 from monitor.cli import changes, options, screen
 from monitor.cli.adapters import exit_code, print_adapter
@@ -155,10 +156,10 @@ def _why(item: AdapterSummary, incidents: Sequence[IncidentBody]) -> list[str]:
     if incidents:
         why = [one.summary.removeprefix(f"{one.adapter}@{one.version}: ") for one in incidents]
     else:
-        why = [] if item.verdict is VerdictKind.STABLE else [item.reason]
+        why = [] if item.verdict is VerdictKind.STABLE else [gist(item.reason)]
     covered = item.least_covered
     if covered is not None and covered.of_expected is not None and covered.of_expected < 1.0:
-        why.append(f"compared is that of {covered.detector}, which compares the least")
+        why.append(f"compared is that of {covered.title}, which compares the least")
     return why
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
@@ -38,6 +39,39 @@ def table_lines(
         yield from _block(columns, row, width) if widths is None else _row(row, widths)
         for note in notes:
             yield from _indented(Text(note), width)
+
+
+def prose(text: str, width: int, *, hanging: int | None = None) -> list[str]:
+    """Break prose between its words; commands, addresses and quoted code stay whole.
+
+    The lines that follow the first are indented as it is, or by ``hanging``.
+
+    >>> prose("  see `driftline status` for more", 20)
+    ['  see', '  `driftline status`', '  for more']
+    >>> prose("acknowledge it: driftline incident ack 7", 20)
+    ['acknowledge it:', 'driftline incident ack 7']
+    """
+    lines = []
+    for paragraph in text.split("\n"):
+        rest = paragraph.lstrip(" ")
+        first = " " * (len(paragraph) - len(rest))
+        after = first if hanging is None else " " * hanging
+        line, begun = first, False
+        for gap, word in _PIECES.findall(rest):
+            if begun and cell_len(line + gap + word) > width:
+                lines.append(line)
+                line, gap = after, ""  # noqa: PLW2901 (a gap at the end of a line is none)
+            line, begun = f"{line}{gap}{word}", True
+        lines.append(line)
+    return lines
+
+
+_PIECES: Final = re.compile(
+    r"( *)("
+    r"(?:[^ `]*`[^`]*`[^ `]*)+"  # `driftline status`
+    r"|(?:(?<=: )|(?<=, or )|\A)driftline [a-z].*"  # a command to copy ends its line
+    r"|[^ ]+)"
+)
 
 
 def wrapped(text: str, width: int) -> list[str]:

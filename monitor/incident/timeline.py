@@ -9,9 +9,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from alerts.incident import Closing
+from alerts.closing import CLOSINGS, Closing
 from alerts.types import Status
-from alerts.words import CLOSINGS
 from monitor.outbox.deeds import action_words, route_words, shares
 from monitor.store.audit import Entry
 from monitor.store.evaluation.verdicts import TransitionRow

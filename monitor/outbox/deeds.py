@@ -24,7 +24,7 @@ from monitor.store.traffic.actions import (
     ActionState,
 )
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 
 RECENT_ACTIONS: Final = 20
 BRAKES: Final = frozenset(

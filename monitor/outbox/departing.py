@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.types import VerdictKind
 from alerts.words import clock_time
 from monitor.domain import IncidentId, Verdict, Version, VersionId

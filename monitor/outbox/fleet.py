@@ -17,10 +17,10 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
+from alerts.closing import Closing
 from alerts.incident import (
     DEFAULT_RULE,
     Closed,
-    Closing,
     Condition,
     FleetKey,
     IncidentState,

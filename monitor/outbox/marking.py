@@ -18,7 +18,8 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
-from alerts.incident import Closed, Closing
+from alerts.closing import Closing
+from alerts.incident import Closed
 from alerts.types import VerdictKind
 from monitor.domain import IncidentId, Mark, Transition, Verdict, Version, VersionId
 from monitor.outbox.fleet import close_shared, leave_shared

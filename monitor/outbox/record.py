@@ -12,8 +12,9 @@ from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
+from alerts.closing import Closing
 from alerts.differing import action_gist, gist
-from alerts.incident import DEFAULT_RULE, Closed, Closing, IncidentState, Observed, Rule
+from alerts.incident import DEFAULT_RULE, Closed, IncidentState, Observed, Rule
 from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
 from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -31,17 +30,6 @@ def crossing_words(crossing: Crossing) -> str:
     )
 
 
-def gist(reason: str) -> str:
-    """Leave out the numbers of a reason made here.
-
-    >>> gist("answers less certain, sure enough for a page: 612 requests, effect +0.41 (at least"
-    ...      " +0.33), evidence 1.8 beyond its alert threshold; to support@v6")
-    'answers less certain, sure enough for a page; to support@v6'
-    """
-    return _NUMBERS.sub("", reason)
-
-
-_NUMBERS: Final = re.compile(r": (?:[\d,]+ requests|effect at least)[^;]*")
 _SURE_FOR: Final = {Process.NOTICE: "ticket", Process.PAGE: "page"}
 
 

@@ -44,6 +44,8 @@ class ShareBody(View):
     tier: str
     detector: str
     """`all detectors`: the version has no reference."""
+    title: str
+    """What it measures, in plain words."""
     pages_per_30_days: float
     notices_per_30_days: float
     requests_per_day: float

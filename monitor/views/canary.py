@@ -21,6 +21,8 @@ class GuardBody(View):
     """
 
     name: str
+    title: str
+    """What it measures, in plain words."""
     kind: str | None
     outcome: str
     value: float | None

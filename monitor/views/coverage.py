@@ -29,6 +29,8 @@ class CoverageBody(View):
     """How much a detector compared; `requests` is `compared` and all `gaps` together."""
 
     detector: str
+    title: str
+    """What it measures, in plain words."""
     requests: int
     """All that happened; sampling takes none away."""
     compared: int

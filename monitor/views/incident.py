@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ChangeKind, Mark, VerdictSeverity
 from monitor.views.action import ActionBody

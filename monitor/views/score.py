@@ -29,6 +29,8 @@ class ScoreBody(View):
     adapter: str
     version: str
     detector: str
+    title: str
+    """What it measures, in plain words."""
     window: WindowBody
     value: float | None
     """Effect size; 0 is the same, larger is worse."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from alerts.types import VerdictKind
-from monitor.traffic.trial.states import Phase
 from monitor.views.shape import Words
 
 AdmissionWord = Annotated[str, Words("monitor.store.registry.admissions:AdmissionState")]
@@ -16,7 +15,10 @@ CheckWord = Annotated[str, Words("detectors.checks:CheckVerdict")]
 DeliveryWord = Annotated[str, Words("monitor.store.incidents.outbox:DeliveryState")]
 DriftWord = Annotated[str, Words("detectors.expected_delay:Drift")]
 MomentWord = Annotated[str, Words("monitor.incident.timeline:MomentKind")]
-MoveState = Annotated[str, Words("monitor.store.traffic.actions:ActionState", Phase)]
+MoveState = Annotated[
+    str,
+    Words("monitor.store.traffic.actions:ActionState", "monitor.traffic.trial.states:Phase"),
+]
 MoveWord = Annotated[str, Words("monitor.store.traffic.actions:ActionKind", Literal["canary"])]
 OriginWord = Annotated[str, Words("detectors.day_effect:Origin")]
 ReportWord = Annotated[str, Words("monitor.store.evaluation.reports:ReportState")]

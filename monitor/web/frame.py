@@ -14,15 +14,15 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 
+from alerts.gist import gist
 from detectors.words import name_words
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
-from monitor.policy.words import gist
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.store.people.words import by_a_person
-from monitor.traffic.fallback.gates import WHY_BLOCKED
+from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
 from monitor.web.packing import PackedRoute

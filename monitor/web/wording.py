@@ -10,9 +10,8 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
-from alerts.incident import Closing
+from alerts.closing import CLOSINGS, Closing
 from alerts.types import VerdictKind
-from alerts.words import CLOSINGS
 from monitor.incident.visible import visible
 
 VERDICTS: Final = MappingProxyType(

@@ -30,7 +30,7 @@ from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.admitted import told as not_admitted
 from monitor.traffic.fallback.breaker import doubt_words
 from monitor.traffic.fallback.decision import decide_fallback
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.fallback.targets import Targets
 from monitor.traffic.killswitch import SwitchReading

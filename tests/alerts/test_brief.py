@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.brief import brief, written
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.message import Alert, NewGroup, Retraining, Together
 from alerts.titles import summary
 from alerts.types import Blame, Kind, Reason, Severity, Status
@@ -24,7 +24,7 @@ from alerts.words import LONGEST_TITLE
 from detectors import DETECTORS
 from detectors.signals import SIGNALS
 from monitor.outbox.writing import SILENT, learn_command
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.trial.news import CanaryNews
 from tests.alert_samples import BLIND, FULL, UPDATED, score_line
 from tests.alerts import service_texts as texts

@@ -2,10 +2,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from alerts.closing import Closing
 from alerts.incident import (
     Acknowledged,
     Closed,
-    Closing,
     Condition,
     Effects,
     Event,

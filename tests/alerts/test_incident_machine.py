@@ -9,10 +9,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from alerts.closing import Closing
 from alerts.incident import (
     Acknowledged,
     Closed,
-    Closing,
     Condition,
     Event,
     IncidentPhase,

@@ -13,9 +13,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from alerts.closing import Closing
 from alerts.differing import update_between
 from alerts.formats import labels_of
-from alerts.incident import Closing, Condition, conditions
+from alerts.incident import Condition, conditions
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
 from alerts.telling import Manner

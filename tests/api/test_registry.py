@@ -121,9 +121,9 @@ def test_an_adapter_shows_the_latest_score_of_each_detector(service: Serving) ->
     assert similarity["evidence"] is None
     assert similarity["details"]["evidence_notice"] > 0
     assert set(similarity) == {
-        "adapter", "version", "detector", "window", "value", "evidence", "effect", "interval",
-        "n_reference", "n_window", "minimum_detectable", "verdict", "blame", "reason", "details",
-        "coverage",
+        "adapter", "version", "detector", "title", "window", "value", "evidence", "effect",
+        "interval", "n_reference", "n_window", "minimum_detectable", "verdict", "blame", "reason",
+        "details", "coverage",
     }  # fmt: skip
 
 

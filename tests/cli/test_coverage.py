@@ -35,7 +35,7 @@ def test_the_fleet_has_a_column_of_what_is_compared(run: Run) -> None:
     said = run("status").out
     [row] = [line for line in said.splitlines() if line.startswith("billing ")]
     assert {"blind", "8%"} <= set(row.split())
-    assert "compared is that of logit_ks" in said
+    assert "compared is that of certainty of answers" in said
 
 
 def test_a_blind_adapter_says_what_it_misses_and_what_mends_it(run: Run) -> None:

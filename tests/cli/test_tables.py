@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.text import Text
 
-from monitor.cli.tables import table_lines
+from monitor.cli.tables import prose, table_lines
 
 COLUMNS = ("adapter", "verdict", "since", "incident", "compared", "traffic", "reference")
 LONG = "payments-emea-customer-support-production"
@@ -57,3 +57,28 @@ def test_no_word_is_cut_and_only_a_word_that_is_too_long_is_wider_than_the_scree
     for line in drawn:
         longest = max(map(cell_len, line.split()), default=0)
         assert cell_len(line) <= max(width, longest + len("incident: ") + 2)
+
+
+def test_prose_breaks_between_words_and_leaves_commands_and_addresses_whole() -> None:
+    command = 'driftline incident false 7 --reason "our own load test"'
+    address = "http://driftline.example:8440/incidents/7"
+    said = f"  page: {address}, and `driftline incident list --open` shows all of the others"
+    assert prose(said, 40) == [
+        "  page:",
+        f"  {address},",
+        "  and `driftline incident list --open`",
+        "  shows all of the others",
+    ]
+    assert prose(f"if it was a false alarm: {command}", 40) == [
+        "if it was a false alarm:",
+        command,
+    ]
+
+
+@given(st.lists(words, min_size=1, max_size=30), st.integers(min_value=20, max_value=120))
+def test_prose_keeps_every_word_in_its_place(said: list[str], width: int) -> None:
+    text = " ".join(said)
+    lines = prose(text, width)
+    assert " ".join(lines) == text
+    for line in lines:
+        assert cell_len(line) <= width or " " not in line or "`" in line

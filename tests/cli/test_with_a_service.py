@@ -1,6 +1,7 @@
 """Every command that speaks to a service, against a real one."""
 
 import json
+import re
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +24,9 @@ def test_the_exit_code_is_the_verdict(run: Run, adapter: str, verdict: str, code
     assert (shown.code, evaluated.code) == (code, code)
     for ran in (shown, evaluated):
         assert f"{adapter}: {verdict}" in ran.out
-        assert "logit_ks" in ran.out
+        assert "certainty of answers" in ran.out
+        assert "logit_ks" not in ran.out
+        assert "beyond its alert threshold" not in ran.out
         assert ran.err == ""
 
 
@@ -43,7 +46,7 @@ def test_a_verdict_is_never_shown_without_what_was_compared(run: Run) -> None:
     assert "100%" in row
     assert "compared of the newest requests" in one.out
     shown = one.out.partition("compared of the newest requests")[2]
-    [line] = [line for line in shown.splitlines() if line.startswith("logit_ks ")]
+    [line] = [line for line in shown.splitlines() if line.startswith("certainty of answers ")]
     assert "100%" in line
     # nothing came since the last window
     assert "no request to compare yet" in evaluated.out
@@ -93,13 +96,17 @@ def test_the_budget_is_divided_over_what_each_reference_measured(run: Run) -> No
     assert delays["half_sd"]["notice"]["hours"] <= delays["half_sd"]["page"]["hours"]
 
 
-def test_the_budget_is_shown_with_the_blind_first(run: Run) -> None:
+def test_the_budget_has_a_row_for_each_version_and_every_check_of_one_adapter(run: Run) -> None:
     ran = run("budget")
     assert ran.code == 0
     assert "1 false pages for the fleet" in ran.out
     assert "standard 0.333 each (3)" in ran.out
-    assert ran.out.index("blind: ") < ran.out.index(" min / ")
+    assert [ran.out.count(f"{one}@v1 ") for one in (QUIET, DRIFTS, BROKEN)] == [1, 1, 1]
+    assert re.search(rf"\n{QUIET}@v1 .*: 5 % bad requests seen after [\d.]+ (min|h|d)\n", ran.out)
+    assert re.search(r"\n  \d+ of \d+ checks are blind: .*never measured what", ran.out)
+    assert "logit_ks" not in ran.out
     one = run("budget", QUIET)
+    assert "certainty of answers" in one.out
     assert "how soon a ticket" in one.out
     assert "how soon a page" in one.out
     assert DRIFTS not in one.out
@@ -160,10 +167,20 @@ def test_an_incident_is_explained(run: Run, service: Service) -> None:
     told = json.loads(run("explain", str(found["incident"]), "--json").out)
     assert told["incident"] == found["incident"]
     assert {action["state"] for action in told["actions"]} == {"blocked"}
+    above, _, details = ran.out.partition("\ndetails: ")
+    assert "alert threshold" not in above
+    assert "acts from" in details
     assert "silenced" not in ran.out
     number = run("silence", "add", f"adapter={BROKEN}", "-m", "a test").out.strip()
     assert f"silenced (silence {number})" in run("explain", str(found["incident"])).out
     assert run("silence", "expire", number).code == 0
+
+
+def test_no_numbers_of_a_verdict_stand_in_reasons(run: Run) -> None:
+    for words in (["status"], ["status", BROKEN], ["route", "show", BROKEN], ["actions"]):
+        assert "alert threshold" not in run(*words).out, words
+    past = run("route", "history", BROKEN).out
+    assert "alert threshold" not in past
 
 
 def test_incidents_are_narrowed_by_what_is_asked(run: Run) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection
 
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.matching import parse_matcher
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Version

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from alerts.closing import Closing
 from alerts.delivery import Delivered
-from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert
 from alerts.types import Blame, Kind, VerdictKind

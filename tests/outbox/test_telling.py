@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from alerts.brief import brief
 from alerts.channels import open_channel
+from alerts.closing import Closing
 from alerts.delivery import Delivered, DeliveryFailed
-from alerts.incident import Closing
 from alerts.matching import parse_matcher
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json

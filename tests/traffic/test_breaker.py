@@ -21,7 +21,7 @@ from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.traffic.fallback.decision import Decision, DecisionKind
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.killswitch import FILE
 from monitor.traffic.settings import RoutingSettings
 from tests.fleet import NOW, register

@@ -13,7 +13,7 @@ from monitor.store.database import Database
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.decision import DecisionKind
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.settings import RoutingSettings
 from tests.fleet import NOW
 from tests.traffic.stage import MINUTE, STABLE, World

@@ -17,7 +17,7 @@ from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from monitor.traffic.fallback.decision import Decision, DecisionKind
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from tests.fleet import NOW, register, verdict
 from tests.traffic.stage import (
     CRITICAL,

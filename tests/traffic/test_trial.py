@@ -13,7 +13,7 @@ from monitor.store.traffic import actions
 from monitor.store.traffic.actions import ActionKind
 from monitor.traffic.arms import effective
 from monitor.traffic.fallback.decision import Decision, DecisionKind
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.killswitch import FILE
 from tests.fleet import NOW
 from tests.traffic.stage import CRITICAL, DRIFTING, MINUTE, STABLE, World, evidence

@@ -34,7 +34,7 @@ from monitor.traffic.fallback.decision import (
     not_in_fallback,
 )
 from monitor.traffic.fallback.execution import Execution
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.fallback.ledger import note, target_id
 from monitor.traffic.fallback.machine import BreakerState, state_of
 from monitor.traffic.fallback.report import Report, report

@@ -23,7 +23,7 @@ from monitor.store.registry import versions
 from monitor.store.traffic import pending_decisions
 from monitor.store.traffic.pending_decisions import PendingDecision
 from monitor.traffic.fallback.breaker import Breaker
-from monitor.traffic.fallback.gates import Gate
+from monitor.traffic.fallback.gate_names import Gate
 
 LEASE: Final = timedelta(seconds=90)
 """After this another daemon decides: the first was killed, or still waits for an engine."""

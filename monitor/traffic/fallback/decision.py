@@ -14,11 +14,11 @@ from monitor.domain import Mode, Version
 from monitor.store.traffic.actions import AUTOMATIC, ActionKind, Away
 from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.arms import fallback_arm, stable_arm
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.fallback.gates import (
     ASKED_FOR,
     AUTOMATIC_ONLY,
     SENSIBLE,
-    Gate,
     adapter_spent,
     common_cause,
     unfinished,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Final
 
 from alerts.types import Blame, VerdictKind
@@ -14,50 +13,11 @@ from monitor.store.people.words import by_a_person
 from monitor.store.traffic.actions import ActionState
 from monitor.store.traffic.common_cause import BaseFleet
 from monitor.traffic.arms import serving_arm
+from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.fallback.machine import ELSEWHERE
 from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.settings import RoutingSettings
-
-
-class Gate(StrEnum):
-    """The name of the check that stopped a move."""
-
-    EVIDENCE = "evidence"
-    VERDICT = "verdict"
-    TRAFFIC = "traffic"
-    UNFINISHED = "unfinished"
-    AGE = "age"
-    PERSON = "person"
-    HOLD = "hold"
-    COMMON_CAUSE = "common_cause"
-    FLEET_UNSEEN = "fleet_unseen"
-    TARGET = "target"
-    ADMISSION = "admission"
-    KILL_SWITCH = "kill_switch"
-    FLEET_INCIDENT = "fleet_incident"
-    SELF_HEALTH = "self_health"
-    COOL_DOWN = "cool_down"
-    ADAPTER_BUDGET = "adapter_budget"
-    FLEET_BUDGET = "fleet_budget"
-
-
-WHY_BLOCKED: Final[Mapping[str, str]] = {
-    Gate.AGE: "the evidence was too old",
-    Gate.PERSON: "a person had set the route since",
-    Gate.HOLD: "the route was held",
-    Gate.COMMON_CAUSE: "several adapters turned critical together",
-    Gate.FLEET_UNSEEN: "other adapters had not been evaluated yet",
-    Gate.TARGET: "there was no version to move to",
-    Gate.ADMISSION: "the version to move to was not admitted",
-    Gate.KILL_SWITCH: "the kill switch was on",
-    Gate.FLEET_INCIDENT: "the base model itself was in doubt",
-    Gate.SELF_HEALTH: "Driftline could not trust its own measurements",
-    Gate.COOL_DOWN: "traffic had been moved shortly before",
-    Gate.ADAPTER_BUDGET: "the adapter had used its fallbacks of the day",
-    Gate.FLEET_BUDGET: "the fleet had used its fallbacks of the hour",
-}
-"""The words for people about a gate that kept Driftline from moving traffic."""
 
 Check = Callable[[MoveQuestion], str | None]
 """Returns the reason against a move, or None."""

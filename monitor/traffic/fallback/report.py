@@ -14,7 +14,8 @@ from monitor.domain import AdapterId, Mode
 from monitor.store.traffic import actions, aftermath
 from monitor.store.traffic.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
 from monitor.store.traffic.aftermath import Aftermath
-from monitor.traffic.fallback.gates import Gate, adapter_spent, cooling_down, fleet_spent
+from monitor.traffic.fallback.gate_names import Gate
+from monitor.traffic.fallback.gates import adapter_spent, cooling_down, fleet_spent
 from monitor.traffic.settings import RoutingSettings
 
 MOST: Final = 1000

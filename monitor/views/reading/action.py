@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from monitor.store.traffic.actions import ActionRow
-from monitor.traffic.fallback.gates import WHY_BLOCKED
+from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.traffic.fallback.report import Report, WouldHave
 from monitor.traffic.moves import of_action
 from monitor.views.action import ActionBody, ActionReportBody, WouldHaveBody
-
-MOST_NAMED: Final = 10
-"""Moments that the summary names."""
 
 
 def action(row: ActionRow) -> ActionBody:
@@ -36,9 +31,7 @@ def summary(found: Report, *, days: int) -> str:
     if not acted:
         return f"would not have acted in {days} days"
     times = "once" if len(acted) == 1 else f"{len(acted)} times"
-    named = ", ".join(f"{one.action.created_at:%d %b %H:%M}" for one in acted[:MOST_NAMED])
-    more = " and later" if len(acted) > MOST_NAMED else ""
-    return f"would have acted {times} in {days} days, on {named}{more} (UTC)"
+    return f"would have acted {times} in {days} days"
 
 
 def told(found: Report, *, days: int) -> str:

@@ -12,6 +12,7 @@ from detectors.expected_delay import Delay
 from detectors.faults import Unit
 from detectors.smallest_seen import POWER
 from detectors.types import Process
+from detectors.words import name_words
 from monitor.evaluate.faults import size_words
 from monitor.evaluate.outlook import Outlook, OutlookLine
 from monitor.evaluate.plan import Planned, Sizes
@@ -89,6 +90,7 @@ def _share(line: OutlookLine) -> ShareBody:
     drifts = dict.fromkeys(drift for drift, _ in line.delays)
     return ShareBody.of(
         line,
+        title=name_words(line.detector),
         pages_per_30_days=line.share.page,
         notices_per_30_days=line.share.notice,
         requests_per_day=line.per_day,

@@ -16,6 +16,7 @@ from monitor.store.traffic.canaries import CanaryRow
 from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.store.traffic.shadow_answers import AnsweredTwice
 from monitor.traffic.trial.foresight import foresee, verdict_at
+from monitor.traffic.trial.guards import guard_words
 from monitor.traffic.trial.prospect import Prospect, Way
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryStep, Pause, Phase, plan_from_json, state_from_json
@@ -136,4 +137,5 @@ def _look(look: CanaryEvent) -> LookBody:
 
 
 def _guard(found: Mapping[str, Any]) -> GuardBody:
-    return GuardBody(**{field.name: found[field.name] for field in fields(GuardBody)})
+    told = {**found, "title": guard_words(found["name"])}
+    return GuardBody(**{field.name: told[field.name] for field in fields(GuardBody)})

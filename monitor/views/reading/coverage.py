@@ -8,6 +8,7 @@ from typing import Final
 
 from sqlalchemy import Connection
 
+from detectors.words import name_words
 from monitor.domain import AdapterId, VerdictSeverity, Version
 from monitor.evaluate.unseen import mend
 from monitor.policy import PolicySettings
@@ -75,6 +76,7 @@ def body(one: Coverage, *, since: Mapping[Why, datetime]) -> CoverageBody:
     begun = [since[why] for why in one.gaps if why.cause in BLINDING and why in since]
     return CoverageBody.of(
         one,
+        title=name_words(one.detector),
         since=min(begun, default=None),
         gaps=[
             GapBody.of(why, requests=n, since=since.get(why), text=why_words(why))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from alerts.brief import brief
-from alerts.incident import Closing
+from alerts.closing import Closing
 from alerts.message import Alert
 from alerts.silences import Silence
 from alerts.types import Status

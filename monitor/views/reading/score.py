@@ -7,6 +7,7 @@ import math
 from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
+from detectors.words import name_words
 from monitor.domain import Version
 from monitor.evaluate.newness import Group, Newness
 from monitor.policy.coverage import from_json
@@ -34,6 +35,7 @@ def score(row: ScoreRow) -> ScoreBody:
     covered = row.details.get("coverage")
     return ScoreBody.of(
         row,
+        title=name_words(row.detector),
         window=WindowBody.of(row.window),
         value=number(row.value),
         evidence=number(row.evidence_page),

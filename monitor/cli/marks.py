@@ -1,0 +1,17 @@
+"""How people judged an incident, in words."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+MARKS: Final = MappingProxyType({"false_page": "false alarm", "accepted": "accepted as normal"})
+
+
+def judged(mark: str) -> str:
+    """Return a person's judgement as pages write it.
+
+    >>> judged("false_page"), judged("accepted")
+    ('false alarm', 'accepted as normal')
+    """
+    return MARKS.get(mark, mark.replace("_", " "))
