@@ -125,9 +125,9 @@ def test_the_command_line_tells_of_a_fleet_incident_and_takes_a_word(
     assert marked.endswith(
         f"incident {common} of all on one base model is marked as a false alarm\n"
     )
-    assert "false_page" in run("incident", "list")
+    assert "false alarm" in run("incident", "list")
     explained = run("explain", str(common))
-    assert ("judged false by for admin" in explained, "(false page)" in explained) == (True, False)
+    assert "judged by for admin: false alarm" in explained
     refused = driftline(
         "incident", "accept", str(common), "--reason", "no", environ=told, cwd=tmp_path
     )

@@ -150,5 +150,5 @@ def test_the_page_about_a_worse_canary_ends_when_it_is_out_and_leaves_a_ticket(
     trial.pass_by(1 / 6, every=10 * MINUTE, per_hour=3000, worse=0.3)
     assert trial.state(canary).phase is Phase.ROLLED_BACK
     over, ticket = titles(trial)[1:]
-    assert over.startswith("[RESOLVED] support@v8: its canary is over")
+    assert over.startswith("[RESOLVED] support@v8: canary over")
     assert ticket == "[TICKET again] support@v8: canary rolled back, answers worse than v7"
