@@ -1,10 +1,13 @@
 """What the README shows is run, and the commands it names exist."""
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from monitor.cli.app import app
 from tests.docs.pictures import OF_PAGES, hash_of_pages
 from tests.docs.shell import blocks
 
@@ -50,3 +53,11 @@ def test_the_message_shown_is_one_that_the_service_writes() -> None:
 
 def test_its_pictures_show_the_pages_as_they_are() -> None:
     assert OF_PAGES.read_text().strip() == hash_of_pages(), "draw them anew: make pictures"
+
+
+def test_its_line_of_a_log_is_one(tmp_path: Path) -> None:
+    [line] = re.findall(r'`({"adapter".*?})`', README.read_text(encoding="utf-8"))
+    (tmp_path / "log.jsonl").write_text(f"{line}\n" * 4)
+    command = ["replay", str(tmp_path / "log.jsonl"), "--baseline-first", "14d", "--no-embeddings"]
+    said = str(CliRunner().invoke(app, command).exception)
+    assert "support: all of its 4 records went into the baseline" in said
