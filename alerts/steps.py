@@ -83,7 +83,7 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
         return then
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
         then = (*then, _AWAIT)
-    if alert.action is not None and stands_in(alert.action):
+    if alert.together is None and alert.action is not None and stands_in(alert.action):
         return (f"Check that {alert.action.target} answers well: it has every request now.", *then)
     target = _spare(alert)
     return (f"Send traffic to {target} from the incident.", *then) if target else then
@@ -155,7 +155,7 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
     if alert.kind is Kind.ROUTING:
-        return (_who_answers(alert),)
+        return (_who_answers(alert), "Is it another one? Mend the router, or set the route there.")
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
         return _BY_ROLLBACK[alert.action.done]
     return _BY_KIND[alert.kind]
