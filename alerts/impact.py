@@ -89,14 +89,16 @@ def _of_fleet(alert: Alert, lead: ScoreLine | None) -> str:
     onset = alert.onset
     give = f" ± {duration(onset.half_width)}" if onset and onset.half_width >= MINUTE else ""
     named = f"{shown} and {more} more" if more > 0 else shown
-    said = f"{named} changed since {began_clock(alert)}{give}."
+    told = lead is not None and lead.detector != PERPLEXITY
+    what = f": {finding_words(lead)}" if lead is not None and told else " changed"
+    said = f"{named}{what} since {began_clock(alert)}{give}."
     if alert.together and alert.together.base_moved:
         said += " The base itself changed too."
     if lead is None:
         return said
     if lead.detector == PERPLEXITY and lead.value is not None:
         return f"{said} Perplexity of fixed texts {100 * lead.value:+.0f} %."
-    return f"{said} The strongest sign: {finding_words(lead)}."
+    return said
 
 
 def _to_learn(asked: Retraining, *, now: datetime) -> str:

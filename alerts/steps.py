@@ -75,6 +75,8 @@ def _approve(alert: Alert) -> tuple[str, ...]:
 
 def _by_cause(alert: Alert) -> tuple[str, ...]:
     then = _RELOAD if misapplied(alert) else _BY_BLAME[alert.blame]
+    if alert.blame is Blame.BASE and alert.changes:
+        then = (f"Not planned? Undo it: {alert.changes[-1].text}.", *then[1:])
     if alert.action is not None and alert.action.shared:
         return (_ENGINE_FIRST, *then)
     if alert.action is not None and alert.action.unconfirmed:

@@ -152,6 +152,8 @@ def of_moments() -> Iterator[tuple[str, Alert]]:
     other = replace(PLAIN, blame=Blame.INPUT, severity=Severity.TICKET, scores=(unlike,))
     yield "a new topic", replace(other, unlike=FULL.unlike, new=FULL.new)
     yield "together", replace(PLAIN, together=TOGETHER, blame=Blame.BASE)
+    declared = replace(PLAIN, together=TOGETHER, blame=Blame.BASE, changes=FULL.changes)
+    yield "together, after a declared change", declared
     yield (
         "the base alone",
         replace(PLAIN, together=replace(TOGETHER, members=("adapter-0@v1",)), blame=Blame.BASE),
