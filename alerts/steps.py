@@ -76,7 +76,8 @@ def _approve(alert: Alert) -> tuple[str, ...]:
 def _by_cause(alert: Alert) -> tuple[str, ...]:
     then = _RELOAD if misapplied(alert) else _BY_BLAME[alert.blame]
     if alert.blame is Blame.BASE and alert.changes:
-        then = (f"Not planned? Undo it: {alert.changes[-1].text}.", *then[1:])
+        change = alert.changes[-1].text
+        then = (f"Not wanted? Undo it: {change}.", "Wanted? Check that answers are good enough.")
     if alert.action is not None and alert.action.shared:
         return (_ENGINE_FIRST, *then)
     if alert.action is not None and alert.action.unconfirmed:
