@@ -96,6 +96,8 @@ class ActionLine:
     """The same for a title: ``traffic moved to v6``; empty if there is nothing to say."""
     unconfirmed: bool = False
     """True if the router was told and does not serve by it: nobody knows who answers."""
+    under_way: bool = False
+    """True while the router has not been read back: the traffic may not have moved yet."""
     target: str = ""
     """The version that gets the traffic, or would get it; empty if there is none."""
     shared: bool = False

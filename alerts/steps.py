@@ -45,7 +45,7 @@ def stands_in(action: ActionLine | None) -> bool:
         action is not None
         and (action.kind, action.done) == ("fallback", Done.TAKEN)
         and bool(action.target)
-        and not action.unconfirmed
+        and not (action.unconfirmed or action.under_way)
     )
 
 

@@ -6,22 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from types import MappingProxyType
 from typing import Final
 
-from monitor.views.budget import DelayBody, ShareBody
+from monitor.views.budget import DRIFTS, DelayBody, ShareBody, common_reason
 
 ALL: Final = "all detectors"
 """The one line of a version without a reference stands for all its checks."""
-NEVER_MEASURED: Final = "never measured any of: "
-"""As the service says it before the signals of one check."""
-DRIFTS: Final = MappingProxyType(
-    {
-        "bad_requests": "5 % bad requests",
-        "one_sd": "a shift of one standard deviation",
-        "half_sd": "a shift of half a standard deviation",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +55,7 @@ class VersionSeen:
         reasons: dict[str, int] = {}
         for item in self.items:
             if item.blind is not None:
-                reason = _reason(item.blind)
+                reason = common_reason(item.blind)
                 reasons[reason] = reasons.get(reason, 0) + 1
         if self.items[0].detector == ALL:
             return [f"every check is blind: {reason}" for reason in reasons]
@@ -91,12 +81,6 @@ def by_version(items: Sequence[ShareBody]) -> list[VersionSeen]:
 
 def _version(item: ShareBody) -> tuple[str, str]:
     return item.adapter, item.version
-
-
-def _reason(blind: str) -> str:
-    """Return what checks have in common that are blind to different signals."""
-    common, _, signals = blind.partition(NEVER_MEASURED)
-    return f"{common}never measured what they look at" if signals else blind
 
 
 def _soonest(item: ShareBody) -> WeakestCheck | None:

@@ -149,6 +149,7 @@ def deed(action: ActionRow) -> ActionLine:
         short=short,
         target=target,
         unconfirmed=unsure,
+        under_way=action.state in {ActionState.EXECUTING, ActionState.APPLIED},
         then="" if unsure else str(action.evidence.get("then") or ""),
     )
 

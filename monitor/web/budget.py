@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -17,19 +16,11 @@ from monitor.evaluate.outlook import EVERY_DETECTOR, Outlook, OutlookLine
 from monitor.outbox.receipt import read_receipt, read_watched
 from monitor.policy.budget import pages_of_adapter
 from monitor.store.registry import watching
+from monitor.views.budget import DRIFTS, common_reason
 
 VERSIONS_A_PAGE: Final = 20
-NEVER_MEASURED: Final = "never measured any of: "
-"""As :class:`detectors.errors.SignalAbsent` says it, before the signals of one check."""
 MOST_PAGES: Final = 20
 MOST_UNCOMPARED: Final = 20
-DRIFTS: Final[Mapping[Drift, str]] = MappingProxyType(
-    {
-        Drift.BAD_REQUESTS: "5 % bad requests",
-        Drift.ONE_SD: "a shift of one standard deviation",
-        Drift.HALF_SD: "a shift of half a standard deviation",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +70,7 @@ class VersionBudget:
         found: dict[str, list[OutlookLine]] = {}
         for line in self.lines:
             if line.blind is not None:
-                found.setdefault(_reason(line.blind), []).append(line)
+                found.setdefault(common_reason(line.blind), []).append(line)
         return dict(sorted(found.items(), key=lambda item: -len(item[1])))
 
     @property
@@ -87,12 +78,6 @@ class VersionBudget:
         """The slowest check of those that see something."""
         known = [found for line in self.seeing if (found := _soonest(line)) is not None]
         return max(known, key=lambda one: one.hours, default=None)
-
-
-def _reason(blind: str) -> str:
-    """Return what checks have in common that are blind to different signals."""
-    common, _, signals = blind.partition(NEVER_MEASURED)
-    return f"{common}never measured what they look at" if signals else blind
 
 
 def _soonest(line: OutlookLine) -> Weakest | None:

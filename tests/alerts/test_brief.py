@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.brief import brief, written
+from alerts.brief import brief, numbered, written
 from alerts.closing import Closing
 from alerts.message import Alert, NewGroup, Retraining, Together
 from alerts.titles import summary
@@ -171,6 +171,15 @@ def shown() -> str:
         lines = [f"{part}: {text}" for part, text in written(brief(alert)).items()]
         parts.append("\n".join([f"## {name}", *lines]))
     return "\n\n".join(parts) + "\n"
+
+
+@pytest.mark.parametrize("outcome", texts.OUTCOMES)
+def test_another_version_has_every_request_only_once_the_router_confirmed_it(outcome: str) -> None:
+    moved = replace(PLAIN, severity=Severity.PAGE, action=texts.OUTCOMES[outcome])
+    over = replace(moved, status=Status.RECOVERED, recovered_at=FULL.at)
+    said = "has every request now" in numbered(brief(moved).steps)
+    still = "still answers every request" in brief(over).done
+    assert (said, still) == ((True, True) if outcome == "moved" else (False, False))
 
 
 def test_every_message_reads_as_it_was_reviewed() -> None:

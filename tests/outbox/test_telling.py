@@ -458,6 +458,7 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
         "text": "the route was set to v7 by ann: nothing else is left",
         "short": "v7 has its traffic",
         "unconfirmed": False,
+        "under_way": False,
         "target": "",
         "then": "",
         "shared": False,
