@@ -77,6 +77,7 @@ _UNKNOWN: Final = MappingProxyType(
     {
         Kind.NO_DATA: "Not known whether users get answers.",
         Kind.ERROR: "Not known whether answers changed.",
+        Kind.ROUTING: "Users may get their answers from another version than planned.",
     }
 )
 
@@ -123,25 +124,26 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
     if lead.effect is not None and not lead.clause and lead.n:
-        often = f"{50.0 + 50.0 * abs(lead.effect):.0f} of 100"
-        return f"{_than_normal(news, often, since=since)} (normally 50)."
+        often = f"in {50.0 + 50.0 * abs(lead.effect):.0f} of 100 comparisons"
+        return f"{_than_normal(news, often, since=since)} (50 without a change)."
     return sentence(f"{news} since {since}")
 
 
 def _than_normal(news: str, often: str, *, since: str) -> str:
     """Compare new requests with a normal one, each picked at random, in a finding's own words.
 
-    >>> _than_normal("answers less certain", "69 of 100", since="11:10 UTC")
-    '69 of 100 answers since 11:10 UTC are less certain than a normal one'
-    >>> _than_normal("answers collapsed", "69 of 100", since="11:10 UTC")
-    'Answers collapsed since 11:10 UTC: 69 of 100 requests show it more than a normal one'
+    >>> _than_normal("answers less certain", "in 69 of 100 comparisons", since="11:10 UTC")
+    'Answers since 11:10 UTC are less certain than normal ones in 69 of 100 comparisons'
+    >>> _than_normal("answers collapsed", "in 69 of 100 comparisons", since="11:10 UTC")
+    'Answers collapsed since 11:10 UTC, in 69 of 100 comparisons with a normal request'
     """
     who, _, how = news.partition(" ")
     compares = how.startswith(("less ", "more ")) or (how.endswith("er") and " " not in how)
     if who in {"answers", "requests"} and compares:
-        return f"{often} {who} since {since} are {how} than a normal one"
-    shown = f"{news} since {since}: {often} requests show it more than a normal one"
-    return f"{shown[0].upper()}{shown[1:]}"
+        said = f"{who} since {since} are {how} than normal ones {often}"
+    else:
+        said = f"{news} since {since}, {often} with a normal request"
+    return f"{said[0].upper()}{said[1:]}"
 
 
 def _whose(alert: Alert) -> str:

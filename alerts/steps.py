@@ -14,7 +14,7 @@ from alerts.words import percent
 
 
 def steps(alert: Alert) -> tuple[str, ...]:
-    """Return the next steps of the person on call, in order; empty after a false alarm."""
+    """Return the next steps of the person on call, in order."""
     if alert.test:
         return ("Nothing: this is a test of the channel.",)
     if not alert.firing:
@@ -60,7 +60,7 @@ def _afterwards(closing: Closing | None) -> tuple[str, ...]:
         case Closing.PART_OF_FLEET:
             return ("Go on with the open incident of its base model.",)
         case Closing.FALSE_PAGE:
-            return ()
+            return ("Nothing tonight. If it goes on, a new incident opens.",)
         case _:
             return ("Nothing tonight. Was this message useful? If not, mark it as a false alarm.",)
 

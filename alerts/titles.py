@@ -83,9 +83,25 @@ def title(alert: Alert) -> str:
     news, since, traffic = _news(alert), _since(alert), _moved(alert)
     if not alert.firing:
         news, since, traffic = _end(alert), "", _served(alert)
-    title = cut(f"{tag} {_subject(alert)}{news}")
     further = (f"{since}{traffic}", traffic, since)
+    if alert.firing and alert.update is not None and alert.update.blame is not None:
+        cause = f"; {_CAUSES[alert.blame]}"
+        news = news.partition(" (normally ")[0]
+        further = (f"{traffic}{cause}", f"{since}{cause}", cause)
+    title = cut(f"{tag} {_subject(alert)}{news}")
     return title + next((one for one in further if len(title) + len(one) <= LONGEST_TITLE), "")
+
+
+_CAUSES: Final = MappingProxyType(
+    {
+        Blame.UNKNOWN: "cause unknown",
+        Blame.INPUT: "cause: requests",
+        Blame.ADAPTER: "cause: weights",
+        Blame.BASE: "cause: base or engine",
+        Blame.SERVING: "cause: engine",
+    }
+)
+"""What an update says of a cause that is another one now."""
 
 
 def _tag(alert: Alert) -> str:

@@ -207,5 +207,5 @@ def _replaced(change: UnreadChange, route: Route | None) -> bool:
 def _words(arms: tuple[Arm, ...] | None) -> str:
     if arms is None:
         return "the router has no route"
-    shares = ", ".join(f"{arm.version} {percent(arm.weight)} ({arm.arm.value})" for arm in arms)
-    return f"the router has another route: {shares}"
+    shares = ", ".join(f"{percent(arm.weight)} to {arm.version} ({arm.arm.value})" for arm in arms)
+    return f"the router sends {shares}"

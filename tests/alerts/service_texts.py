@@ -174,7 +174,7 @@ IN_DOUBT = doubt_words(
     replace(
         MOVED,
         state=ActionState.VERIFY_FAILED,
-        reason="the router has another route: v7 100 % (stable)",
+        reason="the router sends 100 % to v7 (stable)",
     )
 )
 PLAN = CanarySettings().plan()

@@ -245,7 +245,7 @@ def test_what_became_of_the_traffic_is_said(action: str) -> None:
 
 
 def test_a_list_says_what_the_title_says_without_its_tag_or_limit() -> None:
-    for alert in (FULL, UPDATED, texts_of_fleet := ALL["together"]):
+    for alert in (FULL, texts_of_fleet := ALL["together"]):
         _, _, rest = brief(alert).title.partition("] ")
         assert summary(alert).startswith(rest)
     assert summary(texts_of_fleet) == (
@@ -279,3 +279,18 @@ def test_no_name_makes_a_title_longer(adapter: str, version: str, base: str, nam
 
 if __name__ == "__main__":
     GOLDEN.write_text(shown())
+
+
+def test_an_update_of_the_cause_names_the_new_cause_in_its_title() -> None:
+    assert UPDATED.update is not None
+    assert UPDATED.update.blame is not None
+    assert brief(UPDATED).title.endswith("; cause: requests")
+    same = replace(UPDATED, update=replace(UPDATED.update, blame=None))
+    assert "cause" not in brief(same).title
+
+
+@pytest.mark.parametrize("blame", list(Blame))
+def test_the_title_of_every_new_cause_fits(blame: Blame) -> None:
+    title = brief(replace(UPDATED, blame=blame, unlike=None)).title
+    assert "; cause" in title
+    assert len(title) <= LONGEST_TITLE

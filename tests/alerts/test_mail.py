@@ -74,7 +74,7 @@ def test_a_mail_says_what_people_need_first() -> None:
     said = part(message, "plain")
     assert message["subject"] == brief(FULL).title == said.splitlines()[0]
     for words in (
-        "Impact: 69 of 100 answers",
+        "Impact: Answers since 11:10 UTC are",
         "You: 1) Check that v6",
         "Details: answers less certain",
     ):

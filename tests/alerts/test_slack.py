@@ -32,7 +32,7 @@ def test_a_message_says_what_people_need_first() -> None:
     assert message.text == brief(FULL).title
     said = "\n".join(message.texts)
     for words in (
-        "*Impact* 69 of 100 answers since 11:10 UTC are less certain than a normal one",
+        "*Impact* Answers since 11:10 UTC are less certain than normal ones in 69",
         "owner search",
         "*Likely cause* The adapter's weights.",
         "vLLM 0.33",

@@ -30,7 +30,7 @@ def test_a_card_says_what_people_need_first() -> None:
     assert title == brief(FULL).title
     said = "\n".join(parts)
     for words in (
-        "Impact 69 of 100 answers since 11:10 UTC are less certain than a normal one",
+        "Impact Answers since 11:10 UTC are less certain than normal ones in 69",
         "Likely cause The adapter's weights.",
         "Driftline Moved 100 % of traffic to v6, confirmed by the router.",
         "You 1) Check that v6",

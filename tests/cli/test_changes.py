@@ -165,4 +165,4 @@ def test_an_incident_that_nobody_was_told_of_is_explained_in_the_same_four_parts
     said = done(run(fleet, "incident", "show", str(incident)))
     places = [said.index(part) for part in ("Impact: ", "Likely cause: ", "Driftline: ", "You: 1)")]
     assert places == sorted(places)
-    assert "are less certain than a normal one" in " ".join(said.split())
+    assert "are less certain than normal ones" in " ".join(said.split())

@@ -110,7 +110,10 @@ def test_what_was_claimed_before_its_version_went_out_of_service_opens_nothing(
 
 
 def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world: Any) -> None:
-    why = "the move of the traffic of v7 is not confirmed: the router has no route"
+    why = (
+        "the move of the traffic of v7 is not confirmed: the router has no route;"
+        " Driftline goes on telling the router"
+    )
     doubts = [why] * 3 + [None] * 2
     told = iter(doubts)
     evaluator = world.evaluator(tell=replace(messages(), doubt=lambda *_: next(told)))

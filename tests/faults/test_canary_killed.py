@@ -93,7 +93,7 @@ def test_a_router_that_misbehaves_is_found_out_by_reading_back_and_told_until_it
     trial.look()
     state = trial.state(canary)
     assert state.phase is Phase.ROLLING_BACK
-    assert state.unverified == ("the router has another route: v7 80 % (stable), v8 20 % (canary)")
+    assert state.unverified == "the router sends 80 % to v7 (stable), 20 % to v8 (canary)"
     board.catch_up()
     board.temper = Temper.HONEST
     trial.look()

@@ -27,7 +27,7 @@ OTHER = (replace(ROUTE.arms[0], version="v6"),)
         (
             Engine(arms=OTHER, deaf=True),
             False,
-            "the router has another route: v6 100 % (stable)",
+            "the router sends 100 % to v6 (stable)",
         ),
         (Engine(deaf=True, fails=True), False, "the router has no route"),
         (Engine(mute=True), None, "not read back yet: no answer"),

@@ -330,8 +330,10 @@ def _line(decision: Decision) -> ActionLine | None:
 
 def doubt_words(moved: ActionRow) -> str:
     """Say which move the router has not confirmed, or which did not help, and why."""
-    failed = "did not help" if WORSE in moved.evidence else "is not confirmed"
-    return f"{_MOVES[moved.kind].format(moved.version)} {failed}: {moved.reason}"
+    move = _MOVES[moved.kind].format(moved.version)
+    if WORSE in moved.evidence:
+        return f"{move} did not help: {moved.reason}"
+    return f"{move} is not confirmed: {moved.reason}; Driftline goes on telling the router"
 
 
 _MOVES: Final = MappingProxyType(

@@ -90,7 +90,7 @@ def _tried_again(question: MoveQuestion) -> str:
     share = percent(min(1.0, settings.trial_share))
     return (
         f"{scene.version.name} is tried again on {share} of the traffic"
-        f" once it has been healthy for {duration(healthy)}"
+        f" {duration(healthy)} after its checks are normal again"
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
-from alerts.words import clock_time
+from alerts.words import clock_time, percent
 from monitor.traffic.trial.ordered import ordered
 from monitor.traffic.trial.states import (
     CanaryState,
@@ -157,7 +157,7 @@ def _failed(state: CanaryState, look: Looked, now: datetime) -> Result:
     found, permission = look.found, look.permission
     assert found is not None, "a failure was measured"  # noqa: S101 (invariant)
     if permission.lowering is None:
-        affected = f"{found.trial_requests:,} requests of this step affected"
+        affected = _affected(state, found)
         worse = replace(state, worse=True)
         return rolling_back(worse, f"{found.reason}; {affected}", now)
     pause = Pause.BUDGET if permission.spent else Pause.PERMISSION
@@ -166,6 +166,13 @@ def _failed(state: CanaryState, look: Looked, now: datetime) -> Result:
     reason = f"{found.reason}; not rolled back: {permission.lowering}"
     stopped = paused(state, pause, reason, now)
     return replace(stopped, proposal=TrialMove.ROLLBACK), (Renew(),)
+
+
+def _affected(state: CanaryState, found: Found) -> str:
+    if not state.weight:
+        return "no user saw its answers"
+    share = percent(state.weight)
+    return f"{share} of the requests got its answers, {found.trial_requests:,} in this step"
 
 
 def _paused_looked(state: CanaryState, look: Looked, now: datetime) -> Result:
@@ -214,7 +221,7 @@ def _running(state: CanaryState, look: Looked, found: Found, plan: Plan, now: da
 
 def _waits(state: CanaryState, until: datetime, reason: str) -> Result:
     again = f", extension {state.extended}" if state.extended else ""
-    said = f"{reason}; measured on until {until:%Y-%m-%d %H:%M} UTC{again}"
+    said = f"{reason}; measuring until {until:%Y-%m-%d %H:%M} UTC{again}"
     return replace(state, reason=said), (Renew(),)
 
 

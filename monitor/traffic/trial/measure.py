@@ -93,16 +93,15 @@ class GuardFound:
 
     @property
     def words(self) -> str:
-        """How it failed: ``answers more diffuse by 0.31 (95 %: 0.22 to 0.40), limit 0.20``."""
+        """How it failed: ``answers more diffuse in 66 of 100 comparisons, at most 60 accepted``."""
         worse = guard_worse_words(self.name)
-        if self.value is None or self.lo is None or self.hi is None:
+        if self.value is None or self.kind is GuardKind.HARD:
             return f"{worse}: {self.trial} against {self.control}"
-        interval = f"(95 %: {self._amount(self.lo)} to {self._amount(self.hi)})"
-        limit = self._amount(self.bar) + (" points" if self.kind is GuardKind.RATE else "")
-        return f"{worse} by {self._amount(self.value)} {interval}, limit {limit}"
-
-    def _amount(self, value: float) -> str:
-        return f"{100 * value:.1f}" if self.kind is GuardKind.RATE else f"{value:.2f}"
+        if self.kind is GuardKind.RATE:
+            points = f"{100 * self.value:.1f} percentage points"
+            return f"{worse} by {points}, at most {100 * self.bar:.1f} accepted"
+        often = f"{50 + 50 * self.value:.0f} of 100 comparisons"
+        return f"{worse} in {often}, at most {50 + 50 * self.bar:.0f} accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,7 +81,8 @@ _WHY: Final = MappingProxyType(
 
 def _action(state: CanaryState, plan: Plan, *, trial: str, control: str) -> ActionLine:
     if state.phase is Phase.PAUSED and state.proposal is not None:
-        text = _PROPOSALS[state.proposal].format(trial=trial, control=control)
+        share = f"{percent(state.weight)} of the" if state.weight else "copies of"
+        text = _PROPOSALS[state.proposal].format(trial=trial, control=control, share=share)
         return ActionLine(done=Done.RECOMMENDED, kind=state.proposal.value, text=text)
     if state.latched:
         goes = "again" if state.begun_at else "as before"
@@ -96,7 +97,7 @@ _PROPOSALS: Final = MappingProxyType(
     {
         TrialMove.ADVANCE: "raise the share of {trial}",
         TrialMove.PROMOTE: "put {trial} in charge",
-        TrialMove.ROLLBACK: "give the requests of {trial} back to {control}",
+        TrialMove.ROLLBACK: "give back to {control} the {share} requests that {trial} answers",
     }
 )
 

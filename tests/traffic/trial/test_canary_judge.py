@@ -227,7 +227,7 @@ def test_a_router_that_lies_keeps_the_weight_where_it_is_and_is_told(trial: Tria
     trial.pass_by(1, every=30 * MINUTE, per_hour=6000)
     state = trial.state(canary)
     assert (state.weight, state.step) == (0.5, 1)
-    assert state.unverified == ("the router has another route: v7 80 % (stable), v8 20 % (canary)")
+    assert state.unverified == "the router sends 80 % to v7 (stable), 20 % to v8 (canary)"
     assert trial.told.severities == [VerdictSeverity.TICKET]
     trial.pass_by(1.5, every=45 * MINUTE, per_hour=3000)
     assert trial.state(canary).step == 1

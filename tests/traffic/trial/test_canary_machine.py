@@ -120,7 +120,7 @@ def test_a_failed_guardrail_rolls_back_at_once_and_the_version_is_latched() -> N
     lying, _ = step(state, ReadBack(problem="still 5 %"), plan=PLAN, now=NOW + HOUR)
     assert lying.phase is Phase.ROLLING_BACK
     state, _ = step(state, ReadBack(problem=None), plan=PLAN, now=NOW + HOUR)
-    said = "numbers; 1,000 requests of this step affected"
+    said = "numbers; 5 % of the requests got its answers, 1,000 in this step"
     assert (state.phase, state.worse, state.reason) == (Phase.ROLLED_BACK, True, said)
 
 
