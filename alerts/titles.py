@@ -101,7 +101,7 @@ _CAUSES: Final = MappingProxyType(
         Blame.SERVING: "cause: engine",
     }
 )
-"""What an update says of a cause that is another one now."""
+"""A cause that is another one now, in the title of an update."""
 
 
 def _tag(alert: Alert) -> str:

@@ -97,7 +97,7 @@ def test_the_first_screen_says_impact_cause_action_and_next_steps_with_and_witho
         assert tuple(looker.page.locator(".said dt").all_inner_texts()) == PARTS
     looker.open(f"/incidents/{paged.id}")
     said = looker.page.locator(".said dd").all_inner_texts()
-    assert "answers since" in said[0]
+    assert "Answers since" in said[0]
     assert said[1].startswith("The adapter's weights (likely).")
     assert said[2].startswith("Traffic already went to v6")
     steps = looker.page.locator(".do .next li").all_inner_texts()
@@ -166,7 +166,7 @@ def test_it_says_what_since_when_who_and_what_was_done(
     text = looker.page.inner_text("main")
     for words in (
         "support@v7",
-        "of 100 answers since",
+        "Answers since",
         "are less certain than normal ones in",
         "The adapter's weights (likely).",
         "Began between",
