@@ -16,6 +16,7 @@ from alerts.words import (
     duration,
     finding_words,
     new_words,
+    often,
     percent,
     rate_words,
     sentence,
@@ -124,12 +125,12 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
     if lead.effect is not None and not lead.clause and lead.n:
-        often = f"in {50.0 + 50.0 * abs(lead.effect):.0f} of 100 comparisons"
-        return f"{_than_normal(news, often, since=since)} (50 without a change)."
+        shown = f"in {often(abs(lead.effect)):.0f} of 100 comparisons"
+        return f"{_than_normal(news, shown, since=since)} (50 without a change)."
     return sentence(f"{news} since {since}")
 
 
-def _than_normal(news: str, often: str, *, since: str) -> str:
+def _than_normal(news: str, shown: str, *, since: str) -> str:
     """Compare new requests with a normal one, each picked at random, in a finding's own words.
 
     >>> _than_normal("answers less certain", "in 69 of 100 comparisons", since="11:10 UTC")
@@ -140,9 +141,9 @@ def _than_normal(news: str, often: str, *, since: str) -> str:
     who, _, how = news.partition(" ")
     compares = how.startswith(("less ", "more ")) or (how.endswith("er") and " " not in how)
     if who in {"answers", "requests"} and compares:
-        said = f"{who} since {since} are {how} than normal ones {often}"
+        said = f"{who} since {since} are {how} than normal ones {shown}"
     else:
-        said = f"{news} since {since}, {often} with a normal request"
+        said = f"{news} since {since}, {shown} with a normal request"
     return f"{said[0].upper()}{said[1:]}"
 
 

@@ -79,6 +79,17 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
+def often(effect: float) -> float:
+    """Return in how many of 100 comparisons of two requests a change shows; 50: in none.
+
+    ``effect`` is Cliff's delta, in [-1, 1].
+
+    >>> often(0.38)
+    69.0
+    """
+    return 50.0 + 50.0 * effect
+
+
 def size_words(scores: Sequence[ScoreLine]) -> str:
     """Write the leading score's effect size, and the smallest detectable one.
 

@@ -90,7 +90,9 @@ FULL = summarised(
             text="moved 100 % of traffic to v6, confirmed by the router",
             short="traffic moved to v6",
             target="v6",
-            then="v7 is tried again on 10 % of the traffic 30 min after its checks are normal again",
+            then=(
+                "v7 is tried again on 10 % of the traffic 30 min after its checks are normal again"
+            ),
         ),
         changes=(
             NearbyChange(

@@ -10,7 +10,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from alerts.words import percent
+from alerts.words import often, percent
 from detectors import DETECTORS, profile_of
 from detectors.perplexity import PERPLEXITY
 from detectors.profile import DetectorSide, EffectScale
@@ -109,7 +109,7 @@ class Signal:
         """
         match self.scale:
             case Scale.OFTEN:
-                return f"{50 * (1 + effect):.0f} %"
+                return f"{often(effect):.0f} %"
             case Scale.SHARE:
                 return percent(min(1.0, max(0.0, (self.usual or 0.0) + effect)))
             case Scale.POINTS | Scale.CHANGE:

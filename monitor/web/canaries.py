@@ -74,7 +74,6 @@ class GuardLine:
     lo: str
     hi: str
     margin: str
-    reach: str
     unit: str
 
     @property
@@ -289,7 +288,6 @@ def _guard_line(
         lo=intervals.amount(found.lo, kind),
         hi=intervals.amount(found.hi, kind),
         margin=intervals.amount(found.margin, kind),
-        reach=intervals.amount(drawn.reach if drawn else None, kind),
         unit=intervals.unit(kind),
     )
 

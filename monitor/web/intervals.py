@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, TypeVar
 
+from alerts.words import often
 from monitor.traffic.trial.guards import GuardKind
 
 RACK_WIDTH: Final = 400.0
@@ -159,20 +160,21 @@ def thinned(looks: Sequence[_T], most: int = MOST_POINTS) -> Sequence[_T]:
 
 
 def amount(value: float | None, kind: GuardKind | None) -> str:
-    """Write a degradation in its unit: points of a rate, or Cliff's delta.
+    """Write a degradation in its unit: points of a rate, or comparisons that show it.
 
     >>> amount(0.0312, GuardKind.RATE), amount(0.2, GuardKind.RANK)
-    ('+3.1', '+0.20')
+    ('+3.1', '60')
     """
     if value is None:
         return "\N{EN DASH}"
-    said = f"{100 * value:+.1f}" if kind is GuardKind.RATE else f"{value:+.2f}"
-    return said.replace("-", "\N{MINUS SIGN}")
+    if kind is not GuardKind.RATE:
+        return f"{often(value):.0f}"
+    return f"{100 * value:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def unit(kind: GuardKind | None) -> str:
     """Name the unit of :func:`amount`."""
-    return "points" if kind is GuardKind.RATE else "Cliff's delta"
+    return "points" if kind is GuardKind.RATE else "of 100 comparisons"
 
 
 def _reach(looks: Sequence[GuardLook], margin: float) -> float:

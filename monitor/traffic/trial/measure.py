@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from alerts.words import often
 from detectors.trial import (
     FEWEST_UNITS,
     Bounds,
@@ -100,8 +101,8 @@ class GuardFound:
         if self.kind is GuardKind.RATE:
             points = f"{100 * self.value:.1f} percentage points"
             return f"{worse} by {points}, at most {100 * self.bar:.1f} accepted"
-        often = f"{50 + 50 * self.value:.0f} of 100 comparisons"
-        return f"{worse} in {often}, at most {50 + 50 * self.bar:.0f} accepted"
+        shown = f"{often(self.value):.0f} of 100 comparisons"
+        return f"{worse} in {shown}, at most {often(self.bar):.0f} accepted"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
