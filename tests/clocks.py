@@ -12,6 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.store.database import Database
+from monitor.store.tables import metadata
+from monitor.store.tables.columns import NOW
 
 LIBRARIES = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
@@ -76,6 +78,16 @@ class ShiftedDatabase:
             tx.execute(sa.text(f'ALTER DATABASE "{name}" SET search_path = public, pg_catalog'))
         # what is open goes by the path it was opened with; a closed pool would stay without one
         database.engine.dispose()
+
+    def date_rows(self) -> None:
+        """Let columns that the database fills with the time go by the moved clock, too."""
+        with self.database.begin() as tx:
+            for column in (one for table in metadata.sorted_tables for one in table.c):
+                if getattr(column.server_default, "arg", None) is NOW:
+                    table = f'"{column.table.name}"'
+                    tx.execute(
+                        sa.text(f'ALTER TABLE {table} ALTER "{column.name}" SET DEFAULT now()')
+                    )
 
     def move(self, shift: timedelta) -> None:
         """Set the clock that much from the true time, for transactions that begin now."""

@@ -26,7 +26,7 @@ _NEAR_TRAINING, _FAR = np.eye(8, dtype="<f2")[:2]
 
 
 @cache
-def _calibration() -> bytes:
+def calibration() -> bytes:
     """Of a baseline whose similarities lie between .7 and .9."""
     at = np.linspace(0.0, 14 * 86_400.0, 400)
     similarity = 0.8 + 0.1 * np.sin(np.arange(400.0))
@@ -43,7 +43,7 @@ def arrive(tx: Connection, version: Version, *, now: datetime, text: str) -> Non
     """
     reference = references.current(tx, version.id)
     assert reference is not None
-    calibrated = {"input_similarity": Calibration(body=_calibration())}
+    calibrated = {"input_similarity": Calibration(body=calibration())}
     calibrations.insert(tx, reference.id, calibrations=calibrated, bins={})
     tx.execute(
         reference_vectors.insert().values(

@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,6 +38,7 @@ from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import references, route_history, scores
 from monitor.store.tables import routes as routes_table
+from monitor.store.tables import versions as versions_table
 from monitor.store.traffic import routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
@@ -67,8 +68,8 @@ def seed(tx: Connection, *, now: datetime, days: float = 7.0) -> None:
     _critical(tx, now=now, start=start)
     _drifting(tx, now=now, start=start)
     for name in QUIET:
-        version = registered(tx, name, "v1", owner="growth", now=now)
-        add_reference(tx, version, now=now)
+        version = registered(tx, name, "v1", owner="growth", now=now - timedelta(days=20))
+        add_reference(tx, version, now=now - timedelta(days=6))
         put_verdict(tx, version, a_verdict(VerdictKind.STABLE, now - timedelta(days=5)), drift=4.0)
         put_count(tx, version, now=now, count=167)
         put_scores(tx, version, now=now, start=now - timedelta(hours=1), onset=None)
@@ -81,7 +82,7 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     before = registered(tx, "support", "v6", owner="care-team", now=start - timedelta(days=20))
     put_verdict(tx, before, a_verdict(VerdictKind.STABLE, start), drift=3.0)
     version = registered(tx, "support", "v7", owner="care-team", now=start)
-    _promoted(tx, version, at=start)
+    promoted(tx, version, at=start)
     add_reference(tx, version, now=start)
     put_scores(tx, version, now=now, start=start, onset=onset, strength=1.0, served_until=moved)
     reason = found("logit_ks", "mean_nll:up", evidence=1.84, n=612, effect=(0.41, 0.33))
@@ -126,14 +127,17 @@ def _critical(tx: Connection, *, now: datetime, start: datetime) -> None:
     put_count(tx, version, now=now, count=198)
 
 
-def _promoted(tx: Connection, version: Version, *, at: datetime) -> None:
+def promoted(tx: Connection, version: Version, *, at: datetime) -> None:
     """Let the route in force have begun when the version took over from the one before."""
-    [first] = tx.execute(sa.select(route_history)).mappings()
+    own = route_history.c.adapter_id == version.adapter_id
+    [first] = tx.execute(sa.select(route_history).where(own)).mappings()
     earlier = dict(first) | {"generation": 0, "since": at - timedelta(days=20)}
     tx.execute(route_history.insert().values(earlier))
     arms = [{"arm": "stable", "version": version.name, "model": version.model, "weight": 1.0}]
     for written in (routes_table, route_history):
-        tx.execute(written.update().where(written.c.generation == 1).values(since=at, arms=arms))
+        mine = written.c.adapter_id == version.adapter_id
+        now = {"since": at, "arms": arms, "reason": f"{version.name} promoted"}
+        tx.execute(written.update().where(mine, written.c.generation == 1).values(**now))
 
 
 def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
@@ -165,7 +169,8 @@ def _drifting(tx: Connection, *, now: datetime, start: datetime) -> None:
 
 
 def _others(tx: Connection, *, now: datetime) -> None:
-    learning = registered(tx, "returns", "v1", owner="care-team", now=now)
+    begun = now - timedelta(days=1)
+    learning = registered(tx, "returns", "v1", owner="care-team", now=begun)
     reason = "212 of 1,000 records; ready in about 2 days"
     put_verdict(tx, learning, a_verdict(VerdictKind.LEARNING, now, reason=reason), drift=0.0)
     tx.execute(
@@ -174,10 +179,10 @@ def _others(tx: Connection, *, now: datetime) -> None:
             cause="first records", created_by="driftline", progress=0.21,
         )
     )  # fmt: skip
-    rare = registered(tx, "tax-forms", "v2", owner="finance", now=now)
+    rare = registered(tx, "tax-forms", "v2", owner="finance", now=begun)
     reason = "31 records since onset, fewer than 50"
     put_verdict(tx, rare, a_verdict(VerdictKind.INSUFFICIENT, now, reason=reason), drift=12.0)
-    broken = registered(tx, "voice-notes", "v4", owner="speech", now=now)
+    broken = registered(tx, "voice-notes", "v4", owner="speech", now=begun)
     reason = "every detector failed: no log-probabilities since 06:20 UTC"
     put_verdict(tx, broken, a_verdict(VerdictKind.ERROR, now, reason=reason), drift=0.0)
     adapters.put(tx, name="not-yet-served")
@@ -186,6 +191,9 @@ def _others(tx: Connection, *, now: datetime) -> None:
 def registered(tx: Connection, name: str, version: str, *, owner: str, now: datetime) -> Version:
     known: Adapter = adapters.put(tx, name=name, owner=owner, runbook="https://wiki.test/runbook")
     made = versions.put(tx, adapter=known, name=version, model=f"{name}@{version}")
+    tx.execute(
+        versions_table.update().where(versions_table.c.id == made.id).values(registered_at=now)
+    )
     if table.start(tx, made, actor="ci", now=now) is None:
         current = routes.get(tx, name)
         assert current is not None
@@ -289,7 +297,7 @@ def put_message(
     alert = of_incident(tx, row, (), margin=NEAR, now=at)
     message = outbox.enqueue(tx, channel=channel, alert=to_json(alert), incident_id=row.id)
     changed = (
-        {"last_error": error, "created_at": at, "next_at": datetime.now(UTC) + timedelta(minutes=5)}
+        {"last_error": error, "created_at": at, "next_at": sa.func.now() + timedelta(minutes=5)}
         if error
         else {"state": "delivered", "created_at": at, "delivered_at": at + timedelta(seconds=1)}
     )

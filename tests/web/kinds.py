@@ -4,27 +4,38 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts import incident as machine
 from alerts.message import Alert, Onset, Together, to_json
 from alerts.titles import summarised
-from alerts.types import Blame, Kind, Reason, Status
+from alerts.types import Blame, Kind, Reason, Status, VerdictKind
 from alerts.types import Severity as Urgency
-from monitor.domain import IncidentId, Mark, VerdictSeverity, Version
+from alerts.words import unseen_words
+from detectors.types import Process
+from monitor.domain import IncidentId, Interval, Mark, VerdictSeverity, Version
 from monitor.outbox.present import NEAR, of_incident
 from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
+from monitor.store.tables import latest_scores, scores
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.traffic import canaries
 from monitor.traffic.trial.news import canary_news
 from monitor.traffic.trial.states import plan_from_json, state_from_json
+from tests import worlds
 from tests.alert_samples import BLIND, FULL, UNSEEN
+from tests.found import found
 from tests.uncompared import blind
 
 BASE = "llama-3.1-8b"
-MEMBERS = ("sales/eu", "search-rewrite", "onboarding")
+MEMBERS = {
+    "sales/eu": VerdictKind.CRITICAL,
+    "search-rewrite": VerdictKind.DRIFTING,
+    "onboarding": VerdictKind.DRIFTING,
+}
+"""Adapters whose answers became less certain together."""
 CANARY = replace(
     FULL,
     kind=Kind.CANARY,
@@ -43,11 +54,14 @@ def seed(tx: Connection, *, now: datetime) -> Mapping[str, IncidentId]:
     """Add to a fleet of :mod:`tests.web.moves` and :mod:`tests.web.trials`; give the ids."""
     unseen = _version(tx, "billing")
     blind(tx, unseen, now=now, since=now - timedelta(hours=30))
-    of_billing = replace(UNSEEN, mend="driftline reference learn billing v1")
+    of_billing = replace(
+        UNSEEN, since=now - timedelta(hours=30), mend="driftline reference learn billing v1"
+    )
+    told = replace(BLIND, unseen=of_billing, reason=unseen_words(of_billing, now=now))
     tried = _version(tx, "legal-summaries", "v2")
     return {
         "drift": _told_again(tx),
-        "blind": _of_version(tx, unseen, replace(BLIND, unseen=of_billing), now=now),
+        "blind": _of_version(tx, unseen, told, now=now),
         "canary": _of_version(tx, tried, _rolled_back(tx, tried), now=now),
         "fleet": _of_the_fleet(tx, now=now),
         "resolved": _resolved(tx, _version(tx, "catalogue"), now=now),
@@ -62,9 +76,9 @@ def _rolled_back(tx: Connection, version: Version) -> Alert:
 
 
 def _version(tx: Connection, adapter: str, name: str = "v1") -> Version:
-    found = versions.fetch(tx, adapter=adapter, name=name)
-    assert found is not None
-    return found
+    known = versions.fetch(tx, adapter=adapter, name=name)
+    assert known is not None
+    return known
 
 
 def _told_again(tx: Connection) -> IncidentId:
@@ -90,8 +104,11 @@ def _told_again(tx: Connection) -> IncidentId:
 
 def _of_version(tx: Connection, version: Version, alert: Alert, *, now: datetime) -> IncidentId:
     key = StoredKey.of(version, alert.kind.value)
-    its_own = replace(alert, adapter=version.adapter, version=version.name)
-    return _opened(tx, key, summarised(its_own), now=now)
+    its_own = replace(
+        alert, adapter=version.adapter, version=version.name, owner="growth", tier="standard",
+        per_second=1.2,
+    )  # fmt: skip
+    return _opened(tx, key, its_own, at=now - timedelta(minutes=20))
 
 
 def _of_the_fleet(tx: Connection, *, now: datetime) -> IncidentId:
@@ -101,19 +118,49 @@ def _of_the_fleet(tx: Connection, *, now: datetime) -> IncidentId:
         adapter="",
         version="",
         blame=Blame.BASE,
-        summary=f"3 of 9 adapters on {BASE} changed together",
+        unlike=None,
+        new=None,
+        action=None,
         together=together,
     )
-    made = _opened(tx, StoredKey.on(BASE, Kind.DRIFT.value), alert, now=now)
-    for name in MEMBERS:
-        fleet_incidents.join(tx, made, _version(tx, name).id, at=now)
+    opened = now - timedelta(minutes=55)
+    made = _opened(tx, StoredKey.on(BASE, Kind.DRIFT.value), alert, at=opened)
+    for name, kind in MEMBERS.items():
+        version = _version(tx, name)
+        fleet_incidents.join(tx, made, version.id, at=opened)
+        _less_certain(tx, version, kind, since=opened, now=now)
     return made
+
+
+def _less_certain(
+    tx: Connection, version: Version, kind: VerdictKind, *, since: datetime, now: datetime
+) -> None:
+    """Let its answers have become less certain, and no probe have come since."""
+    for table in (scores, latest_scores):
+        tx.execute(table.delete().where(table.c.version_id == version.id))
+    onset = _onset(since)
+    worlds.put_scores(
+        tx, version, now=now, start=now - timedelta(hours=3), onset=onset.start, strength=0.45,
+        only="logit_ks",
+    )  # fmt: skip
+    for table in (scores, latest_scores):
+        probed = sa.and_(table.c.version_id == version.id, table.c.detector == "perplexity")
+        tx.execute(table.delete().where(probed))
+    process = Process.PAGE if kind is VerdictKind.CRITICAL else Process.NOTICE
+    reason = found(
+        "logit_ks", "mean_nll:up", evidence=1.6, n=412, effect=(0.38, 0.31), process=process
+    )
+    verdict = worlds.a_verdict(
+        kind, since, reason=reason, blame=Blame.BASE, detectors=("logit_ks",), onset=onset
+    )
+    worlds.put_verdict(tx, version, verdict, drift=60.0)
+    worlds.put_change(tx, version, before=VerdictKind.STABLE, after=verdict, at=since)
 
 
 def _resolved(tx: Connection, version: Version, *, now: datetime) -> IncidentId:
     key = StoredKey.of(version, Kind.DRIFT.value)
     opened = now - timedelta(hours=6)
-    made = _of_version(tx, version, FULL, now=opened)
+    made = _of_version(tx, version, replace(FULL, action=None), now=opened)
     [stored] = incidents.incident_list(tx, adapter_id=version.adapter_id)
     alert = replace(FULL, summary=stored.summary)
     incidents.put(tx, key, _update(alert, at=stored.opened_at, closed_at=now - timedelta(hours=5)))
@@ -121,9 +168,16 @@ def _resolved(tx: Connection, version: Version, *, now: datetime) -> IncidentId:
     return made
 
 
-def _opened(tx: Connection, key: StoredKey, alert: Alert, *, now: datetime) -> IncidentId:
-    made = IncidentId(incidents.put(tx, key, _update(alert, at=now - timedelta(minutes=20))))
-    _send(tx, made, alert, now=now - timedelta(minutes=20))
+def _onset(opened: datetime) -> Interval:
+    return Interval(start=opened - timedelta(minutes=25), end=opened - timedelta(minutes=5))
+
+
+def _opened(tx: Connection, key: StoredKey, alert: Alert, *, at: datetime) -> IncidentId:
+    began = _onset(at)
+    onset = alert.onset and Onset(earliest=began.start, latest=began.end)
+    told = summarised(replace(alert, at=at, started_at=at, onset=onset, changes=()))
+    made = IncidentId(incidents.put(tx, key, _update(told, at=at)))
+    _deliver(tx, made, told, now=at)
     return made
 
 
@@ -140,13 +194,6 @@ def _update(alert: Alert, *, at: datetime, closed_at: datetime | None = None) ->
         opened_at=at,
         closed_at=closed_at,
     )
-
-
-def _send(tx: Connection, incident: IncidentId, alert: Alert, *, now: datetime) -> None:
-    onset = alert.onset and Onset(
-        earliest=now - timedelta(minutes=70), latest=now - timedelta(minutes=30)
-    )
-    _deliver(tx, incident, replace(alert, at=now, started_at=now, onset=onset, changes=()), now=now)
 
 
 def _deliver(tx: Connection, incident: IncidentId, alert: Alert, *, now: datetime) -> None:

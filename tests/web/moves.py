@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
-from monitor.domain import ActionId, ArmKind, Version
+from monitor.domain import ActionId, ArmKind, Interval, Version
 from monitor.store import audit
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, canaries, route_failures
@@ -21,6 +21,8 @@ from tests.found import found
 
 WAITS = "acme/refunds"
 """Critical, in the mode ``approve``: its fallback waits for a person."""
+OBSERVED = "acme/offers"
+"""Critical, in the mode ``observe``: its fallback is recommended."""
 MODES = {ActionState.RECOMMENDED: "observe", ActionState.AWAITING_APPROVAL: "approve"}
 FOUND = found("logit_ks", "mean_nll:up", evidence=2.1, n=380, effect=(0.38, 0.29))
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -28,11 +30,15 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 def seed(tx: Connection, *, now: datetime) -> ActionId:
     """Fill a database with a fleet that was moved about; give the action that waits."""
-    worlds.seed(tx, now=now, days=0.2)
+    worlds.seed(tx, now=now, days=0.5)
+    away = now - timedelta(hours=2, minutes=26)
     moved = _tell(
-        tx, "support", "v7", ActionState.VERIFIED, "confirmed by the router", target="v6",
-        now=now - timedelta(hours=2, minutes=26),
-    )  # fmt: skip
+        tx, "support", "v7", ActionState.VERIFIED, "confirmed by the router", target="v6", now=away
+    )
+    before = versions.fetch(tx, adapter="support", name="v6")
+    assert before is not None
+    worlds.add_reference(tx, before, now=now - timedelta(days=19))
+    worlds.put_scores(tx, before, now=now, start=away)
     tx.execute(
         sa.text("UPDATE route_history SET actor = :by WHERE actor = 'driftline'"),
         {"by": author_of(moved)},
@@ -45,17 +51,17 @@ def seed(tx: Connection, *, now: datetime) -> ActionId:
     _routed(tx, now=now)
     hostile = worlds.registered(tx, HOSTILE, HOSTILE, owner="x", now=now)
     _tell(tx, hostile.adapter, hostile.name, ActionState.EXPIRED, HOSTILE, gate=HOSTILE, now=now)
-    _tell(tx, "billing", "v1", ActionState.RECOMMENDED, FOUND, now=now)
     billing = adapters.fetch(tx, "billing")
     assert billing is not None
     versions.put(tx, adapter=billing, name="v2", model="billing@v2")
-    return _waiting(tx, now=now)
+    _critical(tx, OBSERVED, ActionState.RECOMMENDED, now=now)
+    return _critical(tx, WAITS, ActionState.AWAITING_APPROVAL, now=now)
 
 
 def _routed(tx: Connection, *, now: datetime) -> None:
     found = versions.fetch(tx, adapter="catalogue", name="v1")
     assert found is not None
-    worlds.registered(tx, "catalogue", "v2", owner="growth", now=now)
+    worlds.registered(tx, "catalogue", "v2", owner="growth", now=now - timedelta(days=1))
     worlds.table.put(
         tx,
         "catalogue",
@@ -67,7 +73,7 @@ def _routed(tx: Connection, *, now: datetime) -> None:
         expected_generation=1,
         reason="canary of v2, step 1 of 3",
         actor="ann",
-        now=now,
+        now=now - timedelta(hours=15),
         valid_until=now + timedelta(minutes=30),
     )
     held = worlds.table.put(
@@ -77,7 +83,7 @@ def _routed(tx: Connection, *, now: datetime) -> None:
         expected_generation=1,
         reason="nobody touches it during the sale",
         actor="ann",
-        now=now,
+        now=now - timedelta(hours=2),
         hold_until=now + timedelta(hours=8),
     )
     route_failures.note(tx, held, why=f"redis refused it: {HOSTILE}")
@@ -105,15 +111,28 @@ def on_trial(tx: Connection, *, now: datetime) -> None:
     audit.append(tx, actor="driftline", act="canary.running", subject=trial.label, details=details)
 
 
-def _waiting(tx: Connection, *, now: datetime) -> ActionId:
-    worlds.registered(tx, WAITS, "v1", owner="care-team", now=now)
-    version = worlds.registered(tx, WAITS, "v2", owner="care-team", now=now)
-    verdict = worlds.a_verdict(VerdictKind.CRITICAL, now, reason=FOUND, blame=Blame.ADAPTER)
-    worlds.put_verdict(tx, version, verdict, drift=88.0)
-    return _tell(
-        tx, WAITS, "v2", ActionState.AWAITING_APPROVAL,
-        f"{FOUND}; to {WAITS}@v1", target="v1", now=now,
+def _critical(tx: Connection, adapter: str, state: ActionState, *, now: datetime) -> ActionId:
+    """Let ``v2`` have paged; its fallback to ``v1`` is left to a person."""
+    paged, onset = now - timedelta(minutes=5), now - timedelta(minutes=45)
+    worlds.registered(tx, adapter, "v1", owner="care-team", now=now - timedelta(days=30))
+    version = worlds.registered(tx, adapter, "v2", owner="care-team", now=now - timedelta(days=9))
+    worlds.promoted(tx, version, at=now - timedelta(days=9))
+    worlds.add_reference(tx, version, now=now - timedelta(days=2))
+    worlds.put_scores(
+        tx, version, now=now, start=now - timedelta(hours=3), onset=onset, strength=0.45,
+        only="logit_ks",
     )  # fmt: skip
+    verdict = worlds.a_verdict(
+        VerdictKind.CRITICAL, paged, reason=FOUND, blame=Blame.ADAPTER, detectors=("logit_ks",),
+        onset=Interval(start=onset, end=onset + timedelta(minutes=10)),
+    )  # fmt: skip
+    worlds.put_verdict(tx, version, verdict, drift=88.0)
+    worlds.put_change(tx, version, before=VerdictKind.STABLE, after=verdict, at=paged)
+    worlds.put_count(tx, version, now=now, count=164)
+    incident = worlds.put_incident(tx, version, verdict)
+    worlds.put_message(tx, incident, "oncall-pagerduty", at=paged)
+    reason = f"{FOUND}; to {adapter}@v1"
+    return _tell(tx, adapter, "v2", state, reason, target="v1", now=paged)
 
 
 def _tell(

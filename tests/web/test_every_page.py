@@ -31,11 +31,14 @@ from monitor.store.database import Database
 from monitor.store.evaluation import reports
 from monitor.store.registry import versions
 from tests import asked
+from tests.clocks import ShiftedDatabase
 from tests.serving import Serving, serving
-from tests.web import kinds, moves, trials
+from tests.web import asking, kinds, moves, trials
 from tests.web.conftest import SLOW, chromium
 
 NOW: Final = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
+WRITTEN: Final = NOW - timedelta(minutes=2)
+"""When the database believes to be filled."""
 MISSING: Final = "what is not there"
 FAILED: Final = "what fails"
 EMPTY: Final = "the first steps"
@@ -104,6 +107,9 @@ def tour(database: Database, tmp_path: Path) -> Iterator[Tour]:
 @contextmanager
 def touring(database: Database, folder: Path) -> Iterator[Tour]:
     clock = StandingClock()
+    shifted = ShiftedDatabase(database)
+    shifted.date_rows()
+    shifted.move(WRITTEN - datetime.now(UTC))
     channels = [
         ChannelFacts(name=name, kind="webhook") for name in ("oncall-pagerduty", "team-webhook")
     ]
@@ -116,13 +122,14 @@ def _places(service: Serving) -> Mapping[str, str]:
         moves.seed(tx, now=NOW)
         tried = trials.seed(tx, now=NOW)
         told = kinds.seed(tx, now=NOW)
+        asking.seed(tx)
         report = _reported(tx)
         listed = versions.fetch(tx, adapter="search-rewrite", name="v1")
         assert listed is not None
         asked.arrive(tx, listed, now=NOW)
     return {
         "/": "/",
-        "/adapters/{adapter}": "/adapters/support",
+        "/adapters/{adapter}": "/adapters/support?signal=mean_nll",
         "/adapters/{adapter}/requests": "/adapters/search-rewrite/requests?order=least_similar",
         "/adapters/{adapter}/report/{number}": f"/adapters/support/report/{report}",
         "/adapters/{adapter}/versions": "/adapters/support/versions",

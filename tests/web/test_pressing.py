@@ -199,7 +199,7 @@ def test_a_canary_begins_in_the_way_that_was_chosen(world: World, how: str) -> N
 
 
 FOUND = {
-    "verdict": ("drifting", ["travel-assistant"]),
+    "verdict": ("drifting", ["onboarding", "search-rewrite", "travel-assistant"]),
     "owner": ("metals", ["gilded"]),
     "tier": ("gold", ["gilded"]),
     "base": (kinds.BASE, ["gilded"]),
