@@ -136,6 +136,14 @@ class FleetPages:
         opened = incidents.incident_list(tx, open_only=True, limit=MOST_OPEN)
         shown = found[(page - 1) * SHOWN : page * SHOWN]
         under_way = canaries.canary_list(tx, active_only=True, limit=MOST_OPEN)
+        of_fleet = [
+            (
+                incident.summary(row),
+                [MemberBody.of(one) for one in fleet_incidents.members(tx, row.id)],
+            )
+            for row in opened
+            if row.base_model is not None
+        ]
         return {
             "adapters": [adapter.summary(row) for row in shown],
             "groups": _groups(found, shown, grouped) if grouped else {},
@@ -146,14 +154,13 @@ class FleetPages:
             "counts": Counter(row.verdict.value for row in everyone),
             "choices": _choices(everyone),
             "told": {row.adapter: incident.summary(row) for row in reversed(opened) if row.adapter},
-            "of_fleet": [
-                (
-                    incident.summary(row),
-                    [MemberBody.of(one) for one in fleet_incidents.members(tx, row.id)],
-                )
-                for row in opened
-                if row.base_model is not None
-            ],
+            "of_fleet": of_fleet,
+            "joined": {
+                member.adapter: shared
+                for shared, members in of_fleet
+                for member in members
+                if member.left_at is None
+            },
             "canaries": {row.adapter: canary.summary(row) for row in under_way},
             "notices": read_notices(
                 tx, self._parts.kill_switch, unheard=bool(everyone) and not heard
