@@ -103,7 +103,7 @@ def _cause(alert: Alert) -> str:
         named = alert.cause.startswith(alert.blame)  # "input (likely)"
         sure = alert.cause.removeprefix(alert.blame) if named else ""
         said = [sentence(f"{where}{sure}{_unless_shared(alert)}")]
-    said += [f"Declared: {sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
+    said += [f"Declared nearby: {sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
     return " ".join(said)
 
 
@@ -156,7 +156,7 @@ def _left_alone(alert: Alert) -> str:
         return f"{_stays(alert)}: {_ELSEWHERE[alert.blame]}."
     if alert.severity is Severity.TICKET:
         return f"{_stays(alert)}: this is not sure enough, or too small, to act on."
-    return f"{_stays(alert)}."
+    return f"{_stays(alert)}: the cause is not known yet."
 
 
 def _stays(alert: Alert) -> str:

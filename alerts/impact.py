@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
@@ -56,10 +57,17 @@ def _affected(alert: Alert) -> list[str]:
     if alert.together is not None:
         return [_of_fleet(alert, lead)]
     answers = [_scale(lead, since=began_clock(alert)), lead.gloss] if lead else [headline(alert)]
+    answers += [sentence(also) for also in _also(alert.scores, lead)]
     if alert.alone_on:
         answers.append(f"No other adapter on {cut(alert.alone_on, LONGEST_SUBJECT)} is affected.")
     asked = _unlike_training(alert)
     return [*asked, *answers] if alert.blame is Blame.INPUT else [*answers, *asked]
+
+
+def _also(scores: Sequence[ScoreLine], lead: ScoreLine | None) -> list[str]:
+    """Say what else users see: failures that are counted and sure."""
+    sure = [one for one in scores if one is not lead and (one.evidence or -1.0) >= 0.0]
+    return [said for one in sure if (said := share_words(one))]
 
 
 def _unlike_training(alert: Alert) -> list[str]:
@@ -125,26 +133,24 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
     if lead.effect is not None and not lead.clause and lead.n:
-        shown = f"in {often(abs(lead.effect)):.0f} of 100 comparisons"
-        return f"{_than_normal(news, shown, since=since)} (50 without a change)."
+        shown = f"in {often(abs(lead.effect)):.0f} of 100 comparisons (50 without a change)"
+        return sentence(_than_normal(news, shown, since=since))
     return sentence(f"{news} since {since}")
 
 
 def _than_normal(news: str, shown: str, *, since: str) -> str:
-    """Compare new requests with a normal one, each picked at random, in a finding's own words.
+    """Compare new requests with normal ones, where a finding's own words compare.
 
     >>> _than_normal("answers less certain", "in 69 of 100 comparisons", since="11:10 UTC")
-    'Answers since 11:10 UTC are less certain than normal ones in 69 of 100 comparisons'
-    >>> _than_normal("answers collapsed", "in 69 of 100 comparisons", since="11:10 UTC")
-    'Answers collapsed since 11:10 UTC, in 69 of 100 comparisons with a normal request'
+    'answers since 11:10 UTC are less certain than normal ones in 69 of 100 comparisons'
+    >>> _than_normal("the mix of topics changed", "in 69 of 100 comparisons", since="11:10 UTC")
+    'the mix of topics changed since 11:10 UTC'
     """
     who, _, how = news.partition(" ")
     compares = how.startswith(("less ", "more ")) or (how.endswith("er") and " " not in how)
     if who in {"answers", "requests"} and compares:
-        said = f"{who} since {since} are {how} than normal ones {shown}"
-    else:
-        said = f"{news} since {since}, {shown} with a normal request"
-    return f"{said[0].upper()}{said[1:]}"
+        return f"{who} since {since} are {how} than normal ones {shown}"
+    return f"{news} since {since}"
 
 
 def _whose(alert: Alert) -> str:

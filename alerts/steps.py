@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.closing import Closing
-from alerts.message import ActionLine, Alert, Done
+from alerts.message import ActionLine, Alert, Done, Unseen, leading
 from alerts.types import Blame, Kind
 from alerts.words import percent
 
@@ -25,9 +25,6 @@ def steps(alert: Alert) -> tuple[str, ...]:
             f"Fetch the list of examples: {alert.retraining.manifest}",
             f"Retrain from {alert.retraining.parent}; mix in {share} of its earlier examples.",
         )
-    mend = alert.unseen.mend if alert.unseen is not None else alert.mend
-    if mend:
-        return (f"In the morning: `{mend}`.",)
     if alert.kind is not Kind.DRIFT:
         return _by_kind(alert)
     return (*_approve(alert), *_by_cause(alert))
@@ -49,6 +46,15 @@ def stands_in(action: ActionLine | None) -> bool:
     )
 
 
+def _covered_again(unseen: Unseen) -> tuple[str, ...]:
+    if not unseen.mend:
+        return _BY_KIND[Kind.BLIND]
+    return (
+        "In the morning: is that intended? If not, correct the senders.",
+        f"Intended, and its answers are good? `{unseen.mend}`.",
+    )
+
+
 def _send_back(action: ActionLine | None) -> tuple[str, ...]:
     if action is None or not stands_in(action) or action.then:
         return ()
@@ -62,7 +68,7 @@ def _afterwards(closing: Closing | None) -> tuple[str, ...]:
         case Closing.FALSE_PAGE:
             return ("Nothing tonight. If it goes on, a new incident opens.",)
         case _:
-            return ("Nothing tonight. Was this message useful? If not, mark it as a false alarm.",)
+            return ("Nothing tonight. Was the alarm wrong? Then mark it as a false alarm.",)
 
 
 def _approve(alert: Alert) -> tuple[str, ...]:
@@ -87,7 +93,10 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
     if alert.blame is Blame.UNKNOWN and "probe due" in alert.cause:
         then = (*then, _AWAIT)
     if alert.together is None and alert.action is not None and stands_in(alert.action):
-        return (f"Check that {alert.action.target} answers well: it has every request now.", *then)
+        to = alert.action.target
+        if alert.blame in {Blame.INPUT, Blame.BASE}:
+            return (f"{to} gets the same requests: route back if it does no better.", *then)
+        return (f"Check that {to} answers well: it has every request now.", *then)
     target = _spare(alert)
     return (f"Send traffic to {target} from the incident.", *then) if target else then
 
@@ -103,7 +112,9 @@ def _spare(alert: Alert) -> str:
     if alert.blame not in {Blame.ADAPTER, Blame.UNKNOWN}:
         return ""
     if alert.action is None:
-        return "another version" if alert.blame is Blame.ADAPTER else ""
+        lead = leading(alert.scores)
+        hurts = lead is not None and bool(lead.clause)
+        return "another version" if hurts or alert.blame is Blame.ADAPTER else ""
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 
@@ -132,8 +143,8 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
             "Fix it and register it as a new version.",
         ),
         Blame.BASE: (
-            "Undo the last change of the engine or the base model.",
-            "If it was planned, declare it: `driftline change begin engine TITLE`.",
+            "Was the engine or the base model changed? Unplanned, or answers bad: undo it.",
+            "Planned, and answers good: declare it, `driftline change add engine TITLE`.",
         ),
         Blame.SERVING: (
             "Look at the engine's log, load and replicas.",
@@ -150,21 +161,27 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         ),
         Kind.BLIND: ("See on the incident what is not compared, and why.",),
         Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
-        Kind.CANARY: ("Extend, promote or roll back the canary on its page.",),
+        Kind.CANARY: (
+            "Extend it on its page, roll it back, or promote it if its numbers suffice.",
+        ),
         Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
     }
 )
 
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
+    if alert.unseen is not None:
+        return _covered_again(alert.unseen)
+    if alert.mend:
+        return (f"In the morning, if its answers are good: `{alert.mend}`.",)
     if alert.kind is Kind.ROUTING:
-        return (_who_answers(alert), "Is it another one? Mend the router, or set the route there.")
+        return (_who_answers(alert), "Another one? Mend the router, or set the route in it.")
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
         return _BY_ROLLBACK[alert.action.done]
     return _BY_KIND[alert.kind]
 
 
-_WORSE: Final = ("Roll it back on the canary's page, or find out why it answers worse.",)
+_WORSE: Final = ("Roll it back on the canary's page; look for the cause afterwards.",)
 _BY_ROLLBACK: Final = MappingProxyType(
     {
         Done.RECOMMENDED: _WORSE,

@@ -91,7 +91,8 @@ FULL = summarised(
             short="traffic moved to v6",
             target="v6",
             then=(
-                "v7 is tried again on 10 % of the traffic 30 min after its checks are normal again"
+                "v7 is tried again on 10 % of the traffic"
+                " once its fixed-text probes have been normal for 30 min"
             ),
         ),
         changes=(

@@ -255,7 +255,11 @@ def _heading(chart: Chart, signal: Signal, frame: _Frame) -> Iterator[str]:
 
 
 def _name(signal: Signal) -> str:
-    return f"{signal.words}: {signal.news}" if signal.crossed and signal.news else signal.words
+    return (
+        f"{signal.words}: {signal.news}"
+        if (signal.crossed or signal.outside) and signal.news
+        else signal.words
+    )
 
 
 def _marks(chart: Chart, width: int, height: int) -> Iterator[str]:

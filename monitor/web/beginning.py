@@ -22,6 +22,7 @@ from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Orders, Wish
 from monitor.traffic.trial.prechecks import Precheck
 from monitor.traffic.trial.prospect import Way, WayKind, warning
+from monitor.traffic.trial.route import unfit
 from monitor.traffic.trial.states import CanaryStep
 
 DAY: Final = timedelta(days=1)
@@ -80,6 +81,8 @@ class Beginning:
     ways: Mapping[str, Way] = field(default_factory=dict)
     """The ways to begin, by kind, each with its forecast; empty without a route."""
     problem: str | None = None
+    unfit: str | None = None
+    """Why no canary can begin on the route as it is."""
 
     @property
     def one(self) -> CanaryStep | None:
@@ -148,12 +151,14 @@ def read_beginning(
         return plain
     stands = canaries.active(tx, version.adapter_id)
     latched = canaries.latched(tx, version.adapter_id).get(version.name)
+    route = routes.get(tx, version.adapter)
     counted = capture_counts.requests(tx, adapter_id=version.adapter_id, since=now - DAY)
     per_day = float(counted) if asked.per_day is None else asked.per_day
     known = replace(
         plain,
         version=version,
-        control=_in_charge(routes.get(tx, version.adapter)),
+        control=_in_charge(route),
+        unfit=None if stands else unfit(route, version.name),
         standing=stands.id if stands else None,
         latched=latched,
         per_day=per_day,

@@ -294,3 +294,16 @@ def test_the_title_of_every_new_cause_fits(blame: Blame) -> None:
     title = brief(replace(UPDATED, blame=blame, unlike=None)).title
     assert "; cause" in title
     assert len(title) <= LONGEST_TITLE
+
+
+def test_other_failures_that_are_sure_are_told_beside_the_strongest_sign() -> None:
+    unsure = replace(FAILING, detector="empty", evidence=-0.2, clause="answers are empty")
+    said = brief(replace(PLAIN, scores=(replace(FAILING, evidence=0.4), *PLAIN.scores, unsure)))
+    assert "are less certain than normal ones" in said.impact
+    assert "55 % of requests fail (normally 0 %)." in said.impact
+    assert "empty" not in said.impact
+
+
+def test_a_move_that_cannot_help_is_named_as_such() -> None:
+    moved = replace(PLAIN, blame=Blame.INPUT, action=texts.OUTCOMES["moved"])
+    assert brief(moved).steps[0] == "v6 gets the same requests: route back if it does no better."

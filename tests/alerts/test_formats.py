@@ -157,5 +157,5 @@ def test_changes_are_listed_with_their_facts_and_in_plain_words() -> None:
         "author": "deploys",
         "text": said,
     }
-    assert f"Declared: {said}." in theirs()["alerts"][0]["annotations"]["likely_cause"]
+    assert f"Declared nearby: {said}." in theirs()["alerts"][0]["annotations"]["likely_cause"]
     assert "Declared" not in theirs(changes=())["alerts"][0]["annotations"]["likely_cause"]

@@ -90,7 +90,7 @@ def _tried_again(question: MoveQuestion) -> str:
     share = percent(min(1.0, settings.trial_share))
     return (
         f"{scene.version.name} is tried again on {share} of the traffic"
-        f" {duration(healthy)} after its checks are normal again"
+        f" once its fixed-text probes have been normal for {duration(healthy)}"
     )
 
 

@@ -131,5 +131,7 @@ def unfit(route: Route | None, version: str) -> str | None:
         return f"{busy[0].version} is its {busy[0].arm.value} arm already"
     away = [arm for arm in route.arms if arm.arm is ArmKind.FALLBACK and arm.weight > 0]
     if away or stable_arm(route).weight <= 0:
-        return "its stable arm has not all of its traffic: a canary has nothing to be compared with"
+        answers = away[0].version if away else "another version"
+        stable = stable_arm(route).version
+        return f"{answers} answers in place of {stable}: send the traffic back to {stable} first"
     return None

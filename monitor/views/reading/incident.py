@@ -12,7 +12,7 @@ from alerts.closing import Closing
 from alerts.message import Alert
 from alerts.silences import Silence
 from alerts.types import Status
-from monitor.domain import ChangeKind
+from monitor.domain import ChangeKind, Mark
 from monitor.evaluate.neighbours import RequestBeside
 from monitor.incident import Chart, IncidentStory
 from monitor.incident.signals import Signal
@@ -107,7 +107,8 @@ def _brief(story: IncidentStory) -> BriefBody:
         end = brief(_ended(story.told, story.row, at=story.row.closed_at))
         impact = f"{end.impact} While it lasted: {said.impact}"
         steps = () if story.row.marked else end.steps
-        said = replace(said, impact=impact, done=end.done, steps=steps)
+        cause = "" if story.row.marked is Mark.FALSE_PAGE else said.cause
+        said = replace(said, impact=impact, cause=cause, done=end.done, steps=steps)
     return BriefBody(
         title=said.title,
         impact=said.impact,

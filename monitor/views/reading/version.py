@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from alerts.types import VerdictKind
 from monitor.domain import VerdictSeverity, Version
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.incident.signals import newest_signals
+from monitor.incident.signals import Signal, newest_signals
 from monitor.store.evaluation import evaluations, verdicts
 from monitor.store.references import references
 from monitor.store.registry import inspections, versions
@@ -53,12 +53,17 @@ def beside(tx: Connection, of: FleetRow, *, settings: EvaluateSettings) -> list[
                 since=verdict.since if verdict else None,
                 reference=_reference(tx, one),
                 numbers={
-                    signal.words: signal.shown(signal.effect[-1])
+                    signal.words: _number(signal)
                     for signal in newest_signals(mine, settings=settings)
                 },
             )
         )
     return found
+
+
+def _number(signal: Signal) -> str:
+    number = signal.shown(signal.effect[-1])
+    return f"{number}, {signal.news}" if signal.outside and signal.news else number
 
 
 def _reference(tx: Connection, of: Version) -> ReferenceSummary:
