@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Connection
 
 from detectors.checks import Check, CheckVerdict, worst
-from monitor.admission.answers import GivenTexts, ScoresCorpus, check_gap
+from monitor.admission.answers import GivenTexts, ReadsTexts, check_answers
 from monitor.admission.files import FilesChecked, check_files
 from monitor.admission.settings import AdmissionSettings
 from monitor.domain import Version
@@ -35,7 +35,7 @@ class Admissions:
 
     database: Database
     settings: AdmissionSettings
-    via: ScoresCorpus | None = None
+    via: ReadsTexts | None = None
 
     def turn(self) -> bool:
         """Run the next admission, if one waits; return True if there may be more."""
@@ -46,7 +46,10 @@ class Admissions:
         try:
             files = check_files(version, parent, self.settings.weights)
             self.database.run(lambda tx: admissions.renew(tx, held))
-            checks = [*files.checks, self._gap(version, held)]
+            checks = list(files.checks)
+            for check in self._answers(version, held):
+                checks.append(check)
+                self.database.run(lambda tx: admissions.renew(tx, held))
         except Exception as error:  # noqa: BLE001 (one of many: its failure is stored)
             _LOG.exception("admission_failed", version=version.label)
             reason = f"it could not be checked ({type(error).__name__}): see the worker's log"
@@ -59,9 +62,9 @@ class Admissions:
         """Return the time until one can be claimed; None while none waits."""
         return self.database.run(admissions.next_due)
 
-    def _gap(self, version: Version, held: AdmissionClaim) -> Check:
+    def _answers(self, version: Version, held: AdmissionClaim) -> Iterator[Check]:
         given = msgspec.convert(held.request, GivenTexts)
-        return check_gap(version, given, self.settings.gap, via=self.via)
+        return check_answers(version, given, self.settings, via=self.via)
 
     def _finish(
         self,

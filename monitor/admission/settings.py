@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from detectors.effect import EffectLimits
 from detectors.gap import GapLimits
 from detectors.weight_checks import WeightLimits
 
@@ -15,13 +16,15 @@ class AdmissionSettings:
     required
         A version that was not admitted gets no traffic, by route, canary or fallback. One that
         already answers when this is switched on keeps its traffic.
-    weights, gap
-        The limits of the weights' checks, and of the gap between training and held-out texts.
+    weights, gap, effect
+        The limits of the weights' checks, of the gap between training and held-out texts, and of
+        what the adapter changes against its base.
     """
 
     required: bool = False
     weights: WeightLimits = field(default_factory=WeightLimits)
     gap: GapLimits = field(default_factory=GapLimits)
+    effect: EffectLimits = field(default_factory=EffectLimits)
 
     @property
     def problems(self) -> list[str]:
@@ -29,4 +32,5 @@ class AdmissionSettings:
         return [
             *(f"weights.{problem}" for problem in self.weights.problems),
             *(f"gap.{problem}" for problem in self.gap.problems),
+            *(f"effect.{problem}" for problem in self.effect.problems),
         ]

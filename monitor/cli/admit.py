@@ -42,7 +42,10 @@ def admit(
     ] = None,
     held_out: Annotated[
         Path | None,
-        typer.Option(help="Lines of the same kind that it was not trained on.", show_default=False),
+        typer.Option(
+            help="Lines of the same kind that it was not trained on, for gap and effect.",
+            show_default=False,
+        ),
     ] = None,
     *,
     last: Annotated[

@@ -1,5 +1,6 @@
-"""The gap between training and held-out texts, read by an engine over HTTP."""
+"""Gap, effect and general loss of a version, read by an engine over HTTP."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 import pytest
 
 from detectors.checks import Check, CheckVerdict
-from detectors.gap import GapLimits
 from examples.weights import DemoAdapter
-from monitor.admission.answers import GivenTexts, check_gap
+from monitor.admission.answers import GivenTexts, check_answers
 from monitor.admission.job import Admissions
 from monitor.admission.settings import AdmissionSettings
 from monitor.domain import AdapterId, Scope, Version, VersionId
+from monitor.probes.corpus import Corpus, Document
 from monitor.store.database import Database
 from monitor.store.registry import admissions
 from tests.probes.fake_engine import FakeEngine
@@ -32,6 +33,10 @@ VERSION = Version(
 TRAINING = [f"known words of line {number}" for number in range(30)]
 HELD_OUT = [f"new words of line {number}" for number in range(30)]
 GIVEN = GivenTexts(training=TRAINING, held_out=HELD_OUT)
+CORPUS = Corpus(
+    name="general",
+    documents=tuple(Document(id=f"d{i}", text=f"a sentence of number {i}") for i in range(25)),
+)
 
 
 @dataclass
@@ -39,6 +44,15 @@ class Learned(FakeEngine):
     """An engine that finds the words of a text so likely as its own, but for "new"."""
 
     surprise: float = 0.5
+    of_base: float = 1.5
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        usual = self.nll
+        self.nll = self.of_base if body["model"] == "base" else usual
+        try:
+            return super().complete(path, body)
+        finally:
+            self.nll = usual
 
     def _place(self, word: str, top: int) -> dict[str, Any]:
         usual = self.nll
@@ -49,9 +63,17 @@ class Learned(FakeEngine):
             self.nll = usual
 
 
-def checked(engine: FakeEngine, given: GivenTexts = GIVEN, *, of: Version = VERSION) -> Check:
+def checks(
+    engine: FakeEngine, given: GivenTexts = GIVEN, *, of: Version = VERSION
+) -> Mapping[str, Check]:
     with engine_of(engine) as url:
-        return check_gap(of, given, GapLimits(), via=served(url))
+        via = replace(served(url), general=CORPUS)
+        found = list(check_answers(of, given, AdmissionSettings(), via=via))
+    return {check.name: check for check in found}
+
+
+def checked(engine: FakeEngine, given: GivenTexts = GIVEN, *, of: Version = VERSION) -> Check:
+    return checks(engine, given, of=of)["gap"]
 
 
 def test_a_version_that_knows_its_training_texts_by_heart_is_refused() -> None:
@@ -98,9 +120,50 @@ def test_what_an_engine_does_not_read_is_skipped_and_says_so(
     assert "known words" not in found.reason, "never a text"
 
 
+def test_own_texts_must_cost_less_than_with_the_base() -> None:
+    found = checks(Learned())["effect"]
+    assert found.verdict is CheckVerdict.PASS
+    assert found.number == pytest.approx(0.8)  # one of five words costs both models the same
+    assert found.reason.startswith("on own texts it saves +0.800 nats per token")
+    same = checks(Learned(of_base=0.5))["effect"]
+    assert same.verdict is CheckVerdict.REFUSE
+    assert same.number == pytest.approx(0.0)
+
+
+def test_general_texts_may_not_cost_much_more_than_with_the_base() -> None:
+    found = checks(Learned(of_base=0.2))["general"]
+    assert found.verdict is CheckVerdict.REFUSE
+    assert found.number == pytest.approx(0.3)
+    assert found.reason.endswith("perplexity +35.0%")
+    assert checks(Learned(of_base=0.4))["general"].verdict is CheckVerdict.PASS
+
+
+def test_general_texts_are_read_though_no_others_were_given() -> None:
+    found = checks(Learned(), GivenTexts())
+    skipped = {name for name, check in found.items() if check.verdict is CheckVerdict.SKIPPED}
+    assert skipped == {"gap", "effect"}
+
+
+def test_an_unknown_base_skips_only_what_needs_it() -> None:
+    alone = Learned(models=[{"id": "support@v7", "parent": None}])
+    found = checks(alone)
+    assert found["gap"].verdict is CheckVerdict.PASS
+    assert found["effect"].reason == "no engine names the version's base model"
+    assert found["general"].verdict is CheckVerdict.SKIPPED
+
+
+def test_texts_that_two_checks_need_are_read_once() -> None:
+    engine = Learned()
+    checks(engine)
+    asked = [(one["model"], one["prompt"]) for one in engine.completions]
+    assert len(asked) == len(set(asked))
+
+
 def test_without_an_engine_it_is_skipped() -> None:
-    found = check_gap(VERSION, GIVEN, GapLimits(), via=None)
-    assert found.reason == "nothing reads texts here: name engines in serving.engines"
+    found = check_answers(VERSION, GIVEN, AdmissionSettings(), via=None)
+    assert {check.reason for check in found} == {
+        "nothing reads texts here: name engines in serving.engines"
+    }
 
 
 def test_lines_travel_with_the_request_and_decide_the_version(
