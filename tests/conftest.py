@@ -107,10 +107,11 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _plain_logs() -> None:
     """Structlog's default draws tracebacks with every local array: seconds for each.
 
+    Set before each test, because a command that runs in this process sets its own.
     Lines go where the process writes, so that a command whose output a test redirects is alone.
     """
     structlog.configure(

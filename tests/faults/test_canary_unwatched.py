@@ -229,5 +229,5 @@ def test_a_canary_that_nobody_watches_goes_to_weight_0_and_stays_there(
         return bool(service.get(place)["phase"] == "rolled_back")
 
     until(seen, "its rollback by what it answers")
-    assert "answers less certain by" in service.get(place)["reason"]
+    assert "answers less certain in" in service.get(place)["reason"]
     assert shares(route_of(service)) == {"v7": 1.0}

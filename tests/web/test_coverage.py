@@ -115,7 +115,7 @@ def test_an_incident_of_this_kind_shows_it_before_its_charts(
     looker.open(f"/incidents/{told}")
     titles = looker.page.locator("main h2").all_inner_texts()
     assert titles.index("What is compared now") < titles.index(
-        "Signals none outside the normal range"
+        "Signals none outside the normal range, of the requests that were compared"
     )
     section = looker.page.locator("[data-live=coverage]").inner_text()
     assert GAP in section

@@ -114,8 +114,8 @@ def _fleet_unseen(question: MoveQuestion) -> str | None:
     again = clock_time(verdict.since + question.settings.cycle, now=question.now)
     others = "adapter has" if company.unseen == 1 else "adapters have"
     return (
-        f"{company.unseen} other {others} not been evaluated since, so a fault of the whole engine"
-        f" is not ruled out; Driftline looks again by {again}"
+        f"{company.unseen} other {others} yet to be evaluated, so the whole engine may be at"
+        f" fault; Driftline looks again by {again}"
     )
 
 
