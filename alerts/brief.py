@@ -132,6 +132,8 @@ def _done(alert: Alert) -> str:
         return _acted(alert, alert.action)
     if alert.kind in {Kind.NO_DATA, Kind.BLIND, Kind.ERROR}:
         return f"{_stays(alert)}."
+    if alert.kind is Kind.RETRAIN:
+        return "Listed the examples; moved no traffic."
     return _left_alone(alert) if alert.kind is Kind.DRIFT else ""
 
 

@@ -40,8 +40,11 @@ def _afterwards(alert: Alert) -> str:
     if alert.closing is Closing.PART_OF_FLEET:
         return "It is not over: other adapters on its base changed, too."
     over = clock_time(alert.recovered_at or alert.at, now=alert.at)
-    what = "The canary waited" if alert.kind is Kind.CANARY else "It lasted"
-    return f"{what} from {began_clock(alert)} to {over}."
+    lasted = f"from {began_clock(alert)} to {over}"
+    if alert.kind is Kind.CANARY:
+        return f"The canary waited {lasted}."
+    lead = leading(alert.scores)
+    return f"It lasted {lasted}{f': {finding_words(lead)}' if lead else ''}."
 
 
 def _affected(alert: Alert) -> list[str]:
@@ -133,7 +136,7 @@ def _scale(lead: ScoreLine, *, since: str) -> str:
             f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
         )
     if lead.effect is not None and not lead.clause and lead.n:
-        shown = f"in {often(abs(lead.effect)):.0f} of 100 comparisons (50 without a change)"
+        shown = f"in {often(abs(lead.effect)):.0f} of 100 comparisons (50 is normal)"
         return sentence(_than_normal(news, shown, since=since))
     return sentence(f"{news} since {since}")
 

@@ -23,7 +23,7 @@ def steps(alert: Alert) -> tuple[str, ...]:
         share = percent(alert.retraining.replay_share)
         return (
             f"Fetch the list of examples: {alert.retraining.manifest}",
-            f"Retrain from {alert.retraining.parent}; mix in {share} of its earlier examples.",
+            f"Retrain from {alert.retraining.parent}; mix in {share} of what it was trained on.",
         )
     if alert.kind is not Kind.DRIFT:
         return _by_kind(alert)
@@ -113,7 +113,7 @@ def _spare(alert: Alert) -> str:
         return ""
     if alert.action is None:
         lead = leading(alert.scores)
-        hurts = lead is not None and bool(lead.clause)
+        hurts = lead is not None and lead.clause.startswith("answers ")
         return "another version" if hurts or alert.blame is Blame.ADAPTER else ""
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
@@ -145,6 +145,7 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
         Blame.BASE: (
             "Was the engine or the base model changed? Unplanned, or answers bad: undo it.",
             "Planned, and answers good: declare it, `driftline change add engine TITLE`.",
+            "No change known? Compare known prompts, and call the engine's owner.",
         ),
         Blame.SERVING: (
             "Look at the engine's log, load and replicas.",
@@ -161,9 +162,7 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         ),
         Kind.BLIND: ("See on the incident what is not compared, and why.",),
         Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
-        Kind.CANARY: (
-            "Extend it on its page, roll it back, or promote it if its numbers suffice.",
-        ),
+        Kind.CANARY: ("Extend it or roll it back on its page.",),
         Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
     }
 )
@@ -173,7 +172,10 @@ def _by_kind(alert: Alert) -> tuple[str, ...]:
     if alert.unseen is not None:
         return _covered_again(alert.unseen)
     if alert.mend:
-        return (f"In the morning, if its answers are good: `{alert.mend}`.",)
+        return (
+            "In the morning: read some of its answers.",
+            f"Good? `{alert.mend}`. Bad? Send traffic to another version.",
+        )
     if alert.kind is Kind.ROUTING:
         return (_who_answers(alert), "Another one? Mend the router, or set the route in it.")
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":

@@ -237,7 +237,7 @@ def switched_off(failures: Mapping[str, int]) -> str | None:
     if not names:
         return None
     return (
-        f"the check of {', '.join(names)} failed {QUARANTINE_AFTER} times in a row"
+        f"the check of {', '.join(names)} could not run {QUARANTINE_AFTER} times in a row"
         " and is off until there is a new reference"
     )
 

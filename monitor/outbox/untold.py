@@ -19,7 +19,7 @@ from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.registry import adapters
 from monitor.store.traffic import canaries
 from monitor.traffic.trial.news import CanaryNews, canary_news
-from monitor.traffic.trial.states import plan_from_json, state_from_json
+from monitor.traffic.trial.states import state_from_json
 
 
 def untold(
@@ -84,6 +84,6 @@ def _canary(tx: Connection, version: Version, row: IncidentRow) -> CanaryNews | 
     """Describe the canary that the incident is about: the last that had begun by then."""
     for one in canaries.canary_list(tx, adapter_id=version.adapter_id):
         if one.version_id == version.id and one.created_at <= row.opened_at:
-            state, plan = state_from_json(one.state), plan_from_json(one.plan)
-            return canary_news(state, plan, trial=one.version, control=one.control)
+            state = state_from_json(one.state)
+            return canary_news(state, trial=one.version, control=one.control)
     return None

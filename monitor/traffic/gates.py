@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from shlex import quote
 
 from alerts.words import clock_time
 from monitor.domain import IncidentId
@@ -20,7 +21,9 @@ def held(row: RouteRow | None, now: datetime) -> str | None:
     until = row.hold_until if row else None
     if until is None or now >= until:
         return None
-    return f"the route is held until {clock_time(until, now=now)}"
+    adapter = quote(row.route.adapter) if row else ""
+    end = f"`driftline route release {adapter}` ends that"
+    return f"the route is held until {clock_time(until, now=now)} ({end})"
 
 
 def base_in_question(incident: IncidentId | None) -> str | None:

@@ -149,7 +149,7 @@ class CanaryGlance:
     @property
     def _news(self) -> CanaryNews:
         row = self.line.row
-        return canary_news(self.line.state, self.line.plan, trial=row.version, control=row.control)
+        return canary_news(self.line.state, trial=row.version, control=row.control)
 
 
 _STEPS: Final[Mapping[TrialMove | None, str]] = {

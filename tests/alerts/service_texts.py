@@ -205,7 +205,7 @@ def canary(*events: Event, every: timedelta = timedelta(hours=30)) -> CanaryNews
     for event in events:
         now += every
         state, _ = step(state, event, plan=PLAN, now=now)
-    return canary_news(state, PLAN, trial="v7", control="v6")
+    return canary_news(state, trial="v7", control="v6")
 
 
 UNDECIDED = canary(*[looked(LookOutcome.UNSURE, "6 of 6 guardrails within their limits")] * 5)

@@ -263,7 +263,7 @@ def test_a_task_says_what_to_retrain_from_and_where_the_examples_are() -> None:
     said = brief(replace(PLAIN, kind=Kind.RETRAIN, retraining=RETRAINING))
     assert said.title == ("[TASK] Retrain support from v6: 31 % of requests are unlike training")
     assert RETRAINING.manifest in said.steps[0]
-    assert "mix in 15 % of its earlier examples" in said.steps[1]
+    assert "mix in 15 % of what it was trained on" in said.steps[1]
 
 
 names = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)

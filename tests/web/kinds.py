@@ -23,7 +23,7 @@ from monitor.store.tables import latest_scores, scores
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.traffic import canaries
 from monitor.traffic.trial.news import canary_news
-from monitor.traffic.trial.states import plan_from_json, state_from_json
+from monitor.traffic.trial.states import state_from_json
 from tests import worlds
 from tests.alert_samples import BLIND, FULL, UNSEEN
 from tests.found import found
@@ -70,8 +70,8 @@ def seed(tx: Connection, *, now: datetime) -> Mapping[str, IncidentId]:
 
 def _rolled_back(tx: Connection, version: Version) -> Alert:
     [row] = [one for one in canaries.canary_list(tx) if one.version_id == version.id]
-    state, plan = state_from_json(row.state), plan_from_json(row.plan)
-    news = canary_news(state, plan, trial=row.version, control=row.control)
+    state = state_from_json(row.state)
+    news = canary_news(state, trial=row.version, control=row.control)
     return replace(CANARY, reason=news.text, action=news.action)
 
 

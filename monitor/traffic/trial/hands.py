@@ -150,7 +150,7 @@ class Hands:
         if severity is None:
             return
         trial, control = scene.version.name, scene.control.name
-        news = canary_news(state, scene.plan, trial=trial, control=control)
+        news = canary_news(state, trial=trial, control=control)
         over = state.ended
         self.tell(tx, scene.version, severity=severity, news=news, over=over, now=now)
 

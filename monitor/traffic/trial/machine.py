@@ -149,7 +149,7 @@ def _blind(state: CanaryState, look: Looked, plan: Plan, now: datetime) -> Resul
     reason = f"{blind.blind} looks in a row measured nothing: {look.trouble}"
     if plan.on_blind is OnBlind.ROLLBACK:
         ends = clock_time(last + plan.blind_max, now=now)
-        reason += f"; it is rolled back at {ends} unless you extend, promote or roll back"
+        reason += f"; Driftline rolls it back at {ends} unless you extend it"
     return paused(blind, Pause.BLIND, reason, now), ()
 
 

@@ -7,8 +7,8 @@ from types import MappingProxyType
 from typing import Final
 
 from alerts.message import ActionLine, Done
-from alerts.words import duration, percent
-from monitor.traffic.trial.states import CanaryState, OnBlind, Pause, Phase, Plan, TrialMove
+from alerts.words import percent
+from monitor.traffic.trial.states import CanaryState, Pause, Phase, TrialMove
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,13 +34,13 @@ class CanaryNews:
         return f"{self.headline}: {self.reason}"
 
 
-def canary_news(state: CanaryState, plan: Plan, *, trial: str, control: str) -> CanaryNews:
+def canary_news(state: CanaryState, *, trial: str, control: str) -> CanaryNews:
     """Describe a canary of the version ``trial`` beside ``control``."""
     reason = f"{state.reason}; {state.unverified}" if state.unverified else state.reason
     return CanaryNews(
         headline=_headline(state, control),
         reason=reason,
-        action=_action(state, plan, trial=trial, control=control),
+        action=_action(state, trial=trial, control=control),
     )
 
 
@@ -79,7 +79,7 @@ _WHY: Final = MappingProxyType(
 )
 
 
-def _action(state: CanaryState, plan: Plan, *, trial: str, control: str) -> ActionLine:
+def _action(state: CanaryState, *, trial: str, control: str) -> ActionLine:
     if state.phase is Phase.PAUSED and state.proposal is not None:
         share = f"{percent(state.weight)} of the" if state.weight else "copies of"
         text = _PROPOSALS[state.proposal].format(trial=trial, control=control, share=share)
@@ -90,7 +90,7 @@ def _action(state: CanaryState, plan: Plan, *, trial: str, control: str) -> Acti
             f"all requests go to {control} {goes}; {trial} is out until somebody lets it try again"
         )
         return ActionLine(done=Done.TAKEN, kind=TrialMove.ROLLBACK.value, text=text)
-    return ActionLine(done=Done.TAKEN, kind="canary", text=_kept(state, plan, trial))
+    return ActionLine(done=Done.TAKEN, kind="canary", text=_kept(state, trial))
 
 
 _PROPOSALS: Final = MappingProxyType(
@@ -102,11 +102,8 @@ _PROPOSALS: Final = MappingProxyType(
 )
 
 
-def _kept(state: CanaryState, plan: Plan, trial: str) -> str:
+def _kept(state: CanaryState, trial: str) -> str:
     if not state.placed:
         return f"no requests go to {trial} yet"
     share = f"{percent(state.weight)} of the requests" if state.weight else "copies of requests"
-    if state.pause is Pause.BLIND and plan.on_blind is OnBlind.ROLLBACK:
-        blind = duration(plan.blind_max)
-        return f"{share} still go to {trial}, until nothing was measured for {blind}"
     return f"{share} still go to {trial}"

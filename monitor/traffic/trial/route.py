@@ -133,5 +133,5 @@ def unfit(route: Route | None, version: str) -> str | None:
     if away or stable_arm(route).weight <= 0:
         answers = away[0].version if away else "another version"
         stable = stable_arm(route).version
-        return f"{answers} answers in place of {stable}: send the traffic back to {stable} first"
+        return f"{answers} answers in place of {stable}: a canary needs a version in charge"
     return None

@@ -94,7 +94,7 @@ def test_whatever_it_sees_nobody_is_woken_nor_told_twice_within_the_time_that_se
 @pytest.mark.parametrize("pause", list(Pause))
 def test_every_pause_is_told_in_words_and_only_what_is_proven_worse_pages(pause: Pause) -> None:
     state = CanaryState(phase=Phase.PAUSED, pause=pause, weight=0.05, placed=True, reason="numbers")
-    news = canary_news(state, PLAN, trial="v8", control="v7")
+    news = canary_news(state, trial="v8", control="v7")
     assert ":" not in news.headline
     assert len(f"[TICKET] support@v8: {news.headline}") <= 80
     assert news.action.text.startswith("5 % of the requests still go to v8")
