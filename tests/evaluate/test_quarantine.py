@@ -56,7 +56,7 @@ def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
     ]
     alerts = [row.alert for row in world.rows("SELECT alert FROM outbox")]
     assert len(alerts) == 1
-    assert alerts[0]["reason"].startswith("the check of certainty of answers failed 5 times")
+    assert alerts[0]["reason"].startswith("the check of certainty of answers could not run 5 times")
     assert world.rows("SELECT kind FROM verdicts")[0].kind == "stable"
 
 
