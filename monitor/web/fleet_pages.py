@@ -27,6 +27,7 @@ from monitor.web.frame import Frame
 from monitor.web.hours import VerdictHours, first_hour, stretches
 from monitor.web.notices import read_notices
 from monitor.web.queries import PageNumber, SearchText, address, neighbours
+from monitor.web.traffic import waiting
 
 SHOWN: Final = 50
 MOST_OPEN: Final = 1000
@@ -154,6 +155,7 @@ class FleetPages:
             "counts": Counter(row.verdict.value for row in everyone),
             "choices": _choices(everyone),
             "told": {row.adapter: incident.summary(row) for row in reversed(opened) if row.adapter},
+            "asking": {f"{one.adapter}@{one.version}" for one in waiting(tx, None)},
             "of_fleet": of_fleet,
             "joined": {
                 member.adapter: shared

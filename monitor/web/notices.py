@@ -9,6 +9,7 @@ from datetime import timedelta
 from sqlalchemy import Connection
 
 from monitor.store.incidents import receivers
+from monitor.store.traffic import routes
 from monitor.traffic.killswitch import KillSwitch, SwitchReading
 
 
@@ -21,6 +22,8 @@ class Notices:
     dead: int
     degraded: Sequence[str]
     """Channels that have accepted no message for ten minutes."""
+    astray: Sequence[str]
+    """Adapters whose router does not follow the route."""
     unheard: bool = False
     """No channel is configured, so that messages reach nobody."""
 
@@ -33,5 +36,6 @@ def read_notices(tx: Connection, kill_switch: KillSwitch, *, unheard: bool = Fal
         undelivered_for=max((one.oldest for one in channels.values()), default=timedelta()),
         dead=sum(one.dead for one in channels.values()),
         degraded=sorted(name for name, one in channels.items() if one.degraded),
+        astray=routes.astray(tx),
         unheard=unheard,
     )

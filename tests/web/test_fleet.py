@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+import sqlalchemy as sa
 
 from monitor.domain import Scope
 from monitor.store.registry import adapters, versions
@@ -11,6 +12,7 @@ from monitor.store.traffic.fleet import WORST_FIRST
 from monitor.web.fleet_pages import SHOWN
 from tests import worlds
 from tests.serving import Serving
+from tests.web import moves
 from tests.web.conftest import Looker
 
 MANY = 3 * SHOWN
@@ -135,6 +137,26 @@ def test_routes_are_found_and_walked_through(look: Callable[..., Looker]) -> Non
     assert (looker.complaints, looker.foreign) == ([], [])
 
 
+def test_a_move_to_approve_and_a_router_that_goes_its_own_way_are_on_the_first_page(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    with service.database.begin() as tx:
+        moves.seed(tx, now=datetime.now(UTC))
+    looker = look()
+    looker.log_in()
+    notices = looker.page.inner_text("[data-live=notices]")
+    assert "A router does not follow the route of sales/eu." in notices
+    row = looker.page.locator("[data-live=fleet] tr", has_text="acme/refunds")
+    assert "approve a move" in row.inner_text()
+    row.locator("a.judge").click()
+    looker.page.wait_for_url("**-title")
+    with service.database.begin() as tx:
+        tx.execute(sa.text("DELETE FROM route_failures"))
+    looker.open("/")
+    assert "A router does not follow" not in looker.page.inner_text("[data-live=notices]")
+    assert looker.complaints == []
+
+
 @pytest.mark.usefixtures("crowd")
 def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
     look: Callable[..., Looker],
@@ -142,7 +164,7 @@ def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
     looker = look()
     looker.log_in()
     hours = looker.page.locator("[data-row=travel-assistant] svg.hours")
-    assert (hours.get_attribute("aria-label") or "").startswith("drifting from ")
+    assert (hours.get_attribute("aria-label") or "").split(", ")[-1].startswith("drifting from ")
     row = looker.page.locator("[data-live=fleet] tr", has_text="travel-assistant").inner_text()
     assert "requests unlike the training examples" in row
     assert "#2" in row

@@ -89,6 +89,14 @@ def rows(tx: Connection) -> list[RouteRow]:
     return [_row(found, epoch=epoch) for found in tx.execute(query).mappings()]
 
 
+def astray(tx: Connection) -> list[str]:
+    """Return the adapters whose router does not follow the route in force, by name."""
+    lost = route_failures.c.since.is_not(None) | _REFUSAL.c.since.is_not(None)
+    query, epoch = _CURRENT.where(lost).order_by(adapters.c.name), epochs.in_force(tx)
+    found = [_row(one, epoch=epoch) for one in tx.execute(query).mappings()]
+    return [one.route.adapter for one in found if one.behind is not None]
+
+
 class FleetState(NamedTuple):
     """A fingerprint of the route table: generations only grow, so their sum does too."""
 
