@@ -158,7 +158,7 @@ def _left_alone(alert: Alert) -> str:
         return f"{_stays(alert)}: {_ELSEWHERE[alert.blame]}."
     if alert.severity is Severity.TICKET:
         return f"{_stays(alert)}: this is not sure enough, or too small, to act on."
-    return f"{_stays(alert)}: the cause is not known yet."
+    return f"{_stays(alert)}."
 
 
 def _stays(alert: Alert) -> str:

@@ -94,8 +94,8 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
         then = (*then, _AWAIT)
     if alert.together is None and alert.action is not None and stands_in(alert.action):
         to = alert.action.target
-        if alert.blame in {Blame.INPUT, Blame.BASE}:
-            return (f"{to} gets the same requests: route back if it does no better.", *then)
+        if alert.blame in _SHARED:
+            return (f"{to} {_SHARED[alert.blame]}: route back if it does no better.", *then)
         return (f"Check that {to} answers well: it has every request now.", *then)
     target = _spare(alert)
     return (f"Send traffic to {target} from the incident.", *then) if target else then
@@ -118,6 +118,13 @@ def _spare(alert: Alert) -> str:
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 
+_SHARED: Final = MappingProxyType(
+    {
+        Blame.INPUT: "gets the same requests",
+        Blame.BASE: "answers on the same base and engine",
+    }
+)
+"""Why another version does no better, by cause."""
 _WHO_ANSWERS: Final = "Read in the router which version it serves"
 _ENGINE_FIRST: Final = "Look at the engine and the other adapters on its base first."
 _AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."

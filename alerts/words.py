@@ -80,7 +80,7 @@ def percent(share: float) -> str:
 
 
 def often(effect: float) -> float:
-    """Return in how many of 100 comparisons of two requests a change shows; 50: in none.
+    """Return in how many of 100 comparisons new requests show more than normal ones; 50 is normal.
 
     ``effect`` is Cliff's delta, in [-1, 1].
 

@@ -56,7 +56,7 @@ def check_answers(
     for name, check in checks.items():
         try:
             yield check()
-        except _NotRead as reason:
+        except (_NotRead, ProbeError) as reason:
             yield Check(name=name, verdict=CheckVerdict.SKIPPED, reason=str(reason))
 
 
@@ -66,7 +66,10 @@ class _NotRead(Exception):  # noqa: N818 (it says what happened)
 
 @dataclass(kw_only=True)
 class _Reader:
-    """Reads each set of texts once with each model; every method may raise :class:`_NotRead`."""
+    """Reads each set of texts once with each model.
+
+    Every method may raise :class:`_NotRead` or ``ProbeError``.
+    """
 
     version: Version
     given: GivenTexts
@@ -93,20 +96,16 @@ class _Reader:
         return self._once(Corpus(name=name, documents=documents), of_base=of_base)
 
     def _once(self, corpus: Corpus, *, of_base: bool) -> DocumentScores:
-        key = corpus.name, of_base
+        key = corpus.id, of_base
         if key not in self._read:
             self._read[key] = self._scored(corpus, of_base=of_base)
         return self._read[key]
 
     def _scored(self, corpus: Corpus, *, of_base: bool) -> DocumentScores:
-        target = self._target
-        try:
-            asked = self._engine.base_of(target) if of_base else target
-            if asked is None:
-                raise _NotRead("no engine names the version's base model")
-            run = self._engine.score(asked, corpus)
-        except ProbeError as error:
-            raise _NotRead(str(error)) from error
+        asked = self._engine.base_of(self._target) if of_base else self._target
+        if asked is None:
+            raise _NotRead("no engine names the version's base model")
+        run = self._engine.score(asked, corpus)
         if run.stopped is not None:
             raise _NotRead(f"the {corpus.name} texts were not all read: {run.stopped}")
         return DocumentScores(

@@ -158,7 +158,7 @@ def read_beginning(
         plain,
         version=version,
         control=_in_charge(route),
-        unfit=None if stands else unfit(route, version.name),
+        unfit=unfit(route, version.name, replaces=stands.version if stands else None),
         standing=stands.id if stands else None,
         latched=latched,
         per_day=per_day,

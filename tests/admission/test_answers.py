@@ -152,6 +152,16 @@ def test_an_unknown_base_skips_only_what_needs_it() -> None:
     assert found["general"].verdict is CheckVerdict.SKIPPED
 
 
+def test_a_general_corpus_named_as_the_given_texts_is_not_taken_for_them() -> None:
+    engine = Learned()
+    with engine_of(engine) as url:
+        via = replace(served(url), general=replace(CORPUS, name="held-out"))
+        list(check_answers(VERSION, GIVEN, AdmissionSettings(), via=via))
+    asked = {one["prompt"] for one in engine.completions}
+    assert {document.text for document in CORPUS.documents} <= asked
+    assert set(HELD_OUT) <= asked
+
+
 def test_texts_that_two_checks_need_are_read_once() -> None:
     engine = Learned()
     checks(engine)

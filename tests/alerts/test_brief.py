@@ -304,6 +304,13 @@ def test_other_failures_that_are_sure_are_told_beside_the_strongest_sign() -> No
     assert "empty" not in said.impact
 
 
-def test_a_move_that_cannot_help_is_named_as_such() -> None:
-    moved = replace(PLAIN, blame=Blame.INPUT, action=texts.OUTCOMES["moved"])
-    assert brief(moved).steps[0] == "v6 gets the same requests: route back if it does no better."
+@pytest.mark.parametrize(
+    ("blame", "why"),
+    [
+        (Blame.INPUT, "gets the same requests"),
+        (Blame.BASE, "answers on the same base and engine"),
+    ],
+)
+def test_a_move_that_cannot_help_is_named_as_such(blame: Blame, why: str) -> None:
+    moved = replace(PLAIN, blame=blame, action=texts.OUTCOMES["moved"])
+    assert brief(moved).steps[0] == f"v6 {why}: route back if it does no better."

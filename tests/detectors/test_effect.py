@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from detectors.checks import CheckVerdict
 from detectors.effect import EffectLimits, effect_check, general_check
@@ -19,10 +20,11 @@ def pair(
     tokens = rng.integers(20, 200, size=count).astype(np.float64)
     one = rng.gamma(44.0, 2.0 / 44.0, size=count)
     other = one + more + rng.normal(0.0, DIFFERS, size=count)
-    return tuple(  # type: ignore[return-value]
-        DocumentScores(sum_nll=means * tokens, tokens=tokens, size_bytes=4 * tokens)
-        for means in (one, other)
-    )
+    return _read(one, tokens), _read(other, tokens)
+
+
+def _read(means: NDArray[np.float64], tokens: NDArray[np.float64]) -> DocumentScores:
+    return DocumentScores(sum_nll=means * tokens, tokens=tokens, size_bytes=4 * tokens)
 
 
 def refused(found: list[CheckVerdict]) -> float:

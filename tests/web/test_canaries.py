@@ -266,3 +266,24 @@ def test_the_incident_of_a_canary_shows_its_intervals(
     shown = page.split('data-live="trial"')[1].split("</section>")[0]
     assert shown.count('class="rack"') > 1
     assert '<span class="says failed">worse</span>' in shown
+
+
+@pytest.mark.parametrize(
+    ("adapter", "name", "why"),
+    [
+        ("support", "v6", "v6 answers in place of v7: a canary needs a version in charge"),
+        ("catalogue", "v1", "v1 is in charge already"),  # though a canary of v2 is under way
+    ],
+)
+@pytest.mark.usefixtures("canaries")
+def test_no_canary_is_offered_that_could_not_begin(
+    service: Serving, look: Callable[..., Looker], adapter: str, name: str, why: str
+) -> None:
+    with service.database.begin() as tx:
+        version = versions.fetch(tx, adapter=adapter, name=name)
+    assert version is not None
+    looker = look()
+    looker.log_in(Scope.ADMIN)
+    looker.open(f"/canaries/new?of={version.id}")
+    assert f"Not possible now: {why}." in looker.page.inner_text("main")
+    assert looker.page.locator("form.begin").count() == 0

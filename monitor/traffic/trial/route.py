@@ -120,13 +120,18 @@ def _of_its_arm(route: Route, arm: Arm, state: CanaryState, now: datetime) -> tu
     return InRoute.OURS, ""
 
 
-def unfit(route: Route | None, version: str) -> str | None:
-    """Say why no canary can begin on this route; None where one can."""
+def unfit(route: Route | None, version: str, *, replaces: str | None = None) -> str | None:
+    """Say why no canary can begin on this route; None where one can.
+
+    ``replaces`` names the version whose canary the new one would supersede.
+    """
     if route is None:
         return "the adapter has no route"
     if stable_arm(route).version == version:
         return f"{version} is in charge already"
-    busy = [arm for arm in route.arms if arm.arm in _TRIAL and arm.version != version]
+    busy = [
+        arm for arm in route.arms if arm.arm in _TRIAL and arm.version not in {version, replaces}
+    ]
     if busy:
         return f"{busy[0].version} is its {busy[0].arm.value} arm already"
     away = [arm for arm in route.arms if arm.arm is ArmKind.FALLBACK and arm.weight > 0]
