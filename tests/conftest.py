@@ -1,6 +1,7 @@
 """A real PostgreSQL server for the whole test session, and a fresh database for each test."""
 
 import gc
+import logging
 import os
 import secrets
 import shutil
@@ -121,6 +122,8 @@ def _plain_logs() -> None:
             structlog.processors.format_exc_info,
             structlog.processors.KeyValueRenderer(),
         ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+        cache_logger_on_first_use=False,
     )
 
 

@@ -20,6 +20,16 @@ def _restored() -> Iterator[None]:
     logging.getLogger().handlers[:] = handlers
 
 
+def test_a_logger_that_was_used_follows_a_later_level() -> None:
+    logger = structlog.get_logger("test")
+    logs.configure("error")
+    logger.info("said")
+    logs.configure("info")
+    with structlog.testing.capture_logs() as told:
+        logger.info("said")
+    assert [one["event"] for one in told] == ["said"]
+
+
 def test_a_record_is_one_line_of_json_whatever_text_is_in_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
