@@ -231,8 +231,8 @@ def in_words(found: Mapping[str, Any]) -> str:
         parts.append(f"paged after {page['requests']} requests by {page['by']}")
     if moved:
         parts.append(f"moved after {moved['requests']}")
-    if found["blame"]:
-        parts.append(f"blame {found['blame']}")
+    if found["causes"]:
+        parts.append(f"blame {', then '.join(found['causes'])}")
     return ", ".join(parts) or "silent"
 
 

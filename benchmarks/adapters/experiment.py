@@ -15,7 +15,7 @@ from typing import Any, Final, assert_never
 from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told, usual
 from benchmarks.adapters.divergence import Answering
 from benchmarks.adapters.engine import Engine
-from benchmarks.adapters.outcome import Moved, Seen, Told, outcome
+from benchmarks.adapters.outcome import UNKNOWN, Moved, Seen, Told, causes, outcome
 from benchmarks.adapters.service import Service
 from benchmarks.adapters.stage import (
     BATCH,
@@ -48,6 +48,8 @@ LOOKS: Final = ("hard", "live")
 """Kinds of evaluation that look at what clients asked."""
 GRACE_S: Final = 6.0
 """After a page, for what is found out of it."""
+CAUSE_S: Final = 120.0
+"""After a page, at most, until a cause is named: the probe that tells it takes its time."""
 LATEST_S: Final = 400.0
 """At most until everything has been looked at: a busy machine is late, and no less sharp."""
 SEEN_KL: Final = 0.05
@@ -235,8 +237,10 @@ def _watch(
             all_asked = datetime.now(UTC)
         page = any(one.pages and one.at >= broken_at for one in _told(service, adapter))
         done_since = done_since or (now if page and moved else None)
-        if done_since is not None and now - done_since > GRACE_S:
-            break
+        if done_since is not None:
+            named = set(causes(_told(service, adapter), since=broken_at)) - {UNKNOWN}
+            if now - done_since > (GRACE_S if named else CAUSE_S):
+                break
         if all_asked is not None and _all_seen(service, adapter, broken_at, all_asked):
             break
     broken.run.stopped = True

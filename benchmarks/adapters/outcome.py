@@ -10,6 +10,8 @@ from typing import Any, Final
 QUIET: Final = frozenset({"updated", "recovered"})
 """Messages that tell more of what was told, or its end."""
 PROBES: Final = frozenset({"perplexity"})
+UNKNOWN: Final = "unknown"
+"""The blame of who says that the cause is not known yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +73,10 @@ def outcome(seen: Seen) -> dict[str, Any]:
     first = page or (after[0] if after else None)
     return {
         "ticket": _when(seen, after[0]) if after else None,
-        "page": _when(seen, page) | {"by": _by(page.body)} if page else None,
+        "page": _when(seen, page) | _by(page.body) if page else None,
         "false_before": len(before),
         "blame": str(first.body["blame"]) if first else None,
+        "causes": causes(about, since=seen.broken_at),
         "blame_now": seen.blame_now,
         "confidence": _confidence(first.body) if first else None,
         "moved": _when(seen, seen.moved) if seen.moved else None,
@@ -85,6 +88,12 @@ def outcome(seen: Seen) -> dict[str, Any]:
     }
 
 
+def causes(told: Sequence[Told], *, since: datetime) -> list[str]:
+    """Return the causes that messages gave, updates included, each once and in their order."""
+    said = [one for one in told if one.at >= since and one.body["status"] != "recovered"]
+    return list(dict.fromkeys(str(one.body["blame"]) for one in said))
+
+
 def _when(seen: Seen, what: Told | Moved) -> dict[str, Any]:
     """When, how many seconds after the fault, and after how many requests to the broken version."""
     return {
@@ -94,15 +103,15 @@ def _when(seen: Seen, what: Told | Moved) -> dict[str, Any]:
     }
 
 
-def _by(body: Mapping[str, Any]) -> str:
-    """Whether records crossed their page line, or only the probe of fixed texts did."""
+def _by(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether records crossed their page line, or only the probe of fixed texts did; and which."""
     scores = body.get("scores") or ()
     crossed = {
         str(one["detector"])
         for one in scores
         if one.get("process") == "page" and (one.get("evidence") or 0.0) >= 0.0
     }
-    return "records" if crossed - PROBES else "probe"
+    return {"by": "records" if crossed - PROBES else "probe", "detectors": sorted(crossed)}
 
 
 def _confidence(body: Mapping[str, Any]) -> str | None:

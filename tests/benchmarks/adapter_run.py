@@ -79,7 +79,7 @@ def driftline(folder: Path, **seen: Any) -> None:
         "ticket": None,
         "page": None,
         "false_before": 0,
-        "blame": None,
+        "causes": [],
         "confidence": None,
         "moved": None,
         "answered_broken": 90,
@@ -129,7 +129,7 @@ def synthetic(run: Path) -> Path:
         ticket={"at": at, "requests": 20},
         page={"at": at, "requests": 32, "by": "perplexity"},
         moved={"at": at, "requests": 34},
-        blame="adapter",
+        causes=["adapter"],
         confidence="sure",
         answered_broken=34,
     )

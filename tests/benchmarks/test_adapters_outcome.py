@@ -95,6 +95,21 @@ def test_the_blame_is_that_of_the_first_page() -> None:
     assert of(ticket)["blame"] == "unknown"
 
 
+def test_causes_are_those_of_all_messages_but_the_end() -> None:
+    messages = (
+        told(-5, blame="base"),
+        told(1, "ticket", blame="unknown"),
+        told(2, blame="unknown"),
+        told(3, status="updated", blame="adapter"),
+        told(4, status="recovered", blame="serving"),
+    )
+    assert of(*messages)["causes"] == ["unknown", "adapter"]
+
+
+def test_a_page_names_its_detectors() -> None:
+    assert of(told(1))["page"]["detectors"] == ["logit_ks"]
+
+
 def test_a_draw_takes_whole_users_and_tells_repeated_ones_apart() -> None:
     subjects = np.repeat(np.arange(20), 5)
     rows, whose = drawn(subjects, 60, np.random.default_rng(1))

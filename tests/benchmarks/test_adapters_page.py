@@ -41,7 +41,7 @@ def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: Any) 
         page=told,
         moved=None,
         false_before=0,
-        blame="adapter" if told else None,
+        causes=("adapter",) if told else (),
         confidence=None,
         answered_broken=0,
         probes=0,
@@ -126,7 +126,7 @@ def test_what_the_harness_writes_down_is_what_is_read(tmp_path: Path) -> None:
     [gone] = [one for one in collect(run).ways if one.way == "gone"]
     found = gone.repeats[0].driftline
     assert found.page == Told(10, 9.0, "probe")
-    assert (found.first, found.blame, found.answered_broken) == (found.ticket, "serving", 20)
+    assert (found.first, found.named, found.answered_broken) == (found.ticket, {"serving"}, 20)
 
 
 def test_an_experiment_that_driftline_has_not_finished_is_left_out(tmp_path: Path) -> None:
@@ -151,9 +151,22 @@ def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:
 
 
 def test_blame_counts_where_something_was_told() -> None:
-    told = way(*[experiment(20)] * 19, experiment(20, blame="input"), experiment(None))
-    asked = goal(of(told), "the blame")
+    told = way(*[experiment(20)] * 19, experiment(20, causes=("input",)), experiment(None))
+    asked = goal(of(told), "a cause is named")
     assert (asked.held, asked.of, asked.met) == (19, 20, True)
+
+
+@pytest.mark.parametrize(
+    ("causes", "held"),
+    [
+        (("unknown", "adapter"), 1),
+        (("unknown",), 0),
+        (("input", "adapter"), 0),
+        (("adapter", "base"), 0),
+    ],
+)
+def test_a_cause_may_come_later_but_never_a_wrong_one(causes: tuple[str, ...], held: int) -> None:
+    assert goal(of(way(experiment(20, causes=causes))), "a cause is named").held == held
 
 
 def test_a_route_moved_for_traffic_and_a_harmless_page_are_missed_goals() -> None:

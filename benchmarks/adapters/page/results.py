@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.adapters.contestants import entry
 from benchmarks.adapters.contestants.experiment import Experiment, folders
 from benchmarks.adapters.contestants.experiment import load as load_experiment
+from benchmarks.adapters.outcome import UNKNOWN
 from benchmarks.adapters.page.promised import Promise, promise
 from benchmarks.adapters.service import CONFIG
 from monitor.config.reading import duration
@@ -42,7 +43,7 @@ class Ours:
     page: Told | None
     moved: Told | None
     false_before: int
-    blame: str | None
+    causes: tuple[str, ...]
     confidence: str | None
     answered_broken: int
     probes: int
@@ -53,6 +54,11 @@ class Ours:
         """The first that was told: a page where no ticket came before it."""
         known = [one for one in (self.ticket, self.page) if one is not None]
         return min(known, key=lambda one: one.requests, default=None)
+
+    @property
+    def named(self) -> frozenset[str]:
+        """The causes that it gave, whenever it did."""
+        return frozenset(self.causes) - {UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +235,8 @@ def _as_read(body: dict[str, Any], slugs: Sequence[str]) -> Way:
 
 def _ours(values: Sequence[Any]) -> Ours:
     body = dict(zip((one.name for one in fields(Ours)), values, strict=True))
-    return Ours(**body | {name: body[name] and Told(*body[name]) for name in _TOLD})
+    told = {name: body[name] and Told(*body[name]) for name in _TOLD}
+    return Ours(**body | told | {"causes": tuple(body["causes"])})
 
 
 def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
@@ -246,6 +253,7 @@ def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
 def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
     body = _read(experiment.folder / "driftline.json")
     told: dict[str, Any] = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
+    told["causes"] = tuple(body["causes"])
     kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
     return Repeat(
         calm=experiment.calm,

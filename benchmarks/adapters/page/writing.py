@@ -8,7 +8,7 @@ from itertools import groupby
 from statistics import median
 
 from benchmarks.adapters.page.columns import cell, columns
-from benchmarks.adapters.page.goals import Goal, acted_right, goals
+from benchmarks.adapters.page.goals import Goal, acted_right, blamed_right, goals
 from benchmarks.adapters.page.reasons import REASONS
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
 
@@ -107,7 +107,7 @@ def _ways(results: Results) -> str:
     head = (
         "\n## Every way\n\nMedians over the runs of a way, counted from the break. *Answered*:"
         " requests that the broken version answered, of all that were asked. *By*: what made the"
-        " page. Bold: wrong.\n"
+        " page. *Blame*: the causes that its messages gave, in their order. Bold: wrong.\n"
     )
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
@@ -166,8 +166,8 @@ def _blame(way: Way, one: Ours) -> str:
     if one.first is None:
         return "-"
     sure = f" ({one.confidence})" if one.confidence else ""
-    wrong = bool(way.blame) and one.blame not in way.blame
-    return _bold(f"{one.blame or 'none'}{sure}", wrong=wrong)
+    wrong = bool(way.blame) and not blamed_right(way, one)
+    return _bold(f"{', then '.join(one.causes)}{sure}", wrong=wrong)
 
 
 def _route(one: Repeat) -> str:
