@@ -10,8 +10,8 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service
-from monitor.cli.versions_seen import WeakestCheck, by_version
 from monitor.views.budget import BudgetBody, ShareBody
+from monitor.views.versions_seen import VersionSeen, WeakestCheck, by_version
 
 DRIFTS: Final = {
     "half_sd": "half sd after",
@@ -74,12 +74,16 @@ def _print_versions(items: Sequence[ShareBody]) -> None:
             ]
             for one in versions
         ],
-        below=[one.blind for one in versions],
+        below=[_blind(one) for one in versions],
     )
     screen.say(
         "from the beginning of a drift to its page, or to its ticket where a check cannot page, at"
         " the traffic of the last day; `driftline budget ADAPTER` shows every check"
     )
+
+
+def _blind(version: VersionSeen) -> list[str]:
+    return [f"{version.how_many(some)}: {reason}" for reason, some in version.blind.items()]
 
 
 def _weakest(found: WeakestCheck | None) -> str:

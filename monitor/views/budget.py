@@ -83,6 +83,15 @@ class ShareBody(View):
     day_effect: DayEffectBody | None
     """What the reference is too short to know; null: it has seen days and hours."""
 
+    @property
+    def told(self) -> Mapping[str, DelayBody]:
+        """When each drift is told, by a page, or by a ticket where the check cannot page."""
+        delays = {
+            drift: found.page if self.only_tickets is None else found.notice
+            for drift, found in self.delays.items()
+        }
+        return {drift: delay for drift, delay in delays.items() if delay is not None}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TierBody(View):

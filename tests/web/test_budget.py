@@ -10,12 +10,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Connection
 
-from detectors.errors import SignalAbsent
-from detectors.expected_delay import Delay, Drift
-from detectors.types import Process, Window
+from detectors.types import Window
 from monitor.domain import EvaluationKind, Interval, Scope, Version
-from monitor.evaluate.outlook import OutlookLine
-from monitor.policy.budget import Share
 from monitor.store.evaluation import evaluations, perplexity
 from monitor.store.evaluation.evaluations import NewEvaluation
 from monitor.store.evaluation.perplexity import RunRole, Subject
@@ -192,31 +188,6 @@ def test_a_long_budget_is_read_page_by_page(
     looker.page.click("#previous")
     assert rows.all_inner_texts() == [first]
     assert looker.complaints == []
-
-
-def test_the_weakest_check_is_the_slowest_of_those_that_see() -> None:
-    def line(detector: str, hours: float, *, blind: str | None = None) -> OutlookLine:
-        return OutlookLine(
-            adapter="a", version="v1", tier="gold", detector=detector, blind=blind,
-            share=Share(page=0.1, notice=0.2),
-            delays={(Drift.BAD_REQUESTS, Process.PAGE): Delay(hours=hours, units=1.0)},
-        )  # fmt: skip
-
-    unknown = [str(SignalAbsent(signals=(name,))) for name in ("margin", "refusal")]
-    lines = [
-        line("entropy", 2),
-        line("refusal", 9),
-        line("latency", 40, blind="few"),
-        *(line("logit_ks", 1, blind=why) for why in unknown),
-    ]
-    [one] = budget.by_version(lines)
-    assert one.weakest is not None
-    assert (one.weakest.line.detector, one.weakest.hours) == ("refusal", 9)
-    assert (round(one.pages, 6), round(one.tickets, 6)) == (0.5, 1.0)
-    assert {why: len(some) for why, some in one.blind.items()} == {
-        "the baseline never measured what they look at": 2,
-        "few": 1,
-    }
 
 
 def _another(tx: Connection) -> None:

@@ -1,4 +1,4 @@
-"""The checks of one version taken together, as the page ``/budget`` shows them. Pure."""
+"""The checks of one version taken together, as a row of ``/budget``. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from monitor.views.budget import DRIFTS, DelayBody, ShareBody, common_reason
+from monitor.views.budget import DRIFTS, ShareBody, common_reason
 
 ALL: Final = "all detectors"
 """The one line of a version without a reference stands for all its checks."""
@@ -30,8 +30,13 @@ class VersionSeen:
     items: Sequence[ShareBody]
 
     @property
+    def first(self) -> ShareBody:
+        """Any of them: adapter, version and tier are the same in all."""
+        return self.items[0]
+
+    @property
     def name(self) -> str:
-        return f"{self.items[0].adapter}@{self.items[0].version}"
+        return f"{self.first.adapter}@{self.first.version}"
 
     @property
     def pages(self) -> float:
@@ -46,37 +51,42 @@ class VersionSeen:
         return max(item.requests_per_day for item in self.items)
 
     @property
-    def seeing(self) -> int:
-        return sum(item.blind is None for item in self.items)
+    def seeing(self) -> Sequence[ShareBody]:
+        return [item for item in self.items if item.blind is None]
 
     @property
-    def blind(self) -> list[str]:
-        """How many checks are blind for each reason, the most common reason first."""
-        reasons: dict[str, int] = {}
+    def unlearned(self) -> bool:
+        """Whether one line stands for all checks, as there is no reference."""
+        return self.first.detector == ALL
+
+    @property
+    def blind(self) -> Mapping[str, Sequence[ShareBody]]:
+        """The blind checks by reason, the most common reason first."""
+        found: dict[str, list[ShareBody]] = {}
         for item in self.items:
             if item.blind is not None:
-                reason = common_reason(item.blind)
-                reasons[reason] = reasons.get(reason, 0) + 1
-        if self.items[0].detector == ALL:
-            return [f"every check is blind: {reason}" for reason in reasons]
-        ordered = sorted(reasons.items(), key=lambda one: -one[1])
-        return [
-            f"{count} of {len(self.items)} checks {'is' if count == 1 else 'are'} blind: {reason}"
-            for reason, count in ordered
-        ]
+                found.setdefault(common_reason(item.blind), []).append(item)
+        return dict(sorted(found.items(), key=lambda one: -len(one[1])))
+
+    def how_many(self, blind: Sequence[ShareBody]) -> str:
+        """Say how many of the checks some blind ones are, before a colon and the reason."""
+        if self.unlearned:
+            return "every check is blind"
+        verb = "is" if len(blind) == 1 else "are"
+        return f"{len(blind)} of {len(self.items)} checks {verb} blind"
 
     @property
     def weakest(self) -> WeakestCheck | None:
         """The slowest check of those that see something."""
-        known = [_soonest(item) for item in self.items if item.blind is None]
-        return max((one for one in known if one), key=lambda one: one.hours, default=None)
+        known = [found for item in self.seeing if (found := _soonest(item)) is not None]
+        return max(known, key=lambda one: one.hours, default=None)
 
 
 def by_version(items: Sequence[ShareBody]) -> list[VersionSeen]:
     """Put the checks of each version together; the versions with most blind ones first."""
     ordered = sorted(items, key=_version)
     found = [VersionSeen(items=list(own)) for _, own in groupby(ordered, key=_version)]
-    return sorted(found, key=lambda one: one.seeing / len(one.items))
+    return sorted(found, key=lambda one: len(one.seeing) / len(one.items))
 
 
 def _version(item: ShareBody) -> tuple[str, str]:
@@ -85,21 +95,11 @@ def _version(item: ShareBody) -> tuple[str, str]:
 
 def _soonest(item: ShareBody) -> WeakestCheck | None:
     """Return when a check sees bad requests; of one without such a drift, what it sees first."""
-    hours = _hours(item)
+    hours = {
+        drift: math.inf if delay.hours is None else delay.hours
+        for drift, delay in item.told.items()
+    }
     if not hours:
         return None
     drift = "bad_requests" if "bad_requests" in hours else min(hours, key=hours.__getitem__)
     return WeakestCheck(title=item.title, drift=DRIFTS.get(drift, drift), hours=hours[drift])
-
-
-def _hours(item: ShareBody) -> Mapping[str, float]:
-    """Return the hours until each drift is told, by a page where the check can page."""
-    delays: dict[str, DelayBody | None] = {
-        drift: found.page if item.only_tickets is None else found.notice
-        for drift, found in item.delays.items()
-    }
-    return {
-        drift: math.inf if delay.hours is None else delay.hours
-        for drift, delay in delays.items()
-        if delay is not None
-    }
