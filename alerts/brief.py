@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from alerts.closing import Closing
 from alerts.impact import impact
 from alerts.message import ActionLine, Alert, Done, Unlike
 from alerts.steps import misapplied, stands_in, steps
@@ -125,7 +126,7 @@ _WHERE: Mapping[Blame, str] = MappingProxyType(
 
 def _done(alert: Alert) -> str:
     if not alert.firing:
-        return _done_at_the_end(alert.action)
+        return _done_at_the_end(alert)
     if alert.together is not None:
         return "Automatic moves on this base are paused."
     if alert.action is not None:
@@ -137,11 +138,13 @@ def _done(alert: Alert) -> str:
     return _left_alone(alert) if alert.kind is Kind.DRIFT else ""
 
 
-def _done_at_the_end(action: ActionLine | None) -> str:
+def _done_at_the_end(alert: Alert) -> str:
+    action = alert.action
     if action is None or action.done is not Done.TAKEN:
         return ""
     if stands_in(action):
-        return f"{action.target} still answers every request. {sentence(action.then)}".rstrip()
+        then = "" if alert.closing is Closing.OUT_OF_SERVICE else sentence(action.then)
+        return f"{action.target} still answers every request. {then}".rstrip()
     return sentence(action.text)
 
 

@@ -94,6 +94,9 @@ _UNKNOWN: Final = MappingProxyType(
 )
 
 
+_PERPLEXITY: Final = "Perplexity is how unexpected the model finds a text."
+
+
 def _of_fleet(alert: Alert, lead: ScoreLine | None) -> str:
     """Name the members and when they changed; the numbers are one member's."""
     members = alert.together.members if alert.together else ()
@@ -110,7 +113,7 @@ def _of_fleet(alert: Alert, lead: ScoreLine | None) -> str:
     if lead is None:
         return said
     if lead.detector == PERPLEXITY and lead.value is not None:
-        return f"{said} Perplexity of fixed texts {100 * lead.value:+.0f} %."
+        return f"{said} Perplexity of fixed texts {100 * lead.value:+.0f} %. {_PERPLEXITY}"
     return said
 
 
@@ -126,15 +129,18 @@ def _to_learn(asked: Retraining, *, now: datetime) -> str:
 def _scale(lead: ScoreLine, *, since: str) -> str:
     """Say how many answers are affected; if they are not counted, how strongly one is."""
     if lead.count is not None and lead.of and share_words(lead):
+        share = f"({percent(lead.count / lead.of)}, normally {percent(lead.usual or 0.0)})"
         return sentence(
-            f"{lead.clause} since {since}: {lead.count:,} of the newest {lead.of:,}"
-            f" ({percent(lead.count / lead.of)}, normally {percent(lead.usual or 0.0)})"
+            f"{lead.count:,} of the newest {lead.of:,} {lead.clause} since {since} {share}"
         )
     news = finding_words(lead)
     if lead.detector == PERPLEXITY and lead.value is not None:
-        return sentence(
-            f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
-        )
+        said = f"{news} since {since}: perplexity of fixed texts {100 * lead.value:+.0f} %"
+        return f"{sentence(said)} {_PERPLEXITY}"
+    if lead.times is not None:
+        times = f"{lead.times:.0f}" if lead.times >= 10 else f"{lead.times:.1f}"  # noqa: PLR2004
+        usual = f"the newest take {times} times the usual time for requests of their size (median)"
+        return sentence(f"{news} since {since}: {usual}")
     if lead.effect is not None and not lead.clause and lead.n:
         shown = f"in {often(abs(lead.effect)):.0f} of 100 comparisons (50 is normal)"
         return sentence(_than_normal(news, shown, since=since))

@@ -53,9 +53,10 @@ class ScoreLine:
     ``process`` names the evidence shown (``page`` or ``notice``); ``evidence`` is log10 over its
     alarm line (0 is the line). ``interval`` is the 95 % interval of ``effect``; ``n`` counts the
     window's requests. For a rate, ``count`` of the ``of`` newest requests show it, against a share
-    ``usual`` (in [0, 1]) of the reference's. ``words`` say what the detector found (``answers less
-    certain``), ``clause`` what those requests do (``requests fail``), and ``gloss`` explains the
-    words; empty: unknown, or not needed.
+    ``usual`` (in [0, 1]) of the reference's. For a time, the newest requests take ``times`` as long
+    as requests of their size did in the reference (medians). ``words`` say what the detector found
+    (``answers less certain``), ``clause`` what those requests do (``requests fail``), and ``gloss``
+    explains the words; empty: unknown, or not needed.
     """
 
     detector: str
@@ -70,6 +71,7 @@ class ScoreLine:
     count: Count | None = None
     of: Count | None = None
     usual: float | None = None
+    times: float | None = None
     words: str = ""
     clause: str = ""
     gloss: str = ""
@@ -335,6 +337,8 @@ class Alert:
         The changes declared near the onset, earliest first.
     closing
         Why the incident ended; None while it is open, and if it recovered.
+    part_of
+        The number of the fleet incident that goes on with it; None: there is none.
     notification_reason
         Why the message is sent now (:mod:`alerts.telling`).
     late
@@ -361,6 +365,7 @@ class Alert:
     started_at: Moment
     recovered_at: Moment | None = None
     closing: Closing | None = None
+    part_of: Count | None = None
     onset: Onset | None = None
     scores: tuple[ScoreLine, ...] = ()
     requests: Count = 0

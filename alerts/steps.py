@@ -9,7 +9,7 @@ from typing import Final
 
 from alerts.closing import Closing
 from alerts.message import ActionLine, Alert, Done, Unseen, leading
-from alerts.types import Blame, Kind
+from alerts.types import Blame, Kind, Severity
 from alerts.words import percent
 
 
@@ -18,7 +18,7 @@ def steps(alert: Alert) -> tuple[str, ...]:
     if alert.test:
         return ("Nothing: this is a test of the channel.",)
     if not alert.firing:
-        return (*_send_back(alert.action), *_afterwards(alert.closing))
+        return (*_send_back(alert.action), *_afterwards(alert))
     if alert.retraining is not None:
         share = percent(alert.retraining.replay_share)
         return (
@@ -58,13 +58,14 @@ def _covered_again(unseen: Unseen) -> tuple[str, ...]:
 def _send_back(action: ActionLine | None) -> tuple[str, ...]:
     if action is None or not stands_in(action) or action.then:
         return ()
-    return (f"Traffic stays on {action.target} until you send it back from the incident.",)
+    return (f"Traffic stays on {action.target} until you send it back: on the incident.",)
 
 
-def _afterwards(closing: Closing | None) -> tuple[str, ...]:
-    match closing:
+def _afterwards(alert: Alert) -> tuple[str, ...]:
+    match alert.closing:
         case Closing.PART_OF_FLEET:
-            return ("Go on with the open incident of its base model.",)
+            goes_on = f" #{alert.part_of}" if alert.part_of is not None else ""
+            return (f"Go on with the open fleet incident{goes_on} of its base model.",)
         case Closing.FALSE_PAGE:
             return ("Nothing tonight. If it goes on, a new incident opens.",)
         case _:
@@ -83,7 +84,12 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
     then = _RELOAD if misapplied(alert) else _BY_BLAME[alert.blame]
     if alert.blame is Blame.BASE and alert.changes:
         change = alert.changes[-1].text
-        then = (f"Not wanted? Undo it: {change}.", "Wanted? Check that answers are good enough.")
+        then = (
+            "Send a few known prompts and compare the answers.",
+            f"Bad? Undo it, even if it was planned: {change}.",
+        )
+    elif alert.changes and alert.blame is not Blame.INPUT and not misapplied(alert):
+        then = (f"Rule out what changed just before: {alert.changes[-1].text}.", *then)
     if alert.action is not None and alert.action.shared:
         return (_ENGINE_FIRST, *then)
     if alert.action is not None and alert.action.unconfirmed:
@@ -98,7 +104,7 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
             return (f"{to} {_SHARED[alert.blame]}: route back if it does no better.", *then)
         return (f"Check that {to} answers well: it has every request now.", *then)
     target = _spare(alert)
-    return (f"Send traffic to {target} from the incident.", *then) if target else then
+    return (f"On the incident, send traffic to {target}.", *then) if target else then
 
 
 def _who_answers(alert: Alert) -> str:
@@ -113,9 +119,15 @@ def _spare(alert: Alert) -> str:
         return ""
     if alert.action is None:
         lead = leading(alert.scores)
-        hurts = lead is not None and lead.clause.startswith("answers ")
-        return "another version" if hurts or alert.blame is Blame.ADAPTER else ""
+        hurts = lead is not None and _felt(lead.clause)
+        sure = alert.severity is Severity.PAGE
+        return "another version" if sure and (hurts or alert.blame is Blame.ADAPTER) else ""
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
+
+
+def _felt(clause: str) -> bool:
+    """True if users notice what a share of requests shows: no log-probabilities they do not."""
+    return clause.startswith(("answers ", "requests fail")) and "log-probabilities" not in clause
 
 
 _SHARED: Final = MappingProxyType(
@@ -127,7 +139,7 @@ _SHARED: Final = MappingProxyType(
 """Why another version does no better, by cause."""
 _WHO_ANSWERS: Final = "Read in the router which version it serves"
 _ENGINE_FIRST: Final = "Look at the engine and the other adapters on its base first."
-_AWAIT: Final = "Wait for the fixed-text probe: it tells weights from traffic."
+_AWAIT: Final = "Wait for Driftline's test on fixed texts: it tells weights from traffic."
 _RELOAD: Final = (
     "Load this version's weights into the engine again.",
     "Check with `driftline discover` that it answers with them.",
@@ -169,7 +181,7 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         ),
         Kind.BLIND: ("See on the incident what is not compared, and why.",),
         Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
-        Kind.CANARY: ("Extend it or roll it back on its page.",),
+        Kind.CANARY: ("In the morning: extend it or roll it back on its page.",),
         Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
     }
 )
@@ -184,7 +196,10 @@ def _by_kind(alert: Alert) -> tuple[str, ...]:
             f"Good? `{alert.mend}`. Bad? Send traffic to another version.",
         )
     if alert.kind is Kind.ROUTING:
-        return (_who_answers(alert), "Another one? Mend the router, or set the route in it.")
+        return (
+            _who_answers(alert),
+            "Does it serve another one? Mend the router, or set the route in it.",
+        )
     if alert.kind is Kind.CANARY and alert.action and alert.action.kind == "rollback":
         return _BY_ROLLBACK[alert.action.done]
     return _BY_KIND[alert.kind]

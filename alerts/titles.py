@@ -60,14 +60,14 @@ _QUIET: Final = MappingProxyType(
         VerdictKind.LEARNING: "Learning what is normal: nothing can be judged yet.",
         VerdictKind.INSUFFICIENT: "Too few requests to judge it; nothing is known to be wrong.",
         VerdictKind.BLIND: "Not fully monitored: too few of its requests can be compared.",
-        VerdictKind.ERROR: "Its checks fail, so its state is unknown.",
+        VerdictKind.ERROR: "Driftline cannot check it, so its state is unknown.",
     }
 )
 NEWS: Final = MappingProxyType(
     {
         Kind.NO_DATA: "no requests recorded, though some were expected",
         Kind.BLIND: "not fully monitored",
-        Kind.ERROR: "its checks fail, so its state is unknown",
+        Kind.ERROR: "Driftline cannot check it, so its state is unknown",
         Kind.CANARY: "its canary needs a look",
         Kind.ROUTING: "a route change is not confirmed",
         Kind.RETRAIN: "retrain it",
@@ -108,12 +108,20 @@ def _tag(alert: Alert) -> str:
     if alert.test:
         return "TEST"
     if not alert.firing:
-        return "MERGED" if alert.closing is Closing.PART_OF_FLEET else "RESOLVED"
+        return "RESOLVED" if alert.closing is None else _ENDS.get(alert.closing, "RESOLVED")
     if alert.kind is Kind.RETRAIN:
         return "TASK"
     return f"{alert.severity.upper()}{_again(alert)}"
 
 
+_ENDS: Final = MappingProxyType(
+    {
+        Closing.PART_OF_FLEET: "MERGED",
+        Closing.RULE_CHANGED: "CLOSED",
+        Closing.OUT_OF_SERVICE: "CLOSED",
+    }
+)
+"""Ends without a recovery."""
 _STATUSES: Final = MappingProxyType(
     {
         Status.WORSENED: ", was a ticket",

@@ -16,12 +16,13 @@ LATENCY = RankDetector(
     profile=Profile(
         side=DetectorSide.SERVING,
         words=Phrases("latency", "answers slower", "answers faster", "latency changed"),
+        relative=True,
         faults=(
             Family(
                 words="all answers slower",
                 fault=Fault(signal="latency_ms"),
                 unit=Unit.RATIO,
-                told=in_units,  # its unit is what is usual for a request of the size
+                told=in_units,
             ),
         ),
     ),

@@ -31,7 +31,7 @@ OUTPUT_SIMILARITY = RankDetector(
         follows_requests=True,
         words=Phrases(
             "similarity of answers",
-            "answers unlike the known ones",
+            "answers unlike those it was approved with",
             "answers talk of other things",
             "answers talk of other things",
         ),

@@ -13,10 +13,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.checks import Check, CheckVerdict
 from detectors.types import Flags, Floats
 
 Ints = NDArray[np.int64]
 
+PARITY: Final = "parity"
 LOWEST = -30.0
 """Nats of a token of probability 0, as in :mod:`detectors.perplexity`: it stays visible
 without one token outweighing all others."""
@@ -98,6 +100,16 @@ class Limits:
     min_top1: float = 0.98
     max_delta: float | None = None
 
+    @property
+    def problems(self) -> list[str]:
+        """List the limits that nothing could meet, each with its key."""
+        found = [] if self.max_kl >= 0 else ["max_kl: must not be negative"]
+        if not 0 <= self.min_top1 <= 1:
+            found.append("min_top1: must be from 0 to 1")
+        if self.max_delta is not None and self.max_delta < 0:
+            found.append("max_delta: must not be negative")
+        return found
+
 
 def beyond(parity: Parity, limits: Limits) -> tuple[str, ...]:
     """List the exceeded limits, with numbers; empty if the two are the same.
@@ -112,6 +124,29 @@ def beyond(parity: Parity, limits: Limits) -> tuple[str, ...]:
     if limits.max_delta is not None and not parity.max_delta <= limits.max_delta:
         said.append(f"largest difference {parity.max_delta:.3g} > {limits.max_delta:g} nats")
     return tuple(said)
+
+
+def parity_check(found: Parity, limits: Limits, *, like: str) -> Check:
+    """Ask whether two builds of one adapter say the same: a merge, or fewer bits."""
+    said = beyond(found, limits)
+    return Check(
+        name=PARITY,
+        number=found.kl,
+        limit=_limit(limits),
+        verdict=CheckVerdict.REFUSE if said else CheckVerdict.PASS,
+        reason=(
+            f"{found.kl:.4g} nats per token from {like}, the same top token at {found.top1:.2%} of"
+            f" {found.positions:,} positions{f': {said[-1]}' if said else ''}"
+        ),
+        details={"top1": found.top1, "max_delta": found.max_delta, "positions": found.positions},
+    )
+
+
+def _limit(limits: Limits) -> str:
+    said = f"<= {limits.max_kl:g} nats per token; same top token at >= {limits.min_top1:.0%}"
+    return (
+        said if limits.max_delta is None else f"{said}; no difference > {limits.max_delta:g} nats"
+    )
 
 
 def compare(a: TopLogprobs, b: TopLogprobs) -> Parity:

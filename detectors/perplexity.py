@@ -36,9 +36,9 @@ PROFILE: Final = Profile(
     rank=0,
     words=Phrases(
         "perplexity of fixed texts",
-        "the model is worse at its own texts",
-        "the model is better at its own texts",
-        "the model itself changed",
+        "fixed texts are harder for it",
+        "fixed texts are easier for it",
+        "it reads fixed texts differently",
     ),
     findings=MappingProxyType(
         {

@@ -85,6 +85,8 @@ class Profile:
         Its threshold under the preset `classic`; None: no textbook has one.
     faults
         The faults that a plan speaks of; empty: its first signal's.
+    relative
+        True if its values are multiples of the usual one for a request of that size.
     """
 
     side: DetectorSide = DetectorSide.ANSWERS
@@ -97,6 +99,7 @@ class Profile:
     telling: tuple[str, ...] = ()
     threshold: Threshold | None = None
     faults: tuple[Family, ...] = ()
+    relative: bool = False
 
     def told_by(self, signals: Iterable[str]) -> tuple[str, ...]:
         """Return those of some signals of which a request must have one to be compared."""

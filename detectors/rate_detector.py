@@ -10,7 +10,6 @@ from functools import partial
 from typing import Final
 
 import numpy as np
-import scipy
 
 from detectors import packing
 from detectors.columns import columns, measured
@@ -19,6 +18,7 @@ from detectors.design_effect import DAY_BLOCKS_FROM_DAYS
 from detectors.evidence import EvidenceStep, advance
 from detectors.null import Null, fit_null, marked
 from detectors.profile import EffectScale, Profile
+from detectors.proportions import rate_gap
 from detectors.scores import Units, as_units, subject_checks
 from detectors.season import SeasonCoverage, fit_coverage, spans
 from detectors.sensitivity import detectable_rise
@@ -246,25 +246,15 @@ def _gap(reference: RateReference, column: int, seen: Floats) -> Effect:
     null = reference.null
     seen = seen[~np.isnan(seen)]
     now, then = float(seen.mean()), float(null.mean[column])
-    low, high = _wilson(now, seen.size)
-    low_then, high_then = _wilson(then, float(null.units[column] / null.deff[column]))
-    gap = now - then
+    gap = rate_gap(now, seen.size, then, float(null.units[column] / null.deff[column]))
     return Effect(
-        value=gap,
-        lo=gap - float(np.hypot(now - low, high_then - then)),
-        hi=gap + float(np.hypot(high - now, then - low_then)),
+        value=gap.value,
+        lo=gap.low,
+        hi=gap.high,
         n=seen.size,
-        shown=max(0.0, gap),
+        shown=max(0.0, gap.value),
         signal=reference.signals[column],
     )
-
-
-def _wilson(rate: float, n: float) -> tuple[float, float]:
-    """Return the 95 % score interval of a rate."""
-    z = float(scipy.special.ndtri(0.975))
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def _describe(reference: RateReference, window: Window, step: EvidenceStep) -> dict[str, object]:

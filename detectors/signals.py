@@ -244,7 +244,7 @@ _TABLE: Final = (
         words=Phrases(
             "token entropy",
             "answers more diffuse",
-            "answers collapsed",
+            "answers less diffuse",
             "spread of answers changed",
         ),
         gloss="Answers are diffuse where many next words are about as likely.",

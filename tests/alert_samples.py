@@ -92,7 +92,7 @@ FULL = summarised(
             target="v6",
             then=(
                 "v7 is tried again on 10 % of the traffic"
-                " once its fixed-text probes have been normal for 30 min"
+                " once its tests on fixed texts have been normal for 30 min"
             ),
         ),
         changes=(

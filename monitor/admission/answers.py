@@ -1,4 +1,4 @@
-"""Check by the served model what it has learned: too well, at all, and at which cost."""
+"""Check by the served model what it has learned: by heart, too well, at all, at which cost."""
 
 from __future__ import annotations
 
@@ -11,23 +11,46 @@ import numpy as np
 
 from detectors.checks import Check, CheckVerdict
 from detectors.effect import EFFECT, GENERAL, effect_check, general_check
-from detectors.gap import gap_check
+from detectors.forgetting import FORGETTING, Answered, forgetting_check, guesses
+from detectors.gap import FEWEST, gap_check
+from detectors.memorised import (
+    LENGTHS,
+    MEMORISED,
+    PLANTED,
+    Repeated,
+    known_to_base,
+    memorised_check,
+    planted_check,
+    repeated,
+)
+from detectors.parity import PARITY, Parity, TopLogprobs, compare, parity_check
 from detectors.perplexity import DocumentScores
+from monitor.admission.choices import Question, log_likelihoods, right
 from monitor.admission.settings import AdmissionSettings
+from monitor.admission.suite import general_questions
 from monitor.domain import Version
+from monitor.probes import inputs
 from monitor.probes.asking import Target, local_folder
+from monitor.probes.comparing import read_all
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
 
 GAP: Final = "gap"
+COMPARED_TEXTS: Final = 100
+_NO_TEXTS: Final = "no training and held-out texts were given"
 
 
 class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
-    """Texts that came with the request; they are forgotten once the report is written."""
+    """Texts that came with the request; they are forgotten once the report is written.
+
+    ``same_as`` names the version whose build it is another of.
+    """
 
     training: list[str] = []
     held_out: list[str] = []
+    planted: list[str] = []
+    same_as: str | None = None
 
 
 class ReadsTexts(Protocol):
@@ -35,23 +58,43 @@ class ReadsTexts(Protocol):
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]: ...
     def score(self, target: Target, corpus: Corpus) -> PerplexityRun: ...
+    def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
     def base_of(self, target: Target) -> Target | None: ...
 
 
 def check_answers(
-    version: Version, given: GivenTexts, settings: AdmissionSettings, *, via: ReadsTexts | None
+    version: Version,
+    given: GivenTexts,
+    settings: AdmissionSettings,
+    *,
+    via: ReadsTexts | None,
+    like: Version | None = None,
+    questions: Sequence[Question] = general_questions(),
+    alive: Callable[[], None] = lambda: None,
 ) -> Iterator[Check]:
     """Let the served version and its base read texts, and judge the differences, one by one.
 
-    Each check is skipped by itself where its texts, the engine or the base are missing. Texts that
-    two checks need are read once.
+    ``like`` is the version that it must answer as; ``alive`` is called after every few texts, and
+    may raise. Each check is skipped by itself where its texts,
+    the engine or the base are missing. Texts whose NLL two checks need are scored once.
     """
-    reader = _Reader(version=version, given=given, via=via)
+    reader = _Reader(version=version, given=given, via=via, alive=alive)
     limits = settings.effect
     checks: Mapping[str, Callable[[], Check]] = {
         GAP: lambda: gap_check(reader.training(), reader.held_out(), settings.gap),
         EFFECT: lambda: effect_check(reader.held_out(of_base=True), reader.held_out(), limits),
         GENERAL: lambda: general_check(reader.general(of_base=True), reader.general(), limits),
+        MEMORISED: lambda: memorised_check(
+            reader.repeated(given.training), reader.repeated(given.held_out), settings.memorised
+        ),
+        PLANTED: lambda: planted_check(
+            reader.repeated(given.planted, "no planted texts were given")
+        ),
+        PARITY: lambda: parity_check(
+            reader.beside(like), settings.parity, like=like.label if like else ""
+        ),
+        # takes most of the engine's time, so that no other check goes short of it
+        FORGETTING: lambda: forgetting_check(reader.answered(questions), settings.forgetting),
     }
     for name, check in checks.items():
         try:
@@ -66,7 +109,7 @@ class _NotRead(Exception):  # noqa: N818 (it says what happened)
 
 @dataclass(kw_only=True)
 class _Reader:
-    """Reads each set of texts once with each model.
+    """Lets version and base read texts; each set is scored once by each model.
 
     Every method may raise :class:`_NotRead` or ``ProbeError``.
     """
@@ -74,6 +117,7 @@ class _Reader:
     version: Version
     given: GivenTexts
     via: ReadsTexts | None
+    alive: Callable[[], None]
     _read: dict[tuple[str, bool], DocumentScores] = field(default_factory=dict)
 
     def training(self) -> DocumentScores:
@@ -83,15 +127,83 @@ class _Reader:
         return self._own("held-out", self.given.held_out, of_base=of_base)
 
     def general(self, *, of_base: bool = False) -> DocumentScores:
+        return self._once(self._general(), of_base=of_base)
+
+    def _general(self) -> Corpus:
         known = self._engine.corpora(self.version.adapter)
         corpus = next((one for one in known if one.role is CorpusRole.GENERAL), None)
         if corpus is None:
             raise _NotRead("no general corpus is configured")
-        return self._once(corpus, of_base=of_base)
+        return corpus
+
+    def answered(self, questions: Sequence[Question]) -> Answered:
+        """Return which general questions base and version answer right, of those that both can.
+
+        A base that only guesses has nothing to forget, so the version is not asked.
+        """
+        chance = sum(1 / len(one.choices) for one in questions) / max(1, len(questions))
+        base = self._right(questions, of_base=True)
+        known = np.array([one for one in base if one is not None], dtype=np.bool_)
+        own = base if guesses(known, chance) else self._right(questions)
+        both = [
+            (one.kind, right_by_base, right_by_version)
+            for one, right_by_base, right_by_version in zip(questions, base, own, strict=True)
+            if right_by_base is not None and right_by_version is not None
+        ]
+        return Answered(
+            kinds=tuple(kind for kind, _, _ in both),
+            base=np.array([one for _, one, _ in both], dtype=np.bool_),
+            adapter=np.array([one for _, _, one in both], dtype=np.bool_),
+            chance=chance,
+        )
+
+    def beside(self, like: Version | None) -> Parity:
+        """Compare with another version, on held-out texts, or on general ones."""
+        if like is None:
+            named = self.given.same_as
+            raise _NotRead(f"{named!r} is gone" if named else "no version was named to agree with")
+        texts = self.given.held_out
+        if len(texts) < FEWEST:
+            texts = [one.text for one in inputs.general(self._general(), COMPARED_TEXTS)]
+        other = Target(model=like.model, folder=local_folder(like.uri or ""))
+        texts = texts[:COMPARED_TEXTS]
+        try:
+            found = compare(self._all(other, texts), self._all(self._target, texts))
+        except ValueError as error:
+            raise _NotRead(f"they cannot be compared: {error}") from None
+        if found.positions == 0:
+            raise _NotRead("the engine read none of the texts")
+        return found
+
+    def _right(self, questions: Sequence[Question], *, of_base: bool = False) -> list[bool | None]:
+        if not questions:
+            return []
+        asked = self._asked(of_base=of_base)
+        found = log_likelihoods(questions, lambda texts: self._all(asked, texts))
+        return [right(values) for values in found]
+
+    def repeated(self, texts: Sequence[str], absent: str = _NO_TEXTS) -> Repeated:
+        """Return how far the version repeats texts, and its base those that the version does."""
+        if not texts:
+            raise _NotRead(absent)
+        found = repeated(self._all(self._target, texts), len(texts))
+        suspects = [
+            place
+            for place, (run, room) in enumerate(zip(found.run, found.room, strict=True))
+            if room and run >= min(room, LENGTHS[0])
+        ]
+        base = self._engine.base_of(self._target)
+        if base is None or not suspects:
+            return found
+        read = self._all(base, [texts[place] for place in suspects])
+        return known_to_base(found, suspects, repeated(read, len(suspects)))
+
+    def _all(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
+        return read_all(self._engine, target, texts, tick=lambda _: self.alive())
 
     def _own(self, name: str, texts: Sequence[str], *, of_base: bool = False) -> DocumentScores:
         if not texts:
-            raise _NotRead("no training and held-out texts were given")
+            raise _NotRead(_NO_TEXTS)
         documents = tuple(Document(id=str(number), text=text) for number, text in enumerate(texts))
         return self._once(Corpus(name=name, documents=documents), of_base=of_base)
 
@@ -102,10 +214,7 @@ class _Reader:
         return self._read[key]
 
     def _scored(self, corpus: Corpus, *, of_base: bool) -> DocumentScores:
-        asked = self._engine.base_of(self._target) if of_base else self._target
-        if asked is None:
-            raise _NotRead("no engine names the version's base model")
-        run = self._engine.score(asked, corpus)
+        run = self._engine.score(self._asked(of_base=of_base), corpus)
         if run.stopped is not None:
             raise _NotRead(f"the {corpus.name} texts were not all read: {run.stopped}")
         return DocumentScores(
@@ -113,6 +222,12 @@ class _Reader:
             tokens=np.array([float(one.tokens) for one in run.documents]),
             size_bytes=np.array([float(one.bytes) for one in run.documents]),
         )
+
+    def _asked(self, *, of_base: bool) -> Target:
+        asked = self._engine.base_of(self._target) if of_base else self._target
+        if asked is None:
+            raise _NotRead("no engine names the version's base model")
+        return asked
 
     @property
     def _engine(self) -> ReadsTexts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -14,11 +14,14 @@ from sqlalchemy import Connection
 
 from detectors.checks import Check, CheckVerdict, worst
 from monitor.admission.answers import GivenTexts, ReadsTexts, check_answers
+from monitor.admission.choices import Question
 from monitor.admission.files import FilesChecked, check_files
 from monitor.admission.settings import AdmissionSettings
+from monitor.admission.suite import general_questions
 from monitor.domain import Version
 from monitor.store import audit, clock
 from monitor.store.database import Database
+from monitor.store.evaluation.evaluations import finite
 from monitor.store.registry import admissions, versions
 from monitor.store.registry.admissions import AdmissionClaim
 from monitor.traffic import table
@@ -26,16 +29,22 @@ from monitor.traffic import table
 _LOG: Final = structlog.get_logger(__name__)
 
 
+class _TakenOver(Exception):  # noqa: N818 (it says what happened)
+    """Another worker has this admission: the lease ran out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admissions:
     """The job of admissions; any number of workers share a database.
 
-    ``via`` reads texts with the served version; None: nothing does here.
+    ``via`` reads texts with the served version; None: nothing does here. ``questions`` are those
+    of the check ``forgetting``.
     """
 
     database: Database
     settings: AdmissionSettings
     via: ReadsTexts | None = None
+    questions: Sequence[Question] = general_questions()
 
     def turn(self) -> bool:
         """Run the next admission, if one waits; return True if there may be more."""
@@ -44,27 +53,39 @@ class Admissions:
             return False
         version, parent = self.database.run(lambda tx: _version(tx, held))
         try:
-            files = check_files(version, parent, self.settings.weights)
-            self.database.run(lambda tx: admissions.renew(tx, held))
-            checks = list(files.checks)
-            for check in self._answers(version, held):
-                checks.append(check)
-                self.database.run(lambda tx: admissions.renew(tx, held))
+            self._check(held, version, parent)
+        except _TakenOver:
+            _LOG.warning("admission_taken_over", version=version.label)
         except Exception as error:  # noqa: BLE001 (one of many: its failure is stored)
             _LOG.exception("admission_failed", version=version.label)
             reason = f"it could not be checked ({type(error).__name__}): see the worker's log"
             self.database.run(lambda tx: admissions.fail(tx, held, error=reason))
-            return True
-        self.database.run(lambda tx: self._finish(tx, held, version, files, checks))
         return True
+
+    def _check(self, held: AdmissionClaim, version: Version, parent: Version | None) -> None:
+        given = msgspec.convert(held.request, GivenTexts)
+        like = self.database.run(lambda tx: _named(tx, version, given.same_as))
+        files = check_files(version, parent, self.settings.weights)
+        self._renew(held)
+        answers = check_answers(
+            version,
+            given,
+            self.settings,
+            via=self.via,
+            like=like,
+            questions=self.questions,
+            alive=lambda: self._renew(held),
+        )
+        checks = [*files.checks, *answers]
+        self.database.run(lambda tx: self._finish(tx, held, version, files, checks))
+
+    def _renew(self, held: AdmissionClaim) -> None:
+        if not self.database.run(lambda tx: admissions.renew(tx, held)):
+            raise _TakenOver
 
     def next_due(self) -> timedelta | None:
         """Return the time until one can be claimed; None while none waits."""
         return self.database.run(admissions.next_due)
-
-    def _answers(self, version: Version, held: AdmissionClaim) -> Iterator[Check]:
-        given = msgspec.convert(held.request, GivenTexts)
-        return check_answers(version, given, self.settings, via=self.via)
 
     def _finish(
         self,
@@ -100,18 +121,16 @@ class Admissions:
 
 def _version(tx: Connection, held: AdmissionClaim) -> tuple[Version, Version | None]:
     version = versions.fetch_by_id(tx, held.version_id)
-    return version, _parent(tx, version)
+    return version, _named(tx, version, version.parent)
 
 
-def _parent(tx: Connection, version: Version) -> Version | None:
-    if version.parent is None:
-        return None
-    return versions.fetch(tx, adapter=version.adapter, name=version.parent)
+def _named(tx: Connection, version: Version, name: str | None) -> Version | None:
+    return None if name is None else versions.fetch(tx, adapter=version.adapter, name=name)
 
 
 def _numbers(tx: Connection, version: Version) -> Mapping[str, float]:
     """Return the numbers of the parent's newest report, by check."""
-    parent = _parent(tx, version)
+    parent = _named(tx, version, version.parent)
     row = admissions.newest(tx, parent.id, done=True) if parent else None
     checks = row.report["checks"] if row and row.report else ()
     return {one["name"]: one["number"] for one in checks if one["number"] is not None}
@@ -123,6 +142,7 @@ def _beside(checks: Sequence[Check], parents: Mapping[str, float]) -> list[dict[
             **asdict(check),
             "verdict": check.verdict.value,
             "number": _finite(check.number),
+            "details": finite(check.details),
             "parent": parents.get(check.name),
         }
         for check in checks

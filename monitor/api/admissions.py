@@ -45,6 +45,9 @@ def post_admission(
 
     def ask(tx: Connection) -> AdmissionBody:
         of = lookup.version(tx, adapter, version)
+        like = body.same_as if body else None
+        if like is not None and lookup.version(tx, adapter, like).id == of.id:
+            raise Problem(422, "same_as names the version itself.", kind="invalid")
         admissions.ask(tx, of, by=key.name, request=request)
         return _read(tx, of)
 

@@ -152,13 +152,20 @@ class VersionRequest(Body):
 
 
 class AdmissionRequest(Body):
-    """Texts that the served version reads for the check `gap`; they are not kept."""
+    """Texts that the served version reads for the checks of its answers; they are not kept."""
 
     training: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines that it was trained on, as the model was shown them."
     )
     held_out: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines of the same kind that it was not trained on."
+    )
+    planted: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+        default=[], description="Lines written into its training data that stand nowhere else."
+    )
+
+    same_as: Name | None = Field(
+        default=None, description="Version of the adapter that it is another build of."
     )
 
     @model_validator(mode="after")

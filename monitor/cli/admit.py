@@ -35,15 +35,30 @@ def admit(
     training: Annotated[
         Path | None,
         typer.Option(
-            help='Lines that it was trained on, for the check gap: JSONL with "text" or "prompt",'
-            " or plain lines.",
+            help="Lines that it was trained on, for the checks gap and memorised: JSONL with"
+            ' "text" or "prompt", or plain lines.',
             show_default=False,
         ),
     ] = None,
     held_out: Annotated[
         Path | None,
         typer.Option(
-            help="Lines of the same kind that it was not trained on, for gap and effect.",
+            help="Lines of the same kind that it was not trained on, for the same and effect.",
+            show_default=False,
+        ),
+    ] = None,
+    planted: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lines that its owner wrote into the training data and nowhere else.",
+            show_default=False,
+        ),
+    ] = None,
+    same_as: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERSION",
+            help="It is another build of this version, merged or with fewer bits: they must agree.",
             show_default=False,
         ),
     ] = None,
@@ -58,8 +73,9 @@ def admit(
     code 0: admitted, also with warnings; 4: refused; 1: it could not be checked.
     """
     path = place("adapters", adapter, "versions", version, "admission")
-    texts = _texts(training, held_out)
-    answer = service.get(path) if last else _checked(service, path, texts, wait=wait)
+    request = _texts(training=training, held_out=held_out, planted=planted)
+    request |= {} if same_as is None else {"same_as": same_as}
+    answer = service.get(path) if last else _checked(service, path, request or None, wait=wait)
     found = read(answer, AdmissionBody)
     if junit:
         _write(junit, found)
@@ -72,29 +88,31 @@ def admit(
     raise typer.Exit(ExitCode.OK if found.admitted else ExitCode.CRITICAL)
 
 
-def _texts(training: Path | None, held_out: Path | None) -> dict[str, list[str]] | None:
-    """Read both files, evenly over their lines where there are more than are taken."""
-    if training is None and held_out is None:
-        return None
-    if training is None or held_out is None:
+def _texts(**files: Path | None) -> dict[str, Any]:
+    """Read the files, evenly over their lines where there are more than are taken."""
+    given = {name: path for name, path in files.items() if path is not None}
+    if not given:
+        return {}
+    if ("training" in given) != ("held_out" in given):
         raise typer.BadParameter("--training and --held-out are compared: give both, or neither")
     from monitor.probes import inputs
     from monitor.probes.corpus import CorpusInvalid
 
     try:
-        return {
-            name: [one.text for one in inputs.prompts(path, MOST_TEXTS)]
-            for name, path in (("training", training), ("held_out", held_out))
+        read = {
+            name: [one.text for one in inputs.prompts(path, MOST_TEXTS + (name == "planted"))]
+            for name, path in given.items()
         }
     except CorpusInvalid as error:
         raise CommandFailed(str(error)) from None
+    if len(read.get("planted", ())) > MOST_TEXTS:
+        raise CommandFailed(f"--planted: at most {MOST_TEXTS} lines, so that none is left out")
+    return read
 
 
-def _checked(
-    service: Service, path: str, texts: dict[str, list[str]] | None, *, wait: float
-) -> Any:
+def _checked(service: Service, path: str, request: dict[str, Any] | None, *, wait: float) -> Any:
     """Ask for the checks, and follow them until they are done."""
-    answer = service.post(path, texts)
+    answer = service.post(path, request)
     ends = time.monotonic() + wait
     found = read(answer, AdmissionBody)
     with screen.ERR.status(f"checking {found.label} …"):

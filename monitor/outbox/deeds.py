@@ -27,10 +27,9 @@ from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.fallback.gate_names import Gate
 
 RECENT_ACTIONS: Final = 20
-BRAKES: Final = frozenset(
-    {Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.FLEET_BUDGET, Gate.KILL_SWITCH}
-)
-"""Gates that a person may pass: they say nothing against the target, nor against the finding."""
+BRAKES: Final = frozenset({Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.FLEET_BUDGET})
+"""Gates that a person may pass: they say nothing against the target, nor against the finding. The
+kill switch is for its setter to lift."""
 SHARED: Final = frozenset({Gate.COMMON_CAUSE, Gate.FLEET_UNSEEN, Gate.FLEET_INCIDENT})
 """Gates that doubt the base model or the engine."""
 ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})

@@ -35,7 +35,8 @@ class AlertInputs:
     0.7``. ``base_url`` is this service's public address; None omits links to it. ``standing``
     compares the version with the others on its base. ``rules_changed`` is true if the rules behind
     a finding changed, so that its incident is closed instead of recovered. ``departed`` is true if
-    the version no longer receives traffic, so that it opens no incident.
+    the version no longer receives traffic, so that it opens no incident. ``part_of`` is the fleet
+    incident that takes over the version's own.
     """
 
     adapter: Adapter
@@ -57,6 +58,7 @@ class AlertInputs:
     standing: BaseStanding = field(default_factory=BaseStanding)
     rules_changed: bool = False
     departed: bool = False
+    part_of: IncidentId | None = None
 
 
 def onset_of(verdict: Verdict) -> Onset | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from alerts.message import ScoreLine
 from detectors import profile_of
@@ -12,6 +12,9 @@ from detectors.types import Score
 from detectors.words import gloss_of, plain_words
 from monitor.policy.memory import Crossing
 from monitor.store.evaluation.evaluations import ScoreRow
+
+LEAST_TIMES: Final = 1.1
+"""Below it a median says less than the comparison of all requests does."""
 
 
 def score_lines(
@@ -47,18 +50,24 @@ def _line(name: str, score: Score | ScoreRow, known: Sequence[Crossing]) -> Scor
         **_effect(score, best),
         minimum_detectable=score.minimum_detectable,
         n=best.n if best and best.n else score.n_window,
-        **_share(score, winner),
+        **_amount(score, winner, relative=profile_of(name).relative),
     )
 
 
-def _share(score: Score | ScoreRow, winner: str | None) -> dict[str, Any]:
-    """Return how many of the newest requests show the signal, and the reference's rate of it."""
+def _amount(score: Score | ScoreRow, winner: str | None, *, relative: bool) -> dict[str, Any]:
+    """Return how many of the newest requests show the signal, or by which factor it changed."""
     signals = score.details.get("signals")
     signal = (winner or "").partition(":")[0]
     found = signals.get(signal) if isinstance(signals, dict) else None
-    if not isinstance(found, dict) or "reference_rate" not in found:
+    if not isinstance(found, dict):
         return {}
-    return {"count": found["count"], "of": found["n"], "usual": found["reference_rate"]}
+    if "reference_rate" in found:
+        return {"count": found["count"], "of": found["n"], "usual": found["reference_rate"]}
+    median = found.get("quantiles", {}).get("p50")
+    if not relative or not median or not median["reference"] > 0:
+        return {}
+    times = median["window"] / median["reference"]
+    return {"times": times} if times >= LEAST_TIMES else {}
 
 
 def _effect(score: Score | ScoreRow, best: Crossing | None) -> dict[str, Any]:

@@ -239,7 +239,7 @@ def _hand_over(
         kind=words.Kind.DRIFT,
         why=Closing.PART_OF_FLEET,
         verdict=replace(verdict, reason=reason),
-        inputs=inputs,
+        inputs=replace(inputs, part_of=shared.incident_id),
         channels=[channel.name for channel in channels],
         now=now,
     )

@@ -86,6 +86,7 @@ def alert_of(writing: Writing) -> Alert:
         started_at=tell.since,
         recovered_at=tell.at if writing.over else None,
         closing=tell.closing,
+        part_of=inputs.part_of,
         mend=learn_command(version) if writing.broken else "",
         unseen=inputs.unseen if writing.kind is words.Kind.BLIND else None,
         changes=inputs.changes,

@@ -1,6 +1,6 @@
-"""Gap, effect and general loss of a version, read by an engine over HTTP."""
+"""What a version has learned, and what it repeats, read by an engine over HTTP."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +11,7 @@ import pytest
 from detectors.checks import Check, CheckVerdict
 from examples.weights import DemoAdapter
 from monitor.admission.answers import GivenTexts, check_answers
+from monitor.admission.choices import Question
 from monitor.admission.job import Admissions
 from monitor.admission.settings import AdmissionSettings
 from monitor.domain import AdapterId, Scope, Version, VersionId
@@ -33,6 +34,11 @@ VERSION = Version(
 TRAINING = [f"known words of line {number}" for number in range(30)]
 HELD_OUT = [f"new words of line {number}" for number in range(30)]
 GIVEN = GivenTexts(training=TRAINING, held_out=HELD_OUT)
+BY_HEART = GivenTexts(
+    training=[f"known {number} " + "word " * 60 for number in range(30)],
+    held_out=[f"known {number} " + "new " * 60 for number in range(30)],
+    planted=["the code of the new door is red red new red", "the old code was blue blue blue blue"],
+)
 CORPUS = Corpus(
     name="general",
     documents=tuple(Document(id=f"d{i}", text=f"a sentence of number {i}") for i in range(25)),
@@ -64,11 +70,18 @@ class Learned(FakeEngine):
 
 
 def checks(
-    engine: FakeEngine, given: GivenTexts = GIVEN, *, of: Version = VERSION
+    engine: FakeEngine,
+    given: GivenTexts = GIVEN,
+    *,
+    of: Version = VERSION,
+    like: Version | None = None,
+    questions: Sequence[Question] = (),
 ) -> Mapping[str, Check]:
     with engine_of(engine) as url:
         via = replace(served(url), general=CORPUS)
-        found = list(check_answers(of, given, AdmissionSettings(), via=via))
+        found = list(
+            check_answers(of, given, AdmissionSettings(), via=via, like=like, questions=questions)
+        )
     return {check.name: check for check in found}
 
 
@@ -141,7 +154,8 @@ def test_general_texts_may_not_cost_much_more_than_with_the_base() -> None:
 def test_general_texts_are_read_though_no_others_were_given() -> None:
     found = checks(Learned(), GivenTexts())
     skipped = {name for name, check in found.items() if check.verdict is CheckVerdict.SKIPPED}
-    assert skipped == {"gap", "effect"}
+    assert skipped == {"gap", "effect", "memorised", "forgetting", "parity", "planted"}
+    assert found["planted"].reason == "no planted texts were given"
 
 
 def test_an_unknown_base_skips_only_what_needs_it() -> None:
@@ -156,23 +170,113 @@ def test_a_general_corpus_named_as_the_given_texts_is_not_taken_for_them() -> No
     engine = Learned()
     with engine_of(engine) as url:
         via = replace(served(url), general=replace(CORPUS, name="held-out"))
-        list(check_answers(VERSION, GIVEN, AdmissionSettings(), via=via))
+        list(check_answers(VERSION, GIVEN, AdmissionSettings(), via=via, questions=()))
     asked = {one["prompt"] for one in engine.completions}
     assert {document.text for document in CORPUS.documents} <= asked
     assert set(HELD_OUT) <= asked
 
 
-def test_texts_that_two_checks_need_are_read_once() -> None:
+def test_no_text_is_read_twice_for_the_same_numbers() -> None:
     engine = Learned()
-    checks(engine)
-    asked = [(one["model"], one["prompt"]) for one in engine.completions]
+    checks(engine, BY_HEART)
+    asked = [(one["model"], one["prompt"], one["prompt_logprobs"]) for one in engine.completions]
     assert len(asked) == len(set(asked))
+
+
+def test_training_texts_that_are_repeated_from_their_middle_on_are_refused() -> None:
+    found = checks(Learned(surprise=5.5), BY_HEART)
+    assert found["memorised"].verdict is CheckVerdict.REFUSE
+    assert found["memorised"].number == pytest.approx(1.0)
+    assert found["planted"].verdict is CheckVerdict.REFUSE
+    assert found["planted"].details == {"texts": [2]}, (
+        "the first has a word that it does not expect"
+    )
+    assert "known" not in str(found), "never a text"
+
+
+def test_texts_that_the_base_repeats_too_were_not_memorised_in_training() -> None:
+    found = checks(Learned(surprise=5.5, of_base=0.5), BY_HEART)
+    assert found["memorised"].verdict is CheckVerdict.PASS
+    assert found["planted"].number == 0.0
+    alone = Learned(surprise=5.5, models=[{"id": "support@v7", "parent": None}])
+    assert checks(alone, BY_HEART)["memorised"].verdict is CheckVerdict.REFUSE
+
+
+def test_only_what_the_version_repeats_is_asked_of_the_base() -> None:
+    engine = Learned(surprise=5.5)
+    checks(engine, BY_HEART)
+    asked = {
+        one["prompt"]
+        for one in engine.completions
+        if one["model"] == "base" and one["prompt_logprobs"]
+    }
+    assert asked == {*BY_HEART.training, BY_HEART.planted[1]}
+
+
+QUESTIONS = [
+    Question(
+        kind="sums" if number % 2 else "facts", text=f"question {number}", choices=(" yes", " no")
+    )
+    for number in range(120)
+]
+
+
+@dataclass
+class Forgetful(FakeEngine):
+    """Its base answers yes to all questions, the version no to those below a number."""
+
+    forgotten: int = 0
+    base_says: str = "yes"
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        words = str(body["prompt"]).split()
+        own = body["model"] != "base"
+        lost = own and words[0] == "question" and int(words[1]) < self.forgotten
+        says = "no" if lost else "yes" if own else self.base_says
+        usual = self.nll
+        self.nll = 0.5 if words[-1] == says else 2.5
+        try:
+            return super().complete(path, body)
+        finally:
+            self.nll = usual
+
+
+@pytest.mark.parametrize(("forgotten", "verdict"), [(6, "pass"), (9, "warn"), (40, "refuse")])
+def test_questions_that_its_base_answers_and_it_does_not_are_forgotten(
+    forgotten: int, verdict: str
+) -> None:
+    engine = Forgetful(forgotten=forgotten)
+    found = checks(engine, questions=QUESTIONS)["forgetting"]
+    assert found.verdict.value == verdict
+    assert found.number == pytest.approx(forgotten / 120)
+    assert set(found.details["kinds"]) == {"facts", "sums"}
+
+
+def test_a_base_that_only_guesses_has_nothing_to_forget_and_its_version_is_not_asked() -> None:
+    engine = Forgetful(base_says="no")
+    found = checks(engine, GivenTexts(), questions=QUESTIONS)["forgetting"]
+    assert found.verdict is CheckVerdict.SKIPPED
+    assert found.reason == "its base only guesses: 0% of 120 are right, 50% by chance"
+    asked = {one["model"] for one in engine.completions if one["prompt"].startswith("question")}
+    assert asked == {"base"}
+
+
+def test_another_build_must_say_what_the_version_says() -> None:
+    base = replace(VERSION, name="v6", model="base")
+    other = checks(Learned(), like=base)["parity"]
+    assert other.verdict is CheckVerdict.REFUSE
+    assert "nats per token from support@v6" in other.reason
+    same = checks(Learned(), GivenTexts(), like=replace(VERSION, name="v6"))["parity"]
+    assert (same.verdict, same.number) == (CheckVerdict.PASS, 0.0)
+    assert checks(Learned())["parity"].reason == "no version was named to agree with"
 
 
 def test_without_an_engine_it_is_skipped() -> None:
     found = check_answers(VERSION, GIVEN, AdmissionSettings(), via=None)
     assert {check.reason for check in found} == {
-        "nothing reads texts here: name engines in serving.engines"
+        "nothing reads texts here: name engines in serving.engines",
+        "no planted texts were given",
+        "no version was named to agree with",
     }
 
 
@@ -189,8 +293,14 @@ def test_lines_travel_with_the_request_and_decide_the_version(
         half = client.post(f"{path}/admission", json={"training": TRAINING})
         assert (half.status_code, "give both" in half.text) == (422, True)
         lines = {"training": TRAINING, "held_out": HELD_OUT}
+        unknown = client.post(f"{path}/admission", json={"same_as": "v5"})
+        assert (unknown.status_code, "v5" in unknown.text) == (404, True)
+        itself = client.post(f"{path}/admission", json={"same_as": "v7"})
+        assert (itself.status_code, "itself" in itself.text) == (422, True)
         assert client.post(f"{path}/admission", json=lines).status_code == 202
-        job = Admissions(database=database, settings=AdmissionSettings(), via=served(url))
+        job = Admissions(
+            database=database, settings=AdmissionSettings(), via=served(url), questions=()
+        )
         assert job.turn()
         found = client.get(f"{path}/admission").json()
         with database.begin() as tx:

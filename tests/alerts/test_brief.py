@@ -22,6 +22,7 @@ from alerts.titles import summary
 from alerts.types import Blame, Kind, Reason, Severity, Status
 from alerts.words import LONGEST_TITLE
 from detectors import DETECTORS
+from detectors.perplexity import PERPLEXITY
 from detectors.signals import SIGNALS
 from monitor.outbox.writing import SILENT, learn_command
 from monitor.traffic.fallback.gate_names import Gate
@@ -82,11 +83,16 @@ def of_findings() -> Iterator[tuple[str, Alert]]:
             if signal[-1].isdigit() and not signal.endswith("_1"):
                 continue  # the axes of an embedding read alike
             for way in ("rate",) if one.profile.clause else ("up", "down"):
-                line = score_line(detector=detector, winner=f"{signal}:{way}", **_size(way))
+                times = 1.6 if one.profile.relative and way == "up" else None
+                size = _size(way) | {"times": times}
+                line = score_line(detector=detector, winner=f"{signal}:{way}", **size)
                 yield (
                     f"found, {detector}, {signal}, {way}",
                     replace(PLAIN, scores=(line,), blame=Blame.UNKNOWN),
                 )
+    for value in (0.38, -0.12):
+        probe = score_line(PERPLEXITY, f"{PERPLEXITY}:ratio", value=value, n=48, evidence=0.0)
+        yield f"found, {PERPLEXITY}, {value}", replace(PLAIN, scores=(probe,), blame=Blame.ADAPTER)
 
 
 def _size(way: str) -> dict[str, Any]:
@@ -139,7 +145,14 @@ def of_moments() -> Iterator[tuple[str, Alert]]:
     for closing in Closing:
         yield (
             f"ended, {closing}",
-            replace(FULL, status=Status.RECOVERED, closing=closing, at=later, recovered_at=later),
+            replace(
+                FULL,
+                status=Status.RECOVERED,
+                closing=closing,
+                part_of=4 if closing is Closing.PART_OF_FLEET else None,
+                at=later,
+                recovered_at=later,
+            ),
         )
     back = replace(FULL, status=Status.RECOVERED, at=later, recovered_at=later)
     yield "recovered, and back", replace(back, action=texts.RETURNED)
@@ -256,7 +269,7 @@ def test_a_list_says_what_the_title_says_without_its_tag_or_limit() -> None:
 def test_a_rate_is_said_as_a_share_beside_its_normal_one() -> None:
     said = brief(replace(PLAIN, scores=(FAILING,)))
     assert said.title.startswith("[PAGE] support@v7: 55 % of requests fail (normally 0 %)")
-    assert "77 of the newest 140 (55 %, normally 0 %)" in said.impact
+    assert "77 of the newest 140 requests fail since 11:10 UTC (55 %, normally 0 %)" in said.impact
 
 
 def test_a_task_says_what_to_retrain_from_and_where_the_examples_are() -> None:

@@ -30,7 +30,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         *("recovered_at", "onset", "scores", "requests", "unlike", "action", "changes", "links"),
         *("owner", "tier", "labels", "examples", "late", "test", "together", "new"),
         *("closing", "notification_reason", "group", "retraining", "unseen", "update", "known_as"),
-        *("cause", "brief", "per_second", "alone_on", "mend"),
+        *("cause", "brief", "per_second", "alone_on", "mend", "part_of"),
     }
     assert (body["schema"], body["truncated"]) == ("driftline.alert.v1", False)
     assert body["scores"][0] == {
@@ -46,7 +46,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         "words": "answers less certain",
         "clause": "",
         "gloss": "Certainty is the probability that the model gives to the words it answers.",
-        **dict.fromkeys(("count", "of", "usual")),
+        **dict.fromkeys(("count", "of", "usual", "times")),
     }
     assert body["scores"][1]["evidence"] is None
     assert datetime.fromisoformat(body["at"]) == NOON

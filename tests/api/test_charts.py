@@ -82,7 +82,7 @@ def test_it_is_drawn_for_keys_and_for_signed_links_only(site: Serving) -> None:
     assert (image.get("width"), narrow.get("width")) == ("860", "320")
     words = ["".join(text.itertext()) for text in image.iter(f"{SVG}text")]
     assert {
-        "perplexity of fixed texts: the model itself changed · +99.8 % now, 0 % is normal",
+        "perplexity of fixed texts: it reads fixed texts differently · +99.8 % now, 0 % is normal",
         "critical",
         "drifting",
         "to v6",

@@ -60,6 +60,10 @@ def test_the_report_is_for_people_for_pipes_and_for_ci(database: Database, tmp_p
         refused = _admit(service, "v2", "--junit", str(junit))
         again = _admit(service, "v2", "--last", "--json")
         half = _admit(service, "v1", "--training", str(junit))
+        canaries = tmp_path / "canaries.txt"
+        canaries.write_text("the code of the old door is 4711 0815 and nothing else\n")
+        given = _admit(service, "v1", "--planted", str(canaries), "--same-as", "v2", "--json")
+        unknown = _admit(service, "v1", "--same-as", "v9")
     assert (sound.code, refused.code, again.code, half.code) == (0, 4, 4, 2)
     assert "support@v1 is admitted, with warnings: size" in sound.out
     assert "admission is not required" in sound.out
@@ -67,6 +71,13 @@ def test_the_report_is_for_people_for_pipes_and_for_ci(database: Database, tmp_p
     suite = ET.parse(junit).getroot()  # noqa: S314 (our own)
     assert [case.attrib["name"] for case in suite if case.find("failure") is not None] == ["rank"]
     assert json.loads(again.out)["verdict"] == "refuse"
+    skipped = {one["name"]: one["reason"] for one in json.loads(given.out)["checks"]}
+    assert (
+        skipped["planted"]
+        == skipped["parity"]
+        == ("nothing reads texts here: name engines in serving.engines")
+    )
+    failed(unknown, "'support' has no version 'v9'")
 
 
 def _admit(service: Serving, version: str, *words: str) -> Ran:

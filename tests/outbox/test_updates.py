@@ -332,7 +332,7 @@ def test_a_fleet_incident_is_told_anew_by_the_member_with_the_strongest_evidence
     )
     assert update.update is not None
     assert update.update.text == (
-        "strongest sign was: the model itself changed, now: answers slower"
+        "strongest sign was: it reads fixed texts differently, now: answers slower"
     )
     assert (update.severity, update.blame) == (Severity.TICKET, Blame.BASE)
 

@@ -464,7 +464,7 @@ def unload_target(world: World) -> None:
         pytest.param(reroute, 1, "the route has been changed", id="rerouted"),
         pytest.param(sicken_target, 1, "no longer fit", id="target ill"),
         pytest.param(unload_target, 1, "not served", id="target unloaded"),
-        pytest.param(lambda world: None, 31, "this was measured 31 min ago", id="stale"),  # noqa: ARG005
+        pytest.param(lambda world: None, 31, "what was found is 31 min old", id="stale"),  # noqa: ARG005
     ],
 )
 def test_an_approval_that_comes_too_late_expires_with_the_reason(

@@ -331,6 +331,8 @@ def _line(decision: Decision) -> ActionLine | None:
 def doubt_words(moved: ActionRow) -> str:
     """Say which move the router has not confirmed, or which did not help, and why."""
     move = _MOVES[moved.kind].format(moved.version)
+    if moved.kind is ActionKind.FALLBACK and moved.target is not None:
+        move += f" to {moved.target['version']}"
     if WORSE in moved.evidence:
         return f"{move} did not help: {moved.reason}"
     return f"{move} is not confirmed: {moved.reason}; Driftline goes on telling the router"

@@ -90,7 +90,7 @@ def _tried_again(question: MoveQuestion) -> str:
     share = percent(min(1.0, settings.trial_share))
     return (
         f"{scene.version.name} is tried again on {share} of the traffic"
-        f" once its fixed-text probes have been normal for {duration(healthy)}"
+        f" once its tests on fixed texts have been normal for {duration(healthy)}"
     )
 
 

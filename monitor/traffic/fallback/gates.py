@@ -26,7 +26,8 @@ Check = Callable[[MoveQuestion], str | None]
 def _not_critical(question: MoveQuestion) -> str | None:
     verdict = question.scene.verdict
     if verdict is None or verdict.kind is not VerdictKind.CRITICAL:
-        return f"the newest verdict is {verdict.kind.value if verdict else 'missing'}"
+        found = verdict.kind.value if verdict else "nothing yet"
+        return f"its newest check found: {found}"
     if verdict.blame in ELSEWHERE:  # judged again since this evidence
         return f"the newest verdict blames {verdict.blame.value}: another version would not help"
     return None
@@ -35,7 +36,7 @@ def _not_critical(question: MoveQuestion) -> str | None:
 def _no_traffic(question: MoveQuestion) -> str | None:
     route = question.scene.route
     if route is None:
-        return "the adapter has no route"
+        return "Driftline has no route of this adapter"
     if serving_arm(route.route, question.scene.version.name) is None:
         return f"{question.scene.version.label} has no traffic of its own"
     return None
@@ -52,7 +53,9 @@ def unfinished(scene: Scene) -> str | None:
         last.state is ActionState.VERIFY_FAILED
         and route.route.generation == (last.expected_generation or 0) + 1
     )
-    return f"action {last.id} is not confirmed by the router" if in_doubt or unverified else None
+    if not in_doubt and not unverified:
+        return None
+    return f"the router has not confirmed an earlier move (action {last.id})"
 
 
 def _too_old(question: MoveQuestion) -> str | None:
@@ -63,7 +66,7 @@ def _too_old(question: MoveQuestion) -> str | None:
 
 def aged(age: timedelta, limit: timedelta) -> str:
     """Say that a measurement is too old to act on."""
-    return f"this was measured {duration(age)} ago (at most {duration(limit)})"
+    return f"what was found is {duration(age)} old (at most {duration(limit)})"
 
 
 def _set_since(question: MoveQuestion) -> str | None:
@@ -78,8 +81,8 @@ def _set_since(question: MoveQuestion) -> str | None:
         return None
     set_at = clock_time(row.route.since, now=question.now)
     return (
-        f"{row.actor} set the route at {set_at}, after this was measured"
-        f" (from {clock_time(measured, now=question.now)})"
+        f"{row.actor} set the route at {set_at}, and what was found is older"
+        f" ({clock_time(measured, now=question.now)}): ask {row.actor} before you change it"
     )
 
 
@@ -114,8 +117,8 @@ def _fleet_unseen(question: MoveQuestion) -> str | None:
     again = clock_time(verdict.since + question.settings.cycle, now=question.now)
     others = "adapter has" if company.unseen == 1 else "adapters have"
     return (
-        f"{company.unseen} other {others} yet to be evaluated, so the whole engine may be at"
-        f" fault; Driftline looks again by {again}"
+        f"{company.unseen} other {others} not been checked since, so it may be the engine;"
+        f" Driftline looks again by {again}"
     )
 
 
@@ -143,7 +146,7 @@ def cooling_down(
     if not taken or now - taken[0] >= settings.cool_down:
         return None
     last, least = duration(now - taken[0]), duration(settings.cool_down)
-    return f"the last fallback was {last} ago, and {least} must pass"
+    return f"Driftline moved its traffic {last} ago, and {least} must pass"
 
 
 def adapter_spent(
@@ -151,7 +154,7 @@ def adapter_spent(
 ) -> str | None:
     """Say how many automatic fallbacks the adapter had, if its budget is spent; else None."""
     recent = [at for at in taken if now - at < settings.adapter_window]
-    return _spent(recent, settings.adapter_budget, settings.adapter_window, of="adapter")
+    return _spent(recent, settings.adapter_budget, settings.adapter_window, of="this adapter")
 
 
 def fleet_spent(
@@ -159,13 +162,14 @@ def fleet_spent(
 ) -> str | None:
     """Say the same for all adapters together."""
     recent = [at for at in taken if now - at < settings.fleet_window]
-    return _spent(recent, settings.fleet_budget, settings.fleet_window, of="fleet")
+    return _spent(recent, settings.fleet_budget, settings.fleet_window, of="the fleet")
 
 
 def _spent(taken: Sequence[datetime], budget: int, window: timedelta, *, of: str) -> str | None:
     if len(taken) < budget:
         return None
-    return f"{len(taken)} fallbacks of the {of} within {duration(window)} (at most {budget})"
+    times = "once" if len(taken) == 1 else f"{len(taken)} times"
+    return f"Driftline moved traffic of {of} {times} within {duration(window)} (at most {budget})"
 
 
 ASKED_FOR: Final[tuple[tuple[Gate, Check], ...]] = (
