@@ -325,11 +325,14 @@ def _action(
         return ActionEvidence(
             allowed=False, reason="whose weights answer is being asked again", at=facts.at
         )
-    if probe is not None and probe.low >= settings.action_perplexity:
+    unapproved = memory.replaced and probe is not None and probe.degraded
+    if probe is not None and (probe.low >= settings.action_perplexity or unapproved):
+        needs = f"needs {settings.action_perplexity:+.0%}"
+        if unapproved:
+            needs = "other weights than the registered ones answer"
         return ActionEvidence(
             allowed=True,
-            reason=f"perplexity at least {probe.low:+.1%}"
-            f" (needs {settings.action_perplexity:+.0%})",
+            reason=f"perplexity at least {probe.low:+.1%} ({needs})",
             detectors=(PERPLEXITY, *(c.detector for c in large)),
             effect_low=probe.low,
             n=max((c.n for c in large), default=0),

@@ -201,6 +201,27 @@ def test_other_weights_whose_fixed_texts_changed_as_well_are_a_page_that_moves_n
     assert run(rather).verdict.severity is VerdictSeverity.TICKET
 
 
+@pytest.mark.parametrize(
+    ("state", "allowed"),
+    [
+        (IdentityState.WRONG_WEIGHTS, True),
+        (IdentityState.APPLIED, False),
+        (IdentityState.NOT_APPLIED, False),
+    ],
+)
+def test_weights_that_nobody_approved_may_be_left_as_soon_as_they_are_surely_worse(
+    state: IdentityState, *, allowed: bool
+) -> None:
+    worse = probe(**DEGRADED | {"changed": True, "ratio": 0.26, "low": 0.04, "base_moved": False})
+    told = run(facts(identity=who(state), perplexity=worse))
+    assert told.verdict.severity is VerdictSeverity.PAGE
+    assert told.action.allowed is allowed
+    if allowed:
+        assert told.action.reason == (
+            "perplexity at least +4.0% (other weights than the registered ones answer)"
+        )
+
+
 def test_an_identity_finding_ends_with_the_first_look_that_ends_well() -> None:
     lost = facts(identity=who(IdentityState.NOT_APPLIED))
     unsure = facts(identity=who(IdentityState.UNKNOWN))
