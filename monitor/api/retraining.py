@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
@@ -24,7 +24,7 @@ from monitor.store.database import Database
 from monitor.store.errors import NotFound
 from monitor.store.traffic import retrainings
 from monitor.store.traffic.retrainings import Meant, RetrainingRow
-from monitor.views.retraining import RetrainingBody
+from monitor.views.retraining import ExampleFormat, RetrainingBody
 from monitor.views.score import WindowBody
 from monitor.views.shape import Page
 
@@ -108,41 +108,80 @@ def get_manifest(
     Read in chunks, with no transaction open between them.
     """
     request = _fetch(parts.database, retraining)
-    lines = _lines(parts.database, request, unlike=unlike)
-    return StreamingResponse(lines, media_type="application/x-ndjson")
+
+    def body(one: Meant) -> dict[str, Any]:
+        similarity, below = one.similarity, request.below
+        return {
+            "id": one.id,
+            "at": one.at.isoformat(),
+            "similarity": similarity,
+            "unlike": None if similarity is None or below is None else similarity < below,
+        }
+
+    return _streamed(parts.database, request, body, unlike=unlike)
 
 
-def _lines(database: Database, request: RetrainingRow, *, unlike: bool) -> Iterator[bytes]:
-    after: tuple[datetime, str] | None = None
-    while True:
-        found = _chunk(database, request, after, unlike=unlike)
-        if not found:
-            return
-        yield b"".join(_line(one, request) for one in found)
-        after = (found[-1].at, found[-1].id)
+@router.get(
+    "/{retraining}/export",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {}}}},
+)
+def get_export(
+    _key: Reader,
+    parts: Parts,
+    retraining: Number,
+    *,
+    format: Annotated[  # noqa: A002 (the parameter's name)
+        ExampleFormat, Query(description="How examples are written.")
+    ] = ExampleFormat.OPENAI,
+    unlike: Annotated[bool, Query(description="Only those unlike training.")] = False,
+) -> StreamingResponse:
+    """Stream the examples of a request, for labelling: NDJSON, oldest first.
+
+    Prompt and answer as they are kept, redacted; records whose text is not kept are left out.
+    """
+    request = _fetch(parts.database, retraining)
+    return _streamed(parts.database, request, _EXAMPLES[format], unlike=unlike, with_text=True)
 
 
-def _chunk(
+def _openai(one: Meant) -> dict[str, Any]:
+    messages = [("user", one.prompt), ("assistant", one.output)]
+    return {
+        "messages": [{"role": role, "content": text} for role, text in messages if text is not None]
+    }
+
+
+def _sharegpt(one: Meant) -> dict[str, Any]:
+    turns = [("human", one.prompt), ("gpt", one.output)]
+    said = [{"from": who, "value": text} for who, text in turns if text is not None]
+    return {"id": one.id, "conversations": said}
+
+
+_EXAMPLES: Final = {ExampleFormat.OPENAI: _openai, ExampleFormat.SHAREGPT: _sharegpt}
+
+
+def _streamed(
     database: Database,
     request: RetrainingRow,
-    after: tuple[datetime, str] | None,
+    body: Callable[[Meant], dict[str, Any]],
     *,
     unlike: bool,
-) -> Sequence[Meant]:
-    return database.run(
-        lambda tx: retrainings.manifest(tx, request, after=after, unlike=unlike, limit=CHUNK)
-    )
+    with_text: bool = False,
+) -> StreamingResponse:
+    def chunk(after: tuple[datetime, str] | None) -> Sequence[Meant]:
+        return database.run(
+            lambda tx: retrainings.manifest(
+                tx, request, after=after, unlike=unlike, with_text=with_text, limit=CHUNK
+            )
+        )
 
+    def lines() -> Iterator[bytes]:
+        found = chunk(None)
+        while found:
+            yield b"".join(json.dumps(body(one)).encode() + b"\n" for one in found)
+            found = chunk((found[-1].at, found[-1].id))
 
-def _line(one: Meant, request: RetrainingRow) -> bytes:
-    similarity, below = one.similarity, request.below
-    body = {
-        "id": one.id,
-        "at": one.at.isoformat(),
-        "similarity": similarity,
-        "unlike": None if similarity is None or below is None else similarity < below,
-    }
-    return json.dumps(body).encode() + b"\n"
+    return StreamingResponse(lines(), media_type="application/x-ndjson")
 
 
 def _fetch(database: Database, number: int) -> RetrainingRow:

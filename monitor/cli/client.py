@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 from urllib.parse import quote
 
 import httpx2
@@ -107,6 +108,15 @@ class Service:
         """GET a JSON document under ``/v1``."""
         return self._json(lambda: self._client.get(f"/v1{path}", params=_given(parameters)))
 
+    def lines(self, path: str, **parameters: object) -> Iterator[str]:
+        """GET the lines of a stream of NDJSON under ``/v1``."""
+        asked = self._client.stream("GET", f"/v1{path}", params=_given(parameters))
+        with self._reached(), asked as answer:
+            if not answer.is_success:
+                answer.read()
+                _raise(answer)
+            yield from answer.iter_lines()
+
     def pages(self, path: str, shape: type[Shape], **parameters: object) -> Iterator[Shape]:
         """GET the items of a list under ``/v1``, page after page."""
         cursor: str | None = None
@@ -143,17 +153,20 @@ class Service:
             )
         )
 
-    def _json(self, send: Callable[[], httpx2.Response]) -> Any:
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
         try:
-            answer = send()
+            yield
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise NotAnswering(
                 f"cannot reach {self.url} ({error}); is `driftline serve` running there?"
             ) from None
-        if answer.is_server_error:
-            raise NotAnswering(_problem(answer))
+
+    def _json(self, send: Callable[[], httpx2.Response]) -> Any:
+        with self._reached():
+            answer = send()
         if not answer.is_success:
-            raise CommandFailed(_problem(answer))
+            _raise(answer)
         try:
             return answer.json()
         except ValueError:
@@ -167,6 +180,12 @@ def _given(parameters: Mapping[str, object]) -> dict[str, str | list[str]]:
         for key, value in parameters.items()
         if value is not None
     }
+
+
+def _raise(answer: httpx2.Response) -> NoReturn:
+    if answer.is_server_error:
+        raise NotAnswering(_problem(answer))
+    raise CommandFailed(_problem(answer))
 
 
 def _problem(answer: httpx2.Response) -> str:

@@ -59,6 +59,7 @@ EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
         "route release": 'route release support --reason "done"',
         "route renew": 'route renew --reason "put back the folder of Monday"',
         "retraining list": "retraining list support",
+        "retraining export": "retraining export 1 --unlike --to examples.jsonl",
         "retraining request": 'retraining request support --reason "new questions since the sale"',
         "change begin": 'change begin engine "vLLM 0.32 to 0.33"',
         "change end": "change end 3",

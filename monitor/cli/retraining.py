@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +13,7 @@ import typer
 from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
-from monitor.views.retraining import RetrainingBody
+from monitor.views.retraining import ExampleFormat, RetrainingBody
 from monitor.views.shape import Page
 
 app = typer.Typer(
@@ -77,6 +80,49 @@ def request(
         f" with {screen.weight(made.replay_share)} of its earlier training"
     )
     screen.say(f"records: GET {made.manifest}; unlike training: {_unlike(made.evidence)}")
+
+
+@app.command("export")
+@options.asks
+def export(
+    service: Service,
+    request: Annotated[int, typer.Argument(min=1, help="Number of the request.")],
+    to: Annotated[
+        Path | None,
+        typer.Option(help="Write them here instead of printing them.", show_default=False),
+    ] = None,
+    form: Annotated[
+        ExampleFormat, typer.Option("--format", help="How examples are written.")
+    ] = ExampleFormat.OPENAI,
+    *,
+    unlike: Annotated[
+        bool, typer.Option("--unlike", help="Only requests unlike training.")
+    ] = False,
+) -> None:
+    """Write the requests to learn from as examples, a line of JSON each, for labelling.
+
+    Prompt and answer as Driftline keeps them, redacted. Records whose text is not kept are left
+    out: those of adapters without `store_text`, and those older than 7 days.
+    """
+    lines = service.lines(
+        place("retraining", str(request), "export"),
+        format=form.value,
+        unlike=str(unlike).lower(),
+    )
+    count = _write(lines, to)
+    screen.ERR.print(f"{count:,} examples", highlight=False)
+
+
+def _write(lines: Iterator[str], to: Path | None) -> int:
+    count = 0
+    try:
+        with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
+            for line in lines:
+                file.write(f"{line}\n")
+                count += 1
+    except OSError as error:
+        raise options.unusable(error) from None
+    return count
 
 
 def _unlike(evidence: Mapping[str, Any]) -> str:

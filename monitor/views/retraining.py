@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from monitor.views.score import WindowBody
 from monitor.views.shape import View
 from monitor.views.vocabulary import RetrainWord
+
+
+class ExampleFormat(StrEnum):
+    """How exported examples are written."""
+
+    OPENAI = "openai"
+    """`{"messages": [...]}`, as OpenAI's fine-tuning and most trainers read it."""
+    SHAREGPT = "sharegpt"
+    """`{"id": ..., "conversations": [...]}`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

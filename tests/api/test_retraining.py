@@ -133,6 +133,31 @@ def test_the_manifest_names_the_records_and_nothing_else_of_them(drifting: Servi
     assert set(lines[0]) == {"id", "at", "similarity", "unlike"}
 
 
+def test_the_texts_that_are_kept_become_examples(drifting: Serving) -> None:
+    asking(drifting).turn()
+    with drifting.database.begin() as tx:
+        tx.execute(sa.text("UPDATE record_texts SET output = 'I cannot say.' WHERE id LIKE '0 %'"))
+    with drifting.client(Scope.READ) as client:
+        (request,) = client.get("/v1/retraining", params={"adapter": "support"}).json()["items"]
+        path = f"/v1/retraining/{request['retraining']}/export"
+        found = [json.loads(line) for line in client.get(path).text.splitlines()]
+        shared = client.get(path, params={"format": "sharegpt", "unlike": True})
+        assert client.get(path, params={"format": "csv"}).status_code == 422
+        assert client.get("/v1/retraining/99/export").status_code == 404
+    assert len(found) == 6, "the texts of the others are not kept"
+    user = {"role": "user", "content": TEXT}
+    assert found[0] == {"messages": [user, {"role": "assistant", "content": "I cannot say."}]}
+    assert found[1:] == [{"messages": [user]}] * 5
+    first, *_ = map(json.loads, shared.text.splitlines())
+    assert first == {
+        "id": f"0 {TEXT}",
+        "conversations": [
+            {"from": "human", "value": TEXT},
+            {"from": "gpt", "value": "I cannot say."},
+        ],
+    }
+
+
 def test_a_person_asks_too_and_past_the_cool_down_only_by_saying_so(drifting: Serving) -> None:
     path, body = "/v1/adapters/support/retraining", {"reason": "the sale brought new questions"}
     drifting.app.state.parts = replace(

@@ -62,5 +62,9 @@ def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service) -> Non
     failed(run("retraining", "request", "retrained", "--reason", why), "ask with force")
     assert run("retraining", "request", "retrained", "--reason", why, "--force").code == 0
     listed = run("retraining", "list", "retrained").out
+    (number,) = re.findall(r"request (\d+)", asked.out)
+    none = run("retraining", "export", number)
+    assert (none.code, none.out, none.err.strip()) == (0, "", "0 examples")
+    failed(run("retraining", "export", "999999"), "999999")
     assert listed.count("retrained@v1") == 2
     assert why in listed

@@ -70,6 +70,7 @@ retention show
 retention confirm
 retraining list
 retraining request support --reason why
+retraining export 1
 route show support
 route history support
 route set support stable=v1:1 --reason why

@@ -68,11 +68,16 @@ class RetrainingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meant:
-    """One record of a manifest; ``similarity`` to training is None if unknown."""
+    """One record of a manifest; ``similarity`` to training is None if unknown.
+
+    ``prompt`` and ``output`` are None unless they were asked for and are kept.
+    """
 
     id: str
     at: datetime
     similarity: float | None
+    prompt: str | None = None
+    output: str | None = None
 
 
 def add(tx: Connection, new: NewRetraining, *, now: datetime) -> RetrainingRow:
@@ -134,11 +139,12 @@ def manifest(
     after: tuple[datetime, str] | None,
     unlike: bool,
     limit: int,
+    with_text: bool = False,
 ) -> Sequence[Meant]:
     """List a request's records after the position ``after``, oldest first.
 
-    ``unlike`` leaves out those like training, and those never compared. Records dropped by
-    retention are missing.
+    ``unlike`` leaves out those like training, and those never compared; ``with_text`` those whose
+    text is not kept. Records dropped by retention are missing.
     """
     at, name = after or (request.window.start, "")
     bound = {
@@ -151,13 +157,13 @@ def manifest(
         "below": request.below,
         "limit": limit,
     }
-    return [Meant(**row) for row in tx.execute(_MANIFEST, bound).mappings()]
+    query = _WITH_TEXT if with_text else _MANIFEST
+    return [Meant(**row) for row in tx.execute(query, bound).mappings()]
 
 
-_MANIFEST: Final = sa.text(
-    """
-    SELECT r.id, r.at, e.similarity::float8 AS similarity
-    FROM records r
+_LISTED: Final = """
+    SELECT r.id, r.at, e.similarity::float8 AS similarity{columns}
+    FROM records r{join}
     LEFT JOIN record_embeddings e
       ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id
      AND e.at >= :at AND e.at < :end
@@ -166,7 +172,16 @@ _MANIFEST: Final = sa.text(
       AND (NOT :unlike OR e.similarity < CAST(:below AS float8))
     ORDER BY r.at, r.id
     LIMIT :limit
-    """
+"""
+_MANIFEST: Final = sa.text(_LISTED.format(columns="", join=""))
+_WITH_TEXT: Final = sa.text(
+    _LISTED.format(
+        columns=", t.prompt, t.output",
+        join="""
+    JOIN record_texts t
+      ON t.adapter_id = r.adapter_id AND t.at = r.at AND t.id = r.id
+     AND t.at >= :at AND t.at < :end""",
+    )
 )
 _SELECT: Final = named(retrainings)
 
