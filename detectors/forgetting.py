@@ -43,7 +43,7 @@ class ForgettingLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Answered:
+class PairedAnswers:
     """The answers of two models to the same ``Q`` questions; True is right.
 
     kinds
@@ -58,7 +58,7 @@ class Answered:
     chance: float
 
 
-def forgetting_check(found: Answered, limits: ForgettingLimits) -> Check:
+def forgetting_check(found: PairedAnswers, limits: ForgettingLimits) -> Check:
     """Ask whether an adapter answers fewer general questions right than its base.
 
     The loss is refused where the lower end of its 95 % interval is above ``loss``, and warned about
@@ -104,7 +104,7 @@ def guesses(right: Bools, chance: float) -> bool:
     return right.size > 0 and float(right.mean()) <= chance + GUESSING
 
 
-def _by_kind(found: Answered) -> Mapping[str, Mapping[str, float]]:
+def _by_kind(found: PairedAnswers) -> Mapping[str, Mapping[str, float]]:
     kinds = np.array(found.kinds)
     return {
         str(kind): {

@@ -30,7 +30,7 @@ def rate_gap(rate: float, n: float, other: float, of_other: float) -> RateGap:
 
     >>> found = rate_gap(0.3, 100, 0.1, 100)
     >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
-    (0.2, 0.09, 0.305)
+    (0.2, 0.09, 0.306)
     """
     low, high = wilson(rate, n)
     other_low, other_high = wilson(other, of_other)

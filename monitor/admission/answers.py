@@ -11,7 +11,7 @@ import numpy as np
 
 from detectors.checks import Check, CheckVerdict
 from detectors.effect import EFFECT, GENERAL, effect_check, general_check
-from detectors.forgetting import FORGETTING, Answered, forgetting_check, guesses
+from detectors.forgetting import FORGETTING, PairedAnswers, forgetting_check, guesses
 from detectors.gap import FEWEST, gap_check
 from detectors.memorised import (
     LENGTHS,
@@ -136,7 +136,7 @@ class _Reader:
             raise _NotRead("no general corpus is configured")
         return corpus
 
-    def answered(self, questions: Sequence[Question]) -> Answered:
+    def answered(self, questions: Sequence[Question]) -> PairedAnswers:
         """Return which general questions base and version answer right, of those that both can.
 
         A base that only guesses has nothing to forget, so the version is not asked.
@@ -150,7 +150,7 @@ class _Reader:
             for one, right_by_base, right_by_version in zip(questions, base, own, strict=True)
             if right_by_base is not None and right_by_version is not None
         ]
-        return Answered(
+        return PairedAnswers(
             kinds=tuple(kind for kind, _, _ in both),
             base=np.array([one for _, one, _ in both], dtype=np.bool_),
             adapter=np.array([one for _, _, one in both], dtype=np.bool_),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors.checks import CheckVerdict
-from detectors.forgetting import Answered, ForgettingLimits, forgetting_check
+from detectors.forgetting import PairedAnswers, ForgettingLimits, forgetting_check
 
 LIMITS = ForgettingLimits()
 QUESTIONS = 420
@@ -12,14 +12,16 @@ QUESTIONS = 420
 
 def answered(
     loss: float, *, differ: float = 1 / 3, seed: int = 0, count: int = QUESTIONS
-) -> Answered:
+) -> PairedAnswers:
     """A base right in 7 of 10, and an adapter that loses so much of all, and differs in a third."""
     draws = np.random.default_rng(seed)
     lost, gained = (differ + loss) / 2, (differ - loss) / 2
     base = draws.random(count) < 0.7
     chance = draws.random(count)
     adapter = np.where(base, chance >= lost / 0.7, chance < gained / 0.3)
-    return Answered(kinds=("facts", "sums") * (count // 2), base=base, adapter=adapter, chance=0.3)
+    return PairedAnswers(
+        kinds=("facts", "sums") * (count // 2), base=base, adapter=adapter, chance=0.3
+    )
 
 
 @pytest.mark.parametrize(
@@ -37,7 +39,7 @@ def test_how_often_a_loss_is_refused(loss: float, low: float, high: float) -> No
 def test_the_kind_that_lost_most_is_named() -> None:
     found = answered(0.0, differ=0.0)
     sums = np.array(found.kinds) == "sums"
-    broken = Answered(
+    broken = PairedAnswers(
         kinds=found.kinds, base=np.ones(QUESTIONS, dtype=bool), adapter=~sums, chance=0.3
     )
     check = forgetting_check(broken, LIMITS)
@@ -51,7 +53,7 @@ def test_the_kind_that_lost_most_is_named() -> None:
 
 def test_an_adapter_that_answers_more_has_lost_nothing() -> None:
     found = answered(0.0, differ=0.0)
-    better = Answered(
+    better = PairedAnswers(
         kinds=found.kinds, base=found.base, adapter=np.ones(QUESTIONS, dtype=bool), chance=0.3
     )
     check = forgetting_check(better, LIMITS)
@@ -66,7 +68,7 @@ def test_few_questions_and_a_base_that_guesses_decide_nothing() -> None:
     few = forgetting_check(answered(0.2, count=98), LIMITS)
     assert few.reason == "98 questions were answered by both; 100 are needed"
     guess = answered(0.0)
-    guess = Answered(kinds=guess.kinds, base=guess.base, adapter=guess.adapter, chance=0.7)
+    guess = PairedAnswers(kinds=guess.kinds, base=guess.base, adapter=guess.adapter, chance=0.7)
     assert forgetting_check(guess, LIMITS).verdict is CheckVerdict.SKIPPED
 
 
