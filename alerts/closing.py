@@ -28,7 +28,7 @@ CLOSINGS: Final = MappingProxyType(
         Closing.FALSE_PAGE: "closed as a false alarm",
         Closing.RULE_CHANGED: "closed by a change of rules",
         Closing.PART_OF_FLEET: "now part of a fleet incident",
-        Closing.OUT_OF_SERVICE: "out of service",
+        Closing.OUT_OF_SERVICE: "taken out of service",
     }
 )
 """How an incident ended that did not recover."""

@@ -104,6 +104,8 @@ class ActionLine:
     """The version that gets the traffic, or would get it; empty if there is none."""
     shared: bool = False
     """True if it was blocked because the base model or the engine may be at fault."""
+    instead: str = ""
+    """What a person can do where a brake stopped the move; empty: to send traffic to ``target``."""
     then: str = ""
     """The step that follows by itself: ``v7 is tried again on 10 % of the traffic once …``."""
 

@@ -103,14 +103,22 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
         if alert.blame in _SHARED:
             return (f"{to} {_SHARED[alert.blame]}: route back if it does no better.", *then)
         return (f"Check that {to} answers well: it has every request now.", *then)
-    target = _spare(alert)
-    return (f"On the incident, send traffic to {target}.", *then) if target else then
+    way_out = _way_out(alert)
+    return (way_out, *then) if way_out else then
 
 
 def _who_answers(alert: Alert) -> str:
     if not alert.adapter:
         return f"{_WHO_ANSWERS}."
     return f"{_WHO_ANSWERS}; `driftline route show {quote(alert.adapter)}` says which it should."
+
+
+def _way_out(alert: Alert) -> str:
+    """Say what helps the users now, where Driftline has not moved them; empty: not known."""
+    if alert.action is not None and alert.action.instead:
+        return alert.action.instead
+    target = _spare(alert)
+    return f"On the incident, send traffic to {target}." if target else ""
 
 
 def _spare(alert: Alert) -> str:
@@ -153,8 +161,8 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
             "Send the adapter a few known prompts and compare the answers.",
         ),
         Blame.INPUT: (
-            "Expected? Accept it as normal.",
-            "Unexpected? Find the caller.",
+            "Did you expect these requests? Accept them as normal on the incident.",
+            "If not, find the caller.",
             "Should the adapter handle these? Request retraining.",
         ),
         Blame.ADAPTER: (
@@ -168,7 +176,7 @@ _BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
         ),
         Blame.SERVING: (
             "Look at the engine's log, load and replicas.",
-            "Restart or drain the faulty replica.",
+            "If one replica is faulty, drain or restart it.",
         ),
     }
 )
@@ -181,7 +189,7 @@ _BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
         ),
         Kind.BLIND: ("See on the incident what is not compared, and why.",),
         Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
-        Kind.CANARY: ("In the morning: extend it or roll it back on its page.",),
+        Kind.CANARY: ("Nothing tonight. In the morning: extend it or roll it back on its page.",),
         Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
     }
 )

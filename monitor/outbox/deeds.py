@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final, assert_never
 
 from sqlalchemy import Connection
@@ -30,6 +31,21 @@ RECENT_ACTIONS: Final = 20
 BRAKES: Final = frozenset({Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.FLEET_BUDGET})
 """Gates that a person may pass: they say nothing against the target, nor against the finding. The
 kill switch is for its setter to lift."""
+WAYS_OUT: Final = MappingProxyType(
+    {
+        Gate.EVIDENCE: "Read some of its answers. Bad? On the incident, send traffic away from it.",
+        Gate.VERDICT: "Read some of its answers. Bad? On the incident, send traffic away from it.",
+        Gate.SELF_HEALTH: "Read some of its answers. Bad? On the incident, send traffic away from"
+        " it.",
+        Gate.TRAFFIC: "Move its traffic in the router.",
+        Gate.PERSON: "Ask who set the route. Nobody there? On the incident, send traffic away.",
+        Gate.HOLD: "Ask who holds the route. Nobody there? End the hold, then send traffic away on"
+        " the incident.",
+        Gate.KILL_SWITCH: "Ask who set the kill switch before you send traffic away.",
+        Gate.TARGET: "No other version is fit: have one served, or treat it as an outage.",
+    }
+)
+"""What a person can do where a gate was shut that is no mere brake."""
 SHARED: Final = frozenset({Gate.COMMON_CAUSE, Gate.FLEET_UNSEEN, Gate.FLEET_INCIDENT})
 """Gates that doubt the base model or the engine."""
 ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})
@@ -135,6 +151,7 @@ def deed(action: ActionRow) -> ActionLine:
                 kind=kind,
                 text=action.reason,
                 target=target if gate in BRAKES else "",
+                instead=WAYS_OUT.get(gate, ""),
                 short="move unconfirmed" if gate == Gate.UNFINISHED else "",
                 unconfirmed=gate == Gate.UNFINISHED,
                 shared=gate in SHARED,

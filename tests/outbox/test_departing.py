@@ -105,7 +105,7 @@ def test_an_incident_of_a_version_in_no_arm_ends_and_whoever_heard_of_it_hears_w
     assert (row.closing, row.closed_at, row.phase) == ("out_of_service", NOW, "ok")
     assert told(database) == [("desk", "started", 1), ("desk", "recovered", 1)]
     last = database.run(deliveries.newest)[0].alert
-    assert last["summary"] == "support@v7: out of service after 60 min"
+    assert last["summary"] == "support@v7: taken out of service after 60 min"
     assert last["reason"] == ("no arm of support's route has had v7 since 13:50 UTC (generation 2)")
     assert last["closing"] == "out_of_service"
     assert last["verdict"] == "critical"  # nobody has found it to be well
