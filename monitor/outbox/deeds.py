@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
@@ -31,7 +31,7 @@ RECENT_ACTIONS: Final = 20
 BRAKES: Final = frozenset({Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.FLEET_BUDGET})
 """Gates that a person may pass: they say nothing against the target, nor against the finding. The
 kill switch is for its setter to lift."""
-WAYS_OUT: Final = MappingProxyType(
+WAYS_OUT: Final[Mapping[str, str]] = MappingProxyType(
     {
         Gate.EVIDENCE: "Read some of its answers. Bad? On the incident, send traffic away from it.",
         Gate.VERDICT: "Read some of its answers. Bad? On the incident, send traffic away from it.",
@@ -151,7 +151,7 @@ def deed(action: ActionRow) -> ActionLine:
                 kind=kind,
                 text=action.reason,
                 target=target if gate in BRAKES else "",
-                instead=WAYS_OUT.get(gate, ""),
+                instead=WAYS_OUT.get(str(gate), ""),
                 short="move unconfirmed" if gate == Gate.UNFINISHED else "",
                 unconfirmed=gate == Gate.UNFINISHED,
                 shared=gate in SHARED,

@@ -37,7 +37,9 @@ class AdmissionBody(View):
     verdict: CheckWord | None
     """The worst of its checks; null until they are done. Of `failed` ones it stays null."""
     admitted: bool
-    """True for `pass` and `warn`."""
+    """True for `pass` and `warn`, unless it is unverified."""
+    unverified: str | None
+    """Title of the declared change of the base since; null: there is none."""
     required: bool
     """Whether only admitted versions get traffic (`[admission] required`)."""
     requested_by: str
@@ -65,6 +67,9 @@ class AdmissionBody(View):
         refused = [one.name for one in self.checks if one.verdict == "refuse"]
         if refused:
             return f"{self.label} is refused: {', '.join(refused)}"
+        if self.unverified is not None:
+            changed = f"its base changed since it was admitted ({self.unverified})"
+            return f"{self.label} is unverified: {changed}; admit it again"
         warned = [one.name for one in self.checks if one.verdict == "warn"]
         noted = f", with warnings: {', '.join(warned)}" if warned else ""
         return f"{self.label} is admitted{noted}"

@@ -181,6 +181,34 @@ def test_a_killed_workers_admission_is_taken_over(database: Database, register: 
     assert (found.state, found.verdict) == (AdmissionState.DONE, CheckVerdict.WARN)
 
 
+def test_a_change_of_the_base_makes_its_versions_unverified_until_they_are_admitted_again(
+    database: Database, register: Register, tmp_path: Path
+) -> None:
+    version = register("v1", V1)
+    admitted(database, version)
+    database.run(lambda tx: admissions.require(tx, on=True))
+    database.run(lambda tx: adapters.put(tx, name="billing"))
+
+    def barred() -> dict[str, str]:
+        return database.run(lambda tx: admissions.barred(tx, version.adapter_id))
+
+    with serving(database, tmp_path) as service, service.client(Scope.ADMIN) as client:
+        for kind, names in (("engine", None), ("base", ["billing"])):
+            body = {"kind": kind, "title": "another", "adapters": names}
+            assert client.post("/v1/changes", json=body).status_code == 201
+            assert barred() == {}
+        body = {"kind": "base", "title": "llama 3.2", "adapters": ["support"]}
+        client.post("/v1/changes", json=body)
+        assert barred() == {"v1": "was admitted before its base changed (llama 3.2)"}
+        found = client.get(f"{PATH}/v1/admission").json()
+        assert (found["verdict"], found["admitted"]) == ("warn", False)
+        assert found["unverified"] == "llama 3.2"
+        assert "support@v1 is unverified: its base changed since it was admitted" in _page(service)
+        admitted(database, version)
+        assert barred() == {}
+        assert client.get(f"{PATH}/v1/admission").json()["unverified"] is None
+
+
 # --- what people see ----------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors.checks import CheckVerdict
-from detectors.forgetting import PairedAnswers, ForgettingLimits, forgetting_check
+from detectors.forgetting import ForgettingLimits, PairedAnswers, forgetting_check
 
 LIMITS = ForgettingLimits()
 QUESTIONS = 420

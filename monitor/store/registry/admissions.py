@@ -16,7 +16,7 @@ from detectors.checks import CheckVerdict
 from monitor.domain import AdapterId, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict
-from monitor.store.tables import admissions, flags, versions
+from monitor.store.tables import adapters, admissions, changes, flags, versions
 
 LEASE: Final = timedelta(minutes=15)
 """Longer than any one check takes; it is renewed between them."""
@@ -52,6 +52,14 @@ class AdmissionRow:
     def admitted(self) -> bool:
         """True if its checks let the version answer people."""
         return self.verdict in {CheckVerdict.PASS, CheckVerdict.WARN}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseChange:
+    """A declared change of the base model, after which admissions made before count no more."""
+
+    begun_at: datetime
+    title: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,23 +168,52 @@ def require(tx: Connection, *, on: bool) -> None:
 def barred(tx: Connection, adapter_id: AdapterId) -> dict[str, str]:
     """Return why an adapter's versions may get no traffic, by name.
 
-    The newest admission with a verdict counts. Empty where admission is not required.
+    The newest admission with a verdict counts, if the base has not changed since. Empty where
+    admission is not required.
     """
     if not required(tx):
         return {}
-    verdict = (
-        sa.select(_A.verdict)
+    last = (
+        sa.select(sa.func.max(_A.id))
         .where(_A.version_id == versions.c.id, _A.verdict.is_not(None))
-        .order_by(_A.id.desc())
-        .limit(1)
+        .correlate(versions)
         .scalar_subquery()
     )
-    query = sa.select(versions.c.name, verdict).where(versions.c.adapter_id == adapter_id)
-    return {
-        name: "was refused at its admission" if said else "is not admitted yet"
-        for name, said in tx.execute(query)
-        if said not in {CheckVerdict.PASS, CheckVerdict.WARN}
-    }
+    query = (
+        sa.select(versions.c.name, _A.verdict, _A.requested_at)
+        .outerjoin_from(versions, admissions, _A.id == last)
+        .where(versions.c.adapter_id == adapter_id)
+    )
+    changed = base_change(tx, adapter_id)
+    found = {name: _barred(said, at, changed) for name, said, at in tx.execute(query)}
+    return {name: why for name, why in found.items() if why is not None}
+
+
+def _barred(verdict: str | None, at: datetime | None, changed: BaseChange | None) -> str | None:
+    if verdict is None or at is None:
+        return "is not admitted yet"
+    if verdict == CheckVerdict.REFUSE:
+        return "was refused at its admission"
+    if changed is not None and at < changed.begun_at:
+        return f"was admitted before its base changed ({changed.title})"
+    return None
+
+
+def base_change(tx: Connection, adapter_id: AdapterId) -> BaseChange | None:
+    """Return the newest declared change of an adapter's base model; None: there was none."""
+    name = sa.select(adapters.c.name).where(adapters.c.id == adapter_id).scalar_subquery()
+    query = (
+        sa.select(changes.c.begun_at, changes.c.title)
+        .where(
+            changes.c.kind == "base",
+            changes.c.adapters.is_(None) | (name == sa.any_(changes.c.adapters)),
+            changes.c.begun_at <= sa.func.now(),
+        )
+        .order_by(changes.c.begun_at.desc())
+        .limit(1)
+    )
+    row = tx.execute(query).one_or_none()
+    return None if row is None else BaseChange(begun_at=row.begun_at, title=row.title)
 
 
 _OVER: Final = {

@@ -16,8 +16,12 @@ def read(tx: Connection, of: Version) -> AdmissionBody | None:
     if row is None:
         return None
     report = row.report or {}
+    changed = admissions.base_change(tx, of.adapter_id)
+    outdated = changed is not None and row.admitted and row.requested_at < changed.begun_at
     return AdmissionBody.of(
         row,
+        admitted=row.admitted and not outdated,
+        unverified=changed.title if changed is not None and outdated else None,
         adapter=of.adapter,
         version=of.name,
         number=row.id,
