@@ -39,6 +39,8 @@ def impact(alert: Alert) -> str:
 def _afterwards(alert: Alert) -> str:
     if alert.closing is Closing.PART_OF_FLEET:
         return "It is not over: other adapters on its base changed, too."
+    if alert.closing is Closing.OUT_OF_SERVICE:
+        return "Nobody gets its answers any more."
     if alert.closing is Closing.RULE_CHANGED:
         return "Not known whether it is over: it is no longer compared in that way."
     over = clock_time(alert.recovered_at or alert.at, now=alert.at)

@@ -66,7 +66,7 @@ def _afterwards(alert: Alert) -> tuple[str, ...]:
         case Closing.PART_OF_FLEET:
             goes_on = f" #{alert.part_of}" if alert.part_of is not None else ""
             return (f"Go on with the open fleet incident{goes_on} of its base model.",)
-        case Closing.FALSE_PAGE:
+        case Closing.FALSE_PAGE | Closing.RULE_CHANGED:
             return ("Nothing tonight. If it goes on, a new incident opens.",)
         case _:
             return ("Nothing tonight. Was the alarm wrong? Then mark it as a false alarm.",)
@@ -88,8 +88,8 @@ def _by_cause(alert: Alert) -> tuple[str, ...]:
             "Send a few known prompts and compare the answers.",
             f"Bad? Undo it, even if it was planned: {change}.",
         )
-    elif alert.changes and alert.blame is not Blame.INPUT and not misapplied(alert):
-        then = (f"Rule out what changed just before: {alert.changes[-1].text}.", *then)
+    elif alert.blame is not Blame.INPUT and not misapplied(alert):
+        then = (*_rule_out(alert), *then)
     if alert.action is not None and alert.action.shared:
         return (_ENGINE_FIRST, *then)
     if alert.action is not None and alert.action.unconfirmed:
@@ -113,6 +113,12 @@ def _who_answers(alert: Alert) -> str:
     return f"{_WHO_ANSWERS}; `driftline route show {quote(alert.adapter)}` says which it should."
 
 
+def _rule_out(alert: Alert) -> tuple[str, ...]:
+    """Name the last change that was declared before it began."""
+    before = [one for one in alert.changes if one.begun_at <= alert.started_at]
+    return (f"Rule out what changed just before: {before[-1].text}.",) if before else ()
+
+
 def _way_out(alert: Alert) -> str:
     """Say what helps the users now, where Driftline has not moved them; empty: not known."""
     if alert.action is not None and alert.action.instead:
@@ -129,7 +135,11 @@ def _spare(alert: Alert) -> str:
         lead = leading(alert.scores)
         hurts = lead is not None and _felt(lead.clause)
         sure = alert.severity is Severity.PAGE
-        return "another version" if sure and (hurts or alert.blame is Blame.ADAPTER) else ""
+        return (
+            "another version, if there is one"
+            if sure and (hurts or alert.blame is Blame.ADAPTER)
+            else ""
+        )
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 

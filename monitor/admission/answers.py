@@ -74,8 +74,8 @@ def check_answers(
 ) -> Iterator[Check]:
     """Let the served version and its base read texts, and judge the differences, one by one.
 
-    ``like`` is the version that it must answer as; ``alive`` is called after every few texts, and
-    may raise. Each check is skipped by itself where its texts,
+    ``like`` is the version that it must answer as; ``alive`` is called again and again, and may
+    raise. Each check is skipped by itself where its texts,
     the engine or the base are missing. Texts whose NLL two checks need are scored once.
     """
     reader = _Reader(version=version, given=given, via=via, alive=alive)
@@ -97,6 +97,7 @@ def check_answers(
         FORGETTING: lambda: forgetting_check(reader.answered(questions), settings.forgetting),
     }
     for name, check in checks.items():
+        alive()
         try:
             yield check()
         except (_NotRead, ProbeError) as reason:
@@ -208,6 +209,7 @@ class _Reader:
         return self._once(Corpus(name=name, documents=documents), of_base=of_base)
 
     def _once(self, corpus: Corpus, *, of_base: bool) -> DocumentScores:
+        self.alive()
         key = corpus.id, of_base
         if key not in self._read:
             self._read[key] = self._scored(corpus, of_base=of_base)

@@ -27,7 +27,7 @@ from monitor.store import audit
 from monitor.store.people import changes, keys, rebaselines
 from monitor.store.people.changes import Declaration, StoredChange
 from monitor.store.people.keys import Key
-from monitor.store.registry import adapters
+from monitor.store.registry import adapters, admissions
 from monitor.views.change import ChangeBody, DeclaredChange, Rebaselined
 from monitor.views.reading.change import change as change_view
 from monitor.views.shape import Page
@@ -47,6 +47,7 @@ def post_change(
     declared = _declaration(body, author=key.name, parts=parts)
 
     def work(tx: Connection) -> tuple[DeclaredChange, bool]:
+        _check_admissions(tx, key, body)
         known = declared.given_id and changes.claim_id(tx, declared.given_id)
         if known:
             return _answer(_same(known, body)), False
@@ -123,6 +124,13 @@ def _check_scope(key: Key, body: ChangeRequest) -> None:
         raise scope_missing(key, Scope.OPERATE, why="Opening a change")
     if body.kind in changes.UNDER_THE_MODEL and body.rebaseline is not False:
         raise scope_missing(key, Scope.OPERATE, why="Re-baselining (without rebaseline: false)")
+
+
+def _check_admissions(tx: Connection, key: Key, body: ChangeRequest) -> None:
+    """Refuse keys that may not move traffic where a change of the base stops it."""
+    if body.kind != "base" or keys.permits(key, Scope.OPERATE) or not admissions.required(tx):
+        return
+    raise scope_missing(key, Scope.OPERATE, why="A change of the base unverifies versions, which")
 
 
 def _check_bound(tx: Connection, declared: Declaration, match: Mapping[str, Sequence[str]]) -> None:

@@ -32,6 +32,8 @@ router: Final = APIRouter(prefix="/retraining", tags=["retraining"])
 of_adapters: Final = APIRouter(prefix="/adapters", tags=["retraining"])
 CHUNK: Final = 2_000
 """Records read by one short transaction of a manifest."""
+EXAMPLES_CHUNK: Final = 100
+"""The same, where their texts are read as well."""
 
 
 class RetrainRequest(Body):
@@ -171,7 +173,12 @@ def _streamed(
     def chunk(after: tuple[datetime, str] | None) -> Sequence[Meant]:
         return database.run(
             lambda tx: retrainings.manifest(
-                tx, request, after=after, unlike=unlike, with_text=with_text, limit=CHUNK
+                tx,
+                request,
+                after=after,
+                unlike=unlike,
+                with_text=with_text,
+                limit=EXAMPLES_CHUNK if with_text else CHUNK,
             )
         )
 

@@ -70,7 +70,7 @@ def admit(
     """Check whether a version may answer people, and store the report with it.
 
     A worker of the service reads its files, and lets the engine read the texts that are given. Exit
-    code 0: admitted, also with warnings; 4: refused; 1: it could not be checked.
+    code 0: admitted, also with warnings; 4: refused or unverified; 1: it could not be checked.
     """
     path = place("adapters", adapter, "versions", version, "admission")
     request = _texts(training=training, held_out=held_out, planted=planted)
@@ -167,13 +167,16 @@ def junit_xml(found: AdmissionBody) -> bytes:
     suite = ET.Element(
         "testsuite",
         name=f"driftline admit {found.label}",
-        tests=str(len(found.checks) + bool(found.error)),
-        failures=str(sum(one.verdict == "refuse" for one in found.checks)),
+        tests=str(len(found.checks) + bool(found.error) + bool(found.unverified)),
+        failures=str(sum(one.verdict == "refuse" for one in found.checks) + bool(found.unverified)),
         skipped=str(sum(one.verdict == "skipped" for one in found.checks)),
         errors=str(int(bool(found.error))),
     )
     for one in found.checks:
         _case(suite, found, one)
+    if found.unverified:
+        case = ET.SubElement(suite, "testcase", classname=found.label, name="verified")
+        ET.SubElement(case, "failure", message=_printable(found.sentence))
     if found.error:
         case = ET.SubElement(suite, "testcase", classname=found.label, name="admission")
         ET.SubElement(case, "error", message=found.error)

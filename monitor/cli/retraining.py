@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -114,15 +113,23 @@ def export(
 
 
 def _write(lines: Iterator[str], to: Path | None) -> int:
-    count = 0
+    """Write all lines, or leave the file as it was; return how many they are."""
+    if to is None:
+        return _copied(lines, sys.stdout)
+    draft = to.with_name(f".{to.name}.part")
     try:
-        with to.open("w", encoding="utf-8") if to else nullcontext(sys.stdout) as file:
-            for line in lines:
-                file.write(f"{line}\n")
-                count += 1
+        with draft.open("w", encoding="utf-8") as file:
+            count = _copied(lines, file)
+        draft.replace(to)
     except OSError as error:
         raise options.unusable(error) from None
+    finally:
+        draft.unlink(missing_ok=True)
     return count
+
+
+def _copied(lines: Iterator[str], file: TextIO) -> int:
+    return sum(1 for line in lines if file.write(f"{line}\n"))
 
 
 def _unlike(evidence: Mapping[str, Any]) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final, assert_never
 
 from sqlalchemy import Connection
@@ -25,29 +24,9 @@ from monitor.store.traffic.actions import (
     ActionState,
 )
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.fallback.gate_names import Gate
+from monitor.traffic.fallback.blocked import blocked_line
 
 RECENT_ACTIONS: Final = 20
-BRAKES: Final = frozenset({Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.FLEET_BUDGET})
-"""Gates that a person may pass: they say nothing against the target, nor against the finding. The
-kill switch is for its setter to lift."""
-WAYS_OUT: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        Gate.EVIDENCE: "Read some of its answers. Bad? On the incident, send traffic away from it.",
-        Gate.VERDICT: "Read some of its answers. Bad? On the incident, send traffic away from it.",
-        Gate.SELF_HEALTH: "Read some of its answers. Bad? On the incident, send traffic away from"
-        " it.",
-        Gate.TRAFFIC: "Move its traffic in the router.",
-        Gate.PERSON: "Ask who set the route. Nobody there? On the incident, send traffic away.",
-        Gate.HOLD: "Ask who holds the route. Nobody there? End the hold, then send traffic away on"
-        " the incident.",
-        Gate.KILL_SWITCH: "Ask who set the kill switch before you send traffic away.",
-        Gate.TARGET: "No other version is fit: have one served, or treat it as an outage.",
-    }
-)
-"""What a person can do where a gate was shut that is no mere brake."""
-SHARED: Final = frozenset({Gate.COMMON_CAUSE, Gate.FLEET_UNSEEN, Gate.FLEET_INCIDENT})
-"""Gates that doubt the base model or the engine."""
 ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})
 """Actions in these states were not carried out."""
 
@@ -146,16 +125,7 @@ def deed(action: ActionRow) -> ActionLine:
             )
         case ActionState.BLOCKED | ActionState.EXPIRED:
             gate = action.evidence.get("gate")
-            return ActionLine(
-                done=Done.BLOCKED,
-                kind=kind,
-                text=action.reason,
-                target=target if gate in BRAKES else "",
-                instead=WAYS_OUT.get(str(gate), ""),
-                short="move unconfirmed" if gate == Gate.UNFINISHED else "",
-                unconfirmed=gate == Gate.UNFINISHED,
-                shared=gate in SHARED,
-            )
+            return blocked_line(kind, gate, reason=action.reason, target=target)
         case _:
             assert_never(action.state)
     return ActionLine(

@@ -30,15 +30,15 @@ def newly_barred(before: Route | None, after: Route, barred: Mapping[str, str]) 
 
     A version that answers already keeps its traffic, or none could be taken from its neighbours.
     """
-    kept = _answering(before) if before else frozenset()
+    kept = answering(before) if before else frozenset()
     return [
         told(after.adapter, name, barred[name])
-        for name in sorted(_answering(after) - kept)
+        for name in sorted(answering(after) - kept)
         if name in barred
     ]
 
 
-def _answering(route: Route) -> frozenset[str]:
+def answering(route: Route) -> frozenset[str]:
     """Return the versions that answer, now or when the route expires."""
     heirs = {route.on_expiry} if route.valid_until else set()
     return frozenset(arm.version for arm in route.arms if arm.weight > 0 or arm.arm in heirs)

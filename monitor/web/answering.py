@@ -31,7 +31,7 @@ _IS: Final = MappingProxyType(
         VerdictKind.LEARNING: "is still learning what is normal",
         VerdictKind.INSUFFICIENT: "had too few requests to be judged",
         VerdictKind.BLIND: "is not fully monitored",
-        VerdictKind.ERROR: "cannot be judged, because its checks fail",
+        VerdictKind.ERROR: "cannot be checked",
         None: "was not evaluated yet",
     }
 )

@@ -194,19 +194,31 @@ def test_a_change_of_the_base_makes_its_versions_unverified_until_they_are_admit
 
     with serving(database, tmp_path) as service, service.client(Scope.ADMIN) as client:
         for kind, names in (("engine", None), ("base", ["billing"])):
-            body = {"kind": kind, "title": "another", "adapters": names}
-            assert client.post("/v1/changes", json=body).status_code == 201
+            other = {"kind": kind, "title": "another", "adapters": names}
+            assert client.post("/v1/changes", json=other).status_code == 201
             assert barred() == {}
-        body = {"kind": "base", "title": "llama 3.2", "adapters": ["support"]}
+        body: dict[str, Any] = {"kind": "base", "title": "llama 3.2", "adapters": ["support"]}
         client.post("/v1/changes", json=body)
         assert barred() == {"v1": "was admitted before its base changed (llama 3.2)"}
         found = client.get(f"{PATH}/v1/admission").json()
         assert (found["verdict"], found["admitted"]) == ("warn", False)
         assert found["unverified"] == "llama 3.2"
         assert "support@v1 is unverified: its base changed since it was admitted" in _page(service)
+        suite = ET.fromstring(junit_xml(msgspec.convert(found, AdmissionBody)))  # noqa: S314 (ours)
+        assert suite.attrib["failures"] == "1"
         admitted(database, version)
         assert barred() == {}
         assert client.get(f"{PATH}/v1/admission").json()["unverified"] is None
+        body |= {"title": "llama 4", "open": True}
+        change = client.post("/v1/changes", json=body).json()["change"]
+        admitted(database, version)
+        assert barred() == {"v1": "was admitted before its base changed (llama 4)"}, "it goes on"
+        assert client.post(f"/v1/changes/{change}/end", json={}).status_code == 200
+        admitted(database, version)
+        assert barred() == {}
+        body = {"kind": "base", "title": "llama 5", "rebaseline": False}
+        with service.client(Scope.INGEST) as sender:
+            assert sender.post("/v1/changes", json=body).status_code == 403
 
 
 # --- what people see ----------------------------------------------------------------------

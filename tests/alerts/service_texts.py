@@ -163,8 +163,9 @@ OUTCOMES: dict[str, ActionLine | None] = {
     "none": None,
 }
 """What can have become of a version's traffic."""
-STOPPED = {gate: stopped(gate) for gate in WHY}
-"""A fallback that each gate has stopped."""
+UNTOLD = {Gate.EVIDENCE, Gate.VERDICT, Gate.TRAFFIC, Gate.ADMISSION}
+STOPPED = {gate: stopped(gate) for gate in WHY if gate not in UNTOLD}
+"""A fallback that each gate has stopped, of which people are told."""
 BACK = replace(
     MOVED, kind=ActionKind.RETURN, evidence={}, decided_at=MOVED.created_at + 38 * MINUTE
 )

@@ -25,7 +25,6 @@ from detectors import DETECTORS
 from detectors.perplexity import PERPLEXITY
 from detectors.signals import SIGNALS
 from monitor.outbox.writing import SILENT, learn_command
-from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.trial.news import CanaryNews
 from tests.alert_samples import BLIND, FULL, UPDATED, score_line
 from tests.alerts import service_texts as texts
@@ -102,9 +101,8 @@ def _size(way: str) -> dict[str, Any]:
 
 
 def of_brakes() -> Iterator[tuple[str, Alert]]:
-    for gate in Gate:
-        stopped = replace(PLAIN, scores=(FAILING,), action=texts.STOPPED[gate])
-        yield f"blocked, {gate}", stopped
+    for gate, line in texts.STOPPED.items():
+        yield f"blocked, {gate}", replace(PLAIN, scores=(FAILING,), action=line)
 
 
 def of_kinds() -> Iterator[tuple[str, Alert]]:

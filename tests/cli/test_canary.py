@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 from tests.cli.command import failed
 from tests.cli.conftest import Run
@@ -53,7 +54,7 @@ def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service)
     failed(run("canary", "show", "4711"), "There is no canary 4711.")
 
 
-def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service) -> None:
+def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service, tmp_path: Path) -> None:
     service.register("retrained", "v1")
     assert "no retraining was asked for" in run("retraining", "list", "retrained").out
     why = "new [bold]questions[/bold]"
@@ -65,6 +66,12 @@ def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service) -> Non
     (number,) = re.findall(r"request (\d+)", asked.out)
     none = run("retraining", "export", number)
     assert (none.code, none.out, none.err.strip()) == (0, "", "0 examples")
-    failed(run("retraining", "export", "999999"), "999999")
+    kept = tmp_path / "examples.jsonl"
+    kept.write_text("corrected by hand\n")
+    failed(run("retraining", "export", "999999", "--to", str(kept)), "999999")
+    assert kept.read_text() == "corrected by hand\n"
+    assert run("retraining", "export", number, "--to", str(kept)).code == 0
+    assert [one.name for one in tmp_path.iterdir()] == ["examples.jsonl"]
+    assert kept.read_text() == ""
     assert listed.count("retrained@v1") == 2
     assert why in listed

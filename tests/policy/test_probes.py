@@ -38,6 +38,7 @@ DEGRADED: dict[str, Any] = {
     "low": 0.18,
     "high": 0.22,
 }
+UNAPPROVED: dict[str, Any] = {"changed": True, "ratio": 0.26, "low": 0.04, "base_moved": False}
 FORGOTTEN = {"changed": True, "forgotten": True}
 
 
@@ -212,7 +213,7 @@ def test_other_weights_whose_fixed_texts_changed_as_well_are_a_page_that_moves_n
 def test_weights_that_nobody_approved_may_be_left_as_soon_as_they_are_surely_worse(
     state: IdentityState, *, allowed: bool
 ) -> None:
-    worse = probe(**DEGRADED | {"changed": True, "ratio": 0.26, "low": 0.04, "base_moved": False})
+    worse = probe(**DEGRADED | UNAPPROVED)
     told = run(facts(identity=who(state), perplexity=worse))
     assert told.verdict.severity is VerdictSeverity.PAGE
     assert told.action.allowed is allowed
@@ -220,6 +221,26 @@ def test_weights_that_nobody_approved_may_be_left_as_soon_as_they_are_surely_wor
         assert told.action.reason == (
             "perplexity at least +4.0% (other weights than the registered ones answer)"
         )
+
+
+@pytest.mark.parametrize(
+    ("probed", "later"),
+    [
+        pytest.param({"low": -0.01}, (), id="not surely worse"),
+        pytest.param({"base_moved": True}, (), id="the base moved"),
+        pytest.param(
+            {}, (facts(perplexity=probe(), identity=who(IdentityState.UNKNOWN)),), id="doubted"
+        ),
+        pytest.param({}, (facts(perplexity=probe()),), id="the newest probe found nothing"),
+        pytest.param({}, (facts(corpora=("general:1", "support:2")),), id="other texts now"),
+    ],
+)
+def test_what_is_not_sure_of_weights_that_nobody_approved_moves_nothing(
+    probed: dict[str, Any], later: tuple[Facts, ...]
+) -> None:
+    worse = probe(**DEGRADED | UNAPPROVED | probed)
+    found = facts(identity=who(IdentityState.WRONG_WEIGHTS), perplexity=worse)
+    assert not run(found, *later).action.allowed
 
 
 def test_an_identity_finding_ends_with_the_first_look_that_ends_well() -> None:

@@ -88,7 +88,7 @@ def test_an_open_incident_of_its_own_sight_blocks_and_one_that_is_over_does_not(
     refused(
         world,
         world.breaker.consider(v7, evidence(), now=NOW),
-        {"error": "its checks fail", "no_data": "it sends no records"}[kind],
+        {"error": "Driftline cannot check it", "no_data": "it sends no records"}[kind],
     )
     put(closed_at=NOW)
     assert world.breaker.consider(v7, evidence(), now=NOW).kind is DecisionKind.EXECUTE

@@ -19,7 +19,7 @@ from monitor.store.errors import Conflict
 from monitor.store.tables import adapters, admissions, changes, flags, versions
 
 LEASE: Final = timedelta(minutes=15)
-"""Longer than any one check takes; it is renewed between them."""
+"""Longer than any one set of texts takes; it is renewed between them."""
 REQUIRED: Final = "admission_required"
 
 _A: Final = admissions.c
@@ -56,9 +56,12 @@ class AdmissionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BaseChange:
-    """A declared change of the base model, after which admissions made before count no more."""
+    """A declared change of the base model: admissions asked for before its end count no more.
 
-    begun_at: datetime
+    ``over_at`` is now while it goes on.
+    """
+
+    over_at: datetime
     title: str
 
 
@@ -194,7 +197,7 @@ def _barred(verdict: str | None, at: datetime | None, changed: BaseChange | None
         return "is not admitted yet"
     if verdict == CheckVerdict.REFUSE:
         return "was refused at its admission"
-    if changed is not None and at < changed.begun_at:
+    if changed is not None and at < changed.over_at:
         return f"was admitted before its base changed ({changed.title})"
     return None
 
@@ -202,18 +205,19 @@ def _barred(verdict: str | None, at: datetime | None, changed: BaseChange | None
 def base_change(tx: Connection, adapter_id: AdapterId) -> BaseChange | None:
     """Return the newest declared change of an adapter's base model; None: there was none."""
     name = sa.select(adapters.c.name).where(adapters.c.id == adapter_id).scalar_subquery()
+    over = sa.func.coalesce(changes.c.ended_at, sa.func.now())
     query = (
-        sa.select(changes.c.begun_at, changes.c.title)
+        sa.select(over.label("over_at"), changes.c.title)
         .where(
             changes.c.kind == "base",
             changes.c.adapters.is_(None) | (name == sa.any_(changes.c.adapters)),
             changes.c.begun_at <= sa.func.now(),
         )
-        .order_by(changes.c.begun_at.desc())
+        .order_by(over.desc())
         .limit(1)
     )
     row = tx.execute(query).one_or_none()
-    return None if row is None else BaseChange(begun_at=row.begun_at, title=row.title)
+    return None if row is None else BaseChange(over_at=row.over_at, title=row.title)
 
 
 _OVER: Final = {

@@ -25,6 +25,7 @@ from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, routes
 from monitor.store.traffic.actions import AUTOMATIC, OPEN, WORSE, ActionKind, ActionRow, ActionState
+from monitor.traffic.fallback.blocked import blocked_line
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import (
     Decision,
@@ -311,7 +312,7 @@ def _line(decision: Decision) -> ActionLine | None:
     kind = decision.action.value if decision.action else "fallback"
     if decision.kind is DecisionKind.BLOCK:
         target = decision.target.name if decision.target else ""
-        return ActionLine(done=Done.BLOCKED, kind=kind, text=decision.reason, target=target)
+        return blocked_line(kind, decision.gate, reason=decision.reason, target=target)
     if decision.target is None or decision.kind is DecisionKind.NOTHING:
         return None
     what = f"100 % of traffic to {decision.target.name}"
@@ -325,7 +326,9 @@ def _line(decision: Decision) -> ActionLine | None:
             target=decision.target.name,
             then=decision.then,
         )
-    return ActionLine(done=Done.RECOMMENDED, kind=kind, text=f"move {what}")
+    return ActionLine(
+        done=Done.RECOMMENDED, kind=kind, text=f"move {what}", target=decision.target.name
+    )
 
 
 def doubt_words(moved: ActionRow) -> str:

@@ -23,7 +23,7 @@ from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import actions, canaries, common_cause, routes, self_health
 from monitor.store.traffic.common_cause import BaseFleet
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.admitted import unadmitted
+from monitor.traffic.admitted import answering, unadmitted
 from monitor.traffic.arms import effective, serving_arm
 from monitor.traffic.fallback.machine import Progress
 from monitor.traffic.fallback.scene import Scene
@@ -120,18 +120,24 @@ def stored_verdict(tx: Connection, version_id: VersionId, *, lock: bool) -> Verd
 
 
 def targets_of(tx: Connection, version: Version) -> Targets:
-    """List the versions to which the version's traffic may fall back."""
+    """List the versions to which the version's traffic may fall back.
+
+    One that answers already needs no admission: it keeps its traffic.
+    """
+    history = [row.route for row in routes.history(tx, version.adapter, limit=HISTORY)]
+    now_answering = answering(history[0]) if history else frozenset()
+    barred = admissions.barred(tx, version.adapter_id)
     return choose_targets(
         version,
         registered=versions.of_adapter(tx, version.adapter_id),
-        history=[row.route for row in routes.history(tx, version.adapter, limit=HISTORY)],
+        history=history,
         verdicts={
             row.version: row.verdict.kind
             for row in verdicts.of_adapter(tx, adapter_id=version.adapter_id)
         },
         abandoned=actions.abandoned_versions(tx, version.adapter_id),
         latched=canaries.latched(tx, version.adapter_id).keys(),
-        barred=admissions.barred(tx, version.adapter_id),
+        barred={name: why for name, why in barred.items() if name not in now_answering},
     )
 
 
@@ -162,7 +168,7 @@ def unwell_of(
 
 
 _OPEN: Final = MappingProxyType(
-    {Kind.ERROR.value: "its checks fail", Kind.NO_DATA.value: "it sends no records"}
+    {Kind.ERROR.value: "Driftline cannot check it", Kind.NO_DATA.value: "it sends no records"}
 )
 """The kinds of open incidents that say so."""
 

@@ -17,7 +17,7 @@ def read(tx: Connection, of: Version) -> AdmissionBody | None:
         return None
     report = row.report or {}
     changed = admissions.base_change(tx, of.adapter_id)
-    outdated = changed is not None and row.admitted and row.requested_at < changed.begun_at
+    outdated = changed is not None and row.admitted and row.requested_at < changed.over_at
     return AdmissionBody.of(
         row,
         admitted=row.admitted and not outdated,
