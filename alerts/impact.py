@@ -42,7 +42,7 @@ def _afterwards(alert: Alert) -> str:
     if alert.closing is Closing.OUT_OF_SERVICE:
         return "Nobody gets its answers any more."
     if alert.closing is Closing.RULE_CHANGED:
-        return "Not known whether it is over: it is no longer compared in that way."
+        return "Whether it is over is unknown: its rules changed."
     over = clock_time(alert.recovered_at or alert.at, now=alert.at)
     lasted = f"from {began_clock(alert)} to {over}"
     if alert.kind is Kind.CANARY:
