@@ -171,11 +171,13 @@ class Observed:
     """The result of one evaluation; ``detectors`` are those that fired.
 
     ``gist`` holds the facts that people are told; None if they never change or were not read.
+    ``confirmed`` is true if the cause among them is confirmed.
     """
 
     condition: Condition
     detectors: tuple[str, ...] = ()
     gist: updating.Gist | None = None
+    confirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +341,7 @@ def _breach(
         # Acknowledging a ticket does not acknowledge a page.
         worse = replace(firing, told=severity, ack=None, known=updating.said(firing.known))
         return worse, (_go_on(worse, Status.WORSENED, severity, state.since, now),)
-    why = updating.decide(firing.known, now=now, window=rule.window)
+    why = updating.decide(firing.known, now=now, window=rule.window, confirmed=seen.confirmed)
     if seen.gist is None or why not in updating.TELLING:
         return firing, ()
     taken = None if why is updating.UpdateReason.RISEN else firing.ack

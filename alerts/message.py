@@ -105,7 +105,7 @@ class ActionLine:
     shared: bool = False
     """True if it was blocked because the base model or the engine may be at fault."""
     instead: str = ""
-    """What a person can do where a brake stopped the move; empty: to send traffic to ``target``."""
+    """The way out for a person where a gate stopped the move; empty: traffic may go to ``target``."""
     then: str = ""
     """The step that follows by itself: ``v7 is tried again on 10 % of the traffic once …``."""
 

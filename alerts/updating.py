@@ -2,7 +2,8 @@
 
 The first message knows least: a slow answer is blamed on serving, and minutes later the cause turns
 out to be the users' requests. A changed fact that people act on is told once it has held for an
-evaluation window; a risen severity and an action on traffic are told at once.
+evaluation window. A risen severity, an action on traffic, and the first cause that is confirmed
+where none was known, are told at once.
 
 A fact that goes back and forth is told ever less often: its first n values are told after one
 window each at the latest, and every value told before must hold twice as long as the last such one.
@@ -43,9 +44,12 @@ class UpdateReason(StrEnum):
     HELD = "held_for_a_window"
     RISEN = "severity_has_risen"
     ACTED = "traffic_was_moved_or_kept"
+    FOUND = "cause_is_confirmed"
 
 
-TELLING: Final = frozenset({UpdateReason.HELD, UpdateReason.RISEN, UpdateReason.ACTED})
+TELLING: Final = frozenset(
+    {UpdateReason.HELD, UpdateReason.RISEN, UpdateReason.ACTED, UpdateReason.FOUND}
+)
 
 
 Gist = Mapping[Fact, str]
@@ -82,6 +86,11 @@ class Known:
         """True if it is an action on traffic that people were never told."""
         return self.fact is Fact.ACTION and self.now not in {KEPT, *self.told}
 
+    @property
+    def found(self) -> bool:
+        """True if it is a cause, and people were only told that none is known."""
+        return self.fact is Fact.BLAME and self.news and self.told == ("",)
+
     def held(self, *, now: datetime, window: timedelta) -> bool:
         """True if it has been news for long enough."""
         back = self.now in self.told
@@ -109,12 +118,19 @@ def _seen(known: Known, found: str, now: datetime) -> Known:
     return replace(known, now=found, since=min(known.since, now) if same else now)
 
 
-def decide(known: tuple[Known, ...], *, now: datetime, window: timedelta) -> UpdateReason:
-    """Decide whether to tell people the current facts, and why (:data:`TELLING`) or why not yet."""
+def decide(
+    known: tuple[Known, ...], *, now: datetime, window: timedelta, confirmed: bool = False
+) -> UpdateReason:
+    """Decide whether to tell people the current facts, and why (:data:`TELLING`) or why not yet.
+
+    ``confirmed``: the cause is.
+    """
     if any(one.risen for one in known):
         return UpdateReason.RISEN
     if any(one.done for one in known):
         return UpdateReason.ACTED
+    if confirmed and any(one.found for one in known):
+        return UpdateReason.FOUND
     if any(one.held(now=now, window=window) for one in known):
         return UpdateReason.HELD
     return UpdateReason.NOT_HELD if any(one.news for one in known) else UpdateReason.NOTHING_NEW

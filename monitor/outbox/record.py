@@ -185,6 +185,7 @@ def _drift(
             scores=scores,
             action=action,
         ),
+        confirmed=verdict.sure is words.Sureness.CONFIRMED,
     )
 
 

@@ -25,6 +25,7 @@ from monitor.store.registry import adapters, admissions, versions
 from monitor.store.registry.admissions import AdmissionRow, AdmissionState
 from monitor.store.tables import admissions as table
 from monitor.store.tables import audit
+from monitor.traffic.fallback.survey import targets_of
 from monitor.views.admission import AdmissionBody
 from tests.admission.broken_adapters import made, of_rank
 from tests.serving import Serving, serving
@@ -317,6 +318,24 @@ def test_a_version_that_answers_when_it_becomes_required_keeps_its_traffic(
         assert _route(client, "3", v1=0.9, v2=0.1).status_code == 422
         database.run(lambda tx: admissions.require(tx, on=False))
         assert _route(client, "3", v1=0.9, v2=0.1).status_code == 200
+
+
+def test_a_version_that_answers_stays_a_target_though_its_admission_counts_no_more(
+    database: Database, tmp_path: Path
+) -> None:
+    def targets() -> list[str]:
+        with database.begin() as tx:
+            failing = versions.fetch(tx, adapter="support", name="v2")
+            assert failing
+            return [version.name for version in targets_of(tx, failing).usable]
+
+    with serving(database, tmp_path) as service, service.client(Scope.ADMIN) as client:
+        for name, parent in (("v0", None), ("v1", None), ("v2", "v1")):
+            client.put(f"{PATH}/{name}", json={"parent": parent})
+        assert _route(client, "1", v1=0.5, v2=0.5).status_code == 200
+        assert targets() == ["v1", "v0"]
+        database.run(lambda tx: admissions.require(tx, on=True))
+        assert targets() == ["v1"]
 
 
 def test_a_failure_of_one_admission_is_stored_with_it(

@@ -110,6 +110,16 @@ def test_each_new_value_takes_one_window_and_each_return_twice_the_last() -> Non
     ]
 
 
+def test_the_first_cause_that_is_confirmed_is_told_at_once() -> None:
+    known = seen(begun({Fact.BLAME: ""}, NOON), {Fact.BLAME: "adapter"}, NOON + MINUTE)
+    now = NOON + MINUTE
+    assert decide(known, now=now, window=WINDOW) is UpdateReason.NOT_HELD
+    assert decide(known, now=now, window=WINDOW, confirmed=True) is UpdateReason.FOUND
+    other = seen(said(known), {Fact.BLAME: "base"}, now)
+    why = decide(other, now=now, window=WINDOW, confirmed=True)
+    assert why is UpdateReason.NOT_HELD, "a cause was told before"
+
+
 def test_a_page_that_became_a_ticket_and_pages_again_is_told_of_at_once() -> None:
     assert follow("page", "ticket", "ticket", "page", "page", fact=Fact.SEVERITY) == [
         (2, UpdateReason.HELD, "ticket"),

@@ -1,4 +1,4 @@
-"""What a message says of a move that a gate has stopped."""
+"""Describe a move that a gate has stopped, for a message."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WAYS_OUT: Final[Mapping[str, str]] = MappingProxyType(
         " outage.",
     }
 )
-"""What a person can do where the gate is more than a brake."""
+"""The way out for a person, where the gate is more than a brake."""
 
 
 def blocked_line(kind: str, gate: str | None, *, reason: str, target: str) -> ActionLine:
