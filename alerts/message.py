@@ -105,7 +105,7 @@ class ActionLine:
     shared: bool = False
     """True if it was blocked because the base model or the engine may be at fault."""
     instead: str = ""
-    """The way out for a person where a gate stopped the move; empty: traffic may go to ``target``."""
+    """The way out for a person where a gate stopped it; empty: traffic may go to ``target``."""
     then: str = ""
     """The step that follows by itself: ``v7 is tried again on 10 % of the traffic once …``."""
 
