@@ -134,6 +134,7 @@ def _sample(alert: Alert, kind: Kind, status: Status) -> Alert:
         update=_UPDATE if status is Status.UPDATED else None,
         recovered_at=NOON if status is Status.RECOVERED else None,
         closing=Closing.FALSE_PAGE if status is Status.RECOVERED and full else None,
+        part_of=4 if status is Status.RECOVERED and full else None,
         late=status is Status.RECOVERED and full,
         mend=TEXT if kind is Kind.ERROR and full else "",
         retraining=replace(_RETRAINING, groups=groups if full else ())

@@ -94,7 +94,7 @@ def ended(closing: str) -> str:
     """Return the word for how an incident ended without recovering.
 
     >>> ended("out_of_service")
-    'out of service'
+    'taken out of service'
     """
     return CLOSINGS[Closing(closing)]
 

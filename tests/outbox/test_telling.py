@@ -459,6 +459,7 @@ def test_a_repeat_says_what_is_known_and_was_done_by_then(
         "short": "v7 has its traffic",
         "unconfirmed": False,
         "under_way": False,
+        "instead": "",
         "target": "",
         "then": "",
         "shared": False,

@@ -157,7 +157,7 @@ def test_a_target_that_fires_within_two_windows_has_not_helped_and_nothing_else_
     with world.database.begin() as tx:
         said = world.breaker.doubt(tx, v7)
     worse = f"v6 is {kind.value} 31 min after it got the traffic"
-    assert said == f"the move of the traffic of v7 did not help: {worse}"
+    assert said == f"the move of the traffic of v7 to v6 did not help: {worse}"
     # and it stays so, whatever the router says, until a person has looked
     assert world.breaker.reconcile(now=later + MINUTE) == 0
     reroute(world)
