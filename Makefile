@@ -62,7 +62,7 @@ check: $(READY)
 
 # most of the tests' time is waiting for processes that they started
 test: check browser faketime $(SBOM)/.ready
-	$(BIN)/pytest -n 4
+	$(BIN)/pytest -n 3
 
 fast: $(READY)
 	$(BIN)/pytest -n 3

@@ -114,7 +114,9 @@ def _who_answers(alert: Alert) -> str:
 
 
 def _rule_out(alert: Alert) -> tuple[str, ...]:
-    """Name the last change that was declared before it began."""
+    """Name the last change that was declared before it began, unless the cause is confirmed."""
+    if alert.cause == alert.blame:
+        return ()
     before = [one for one in alert.changes if one.begun_at <= alert.started_at]
     return (f"Rule out what changed just before: {before[-1].text}.",) if before else ()
 
