@@ -58,7 +58,7 @@ def _covered_again(unseen: Unseen) -> tuple[str, ...]:
 def _send_back(action: ActionLine | None) -> tuple[str, ...]:
     if action is None or not stands_in(action) or action.then:
         return ()
-    return (f"Traffic stays on {action.target} until you send it back: on the incident.",)
+    return (f"Traffic stays on {action.target} until you send it back on the incident.",)
 
 
 def _afterwards(alert: Alert) -> tuple[str, ...]:
@@ -136,12 +136,8 @@ def _spare(alert: Alert) -> str:
     if alert.action is None:
         lead = leading(alert.scores)
         hurts = lead is not None and _felt(lead.clause)
-        sure = alert.severity is Severity.PAGE
-        return (
-            "another version, if there is one"
-            if sure and (hurts or alert.blame is Blame.ADAPTER)
-            else ""
-        )
+        told = alert.severity is Severity.PAGE and (hurts or alert.blame is Blame.ADAPTER)
+        return "another version, if there is one" if told else ""
     return alert.action.target if alert.action.done is Done.BLOCKED else ""
 
 

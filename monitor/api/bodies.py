@@ -163,7 +163,6 @@ class AdmissionRequest(Body):
     planted: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines written into its training data that stand nowhere else."
     )
-
     same_as: Name | None = Field(
         default=None, description="Version of the adapter that it is another build of."
     )

@@ -130,7 +130,7 @@ def _check_admissions(tx: Connection, key: Key, body: ChangeRequest) -> None:
     """Refuse keys that may not move traffic where a change of the base stops it."""
     if body.kind != "base" or keys.permits(key, Scope.OPERATE) or not admissions.required(tx):
         return
-    raise scope_missing(key, Scope.OPERATE, why="A change of the base unverifies versions, which")
+    raise scope_missing(key, Scope.OPERATE, why="Where admission is required, a change of the base")
 
 
 def _check_bound(tx: Connection, declared: Declaration, match: Mapping[str, Sequence[str]]) -> None:

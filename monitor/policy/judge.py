@@ -325,10 +325,9 @@ def _action(
         return ActionEvidence(
             allowed=False, reason="whose weights answer is being asked again", at=facts.at
         )
-    unapproved = _unapproved(memory)
-    if probe is not None and (probe.low >= settings.action_perplexity or unapproved):
+    if probe is not None and (probe.low >= settings.action_perplexity or memory.unapproved):
         needs = f"needs {settings.action_perplexity:+.0%}"
-        if unapproved:
+        if memory.unapproved:
             needs = "other weights than the registered ones answer"
         return ActionEvidence(
             allowed=True,
@@ -360,22 +359,6 @@ def _action(
     degraded = probe is not None and probe.degraded
     nothing = "perplexity below margin" if degraded else "no sure change in the model's own answers"
     return ActionEvidence(allowed=False, reason=join(small) or nothing, at=facts.at)
-
-
-def _unapproved(memory: Memory) -> bool:
-    """True if the newest probe found other weights than the registered ones, and surely worse."""
-    probe, identity = memory.perplexity, memory.identity
-    return (
-        memory.replaced
-        and identity is not None
-        and identity.doubted_since is None
-        and probe is not None
-        and probe.degraded
-        and probe.low > 0.0
-        and probe.unchanged_streak == 0
-        and not probe.replaced
-        and probe.base_moved is not True
-    )
 
 
 def _large(crossing: Crossing, settings: PolicySettings) -> bool:

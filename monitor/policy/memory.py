@@ -112,6 +112,22 @@ class Memory:
         return changed or self.identity.numberless
 
     @property
+    def unapproved(self) -> bool:
+        """Whether the newest probe found other weights than the registered ones, surely worse."""
+        probe, identity = self.perplexity, self.identity
+        return (
+            self.replaced
+            and identity is not None
+            and identity.doubted_since is None
+            and probe is not None
+            and probe.degraded
+            and probe.low > 0.0
+            and probe.unchanged_streak == 0
+            and not probe.replaced
+            and probe.base_moved is not True
+        )
+
+    @property
     def probes_found(self) -> bool:
         """Whether a finding of the probes is open."""
         moved = self.perplexity is not None and self.perplexity.moved

@@ -41,6 +41,7 @@ def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: Any) 
         page=told,
         moved=None,
         false_before=0,
+        blame="adapter" if told else None,
         causes=("adapter",) if told else (),
         confidence=None,
         answered_broken=0,
@@ -126,7 +127,7 @@ def test_what_the_harness_writes_down_is_what_is_read(tmp_path: Path) -> None:
     [gone] = [one for one in collect(run).ways if one.way == "gone"]
     found = gone.repeats[0].driftline
     assert found.page == Told(10, 9.0, "probe")
-    assert found.named == frozenset({"serving"})
+    assert (found.blame, found.named) == ("serving", frozenset({"serving"}))
     assert (found.first, found.answered_broken) == (found.ticket, 20)
 
 
@@ -152,9 +153,11 @@ def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:
 
 
 def test_blame_counts_where_something_was_told() -> None:
-    told = way(*[experiment(20)] * 19, experiment(20, causes=("input",)), experiment(None))
-    asked = goal(of(told), "a cause is named")
-    assert (asked.held, asked.of, asked.met) == (19, 20, True)
+    wrong = experiment(20, blame="input", causes=("input",))
+    told = way(*[experiment(20)] * 19, wrong, experiment(None))
+    for begins in ("the blame", "a cause is named"):
+        asked = goal(of(told), begins)
+        assert (asked.held, asked.of, asked.met) == (19, 20, True)
 
 
 @pytest.mark.parametrize(

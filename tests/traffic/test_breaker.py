@@ -726,3 +726,18 @@ def test_a_message_can_say_what_is_about_to_happen(
     assert (line.done, line.text) == (done, text)
     assert silent is None
     assert world.actions() == []
+
+
+def test_the_first_page_sends_nobody_past_a_stop_that_is_no_mere_brake(world: World) -> None:
+    v7 = world.adapter()
+    world.judge(v7, CRITICAL)
+    with world.database.begin() as tx:
+        flags.set_kill_switch(tx, on=True, reason="drill", actor="ann")
+        first = world.breaker.preview(tx, v7, evidence(), now=NOW)
+    world.break_down(v7)
+    with world.database.begin() as tx:
+        later = done(tx, v7, since=NOW - MINUTE)
+    for line in (first, later):
+        assert line is not None
+        assert (line.done, line.target) == (Done.BLOCKED, "")
+        assert line.instead == "Ask who set the kill switch before you send traffic away."

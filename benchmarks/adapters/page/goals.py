@@ -48,6 +48,14 @@ def goals(results: Results) -> list[Goal]:
             lambda _, one: _paged(one, cycle),
         ),
         _goal(
+            f"the blame is right in ≥ {100 * RIGHT_BLAME:.0f} % of what was told, in the first page"
+            " (the first ticket where none came)",
+            results,
+            lambda way, one: bool(way.blame) and one.driftline.first is not None,
+            lambda way, one: one.driftline.blame in way.blame,
+            wanted=RIGHT_BLAME,
+        ),
+        _goal(
             f"a cause is named, and each that is named is right, in ≥ {100 * RIGHT_BLAME:.0f} % of"
             " what was told",
             results,

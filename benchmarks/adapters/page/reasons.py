@@ -9,10 +9,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
     {
         "bots": "the repeated questions are known ones, and a repeated user counts once",
         "heavy-user": "the user's questions are known ones, and a repeated user counts once",
-        "mix-shift": "60 questions of known kinds are too few to show which kinds became more",
         "retries": "the same questions come twice, and their answers are as before",
         "timeouts": "clients that hang up leave no answer to look at",
-        "quantised-kv-cache": "its answers stay near those of the approved version",
         "new-topic-5": "3 of 60 questions were new; the evidence stayed far below its line",
         "new-topic-20": "12 of 60 questions were new; the evidence stayed far below its line",
     }

@@ -43,6 +43,7 @@ class Ours:
     page: Told | None
     moved: Told | None
     false_before: int
+    blame: str | None
     causes: tuple[str, ...]
     confidence: str | None
     answered_broken: int

@@ -212,8 +212,8 @@ def _promises(results: Results) -> str:
 
 def _reason(way: Way) -> str:
     unseen = [one for one in way.repeats if one.driftline.first is None]
-    asked = any(one.seen for one in unseen)
-    usual = "not known yet" if asked else "it hardly differs from the approved version"
+    known = way.kl is not None and not any(one.seen for one in unseen)
+    usual = "it hardly differs from the approved version" if known else "not known yet"
     return REASONS.get(way.way, usual)
 
 
