@@ -128,15 +128,14 @@ def beyond(parity: Parity, limits: Limits) -> tuple[str, ...]:
 
 def parity_check(found: Parity, limits: Limits, *, like: str) -> Check:
     """Ask whether two builds of one adapter say the same: a merge, or fewer bits."""
-    said = beyond(found, limits)
     return Check(
         name=PARITY,
         number=found.kl,
         limit=_limit(limits),
-        verdict=CheckVerdict.REFUSE if said else CheckVerdict.PASS,
+        verdict=CheckVerdict.REFUSE if beyond(found, limits) else CheckVerdict.PASS,
         reason=(
             f"{found.kl:.4g} nats per token from {like}, the same top token at {found.top1:.2%} of"
-            f" {found.positions:,} positions{f': {said[-1]}' if said else ''}"
+            f" {found.positions:,} positions"
         ),
         details={"top1": found.top1, "max_delta": found.max_delta, "positions": found.positions},
     )
