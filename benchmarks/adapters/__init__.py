@@ -15,20 +15,19 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 ``--repeats N``      each way so often, on another adapter each time
 ``--model FOLDER``   any causal model as a Hugging Face folder, in place of the default
 ``--gpu``            the engine runs on a GPU
-``--requests N``     requests of clients after the fault (100)
-``--recorded N``     records after it, for detectors that take longer (150)
+``--requests N``     requests of clients after the fault, at least (100)
 ``--seed N``         of questions, users and pauses
 ``--silence N``      resample healthy traffic so often, and count what fires
 ==================== ==============================================================
 
 What an experiment is
     Three adapters (``bank``, ``concierge``, ``maths``), of two versions each, are served. The
-    newer one is in charge, its reference of 320 records or more approved. Each experiment begins
+    newer one is in charge, its reference of 420 records approved. Each experiment begins
     with the same stored state: references learned, probes registered, 100 healthy live requests
-    of each adapter seen. 10 more healthy requests come, then the fault, then ``--requests``
-    that meet it, and what is left of one probe cycle. What lacks of ``--recorded`` is then asked
-    past the gateway, so that other detectors can be given the same records. Divergence (``kl``)
-    is measured beside the engine, with the same weights.
+    of each adapter seen. 10 more healthy requests come, then the fault, which clients meet until
+    it was paged and answered, or else until they have asked ``--requests`` times, all of that was
+    looked at, and a probe that began after the fault was judged. Other detectors are given the
+    same records. Divergence (``kl``) is measured beside the engine, with the same weights.
 
 What is compressed
     Time. A window is 8 s, a probe cycle 45 s; the reference's records were answered within

@@ -86,7 +86,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="six ways, in minutes")
     parser.add_argument("--repeats", type=int, default=1, metavar="N")
     parser.add_argument("--requests", type=int, default=100, metavar="N")
-    parser.add_argument("--recorded", type=int, default=150, metavar="N")
     parser.add_argument("--seed", type=int, default=14)
     parser.add_argument("--silence", type=int, default=0, metavar="N")
     return parser
@@ -114,6 +113,7 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
     timed, failed = Timed(), dict[str, str]()
     with ExitStack() as opened:
         stage = _open(opened, given, into, timed, lambda text: console.print(text, markup=False))
+        _refuse_another(stage)
         with timed.phase("prepare"):
             prepare(stage)
         _note(stage, timed)
@@ -133,6 +133,30 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
     _note(stage, timed, failed=failed)
     console.print(_summary(into, ways))
     return failed
+
+
+def _options(stage: Stage) -> dict[str, Any]:
+    """What makes a run that run: of another base or seed nothing may be taken up."""
+    return {
+        "model": _model_name(stage),
+        "seed": stage.seed,
+        "requests": stage.requests,
+        "adapters": list(stage.played),
+    }
+
+
+def _model_name(stage: Stage) -> str:
+    own = stage.setup.model.parent != stage.cache
+    return stage.setup.model.name if own else "SmolLM2-135M-Instruct"
+
+
+def _refuse_another(stage: Stage) -> None:
+    """Raise :class:`NoEngineError` where the folder holds a run of other options."""
+    path = stage.into / "run.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    wanted = _options(stage)
+    if other := [name for name, one in wanted.items() if known.get(name, one) != one]:
+        raise NoEngineError(f"{stage.into} holds a run with another {', '.join(other)}")
 
 
 def _open(
@@ -173,7 +197,6 @@ def _open(
         divergences=Divergences(into / "state" / "divergences.json"),
         seed=given.seed,
         requests=given.requests,
-        recorded=max(given.requests, given.recorded),
         played=given.adapters,
         gpu=given.gpu,
         say=say,
@@ -241,14 +264,11 @@ def _note(stage: Stage, timed: Timed, *, failed: Mapping[str, str] | None = None
     known = json.loads(path.read_text()) if path.exists() else {}
     known.setdefault("started_at", datetime.now(UTC).isoformat())
     known |= {
-        "model": stage.setup.model.name
-        if stage.setup.model.parent != stage.cache
-        else "SmolLM2-135M-Instruct",
+        **_options(stage),
         "engine": known.get("engine") or stage.engine.version,
         "commit": ", ".join(dict.fromkeys([*known.get("commit", "").split(", "), _commit()])).strip(
             ", "
         ),
-        "seed": stage.seed,
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {'GPU' if stage.gpu else 'CPU'}",
         "seconds": known.get("seconds", {}) | timed.seconds,
         "failed": dict(failed or {}),

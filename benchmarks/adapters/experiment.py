@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told, usual
+from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told
 from benchmarks.adapters.divergence import Answering
 from benchmarks.adapters.engine import Engine
 from benchmarks.adapters.outcome import UNKNOWN, Moved, Seen, Told, causes, outcome
@@ -22,14 +22,12 @@ from benchmarks.adapters.stage import (
     IN_CHARGE,
     Stage,
     ask_engine,
-    chance_of,
     model_of,
     read_lines,
     write_lines,
 )
 from benchmarks.adapters.tasks import TASKS, task
 from benchmarks.adapters.ways.way import (
-    Moment,
     OfClients,
     OfEngine,
     OfServing,
@@ -62,6 +60,8 @@ class Broken:
 
     run: Run
     engine: Engine
+    hits: frozenset[str]
+    """The adapters that it changes."""
     answers: Answering | None = None
     """What answers in place of the approved version; None: itself, or nobody can say."""
 
@@ -89,7 +89,9 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
             _broken(stage, way, adapter, service=service, ready=ready, folder=wrong)
         )
         broken_at, cpu_before = datetime.now(UTC), service.cpu_s
-        seen = _watch(service, clients, broken, adapter, broken_at)
+        seen = _watch(
+            service, clients, broken, adapter=adapter, since=broken_at, least=stage.requests
+        )
         for run in company:
             run.stopped = True
         for ended in under_way:
@@ -99,11 +101,11 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         time.sleep(1.0)  # the gateway hands its last records over
         records = _records(stage, service, adapter, broken_at)
         seen = replace(seen, broken=_answered(records))
-        records += _completed(stage, way, adapter, broken, records)
     kl = None if broken.answers is None else _kl(stage, way, adapter, broken.answers)
     write_lines(folder / "records.jsonl", records)
     _write(folder / "truth.json", _truth(way, adapter, broken_at, kl))
     found = outcome(seen) | {"clients": told(broken.run.answered), "scores": scores}
+    _write(folder / "messages.json", {"messages": [one.body for one in seen.told]})
     _write(folder / "driftline.json", found)
     return found
 
@@ -135,14 +137,15 @@ def _broken(
 ) -> Iterator[Broken]:
     """Put the fault in force, and take it back at the end."""
     shelf, fault = stage.shelf(adapter), way.fault
-    run = Run(adapter=adapter, part="broken", requests=stage.requests)
+    run = Run(adapter=adapter, part="broken")
+    own = frozenset({adapter})
     right = shelf.version(IN_CHARGE)
     match fault:
         case OfClients():
             run.change, run.pace = fault.change, fault.pace
             if run.pace(0) > 1:
                 run.at_once *= 4
-            yield Broken(run=run, engine=stage.engine)
+            yield Broken(run=run, engine=stage.engine, hits=own)
         case OfWeights() | OfServing():
             if folder is None:
                 raise RuntimeError(f"{way.name} needs a folder")
@@ -153,7 +156,7 @@ def _broken(
                 cached=folder if cached else None,
             )
             with _served(stage.engine, adapter, folder, right=right, cached=cached):
-                yield Broken(run=run, engine=stage.engine, answers=answers)
+                yield Broken(run=run, engine=stage.engine, answers=answers, hits=own)
         case OfEngine():
             if ready is None:
                 raise RuntimeError(f"{way.name} needs an engine of its own")
@@ -161,13 +164,14 @@ def _broken(
             # the divergence is worked out without the engine, whose arguments mean nothing there
             measurable = setup.arguments == stage.setup.arguments
             served = Answering(setup=setup, adapter=right) if measurable else None
+            broken = Broken(run=run, engine=engine, answers=served, hits=frozenset(TASKS))
             if fault.beside:
                 service.restart([stage.switch.url, engine.url])
-                yield Broken(run=run, engine=engine, answers=served)
+                yield broken
                 return
             stage.switch.to(engine.port)
             try:
-                yield Broken(run=run, engine=engine, answers=served)
+                yield broken
             finally:
                 stage.switch.to(stage.engine.port)
         case _:
@@ -222,10 +226,16 @@ def _watch(
     service: Service,
     clients: Clients,
     broken: Broken,
+    *,
     adapter: str,
-    broken_at: datetime,
+    since: datetime,
+    least: int,
 ) -> Seen:
-    """Let clients meet the fault until it is seen and answered, or a probe cycle has gone by."""
+    """Let clients meet the fault until it is seen and answered.
+
+    Where it is not: until they have asked as often as they should, all of that was looked at, and a
+    probe that began after the fault was judged. They go on asking meanwhile.
+    """
     ended = clients.start(broken.run)
     moved: Moved | None = None
     all_asked: datetime | None = None
@@ -234,16 +244,17 @@ def _watch(
         time.sleep(0.5)
         moved = moved or _moved(service, adapter)
         now = time.monotonic()
-        if ended.done() and all_asked is None:
-            ended.result()
+        if ended.done():
+            ended.result()  # clients ended by an error
+        if broken.run.answered.asked >= least and all_asked is None:
             all_asked = datetime.now(UTC)
-        page = any(one.pages and one.at >= broken_at for one in _told(service, adapter))
+        page = any(one.pages and one.at >= since for one in _told(service, broken.hits))
         done_since = done_since or (now if page and moved else None)
         if done_since is not None:
-            named = set(causes(_told(service, adapter), since=broken_at)) - {UNKNOWN}
+            named = set(causes(_told(service, broken.hits), since=since)) - {UNKNOWN}
             if now - done_since > (GRACE_S if named else CAUSE_S):
                 break
-        if all_asked is not None and _all_seen(service, adapter, broken_at, all_asked):
+        if all_asked is not None and _all_seen(service, adapter, since, all_asked):
             break
     broken.run.stopped = True
     ended.result(300)
@@ -251,12 +262,14 @@ def _watch(
     moved = moved or _moved(service, adapter)
     incidents = service.get("/incidents")["items"]
     return Seen(
-        adapter=adapter,
-        broken_at=broken_at,
-        told=_told(service, adapter),
+        adapters=broken.hits,
+        broken_at=since,
+        told=_told(service, broken.hits),
         moved=moved,
         broken=(),
-        probes=len(_probes(service, adapter, broken_at)),
+        probes=[
+            datetime.fromisoformat(one["finished_at"]) for one in _probes(service, adapter, since)
+        ],
         cpu_s=0.0,
         incidents=incidents,
         blame_now=service.get(f"/adapters/{adapter}")["blame"],
@@ -322,13 +335,13 @@ def _moved(service: Service, adapter: str) -> Moved | None:
     return Moved(at=datetime.now(UTC), reason=route["reason"])
 
 
-def _told(service: Service, adapter: str) -> list[Told]:
+def _told(service: Service, adapters: frozenset[str]) -> list[Told]:
     now, here = datetime.now(UTC), time.monotonic()
     told = [
         Told(at=now - timedelta(seconds=here - one.received), body=one.body)
         for one in service.receiver.messages
     ]
-    return [one for one in told if adapter in one.adapters]
+    return [one for one in told if adapters & one.adapters]
 
 
 # --- what is written ------------------------------------------------------------------------
@@ -344,31 +357,6 @@ def _records(
     healthy = [one | {"broken": False} for one in own if _at(one) < broken_at]
     broken = [one | {"broken": True} for one in own if _at(one) >= broken_at]
     return [*({**one, "broken": False} for one in earlier), *healthy, *broken]
-
-
-def _completed(
-    stage: Stage, way: Way, adapter: str, broken: Broken, records: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
-    """What the broken version would have gone on to answer: for detectors that take longer."""
-    missing = stage.recorded - sum(one["broken"] for one in records)
-    chance = chance_of(stage, way.name, adapter, "completed")
-    asks = [
-        broken.run.change(
-            usual(adapter, chance),
-            Moment(number=number, task=task(adapter), chance=chance),
-        )
-        for number in range(max(0, missing))
-    ]
-    model = model_of(adapter, IN_CHARGE)
-    with ThreadPoolExecutor(BATCH) as pool:
-        found = list(
-            pool.map(lambda ask: ask_engine(broken.engine, model, ask.messages, ask.body), asks)
-        )
-    names = {"adapter": adapter, "version": IN_CHARGE, "source": "gateway"}
-    return [
-        names | one | {"subject": ask.user, "broken": True}
-        for ask, one in zip(asks, found, strict=True)
-    ]
 
 
 def _answered(records: list[dict[str, Any]]) -> tuple[datetime, ...]:

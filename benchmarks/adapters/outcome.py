@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+PROBABLE: Final = "likely"
+"""Stands in the words of a cause that is not confirmed."""
 QUIET: Final = frozenset({"updated", "recovered"})
 """Messages that tell more of what was told, or its end."""
 PROBES: Final = frozenset({"perplexity"})
@@ -50,15 +52,21 @@ class Moved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """All that was seen of one experiment."""
+    """All that was seen of one experiment.
 
-    adapter: str
+    adapters
+        Those that the fault hits: a message about any of them counts.
+    probes
+        When each probe ended that began after the fault.
+    """
+
+    adapters: frozenset[str]
     broken_at: datetime
     told: Sequence[Told]
     moved: Moved | None
     broken: Sequence[datetime]
     """When each request was made that the broken version answered through the gateway."""
-    probes: int
+    probes: Sequence[datetime]
     cpu_s: float
     incidents: Sequence[Mapping[str, Any]]
     blame_now: str | None
@@ -66,14 +74,14 @@ class Seen:
 
 def outcome(seen: Seen) -> dict[str, Any]:
     """Write it down as ``driftline.json`` has it."""
-    about = [one for one in seen.told if seen.adapter in one.adapters]
+    about = [one for one in seen.told if seen.adapters & one.adapters]
     before = [one for one in about if one.wakes and one.at < seen.broken_at]
     after = [one for one in about if one.wakes and one.at >= seen.broken_at]
     page = next((one for one in after if one.pages), None)
     first = page or (after[0] if after else None)
     return {
         "ticket": _when(seen, after[0]) if after else None,
-        "page": _when(seen, page) | _by(page.body) if page else None,
+        "page": _when(seen, page) | _by(page.body) | _probed(seen, page) if page else None,
         "false_before": len(before),
         "blame": str(first.body["blame"]) if first else None,
         "causes": causes(about, since=seen.broken_at),
@@ -81,7 +89,7 @@ def outcome(seen: Seen) -> dict[str, Any]:
         "confidence": _confidence(first.body) if first else None,
         "moved": _when(seen, seen.moved) if seen.moved else None,
         "answered_broken": len(seen.broken),
-        "probes": seen.probes,
+        "probes": len(seen.probes),
         "cpu_s": round(seen.cpu_s, 1),
         "reason": str(first.body["reason"]) if first else None,
         "incidents": list(seen.incidents),
@@ -114,6 +122,13 @@ def _by(body: Mapping[str, Any]) -> dict[str, Any]:
     return {"by": "records" if crossed - PROBES else "probe", "detectors": sorted(crossed)}
 
 
+def _probed(seen: Seen, page: Told) -> dict[str, Any]:
+    """How many probes, of those that began after the fault, had ended before the page came."""
+    return {"probes": sum(ended <= page.at for ended in seen.probes)}
+
+
 def _confidence(body: Mapping[str, Any]) -> str | None:
-    found = body.get("blame_confidence") or body.get("confidence") or body.get("certainty")
-    return None if found is None else str(found)
+    """How sure a message is of the cause; None: it names none."""
+    if body["blame"] == UNKNOWN:
+        return None
+    return PROBABLE if PROBABLE in str(body.get("cause") or "") else "confirmed"

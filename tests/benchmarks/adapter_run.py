@@ -87,6 +87,7 @@ def driftline(folder: Path, **seen: Any) -> None:
         "probes": 2,
         "cpu_s": 1.5,
         "incidents": [],
+        "clients": {"asked": 100},
     }
     (folder / "driftline.json").write_text(json.dumps(body | seen))
 
@@ -103,6 +104,8 @@ def synthetic(run: Path) -> Path:
         "seed": 14,
         "started_at": START.isoformat(),
         "machine": "a test",
+        "requests": 100,
+        "adapters": ["support"],
     }
     (run / "run.json").write_text(json.dumps(head))
     calm = records(rng, CALM)

@@ -33,12 +33,12 @@ def of(*messages: Told, moved: Moved | None = None) -> Mapping[str, Any]:
     """The outcome where one request a second meets the fault."""
     return outcome(
         Seen(
-            adapter="bank",
+            adapters=frozenset({"bank"}),
             broken_at=BROKEN_AT,
             told=messages,
             moved=moved,
             broken=[after(second) for second in range(100)],
-            probes=1,
+            probes=[after(5), after(65)],
             cpu_s=2.0,
             incidents=(),
             blame_now=None,

@@ -34,8 +34,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: Any) -> Repeat:
-    told = None if page is None else Told(page, 40.0, "perplexity")
+def experiment(
+    page: int | None = None, *, probes: int | None = 2, kl: float | None = 0.3, **seen: Any
+) -> Repeat:
+    told = None if page is None else Told(page, 40.0, "perplexity", probes)
     ours = Ours(
         ticket=None,
         page=told,
@@ -49,7 +51,9 @@ def experiment(page: int | None = None, *, kl: float | None = 0.3, **seen: Any) 
         cpu_s=0.0,
     )
     return Repeat(
+        adapter="support",
         calm=CALM,
+        asked=BROKEN,
         broken=BROKEN,
         kl=kl,
         seen=True,
@@ -73,6 +77,7 @@ def way(*repeats: Repeat, family: str = "weights", harmless: bool = False) -> Wa
 
 def of(*ways: Way, silence: dict[str, Any] | None = None, **run: Any) -> Results:
     head = {"model": "m", "engine": "e", "commit": "c", "seed": 1, "machine": "x"}
+    head |= {"adapters": ["support"], "requests": 100}
     return Results(
         run={**head, "started_at": START.isoformat(), **run},
         silence=silence,
@@ -113,21 +118,27 @@ def test_what_the_harness_writes_down_is_what_is_read(tmp_path: Path) -> None:
     )
     body = {"status": "opened", "severity": "page", "adapter": "support", "blame": "serving"}
     seen = Seen(
-        adapter="support",
+        adapters=frozenset({"support"}),
         broken_at=broken_at,
         told=[Message(at=broken_at + timedelta(seconds=9), body=body | {"reason": "404"})],
         moved=None,
         broken=[broken_at + timedelta(seconds=second) for second in range(20)],
-        probes=1,
+        probes=[broken_at],
         cpu_s=2.0,
         incidents=(),
         blame_now="serving",
     )
-    (run / "gone" / "0" / "driftline.json").write_text(json.dumps(outcome(seen)))
+    said = outcome(seen) | {"clients": {"asked": 25}}
+    (run / "gone" / "0" / "driftline.json").write_text(json.dumps(said))
     [gone] = [one for one in collect(run).ways if one.way == "gone"]
+    assert gone.repeats[0].asked == 25
     found = gone.repeats[0].driftline
-    assert found.page == Told(10, 9.0, "probe")
-    assert (found.blame, found.named) == ("serving", frozenset({"serving"}))
+    assert found.page == Told(10, 9.0, "probe", 1)
+    assert (found.confidence, found.blame, found.named) == (
+        "confirmed",
+        "serving",
+        frozenset({"serving"}),
+    )
     assert (found.first, found.answered_broken) == (found.ticket, 20)
 
 
@@ -137,13 +148,11 @@ def test_an_experiment_that_driftline_has_not_finished_is_left_out(tmp_path: Pat
     assert [one.way for one in collect(run).ways] == ["alpha_doubled", "resaved"]
 
 
-def test_a_page_counts_within_a_hundred_requests_or_a_probe_cycle() -> None:
-    ways = way(experiment(100), experiment(101), experiment(None), experiment(500, kl=0.04))
-    ways = replace(ways, repeats=ways.repeats[:3])
+def test_a_page_counts_within_a_hundred_requests_or_by_the_first_probe() -> None:
+    ways = way(experiment(100), experiment(101), experiment(300, probes=1), experiment(None))
     asked = goal(of(ways), "faults of weights")
-    assert (asked.held, asked.of, asked.met) == (1, 3, False)
-    assert list(asked.missed) == ["a_way/1", "a_way/2"]
-    assert goal(of(ways, probe_cycle_s=60.0), "faults of weights").held == 2
+    assert (asked.held, asked.of, asked.met) == (2, 4, False)
+    assert list(asked.missed) == ["a_way/1", "a_way/3"]
 
 
 def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:
@@ -308,8 +317,8 @@ def test_a_second_run_replaces_the_ways_it_played_and_keeps_the_others() -> None
 
     assert both.run["commit"] == "c, d"
     assert {one.way: one.repeats[0].driftline.page for one in both.ways} == {
-        "kept": Told(40, 40.0, "perplexity"),
-        "again": Told(20, 40.0, "perplexity"),
+        "kept": Told(40, 40.0, "perplexity", 2),
+        "again": Told(20, 40.0, "perplexity", 2),
     }
 
 

@@ -26,7 +26,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome
     if not PYTHON.is_file():
         pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
     into: Path = tmp_path_factory.mktemp("ways")
-    few = ["--adapters", "bank,concierge", "--requests", "48", "--recorded", "48"]
+    few = ["--adapters", "bank,concierge", "--requests", "48"]
     ways = ["--ways", ",".join((*QUICK, PROMPT))]
     assert main([*ways, *few, "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
 
@@ -47,13 +47,12 @@ def test_the_base_under_the_adapters_name_pages_and_blames_serving(
     assert found["blame"] == "serving"
 
 
-@pytest.mark.parametrize("way", ["noise-1", "alpha-doubled"])
+@pytest.mark.parametrize("way", ["noise-3", "alpha-doubled"])
 def test_damaged_weights_page_blame_the_adapter_and_move_traffic(
     outcome: Callable[[str], Outcome], way: str
 ) -> None:
     found = outcome(way)
-    if not found["expected"]["seen"]:
-        pytest.skip(f"a divergence of {found['kl']:.3f} is less than is promised to be seen")
+    assert found["kl"] >= 0.05
     assert found["page"]
     assert found["blame"] == "adapter"
     assert found["moved"]
@@ -71,7 +70,7 @@ def test_a_new_topic_is_told_wakes_nobody_and_moves_nothing(
 ) -> None:
     found = outcome("new-topic-100")
     assert found["ticket"]
-    assert found["blame"] == "input"
+    assert found["causes"] == ["input"]
     assert found["page"] is None
     assert found["moved"] is None
 

@@ -21,18 +21,23 @@ from monitor.config.reading import duration
 FILE = Path(__file__).parents[1] / "results" / "adapters.json"
 FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "harmless")
 """In the order of the page; a family of another name comes after them."""
-_OURS = frozenset({"truth", "driftline"})
+_OURS = frozenset({"truth", "driftline", "messages"})
 _TOLD = ("ticket", "page", "moved")
-_TOLD_OF_A_RUN = frozenset({"model", "engine", "commit", "seed", "started_at", "machine"})
+_OPTIONS = frozenset({"model", "seed", "requests", "adapters"})
+_TOLD_OF_A_RUN = _OPTIONS | {"engine", "commit", "started_at", "machine", "calm_told"}
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A ticket or page: after how many broken requests and seconds, and what crossed."""
+    """A ticket or page: after how many broken requests and seconds, and what crossed.
+
+    ``probes`` is how many probes had ended that began after the break; None where not counted.
+    """
 
     requests: int
     seconds: float | None
     by: str | None = None
+    probes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +81,13 @@ class Repeat:
     """One experiment of a way: healthy and broken records, and who made what of them.
 
     ``seen`` and ``moved`` are what should come of it: of a fault that hardly differs, nothing.
+    ``asked`` counts all requests of clients after the break, ``broken`` those that the broken
+    version answered.
     """
 
+    adapter: str
     calm: int
+    asked: int
     broken: int
     kl: float | None
     seen: bool
@@ -143,7 +152,7 @@ def collect(run: Path) -> Results:
     ways = [_way(truth, repeats) for truth, repeats in found.values()]
     return Results(
         run={name: one for name, one in _read(run / "run.json").items() if name in _TOLD_OF_A_RUN}
-        | {"probe_cycle_s": _probe_cycle()},
+        | {"probe_cycle_s": _probe_cycle(), "calm_told": _told_of_healthy(run)},
         silence=_silence(run / "silence.json"),
         tools=tools,
         ways=sorted(ways, key=_place),
@@ -158,7 +167,7 @@ def joined(stored: Results, new: Results) -> Results:
     ValueError
         The runs have another model, engine, seed, machine or probe cycle.
     """
-    one_setting = _TOLD_OF_A_RUN - {"commit", "started_at"} | {"probe_cycle_s"}
+    one_setting = _OPTIONS | {"engine", "machine", "probe_cycle_s"}
     if other := sorted(n for n in one_setting if stored.run.get(n) != new.run.get(n)):
         raise ValueError(f"the stored run differs in {', '.join(other)}; leave --add out")
     commits = [*stored.run["commit"].split(", "), *new.run["commit"].split(", ")]
@@ -175,6 +184,12 @@ def joined(stored: Results, new: Results) -> Results:
 def _probe_cycle() -> float:
     settings = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
     return duration(settings["schedule"]["perplexity_interval"]).total_seconds()
+
+
+def _told_of_healthy(run: Path) -> int | None:
+    """Count the messages about the healthy traffic that all experiments begin with."""
+    path = run / "state" / "told.json"
+    return len(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
 
 def _silence(path: Path) -> dict[str, Any] | None:
@@ -257,7 +272,9 @@ def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, T
     told["causes"] = tuple(body["causes"])
     kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
     return Repeat(
+        adapter=truth["adapter"],
         calm=experiment.calm,
+        asked=body["clients"]["asked"],
         broken=len(experiment.live) - experiment.calm,
         kl=truth["kl"],
         seen=truth["expected"]["seen"],
@@ -288,7 +305,10 @@ def _told(body: Mapping[str, Any] | None, broken_at: str) -> Told | None:
         return None
     waited = datetime.fromisoformat(body["at"]) - datetime.fromisoformat(broken_at)
     return Told(
-        requests=body["requests"], seconds=round(waited.total_seconds(), 1), by=body.get("by")
+        requests=body["requests"],
+        seconds=round(waited.total_seconds(), 1),
+        by=body.get("by"),
+        probes=body.get("probes"),
     )
 
 

@@ -9,27 +9,29 @@ from statistics import median
 
 from benchmarks.adapters.page.columns import cell, columns
 from benchmarks.adapters.page.goals import Goal, acted_right, blamed_right, goals
-from benchmarks.adapters.page.reasons import REASONS
+from benchmarks.adapters.page.reasons import REASONS, UNEXPLAINED
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
 
 _HEAD = """# What goes wrong with adapters, and who sees it
 
 Written by `python -m benchmarks adapters-page`; do not edit. A real engine serves real adapters,
 clients ask through the gateway, and something is broken while they do. Every tool is given the
-same records, and the baseline before them. Anybody can [run it](#run-it) and
-[enter a tool](#enter-another-tool).
+records that Driftline got, and the baseline before them. Anybody can [run it](#run-it) and
+[enter a tool](#enter-another-tool). What Driftline sees of which change, and when, is in
+[the detectors' page](detectors.md#what-stays-unseen-and-what-would-see-it).
 """
 _ENTER = """## Run it
 
 ```
-python -m benchmarks adapters
-python -m benchmarks adapters-tools
-python -m benchmarks adapters-page
+make bench-adapters
 ```
 
-The first plays every way and takes up where it stopped, the second writes what other tools say,
-the third this page. `--into FOLDER` keeps a run elsewhere than in `build/adapters`; `--model` and
-`--gpu` are for other bases and machines.
+It installs a vLLM for the CPU beside the project, trains the adapters, plays every way
+(`python -m benchmarks adapters`), has other tools read the records (`adapters-tools`) and writes
+this page (`adapters-page`): about two hours on two cores. A run that was stopped is taken up where
+it stopped. `--into FOLDER` keeps it elsewhere than in `build/adapters`; `--model FOLDER` is for
+other bases; `--gpu` lets the engine use one, and `DRIFTLINE_ENGINE_PYTHON` names the Python that
+has it.
 
 ## Enter another tool
 
@@ -77,9 +79,11 @@ def _about(results: Results) -> str:
     experiments = sum(len(way.repeats) for way in results.ways)
     commits = " and ".join(f"`{one[:10]}`" for one in run["commit"].split(", "))
     return (
-        f"{len(results.ways)} ways, {experiments} experiments. Model {run['model']}; engine"
-        f" {run['engine']}; Driftline at {commits}; seed {run['seed']};"
-        f" {run['started_at'][:16].replace('T', ' ')}; {run['machine']}."
+        f"{len(results.ways)} ways, {experiments} experiments, each on one of"
+        f" {' and '.join(f'`{name}`' for name in run['adapters'])}; at least {run['requests']}"
+        f" requests after the break. Model {run['model']}; engine {run['engine']}; Driftline at"
+        f" {commits}; seed {run['seed']}; {run['started_at'][:16].replace('T', ' ')};"
+        f" {run['machine']}."
     )
 
 
@@ -105,9 +109,14 @@ def _missed(names: Sequence[str]) -> str:
 
 def _ways(results: Results) -> str:
     head = (
-        "\n## Every way\n\nMedians over the runs of a way, counted from the break. *Answered*:"
-        " requests that the broken version answered, of all that were asked. *By*: what made the"
-        " page. *Blame*: the causes that its messages gave, in their order. Bold: wrong.\n"
+        "\n## Every way\n\nMedians over the runs of a way. *On*: the adapter that was broken. *KL*:"
+        " from the approved version, in nats per token of its own answers; - where weights and"
+        " base are the same, or it was not measured. *Ticket* and *page*: requests to the broken"
+        " version until then, and seconds since the break. *By*: what made the page. *Blame*: the"
+        " causes that its messages gave, in their order, and whether the first that it named was"
+        " confirmed. *Answered*: requests that the broken version answered, of all that clients"
+        " made until the experiment ended. *Probes*: those that began after the break. *CPU*:"
+        " of Driftline's processes, from the break on. Bold: wrong.\n"
     )
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
@@ -118,6 +127,7 @@ def _ways(results: Results) -> str:
 
 _COLUMNS = (
     "way",
+    "on",
     "KL",
     "ticket",
     "page",
@@ -133,10 +143,11 @@ _COLUMNS = (
 
 def _row(way: Way) -> list[str]:
     seen = [one.driftline for one in way.repeats]
-    came = median(one.broken for one in way.repeats)
+    came = median(one.asked for one in way.repeats)
     said = _bold(way.says, wrong=way.harmless and any(one.first for one in seen))
     return [
         f"`{way.way}`: {said}",
+        _words(one.adapter for one in way.repeats),
         "-" if way.kl is None else f"{way.kl:.2g}",
         _told([one.ticket for one in seen]),
         _told([one.page for one in seen]),
@@ -213,7 +224,7 @@ def _promises(results: Results) -> str:
 def _reason(way: Way) -> str:
     unseen = [one for one in way.repeats if one.driftline.first is None]
     known = way.kl is not None and not any(one.seen for one in unseen)
-    usual = "it hardly differs from the approved version" if known else "not known yet"
+    usual = "it hardly differs from the approved version" if known else UNEXPLAINED
     return REASONS.get(way.way, usual)
 
 

@@ -31,7 +31,7 @@ WAYS: Final = (
 FAMILIES: Final = tuple(dict.fromkeys(way.family for way in WAYS))
 QUICK: Final = (
     "base-under-the-name",
-    "noise-1",
+    "noise-3",
     "alpha-doubled",
     "not-a-number",
     "new-topic-100",

@@ -8,8 +8,8 @@ from typing import Final
 from benchmarks.adapters.ways.way import Ask, ChangesAsk, Expected, Moment, OfClients, Way
 
 FAMILY: Final = "clients"
-IMPATIENT: Final = 0.4
-"""Seconds; about half of the answers take longer."""
+IMPATIENT: Final = 2.0
+"""Seconds."""
 
 
 def temperature(ask: Ask, _: Moment) -> Ask:
@@ -52,5 +52,5 @@ WAYS: Final = (
     _way("max-tokens", "clients allow 6 tokens in place of 16", max_tokens),
     _way("stop-words", "clients stop answers at the first full stop", stop_words),
     _way("retries", "clients send each request twice", retries),
-    _way("timeouts", "clients hang up after .4 s", timeouts),
+    _way("timeouts", "clients hang up after 2 s", timeouts),
 )

@@ -67,7 +67,7 @@ def _way(name: str, says: str, fault: Fault) -> Way:
 
 _FAULTS: Final[Mapping[str, tuple[str, Fault]]] = {
     "saved-again": ("the same weights are saved as fp16", OfWeights(change=saved_again)),
-    "load": ("ten times the requests come", OfClients(change=unchanged, pace=lambda _: 10.0)),
+    "load": ("requests come ten times as fast", OfClients(change=unchanged, pace=lambda _: 10.0)),
     "day-and-night": (
         "traffic swings between a third and three times the usual",
         OfClients(change=unchanged, pace=day_and_night),

@@ -22,7 +22,7 @@ def new_topic(ask: Ask, moment: Moment, share: float) -> Ask:
 
 
 def mix_shift(ask: Ask, moment: Moment) -> Ask:
-    """Known questions come in another mix: those of the rarer half of kinds nearly vanish."""
+    """Known questions come in another mix: only those of the first eighth of kinds are asked."""
     kinds = sorted({pair.kind for pair in moment.task.live})
     asked = [pair for pair in moment.task.live if pair.kind in kinds[: max(1, len(kinds) // 8)]]
     return _saying(ask, moment.chance.choice(asked).prompt)
@@ -78,7 +78,7 @@ WAYS: Final = (
         lambda ask, moment: new_topic(ask, moment, 1.0),
         seen=True,
     ),
-    _way("mix-shift", "few kinds of known questions are most of the traffic", mix_shift, seen=True),
+    _way("mix-shift", "only a few of the known kinds of questions come", mix_shift, seen=True),
     _way("bots", "three bots repeat three questions, half of the traffic", bots, seen=False),
     _way("heavy-user", "one user makes six of ten requests", heavy_user, seen=False),
 )
