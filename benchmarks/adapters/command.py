@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -167,6 +168,8 @@ def _open(
     say: Callable[[str], None],
 ) -> Stage:
     cache = (given.cache or into / "cache").resolve()
+    if given.model is not None:  # adapters of one base fit no other
+        cache /= _own_name(given.model.resolve())
     cache.mkdir(parents=True, exist_ok=True)
     with timed.phase("base"):
         setup = Setup(model=given.model.resolve() if given.model else base_folder(cache))
@@ -201,6 +204,12 @@ def _open(
         gpu=given.gpu,
         say=say,
     )
+
+
+def _own_name(model: Path) -> str:
+    """Name a base by its folder and its config."""
+    config = (model / "config.json").read_bytes()
+    return f"{model.name}-{hashlib.sha256(str(model).encode() + config).hexdigest()[:8]}"
 
 
 def _port(into: Path) -> int:

@@ -107,11 +107,11 @@ def model_of(adapter: str, version: str) -> str:
 
 def prepare(stage: Stage) -> None:
     """Make the baselines and the state with references, probes and healthy traffic, once."""
+    begin = datetime.now(UTC) - timedelta(minutes=1) - timedelta(days=BASELINE_DAYS)
     for name in TASKS:
         path = stage.into / "baseline" / f"{name}.jsonl"
         if not path.exists():
-            stage.say(f"{name}: {BASELINE_RECORDS} answers for its baseline")
-            make_baseline(stage, name, path)
+            write_lines(path, _stamped(answers(stage, name), begin))
     if stage.snapshot.exists():
         return
     stage.say("Driftline learns the references, and healthy traffic comes")
@@ -121,40 +121,47 @@ def prepare(stage: Stage) -> None:
     keep(service.folder / "data", stage.snapshot)
 
 
-def make_baseline(stage: Stage, name: str, path: Path) -> None:
-    """The version in charge answers held-out questions, stamped over the last fortnight.
+def answers(stage: Stage, name: str) -> list[Line]:
+    """Return what the version in charge answers to held-out questions.
 
-    Each answer is kept as it comes, so that a run that was stopped goes on where it was.
+    Each answer is kept beside the weights as it comes: a run that was stopped goes on where it was,
+    and the next run of the same weights does not ask again.
     """
-    part = path.with_suffix(".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    known = {one["id"] for one in read_lines(part)} if part.exists() else set()
+    model = stage.shelf(name).version(IN_CHARGE).resolve()
+    kept = stage.cache / "baseline" / f"{model.name}-{stage.setup.dtype}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    known = {one["id"] for one in read_lines(kept)} if kept.exists() else set()
     asked = itertools.islice(itertools.cycle(task(name).baseline), BASELINE_RECORDS)
     missing = [(n, pair) for n, pair in enumerate(asked) if _baseline_id(name, n) not in known]
-    begin = datetime.now(UTC) - timedelta(minutes=1) - timedelta(days=BASELINE_DAYS)
-    with part.open("a", encoding="utf-8") as written, ThreadPoolExecutor(BATCH) as pool:
+    if missing:
+        stage.say(f"{name}: {len(missing)} answers for its baseline")
+    with kept.open("a", encoding="utf-8") as written, ThreadPoolExecutor(BATCH) as pool:
         try:
-            for found in pool.map(lambda one: _answered(stage, name, *one, begin=begin), missing):
+            for found in pool.map(lambda one: _answered(stage, name, *one), missing):
                 written.write(json.dumps(found) + "\n")
                 written.flush()
         finally:
             pool.shutdown(cancel_futures=True)
-    write_lines(path, sorted(read_lines(part), key=lambda one: str(one["id"])))
+    return sorted(read_lines(kept), key=lambda one: str(one["id"]))
 
 
-def _answered(stage: Stage, name: str, number: int, pair: Pair, *, begin: datetime) -> Line:
+def _answered(stage: Stage, name: str, number: int, pair: Pair) -> Line:
     model = model_of(name, IN_CHARGE)
     found = ask_engine(stage.engine, model, [{"role": "user", "content": pair.prompt}])
     found.pop("latency_ms", None)  # answered in a batch, which takes longer than users wait
-    step = timedelta(days=BASELINE_DAYS) / BASELINE_RECORDS
     return found | {
         "id": _baseline_id(name, number),
         "adapter": name,
         "version": IN_CHARGE,
-        "at": (begin + number * step).isoformat(),
         "source": "gateway",
         "subject": f"user-{number % len(task(name).baseline)}",
     }
+
+
+def _stamped(lines: Sequence[Line], begin: datetime) -> list[Line]:
+    """Spread answers over the last fortnight, in their order."""
+    step = timedelta(days=BASELINE_DAYS) / len(lines)
+    return [{**one, "at": (begin + number * step).isoformat()} for number, one in enumerate(lines)]
 
 
 def _baseline_id(name: str, number: int) -> str:

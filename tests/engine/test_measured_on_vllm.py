@@ -1,5 +1,7 @@
 """What the probe's floor lets pass and what it does not, and what a swap does to a run."""
 
+import json
+import shutil
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -87,6 +89,25 @@ def test_saving_again_and_other_requests_stay_below_the_floor_and_damage_above_i
         with vllm.instead(OWN, tmp_path / how):
             damaged = moved(probe, registered)
         assert damaged.changed, (how, damaged.reasons)
+
+
+def test_another_alpha_makes_another_adapter_of_the_same_weights_file(
+    vllm: Vllm, probe: ServedProbe, registered: list[DocumentScores], tmp_path: Path
+) -> None:
+    before = probe.score(Target(model=OWN), CORPUS)
+    for factor in (2.0, 0.5):
+        folder = tmp_path / str(factor)
+        shutil.copytree(SOUND, folder)
+        config = json.loads((SOUND / "adapter_config.json").read_text())
+        config["lora_alpha"] *= factor
+        (folder / "adapter_config.json").write_text(json.dumps(config))
+        with vllm.instead(OWN, folder):
+            other = probe.score(Target(model=OWN), CORPUS)
+            change = moved(probe, registered)
+        assert other.weights != before.weights
+        assert change.changed, change.reasons
+    again = probe.score(Target(model=OWN), CORPUS)
+    assert again.weights == before.weights
 
 
 def test_weights_that_are_replaced_within_a_run_stop_it_and_others_are_told_apart(

@@ -1,4 +1,4 @@
-"""Seven ways to go wrong, on trained adapters, a real vLLM, and clients through the gateway.
+"""Six ways to go wrong, on trained adapters, a real vLLM, and clients through the gateway.
 
 Base and adapters are kept in ``build/adapters/cache``: the first run trains them for minutes.
 """
@@ -12,12 +12,10 @@ import pytest
 
 from benchmarks.adapters.command import USUAL, main
 from benchmarks.adapters.engine import PYTHON
-from benchmarks.adapters.ways import QUICK
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
 
 Outcome = Mapping[str, Any]
-PROMPT = "system-prompt-added"
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +25,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome
         pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
     into: Path = tmp_path_factory.mktemp("ways")
     few = ["--adapters", "bank,concierge", "--requests", "48"]
-    ways = ["--ways", ",".join((*QUICK, PROMPT))]
-    assert main([*ways, *few, "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
+    assert main(["--quick", *few, "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
 
     def read(way: str) -> Outcome:
         truth = json.loads((into / way / "0" / "truth.json").read_text())
@@ -47,11 +44,10 @@ def test_the_base_under_the_adapters_name_pages_and_blames_serving(
     assert found["blame"] == "serving"
 
 
-@pytest.mark.parametrize("way", ["noise-3", "alpha-doubled"])
 def test_damaged_weights_page_blame_the_adapter_and_move_traffic(
-    outcome: Callable[[str], Outcome], way: str
+    outcome: Callable[[str], Outcome],
 ) -> None:
-    found = outcome(way)
+    found = outcome("alpha-doubled")
     assert found["kl"] >= 0.05
     assert found["page"]
     assert found["blame"] == "adapter"
@@ -78,7 +74,7 @@ def test_a_new_topic_is_told_wakes_nobody_and_moves_nothing(
 def test_a_system_prompt_that_an_application_adds_is_told_and_moves_nothing(
     outcome: Callable[[str], Outcome],
 ) -> None:
-    found = outcome(PROMPT)
+    found = outcome("system-prompt-added")
     assert found["ticket"]
     assert found["blame"] == "input"
     assert found["moved"] is None

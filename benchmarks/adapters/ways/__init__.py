@@ -31,10 +31,10 @@ WAYS: Final = (
 FAMILIES: Final = tuple(dict.fromkeys(way.family for way in WAYS))
 QUICK: Final = (
     "base-under-the-name",
-    "noise-3",
     "alpha-doubled",
     "not-a-number",
     "new-topic-100",
+    "system-prompt-added",
     "saved-again",
 )
 """What is run in minutes."""
