@@ -40,7 +40,8 @@ class Toys:
     of a corpus ("" for every corpus), in nats per token; ``engine_shift`` moves everything;
     ``parents`` gives each adapter's base; ``allowed`` is how many more runs the engine has time
     for (None: any number); ``lost_documents`` is how many of the last documents a name cannot
-    score; ``mixed`` gives a name the weights that compute so many of its first documents.
+    score; ``mixed`` gives a name the weights that compute so many of its first documents;
+    ``unsteady`` is how many of a name's first documents it answers otherwise each time.
     """
 
     weights: dict[str, str]
@@ -57,6 +58,7 @@ class Toys:
     stops: dict[str, str] = field(default_factory=dict)
     lost_documents: dict[str, int] = field(default_factory=dict)
     mixed: dict[str, tuple[str, int]] = field(default_factory=dict)
+    unsteady: dict[str, int] = field(default_factory=dict)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
@@ -105,6 +107,8 @@ class Toys:
         moved = self.engine_shift + self._shift(target.model, corpus.name, replica)
         weights = self._weights(target, replica)
         other, lent = self.mixed.get(target.model, (weights, 0))
+        if target.model in self.unsteady:
+            other, lent = f"reading {len(self.asked)}", self.unsteady[target.model]
         scored = len(corpus.documents) - self.lost_documents.get(target.model, 0)
         documents = tuple(
             DocumentScore(

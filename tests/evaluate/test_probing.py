@@ -276,6 +276,35 @@ def test_a_base_that_moved_where_no_adapter_computed_it_is_not_cleared(fleet: Ma
     assert made.verdict().blame is Blame.UNKNOWN
 
 
+def test_a_base_that_says_something_else_each_time_has_not_moved(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.unsteady["base"] = 25
+    made.later()
+    told = made.verdict()
+    assert "unchanged in 15 documents; in others it differs from one reading" in told.reason
+    assert told.blame is Blame.ADAPTER
+
+
+def test_a_base_that_is_never_the_same_leaves_the_blame_open(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.shift[OWN, ""] = 0.3
+    made.toys.unsteady["base"] = 38
+    made.later()
+    told = made.verdict()
+    assert "the base model's answer differs from one reading to the next" in told.reason
+    assert told.blame is Blame.UNKNOWN
+
+
+def test_a_base_that_moved_and_is_unsteady_besides_is_blamed(fleet: Make) -> None:
+    made = fleet(toys())
+    made.toys.engine_shift = 0.2
+    made.toys.unsteady["base"] = 20
+    made.later()
+    assert made.verdict().blame is Blame.BASE
+
+
 def test_a_base_that_answered_with_the_adapter_at_registration_is_registered_again(
     fleet: Make,
 ) -> None:

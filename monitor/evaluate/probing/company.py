@@ -170,6 +170,43 @@ class _Round:
         if base is not None and self.lent(registered[-1], beside=run).any():
             void_base(self.asked, base, self.answer.corpus, because=mixed, at=self.occasion.at)
             return _Base(words=f"{mixed}, and did so when it was registered")
+        if base is None or change.documents == 0:
+            return _Base(change=change, words="base model unchanged")
+        return self.steady(registered, run, self.again(base, registered, run))
+
+    def again(
+        self, base: Model, registered: Sequence[StoredRun], run: StoredRun
+    ) -> StoredRun | None:
+        """Return another run of this cycle in which the base has moved, or one that is made now."""
+        others = (one for one in self.recent_of(base, limit=2) if one.id != run.id)
+        known = next((one for one in others if _moved(self.compared(registered, one))), None)
+        return known or self.ask(base, replica=self.answer.run.replica, part=False)
+
+    def steady(
+        self, registered: Sequence[StoredRun], run: StoredRun, again: StoredRun | None
+    ) -> _Base:
+        """Compare the base in the documents of which two runs say the same.
+
+        A base that moved says the same twice, and of every document something else than before.
+        Where adapters computed some tokens of a document, two runs differ, because other requests
+        shared their batches.
+        """
+        if again is None:
+            return _Base(words="the base model could not be asked twice")
+        then, now, later = (
+            scores_of(one, self.answer.corpus) for one in (registered[-1], run, again)
+        )
+        line = CHANGED_FLOORS * self.answer.floor
+        alike = _apart(now, later) <= line
+        still = alike & (_apart(then, later) <= line)
+        differs = "differs from one reading to the next"
+        if not alike.all() and still.sum() >= FEWEST_DOCUMENTS:
+            change = self.compared_in(registered, again, still)
+            words = f"base model unchanged in {change.documents} documents; in others it {differs}"
+            return _Base(change=change, words=words)
+        if alike.sum() * 2 < alike.size:
+            return _Base(words=f"the base model's answer {differs}")
+        change = self.compared_in(registered, again, alike)
         return _Base(change=change, words="base model unchanged")
 
     def lent(
@@ -198,10 +235,7 @@ class _Round:
 
         Another base or engine moves every document, so a few that stand still clear the base.
         """
-        documents = zip(self.answer.corpus.documents, lent, strict=True)
-        own = {document.id for document, by_adapter in documents if not by_adapter}
-        kept = tuple(one for one in run.documents if one.document in own)
-        change = self.compared(registered, replace(run, documents=kept))
+        change = self.compared_in(registered, run, ~lent)
         if _moved(change) or change.documents < FEWEST_DOCUMENTS:
             return None
         words = (
@@ -277,10 +311,13 @@ class _Round:
         return None if run is None else (registered, run)
 
     def last_of(self, model: Model) -> StoredRun | None:
+        return next(iter(self.recent_of(model)), None)
+
+    def recent_of(self, model: Model, *, limit: int = 1) -> Sequence[StoredRun]:
+        """Return the runs of this cycle, newest first."""
         roles = (RunRole.SCHEDULED, RunRole.SUSPICION, RunRole.CONFIRMATION)
         since = self.occasion.at - self.occasion.interval
-        last = self.asked.recent(model, self.answer.corpus, roles=roles, since=since)
-        return last[0] if last else None
+        return self.asked.recent(model, self.answer.corpus, roles=roles, since=since, limit=limit)
 
     def ask(self, model: Model, *, replica: str | None, part: bool) -> StoredRun | None:
         try:
@@ -298,6 +335,15 @@ class _Round:
         whole = self.answer.corpus
         corpus = replace(whole, documents=whole.documents[:PART]) if part else whole
         return self.asked.run(model, corpus, RunRole.CONFIRMATION, replica=replica, of=whole)
+
+    def compared_in(
+        self, registered: Sequence[StoredRun], run: StoredRun, chosen: Flags
+    ) -> PerplexityChange:
+        """Compare only these documents, in the corpus's order."""
+        documents = zip(self.answer.corpus.documents, chosen, strict=True)
+        own = {document.id for document, is_chosen in documents if is_chosen}
+        kept = tuple(one for one in run.documents if one.document in own)
+        return self.compared(registered, replace(run, documents=kept))
 
     def compared(self, registered: Sequence[StoredRun], run: StoredRun) -> PerplexityChange:
         # documents that were not asked do not count as lost
