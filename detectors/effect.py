@@ -16,6 +16,7 @@ from detectors.perplexity import DocumentScores
 
 EFFECT = "effect"
 GENERAL = "general"
+EARLIER = "earlier"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,15 +27,19 @@ class EffectLimits:
         Own held-out texts must surely cost less than the base's by more than this.
     general
         General texts may cost so much more; surely beyond it is refused.
+    earlier
+        Texts of earlier training may cost so much more than with the parent; surely beyond it is
+        refused.
     """
 
     least: float = 0.0
     general: float = 0.2
+    earlier: float = 0.1
 
     @property
     def problems(self) -> list[str]:
         """List the limits that nothing could meet, each with its key."""
-        names = ("least", "general")
+        names = ("least", "general", "earlier")
         return [f"{name}: must not be negative" for name in names if getattr(self, name) < 0]
 
 
@@ -77,7 +82,10 @@ def effect_check(base: DocumentScores, adapter: DocumentScores, limits: EffectLi
         number=gain.mean,
         limit=limit,
         verdict=verdict,
-        reason=f"on own texts it saves {gain.mean:+.3f} nats per token {_between(low, high)}",
+        reason=(
+            f"on own texts it saves {gain.mean:+.3f} nats per token"
+            f" {_between(low, high, 'its base')}"
+        ),
         details={"interval": [low, high], "texts": gain.texts},
     )
 
@@ -88,21 +96,45 @@ def general_check(base: DocumentScores, adapter: DocumentScores, limits: EffectL
     The loss is refused where the lower end of its 95 % interval is above ``general``, and warned
     about where only the estimate is. A loss exactly at the limit is refused in 2.5 % of cases.
     """
-    loss = more_nll(base, adapter)
-    limit = f"<= {limits.general:g} nats, surely"
+    return _loss_check(GENERAL, base, adapter, limits.general, kind="general", against="its base")
+
+
+def earlier_check(parent: DocumentScores, adapter: DocumentScores, limits: EffectLimits) -> Check:
+    """Ask whether texts of earlier training cost the adapter more than its parent: it forgot.
+
+    Refused and warned about as :func:`general_check`, by the limit ``earlier``.
+    """
+    return _loss_check(
+        EARLIER, parent, adapter, limits.earlier, kind="earlier", against="its parent"
+    )
+
+
+def _loss_check(
+    name: str,
+    other: DocumentScores,
+    adapter: DocumentScores,
+    most: float,
+    *,
+    kind: str,
+    against: str,
+) -> Check:
+    """Judge how many nats per token more texts cost the adapter than another model."""
+    loss = more_nll(other, adapter)
+    limit = f"<= {most:g} nats, surely"
     if loss.texts < FEWEST:
-        return _too_few(GENERAL, limit, loss.texts, "general")
+        return _too_few(name, limit, loss.texts, kind)
     low, high = _ends(loss)
-    verdict = CheckVerdict.PASS if loss.mean <= limits.general else CheckVerdict.WARN
-    if not low <= limits.general:
+    verdict = CheckVerdict.PASS if loss.mean <= most else CheckVerdict.WARN
+    if not low <= most:
         verdict = CheckVerdict.REFUSE
+    between = _between(low, high, against)
     return Check(
-        name=GENERAL,
+        name=name,
         number=loss.mean,
         limit=limit,
         verdict=verdict,
         reason=(
-            f"general texts cost {loss.mean:+.3f} nats per token more {_between(low, high)}:"
+            f"{kind} texts cost {loss.mean:+.3f} nats per token more {between}:"
             f" perplexity {math.expm1(loss.mean):+.1%}"
         ),
         details={"interval": [low, high], "texts": loss.texts},
@@ -113,8 +145,8 @@ def _ends(of: MeanNll) -> tuple[float, float]:
     return of.mean - NORMAL_95 * of.error, of.mean + NORMAL_95 * of.error
 
 
-def _between(low: float, high: float) -> str:
-    return f"({low:+.3f} to {high:+.3f}) against its base"
+def _between(low: float, high: float, against: str) -> str:
+    return f"({low:+.3f} to {high:+.3f}) against {against}"
 
 
 def _too_few(name: str, limit: str, read: int, kind: str) -> Check:

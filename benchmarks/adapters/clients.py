@@ -18,12 +18,12 @@ from benchmarks.adapters.ways.way import Ask, ChangesAsk, Moment
 TEMPERATURE: Final = 0.7
 MAX_TOKENS: Final = 16
 USERS: Final = 60
-RATE: Final = 1.4
+RATE: Final = 1.0
 """Requests a second of the adapter that is looked at, at the usual pace.
 
-Somewhat less than an engine on two cores can answer, so that probes have their turn.
+Half of what an engine on two cores can answer, so that probes have their turn.
 """
-COMPANY_RATE: Final = 0.2
+COMPANY_RATE: Final = 0.1
 """Requests a second of each other adapter."""
 AT_ONCE: Final = 12
 

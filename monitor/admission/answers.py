@@ -10,7 +10,14 @@ import msgspec
 import numpy as np
 
 from detectors.checks import Check, CheckVerdict
-from detectors.effect import EFFECT, GENERAL, effect_check, general_check
+from detectors.effect import (
+    EARLIER,
+    EFFECT,
+    GENERAL,
+    earlier_check,
+    effect_check,
+    general_check,
+)
 from detectors.forgetting import FORGETTING, PairedAnswers, forgetting_check, guesses
 from detectors.gap import FEWEST, gap_check
 from detectors.memorised import (
@@ -44,11 +51,13 @@ _NO_TEXTS: Final = "no training and held-out texts were given"
 class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
     """Texts that came with the request; they are forgotten once the report is written.
 
-    ``same_as`` names the version whose build it is another of.
+    ``earlier`` are of the parent's training and not of its own. ``same_as`` names the version whose
+    build it is another of.
     """
 
     training: list[str] = []
     held_out: list[str] = []
+    earlier: list[str] = []
     planted: list[str] = []
     same_as: str | None = None
 
@@ -68,22 +77,24 @@ def check_answers(
     settings: AdmissionSettings,
     *,
     via: ReadsTexts | None,
+    parent: Version | None = None,
     like: Version | None = None,
     questions: Sequence[Question] = general_questions(),
     alive: Callable[[], None] = lambda: None,
 ) -> Iterator[Check]:
     """Let the served version and its base read texts, and judge the differences, one by one.
 
-    ``like`` is the version that it must answer as; ``alive`` is called again and again, and may
-    raise. Each check is skipped by itself where its texts,
-    the engine or the base are missing. Texts whose NLL two checks need are scored once.
+    ``parent`` must not know earlier texts much better; ``like`` is the version that it must answer
+    as; ``alive`` is called again and again, and may raise. Each check is skipped by itself where
+    its texts, the engine or the base are missing. Texts whose NLL two checks need are scored once.
     """
-    reader = _Reader(version=version, given=given, via=via, alive=alive)
+    reader = _Reader(version=version, given=given, via=via, parent=parent, alive=alive)
     limits = settings.effect
     checks: Mapping[str, Callable[[], Check]] = {
         GAP: lambda: gap_check(reader.training(), reader.held_out(), settings.gap),
         EFFECT: lambda: effect_check(reader.held_out(of_base=True), reader.held_out(), limits),
         GENERAL: lambda: general_check(reader.general(of_base=True), reader.general(), limits),
+        EARLIER: lambda: earlier_check(reader.earlier(of_parent=True), reader.earlier(), limits),
         MEMORISED: lambda: memorised_check(
             reader.repeated(given.training), reader.repeated(given.held_out), settings.memorised
         ),
@@ -118,8 +129,9 @@ class _Reader:
     version: Version
     given: GivenTexts
     via: ReadsTexts | None
+    parent: Version | None
     alive: Callable[[], None]
-    _read: dict[tuple[str, bool], DocumentScores] = field(default_factory=dict)
+    _read: dict[tuple[str, str], DocumentScores] = field(default_factory=dict)
 
     def training(self) -> DocumentScores:
         return self._own("training", self.given.training)
@@ -128,7 +140,18 @@ class _Reader:
         return self._own("held-out", self.given.held_out, of_base=of_base)
 
     def general(self, *, of_base: bool = False) -> DocumentScores:
-        return self._once(self._general(), of_base=of_base)
+        return self._once(self._general(), self._asked(of_base=of_base))
+
+    def earlier(self, *, of_parent: bool = False) -> DocumentScores:
+        """Return what texts of earlier training cost the version, or its parent."""
+        texts = self.given.earlier
+        if not texts:
+            raise _NotRead("no texts of earlier training were given")
+        if not of_parent:
+            return self._once(_corpus("earlier", texts), self._target)
+        if self.parent is None:
+            raise _NotRead("it is registered without a parent")
+        return self._once(_corpus("earlier", texts), _target(self.parent))
 
     def _general(self) -> Corpus:
         known = self._engine.corpora(self.version.adapter)
@@ -166,7 +189,7 @@ class _Reader:
         texts = self.given.held_out
         if len(texts) < FEWEST:
             texts = [one.text for one in inputs.general(self._general(), COMPARED_TEXTS)]
-        other = Target(model=like.model, folder=local_folder(like.uri or ""))
+        other = _target(like)
         texts = texts[:COMPARED_TEXTS]
         try:
             found = compare(self._all(other, texts), self._all(self._target, texts))
@@ -205,18 +228,17 @@ class _Reader:
     def _own(self, name: str, texts: Sequence[str], *, of_base: bool = False) -> DocumentScores:
         if not texts:
             raise _NotRead(_NO_TEXTS)
-        documents = tuple(Document(id=str(number), text=text) for number, text in enumerate(texts))
-        return self._once(Corpus(name=name, documents=documents), of_base=of_base)
+        return self._once(_corpus(name, texts), self._asked(of_base=of_base))
 
-    def _once(self, corpus: Corpus, *, of_base: bool) -> DocumentScores:
+    def _once(self, corpus: Corpus, target: Target) -> DocumentScores:
         self.alive()
-        key = corpus.id, of_base
+        key = corpus.id, target.model
         if key not in self._read:
-            self._read[key] = self._scored(corpus, of_base=of_base)
+            self._read[key] = self._scored(corpus, target)
         return self._read[key]
 
-    def _scored(self, corpus: Corpus, *, of_base: bool) -> DocumentScores:
-        run = self._engine.score(self._asked(of_base=of_base), corpus)
+    def _scored(self, corpus: Corpus, target: Target) -> DocumentScores:
+        run = self._engine.score(target, corpus)
         if run.stopped is not None:
             raise _NotRead(f"the {corpus.name} texts were not all read: {run.stopped}")
         return DocumentScores(
@@ -239,4 +261,13 @@ class _Reader:
 
     @property
     def _target(self) -> Target:
-        return Target(model=self.version.model, folder=local_folder(self.version.uri or ""))
+        return _target(self.version)
+
+
+def _target(version: Version) -> Target:
+    return Target(model=version.model, folder=local_folder(version.uri or ""))
+
+
+def _corpus(name: str, texts: Sequence[str]) -> Corpus:
+    documents = tuple(Document(id=str(number), text=text) for number, text in enumerate(texts))
+    return Corpus(name=name, documents=documents)

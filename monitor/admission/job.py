@@ -72,6 +72,7 @@ class Admissions:
             given,
             self.settings,
             via=self.via,
+            parent=parent,
             like=like,
             questions=self.questions,
             alive=lambda: self._renew(held),

@@ -160,6 +160,9 @@ class AdmissionRequest(Body):
     held_out: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines of the same kind that it was not trained on."
     )
+    earlier: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+        default=[], description="Lines that its parent was trained on and it was not."
+    )
     planted: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines written into its training data that stand nowhere else."
     )

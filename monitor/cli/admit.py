@@ -47,6 +47,13 @@ def admit(
             show_default=False,
         ),
     ] = None,
+    earlier: Annotated[
+        Path | None,
+        typer.Option(
+            help="Lines that its parent was trained on and it was not: it must not forget them.",
+            show_default=False,
+        ),
+    ] = None,
     planted: Annotated[
         Path | None,
         typer.Option(
@@ -73,7 +80,7 @@ def admit(
     code 0: admitted, also with warnings; 4: refused or unverified; 1: it could not be checked.
     """
     path = place("adapters", adapter, "versions", version, "admission")
-    request = _texts(training=training, held_out=held_out, planted=planted)
+    request = _texts(training=training, held_out=held_out, earlier=earlier, planted=planted)
     request |= {} if same_as is None else {"same_as": same_as}
     answer = service.get(path) if last else _checked(service, path, request or None, wait=wait)
     found = read(answer, AdmissionBody)

@@ -61,6 +61,8 @@ EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
         "retraining list": "retraining list support",
         "retraining export": "retraining export 1 --unlike --to examples.jsonl",
         "retraining request": 'retraining request support --reason "new questions since the sale"',
+        "retraining run": "retraining run 1",
+        "retraining cancel": 'retraining cancel 1 --reason "the sale is over"',
         "change begin": 'change begin engine "vLLM 0.32 to 0.33"',
         "change end": "change end 3",
         "change add": 'change add prompt "shorter greeting" --adapter support',

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
 
 import typer
 
 from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
+from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.views.retraining import ExampleFormat, RetrainingBody
 from monitor.views.shape import Page
+
+if TYPE_CHECKING:
+    from monitor.config.training import TrainerPart
+
+POLL_SECONDS: Final = 10.0
 
 app = typer.Typer(
     help="Ask for an adapter to be retrained, and list what was asked.", no_args_is_help=True
@@ -39,7 +46,7 @@ def listed(
         return
     screen.table(
         "requests to retrain, newest first",
-        ["request", "version", "cause", "asked at", "unlike training", "replay", "reason"],
+        ["request", "version", "cause", "asked at", "unlike training", "training", "reason"],
         [
             [
                 str(one.retraining),
@@ -47,7 +54,7 @@ def listed(
                 one.cause,
                 screen.moment(one.created_at),
                 _unlike(one.evidence),
-                screen.weight(one.replay_share),
+                _how_far(one),
                 gist(one.reason),
             ]
             for one in found.items
@@ -112,6 +119,93 @@ def export(
     screen.ERR.print(f"{count:,} examples", highlight=False)
 
 
+@app.command("run")
+def run(
+    number: Annotated[
+        int | None,
+        typer.Argument(
+            metavar="REQUEST",
+            min=1,
+            help="Number of the request; the oldest that is not over if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    config: options.Config = None,
+    *,
+    again: Annotated[
+        bool,
+        typer.Option("--again", help="Begin anew, although a training of it is over."),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on with every request that is made.")
+    ] = False,
+) -> None:
+    """Train what was asked for, on this machine, as `[trainer]` says, up to the admission.
+
+    One request at a time. A run that was ended goes on where it was. Exit code 0: the version is
+    admitted; 4: its data or the version did not pass; 1: something was not there, or broke.
+    """
+    from monitor.cli.training import settings
+
+    found = settings(config)
+    with options.service(config) as service:
+        if watch and number is None:
+            _watch(service, found)
+        wanted = number if number is not None else next(iter(_left(service)), None)
+        if wanted is None:
+            screen.say("no request waits; `driftline retraining list` shows those that there were")
+            return
+        if not _trained(service, found, wanted, again=again):
+            raise typer.Exit(ExitCode.CRITICAL)
+
+
+@app.command("cancel")
+@options.asks
+def cancel(
+    service: Service,
+    request: Annotated[int, typer.Argument(min=1, help="Number of the request.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; people read it in the audit.")],
+) -> None:
+    """Refuse a request: nobody trains it, and a worker that does stops."""
+    service.show(service.post(place("retraining", request, "cancel"), {"reason": reason}))
+    screen.say(f"request {request} is cancelled")
+
+
+def _watch(service: Service, found: TrainerPart) -> NoReturn:
+    """Train whatever is asked for; a request that fails stops none of the others."""
+    told: set[str] = set()
+    while True:
+        for one in _left(service):
+            try:
+                _trained(service, found, one)
+            except CommandFailed as error:
+                if str(error) not in told:
+                    told.add(str(error))
+                    screen.failure(str(error))
+        time.sleep(POLL_SECONDS)
+
+
+def _trained(service: Service, found: TrainerPart, number: int, *, again: bool = False) -> bool:
+    """Train a request, and say how it ended; False where it was refused."""
+    from monitor.cli.training import train
+
+    ended = train(service, found, number, again=again)
+    refused = ended.state == "refused"
+    screen.say(
+        f"request {number}: {'refused: ' if refused else ''}{ended.note}",
+        style="bold red" if refused else "green",
+    )
+    return not refused
+
+
+def _left(service: Service) -> list[int]:
+    """Return the requests that are not over, oldest first; another worker may have some of them."""
+    found = service.pages("/retraining", RetrainingBody, limit=1000)
+    return sorted(
+        one.retraining for one in found if one.training is None or one.training.state == "running"
+    )
+
+
 def _write(lines: Iterator[str], to: Path | None) -> int:
     """Write all lines, or leave the file as it was; return how many they are."""
     if to is None:
@@ -130,6 +224,17 @@ def _write(lines: Iterator[str], to: Path | None) -> int:
 
 def _copied(lines: Iterator[str], file: TextIO) -> int:
     return sum(1 for line in lines if file.write(f"{line}\n"))
+
+
+def _how_far(one: RetrainingBody) -> str:
+    """Return how far its training is, or how it ended."""
+    match one.training:
+        case None:
+            return "not begun"
+        case training if training.state == "running":
+            return f"{training.step}, {training.progress:.0%}"
+        case training:
+            return f"{training.state} {training.made or ''}".rstrip()
 
 
 def _unlike(evidence: Mapping[str, Any]) -> str:

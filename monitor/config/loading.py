@@ -45,6 +45,7 @@ from monitor.evaluate.settings import Margins
 from monitor.gateway.settings import GatewaySettings
 from monitor.policy import PolicySettings
 from monitor.traffic.trial.settings import CanarySettings
+from monitor.trainer.settings import TrainerSettings
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
@@ -102,6 +103,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "canary": CanarySettings,
     "admission": AdmissionSettings,
     "retrain": RetrainSettings,
+    "trainer": TrainerSettings,
     "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }

@@ -46,14 +46,14 @@ class GatewayPart:
 def load_service_part(path: Path | None = None) -> ServicePart:
     """Read the sections for asking the service; raises ConfigError."""
     part = ServicePart(**_read(path, "service", "server"))
-    _refuse(server_problems(part.server))
+    refuse(server_problems(part.server))
     return part
 
 
 def load_gateway_part(path: Path | None = None) -> GatewayPart:
     """Read the sections that the gateway needs; raises ConfigError."""
     part = GatewayPart(**_read(path, *_KINDS))
-    _refuse(
+    refuse(
         [
             *server_problems(part.server),
             *serving_problems(part.serving),
@@ -64,14 +64,20 @@ def load_gateway_part(path: Path | None = None) -> GatewayPart:
 
 
 def _read(path: Path | None, *names: str) -> dict[str, Any]:
+    return read_parts(path, {name: _KINDS[name] for name in names})
+
+
+def read_parts(path: Path | None, kinds: Mapping[str, type]) -> dict[str, Any]:
+    """Read these sections; raises ConfigError."""
     table, _ = read_table(path, os.environ)
     return read_sections(
         table,
-        names,
-        lambda name: read_section(_KINDS[name], table[name], where=name, environ=os.environ),
+        tuple(kinds),
+        lambda name: read_section(kinds[name], table[name], where=name, environ=os.environ),
     )
 
 
-def _refuse(problems: list[str]) -> None:
+def refuse(problems: list[str]) -> None:
+    """Raise ConfigError where there are problems."""
     if problems:
         raise ConfigError(problems)

@@ -44,6 +44,7 @@ SECTIONS: Final = (
     "canary",
     "admission",
     "retrain",
+    "trainer",
     "gateway",
     "defaults",
     "adapters",

@@ -27,6 +27,7 @@ from monitor.postgres import ServerSettings
 from monitor.reference.learned import LearnedSettings
 from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.trial.settings import CanarySettings
+from monitor.trainer.settings import TrainerSettings
 from monitor.windows import Cadence
 
 LONGEST: Final = 128
@@ -214,6 +215,7 @@ class Config:
     canary: CanarySettings = field(default_factory=CanarySettings)
     admission: AdmissionSettings = field(default_factory=AdmissionSettings)
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
     defaults: AdapterSection = field(default_factory=AdapterSection)
     adapters: dict[str, AdapterSection] = field(default_factory=dict)

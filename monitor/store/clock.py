@@ -364,6 +364,7 @@ _PUT_OFF: Final = (
     ("pending_decisions", "lease_until"),
     ("canaries", "next_look_at"),
     ("canaries", "lease_until"),
+    ("trainings", "lease_until"),
 )
 """The columns that say when work is due or free again, and the newest score's time, since an
 older score does not replace a newer one."""

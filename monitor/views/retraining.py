@@ -10,7 +10,7 @@ from typing import Any
 
 from monitor.views.score import WindowBody
 from monitor.views.shape import View
-from monitor.views.vocabulary import RetrainWord
+from monitor.views.vocabulary import RetrainWord, TrainingStateWord, TrainingStepWord
 
 
 class ExampleFormat(StrEnum):
@@ -20,6 +20,24 @@ class ExampleFormat(StrEnum):
     """`{"messages": [...]}`, as OpenAI's fine-tuning and most trainers read it."""
     SHAREGPT = "sharegpt"
     """`{"id": ..., "conversations": [...]}`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingBody(View):
+    """How far the training of a request is, and how it ended."""
+
+    worker: str
+    epoch: int
+    """Goes with each report; a worker that lost its training to another has an older one."""
+    state: TrainingStateWord
+    step: TrainingStepWord
+    progress: float
+    """Of the step, in [0, 1]."""
+    note: str
+    made: str | None
+    """Name of the version that was made; null: none yet."""
+    began_at: datetime
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,3 +59,5 @@ class RetrainingBody(View):
     evidence: Mapping[str, Any]
     manifest: str
     created_at: datetime
+    training: TrainingBody | None
+    """null: nobody has begun it."""

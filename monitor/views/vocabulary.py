@@ -26,5 +26,7 @@ RetrainWord = Annotated[str, Words("monitor.store.traffic.retrainings:RetrainCau
 RoleWord = Annotated[str, Words("monitor.incident.smoke:ModelRole")]
 ScoreVerdict = Annotated[str, Words(VerdictKind, Literal["unmeasured"])]
 SelfTestWord = Annotated[str, Words("monitor.store.evaluation.selftests:SelfTestState")]
+TrainingStateWord = Annotated[str, Words("monitor.store.traffic.trainings:TrainingState")]
+TrainingStepWord = Annotated[str, Words("monitor.store.traffic.trainings:TrainingStep")]
 UnitWord = Annotated[str, Words("detectors.faults:Unit")]
 WayWord = Annotated[str, Words("monitor.traffic.trial.prospect:WayKind")]

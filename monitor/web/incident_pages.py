@@ -31,8 +31,7 @@ from monitor.store.errors import Conflict, NotFound
 from monitor.store.people.keys import Key
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters
-from monitor.store.traffic import retrainings
-from monitor.store.traffic.retrainings import RetrainingRow
+from monitor.store.traffic import retrainings, trainings
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.views.incident import IncidentExamples, MomentBody
 from monitor.views.reading import coverage
@@ -149,7 +148,7 @@ class IncidentPages:
                 "story": story,
                 "seen": incident_reading.detail(story, chart, now=now),
                 "choices": read_choices(tx, story, now=now),
-                "retraining": _retraining(tx, story),
+                **_retraining(tx, story),
                 **_serving(tx, story, now=now),
                 "coverage": coverage.newest(story.judged),
                 "mend": coverage.mending(
@@ -353,12 +352,15 @@ def _serving(tx: Connection, story: IncidentStory, *, now: datetime) -> dict[str
     }
 
 
-def _retraining(tx: Connection, story: IncidentStory) -> RetrainingRow | None:
-    """Read the newest request to retrain the incident's adapter."""
-    if story.version is None:
-        return None
-    found = retrainings.request_list(tx, adapter_id=story.version.adapter_id, limit=1)
-    return found[0] if found else None
+def _retraining(tx: Connection, story: IncidentStory) -> dict[str, Any]:
+    """Read the newest request to retrain the incident's adapter, and its training."""
+    of = story.version
+    found = retrainings.request_list(tx, adapter_id=of.adapter_id, limit=1) if of else []
+    begun = trainings.of(tx, [one.id for one in found])
+    return {
+        "retraining": next(iter(found), None),
+        "training": next(iter(begun.values()), None),
+    }
 
 
 def _reason(fields: Mapping[str, str]) -> str:

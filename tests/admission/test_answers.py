@@ -74,13 +74,22 @@ def checks(
     given: GivenTexts = GIVEN,
     *,
     of: Version = VERSION,
+    parent: Version | None = None,
     like: Version | None = None,
     questions: Sequence[Question] = (),
 ) -> Mapping[str, Check]:
     with engine_of(engine) as url:
         via = replace(served(url), general=CORPUS)
         found = list(
-            check_answers(of, given, AdmissionSettings(), via=via, like=like, questions=questions)
+            check_answers(
+                of,
+                given,
+                AdmissionSettings(),
+                via=via,
+                parent=parent,
+                like=like,
+                questions=questions,
+            )
         )
     return {check.name: check for check in found}
 
@@ -151,10 +160,28 @@ def test_general_texts_may_not_cost_much_more_than_with_the_base() -> None:
     assert checks(Learned(of_base=0.4))["general"].verdict is CheckVerdict.PASS
 
 
+def test_a_version_that_forgot_its_parents_texts_is_refused() -> None:
+    parent = replace(VERSION, name="v6", model="base")  # it finds words as likely as ``of_base``
+    given = GivenTexts(earlier=TRAINING)
+    found = checks(Learned(of_base=0.2), given, parent=parent)["earlier"]
+    assert found.verdict is CheckVerdict.REFUSE
+    assert found.number == pytest.approx(0.3)
+    assert found.reason.startswith("earlier texts cost +0.300 nats per token more")
+    assert "against its parent" in found.reason
+    assert checks(Learned(of_base=0.45), given, parent=parent)["earlier"].verdict is (
+        CheckVerdict.PASS
+    )
+    alone = checks(Learned(), given)["earlier"]
+    assert (alone.verdict, alone.reason) == (
+        CheckVerdict.SKIPPED,
+        "it is registered without a parent",
+    )
+
+
 def test_general_texts_are_read_though_no_others_were_given() -> None:
     found = checks(Learned(), GivenTexts())
     skipped = {name for name, check in found.items() if check.verdict is CheckVerdict.SKIPPED}
-    assert skipped == {"gap", "effect", "memorised", "forgetting", "parity", "planted"}
+    assert skipped == {"gap", "effect", "earlier", "memorised", "forgetting", "parity", "planted"}
     assert found["planted"].reason == "no planted texts were given"
 
 
@@ -276,6 +303,7 @@ def test_without_an_engine_it_is_skipped() -> None:
     assert {check.reason for check in found} == {
         "nothing reads texts here: name engines in serving.engines",
         "no planted texts were given",
+        "no texts of earlier training were given",
         "no version was named to agree with",
     }
 

@@ -130,7 +130,7 @@ def test_the_manifest_names_the_records_and_nothing_else_of_them(drifting: Servi
     assert [line["at"] for line in lines] == sorted(line["at"] for line in lines)
     assert (len(lines), sum(line["unlike"] for line in lines)) == (26, 6)
     assert [json.loads(line) for line in new] == [line for line in lines if line["unlike"]]
-    assert set(lines[0]) == {"id", "at", "similarity", "unlike"}
+    assert set(lines[0]) == {"id", "at", "similarity", "unlike", "feedback"}
 
 
 def test_the_texts_that_are_kept_become_examples(drifting: Serving) -> None:

@@ -23,6 +23,7 @@ COMPUTE = {
     *("serve", "gateway", "migrate", "backup", "restore", "check-config", "demo"),
     *("discover", "report", "replay", "inspect", "parity"),
     *("keys create", "keys list", "keys revoke"),
+    "retraining run",
 }
 """Commands that run something, open the database or read models themselves."""
 
@@ -71,6 +72,7 @@ retention confirm
 retraining list
 retraining request support --reason why
 retraining export 1
+retraining cancel 1 --reason why
 route show support
 route history support
 route set support stable=v1:1 --reason why

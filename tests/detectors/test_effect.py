@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from detectors.checks import CheckVerdict
-from detectors.effect import EffectLimits, effect_check, general_check
+from detectors.effect import EffectLimits, earlier_check, effect_check, general_check
 from detectors.perplexity import DocumentScores
 
 TEXTS = 60
@@ -43,6 +43,18 @@ def test_a_loss_at_the_limit_is_rarely_refused_and_twice_the_limit_always(
     assert refused(verdicts(0.4)) == 1.0
 
 
+def test_what_was_learned_before_may_be_lost_up_to_its_own_limit(
+    rng: np.random.Generator,
+) -> None:
+    def verdicts(more: float) -> list[CheckVerdict]:
+        limits = EffectLimits(general=9.0)
+        return [earlier_check(*pair(rng, more=more), limits).verdict for _ in range(400)]
+
+    assert refused(verdicts(0.1)) <= 0.05 + 3 * 0.011
+    assert refused(verdicts(0.0)) == 0.0
+    assert refused(verdicts(0.2)) > 0.97
+
+
 def test_an_adapter_without_effect_is_rarely_let_pass_and_a_good_one_always(
     rng: np.random.Generator,
 ) -> None:
@@ -73,6 +85,6 @@ def test_texts_that_one_model_has_not_read_count_nothing(rng: np.random.Generato
     assert effect_check(base, adapter, EffectLimits()).verdict is CheckVerdict.SKIPPED
 
 
-@pytest.mark.parametrize("name", ["least", "general"])
+@pytest.mark.parametrize("name", ["least", "general", "earlier"])
 def test_a_negative_limit_is_named(name: str) -> None:
     assert EffectLimits(**{name: -0.1}).problems == [f"{name}: must not be negative"]

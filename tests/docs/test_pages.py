@@ -88,6 +88,7 @@ SECTIONS = {
     "routing.vllm": "`[routing.vllm]`",
     "routing.webhook": "`[routing.webhook]`",
     "retrain": "`[retrain]`",
+    "trainer": "`[trainer]`",
     "gateway": "`[gateway]`",
     "outgoing": "`[outgoing]`",
     "defaults": "`[adapters.NAME]` and `[defaults]`",

@@ -32,7 +32,7 @@ from monitor.store.evaluation import evaluations, reports, verdicts
 from monitor.store.incidents import incidents, outbox, silences
 from monitor.store.people import changes, keys
 from monitor.store.registry import adapters, versions
-from monitor.store.traffic import actions, canaries, canary_looks, retrainings
+from monitor.store.traffic import actions, canaries, canary_looks, retrainings, trainings
 from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.store.traffic.retrainings import NewRetraining, RetrainCause
@@ -204,7 +204,7 @@ def _said(tx: Connection, version: Version, incident: IncidentId, *, now: dateti
     incidents.mark(tx, incident, Mark.ACCEPTED, by=text, because=text, at=now)
     keys.create(tx, name=text, scopes=[Scope.READ])
     window = Interval(start=now - timedelta(days=1), end=now)
-    retrainings.add(
+    asked = retrainings.add(
         tx,
         NewRetraining(
             version=version, cause=RetrainCause.INPUT, reason=text, window=window, below=None,
@@ -212,6 +212,8 @@ def _said(tx: Connection, version: Version, incident: IncidentId, *, now: dateti
         ),
         now=now,
     )  # fmt: skip
+    trainings.begin(tx, asked.id, worker=text)
+    trainings.cancel(tx, asked.id, reason=text)
     number = reports.ask(tx, version.id, window)
     held = reports.claim(tx)
     assert held is not None

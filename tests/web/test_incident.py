@@ -21,7 +21,8 @@ from monitor.store.people import changes
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import outbox as outbox_table
 from monitor.store.tables import record_texts
-from monitor.store.traffic import retrainings, routes
+from monitor.store.traffic import retrainings, routes, trainings
+from monitor.store.traffic.trainings import TrainingStep
 from monitor.traffic.arms import ArmRequest
 from tests import newcomers, worlds
 from tests.alert_samples import CAUSE, UNSEEN
@@ -552,6 +553,18 @@ def test_retraining_is_requested_from_the_page_once(
     assert made.adapter == "support"
     assert "retraining.request" in said
     assert "users ask of thermostats" in made.reason
+    with service.database.begin() as tx:
+        begun = trainings.begin(tx, made.id, worker="gpu-1")
+        trainings.report(
+            tx,
+            made.id,
+            epoch=begun.epoch,
+            step=TrainingStep.TRAIN,
+            progress=0.4,
+            note="step 40 of 100",
+        )
+    looker.open(f"/incidents/{paged.id}")
+    assert "Its training is at train (step 40 of 100)" in looker.page.inner_text("main")
     looker.page.fill("#reason", "again")
     looker.page.click("text=Request retraining")
     assert "was asked to be retrained" in looker.page.inner_text("[role=alert]")

@@ -72,6 +72,7 @@ from monitor.store.tables.traffic import (
     route_history,
     route_refusals,
     routes,
+    trainings,
 )
 
 PARTITIONED: Final = (

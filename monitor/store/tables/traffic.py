@@ -213,3 +213,26 @@ retrainings: Final = Table(
     # "when was this adapter's retraining asked for last?"
     Index(None, "adapter_id", "created_at"),
 )
+
+trainings: Final = Table(
+    "trainings",
+    metadata,
+    Column(
+        "retraining_id",
+        BigInteger,
+        ForeignKey("retrainings.id"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("worker", Text, nullable=False),
+    # grows with each worker that takes it, so that one that lost it writes nothing more
+    Column("epoch", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),  # running | done | refused | failed | cancelled
+    Column("step", Text, nullable=False),
+    Column("progress", Double, nullable=False, server_default="0"),  # of the step, in [0, 1]
+    Column("note", Text, nullable=False, server_default=""),
+    Column("made", Text),  # name of the version that it made
+    Column("lease_until", TIME),
+    Column("began_at", TIME, nullable=False, server_default=NOW),
+    Column("finished_at", TIME),
+)

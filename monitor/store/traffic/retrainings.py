@@ -70,12 +70,14 @@ class RetrainingRow:
 class Meant:
     """One record of a manifest; ``similarity`` to training is None if unknown.
 
-    ``prompt`` and ``output`` are None unless they were asked for and are kept.
+    ``feedback`` holds the newest number by name. ``prompt`` and ``output`` are None unless they
+    were asked for and are kept.
     """
 
     id: str
     at: datetime
     similarity: float | None
+    feedback: Mapping[str, float]
     prompt: str | None = None
     output: str | None = None
 
@@ -162,7 +164,10 @@ def manifest(
 
 
 _LISTED: Final = """
-    SELECT r.id, r.at, e.similarity::float8 AS similarity{columns}
+    SELECT r.id, r.at, e.similarity::float8 AS similarity,
+      COALESCE((SELECT jsonb_object_agg(f.name, f.value) FROM feedback f
+        WHERE f.adapter_id = r.adapter_id AND f.at = r.at AND f.record_id = r.id
+          AND f.at >= :at AND f.at < :end), '{{}}') AS feedback{columns}
     FROM records r{join}
     LEFT JOIN record_embeddings e
       ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id

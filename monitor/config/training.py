@@ -1,0 +1,41 @@
+"""Read only the sections that ``driftline retraining run`` needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from alerts.outgoing import OutgoingPolicy
+from monitor.config.addresses import serving_problems
+from monitor.config.parts import read_parts, refuse
+from monitor.config.places import ServingSection
+from monitor.trainer.settings import TrainerSettings
+
+_KINDS: Final[Mapping[str, type]] = {
+    "serving": ServingSection,
+    "outgoing": OutgoingPolicy,
+    "trainer": TrainerSettings,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerPart:
+    """The sections that a trainer needs."""
+
+    serving: ServingSection = field(default_factory=ServingSection)
+    outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+
+
+def load_trainer_part(path: Path | None = None) -> TrainerPart:
+    """Read the sections that a trainer needs; raises ConfigError."""
+    part = TrainerPart(**read_parts(path, _KINDS))
+    refuse(
+        [
+            *serving_problems(part.serving),
+            *(f"trainer.{problem}" for problem in part.trainer.problems),
+        ]
+    )
+    return part

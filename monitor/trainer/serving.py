@@ -1,0 +1,54 @@
+"""Have engines load a new version, and see that they serve it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from alerts.outgoing import OutgoingClient, OutgoingError, redacted
+from monitor.probes.cards import list_models
+from monitor.probes.errors import ProbeFailed
+from monitor.trainer.errors import TrainingFailed
+
+LOADING_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerEngines:
+    """The engines of ``serving.engines``; ``http`` may reach private networks."""
+
+    urls: tuple[str, ...]
+    http: OutgoingClient
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def load(self, model: str, folder: Path) -> None:
+        """Load an adapter where it is not served yet; raises :class:`TrainingFailed`."""
+        for url in self.urls:
+            said = "" if self._serves(url, model) else self._ask(url, model, folder)
+            if said and not self._serves(url, model):
+                raise TrainingFailed(
+                    f"{redacted(url)} does not serve {model} (loading it was answered with {said}):"
+                    " load it, and begin again; what was trained is kept"
+                )
+
+    def _serves(self, url: str, model: str) -> bool:
+        try:
+            cards = list_models(url, http=self.http, headers=self.headers)
+        except ProbeFailed as error:
+            raise TrainingFailed(f"{redacted(url)}: {error.reason}") from None
+        return model in {card.id for card in cards}
+
+    def _ask(self, url: str, model: str, folder: Path) -> str:
+        try:
+            reply = self.http.post(
+                f"{url.rstrip('/').removesuffix('/v1')}/v1/load_lora_adapter",
+                body=json.dumps({"lora_name": model, "lora_path": str(folder)}).encode(),
+                headers={"content-type": "application/json", **self.headers},
+                timeout=LOADING_S,
+            )
+        except OutgoingError as error:
+            return str(error)
+        return str(reply.status)
