@@ -1,4 +1,4 @@
-"""The demo: real adapters, real traffic, four acts, and what Driftline makes of them.
+"""The demo: real adapters, real traffic, five acts, and what Driftline makes of them.
 
 ``python -m examples.demo`` (or ``make demo``) starts an engine with adapter versions, a
 webhook receiver, the service itself and its gateway, each a process or server of its own that

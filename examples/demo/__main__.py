@@ -32,7 +32,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     narrator = Narrator()
-    narrator.title("Driftline: real adapters, real traffic, four acts")
+    narrator.title("Driftline: real adapters, real traffic, five acts")
     try:
         with open_stage(narrator) as stage:
             results = play(stage)

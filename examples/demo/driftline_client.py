@@ -152,6 +152,25 @@ class Canary:
         return self.phase in {"succeeded", "rolled_back", "superseded"}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """How far the training of a request is."""
+
+    state: str
+    made: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraining:
+    """A request to retrain an adapter."""
+
+    retraining: int
+    adapter: str
+    cause: str
+    training: Training | None
+
+
 class DriftlineClient:
     """A blocking client; raises httpx2.HTTPError where Driftline refuses or is away."""
 
@@ -221,6 +240,11 @@ class DriftlineClient:
         """Put a version on trial by the config's steps; give the canary's number."""
         body = {"adapter": adapter, "version": version, "unchecked": list(unchecked)}
         return _read(self._send("POST", "/canaries", json=body), Canary).canary
+
+    def retrainings(self) -> tuple[Retraining, ...]:
+        """Give the newest requests to retrain."""
+        answer = self._send("GET", "/retraining").json()["items"]
+        return msgspec.convert(answer, tuple[Retraining, ...])
 
     def canaries(self) -> tuple[Canary, ...]:
         """Give the newest canaries."""

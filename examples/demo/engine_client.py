@@ -77,6 +77,21 @@ class EngineClient:
         reply.raise_for_status()
         return read_replies(reply.json())
 
+    def read(self, model: str, texts: Sequence[str]) -> list[list[float]]:
+        """Return the NLL in nats of each token of each text, given those before it."""
+        body = {"model": model, "prompt": list(texts), "max_tokens": 1, "prompt_logprobs": 0}
+        reply = self._http.post("/v1/completions", json=body)
+        reply.raise_for_status()
+        choices = sorted(reply.json()["choices"], key=lambda choice: choice["index"])
+        return [
+            [
+                -float(next(iter(one.values()))["logprob"])
+                for one in choice["prompt_logprobs"]
+                if one
+            ]
+            for choice in choices
+        ]
+
     def load(self, name: str, folder: Path) -> None:
         """Serve weights under a new name; raises httpx2.HTTPError."""
         body = {"lora_name": name, "lora_path": str(folder)}

@@ -32,6 +32,8 @@ class Process:
     name: str
     log: Path
     handle: subprocess.Popen[bytes]
+    lasting: bool = True
+    """Whether it must not end before the demo does."""
 
     @property
     def alive(self) -> bool:
@@ -103,7 +105,12 @@ class Processes:
         return iter(self._started)
 
     def start(
-        self, name: str, arguments: Sequence[str], *, environ: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        *,
+        environ: Mapping[str, str] | None = None,
+        lasting: bool = True,
     ) -> Process:
         """Run ``python -m …`` with the demo's own interpreter."""
         log = self._folder / f"{name}.log"
@@ -117,7 +124,7 @@ class Processes:
                 env={**os.environ, "TMPDIR": str(self._folder), **(environ or {})},
                 start_new_session=True,
             )
-            process = Process(name=name, log=log, handle=handle)
+            process = Process(name=name, log=log, handle=handle, lasting=lasting)
             self._started.append(process)
         return process
 
@@ -134,7 +141,8 @@ class Processes:
     def require_alive(self) -> None:
         """Raise ProcessFailedError if any has ended."""
         for process in self._started:
-            process.require_alive()
+            if process.lasting:
+                process.require_alive()
 
 
 def free_port(wanted: int | None = None) -> int:

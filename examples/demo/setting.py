@@ -96,6 +96,7 @@ def _set(narrator: Narrator, folder: Path, stack: ExitStack, processes: Processe
         traffic=traffic,
         lookout=Lookout(processes=processes, traffic=traffic, receiver=receiver, client=client),
         folder=folder,
+        config=CONFIG,
         dashboard=dashboard,
         key=key,
     )

@@ -38,6 +38,7 @@ class Stage:
     traffic: Traffic
     lookout: Lookout
     folder: Path
+    config: Path
     dashboard: str
     key: str
 

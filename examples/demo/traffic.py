@@ -5,7 +5,9 @@ Everything runs on one event loop in a thread of its own, so that the narrator n
 
 import asyncio
 import contextlib
+import json
 import threading
+from pathlib import Path
 from random import Random
 from typing import Any, Final, Self
 
@@ -36,6 +38,9 @@ class Traffic:
         Requests a second of each adapter; may be changed at any time.
     tally
         Who answered lately.
+    log
+        File that takes the id and the question of each request, as an application's log does;
+        None: nobody keeps any.
     failure
         Why the traffic stopped by itself, or None.
     """
@@ -47,6 +52,7 @@ class Traffic:
         }
         self.rates = dict(REQUESTS_PER_SECOND)
         self.tally = Tally()
+        self.log: Path | None = None
         self.failure: BaseException | None = None
         self._gateway_url = gateway_url
         self._random = Random()  # noqa: S311 - draws users and pauses, not secrets
@@ -89,7 +95,8 @@ class Traffic:
 
     async def _ask(self, adapter: str, gateway: httpx2.AsyncClient) -> None:
         user = f"user-{self._random.randrange(USERS)}"
-        body = chat_request(adapter, next(self.questions[adapter]), user=user)
+        question = next(self.questions[adapter])
+        body = chat_request(adapter, question, user=user)
         try:
             answer = await gateway.post("/v1/chat/completions", json=body)
         except httpx2.TransportError:
@@ -99,6 +106,10 @@ class Traffic:
             self.tally.add_failure()
             return
         self.tally.add(adapter, answer.headers["x-driftline-version"])
+        record = answer.headers.get("x-driftline-record")
+        if self.log is not None and record is not None:
+            with self.log.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps({"id": record, "prompt": question}) + "\n")
 
 
 class _Ending:

@@ -36,6 +36,7 @@ COMMANDS: Final = MappingProxyType(
         "inspect": "inspect:inspect",
         "parity": "parity:parity",
         "admit": "admit:admit",
+        "import": "importing:app",
         "demo": "running:demo",
         "reference": "reference:app",
         "incident": "incidents:app",

@@ -23,7 +23,7 @@ COMPUTE = {
     *("serve", "gateway", "migrate", "backup", "restore", "check-config", "demo"),
     *("discover", "report", "replay", "inspect", "parity"),
     *("keys create", "keys list", "keys revoke"),
-    "retraining run",
+    *("retraining run", "import folder"),
 }
 """Commands that run something, open the database or read models themselves."""
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from examples.demo import pictures
+from examples.demo import owners_log, pictures
 from examples.demo.acts import signs
 from examples.demo.baselines import RECORDS
 from examples.demo.cast import (
@@ -74,6 +74,14 @@ def test_a_baseline_is_large_and_long_enough_to_be_approved_by_coverage() -> Non
     assert times[-1] - times[0] == timedelta(days=14)
     gaps = {b - a for a, b in pairwise(times)}
     assert max(gaps) - min(gaps) < timedelta(milliseconds=1)
+
+
+def test_the_owners_log_gives_the_staffs_answers_to_what_it_knows() -> None:
+    pair = part(NEW_TOPIC, Part.LIVE)[0]
+    asked = {"r1": pair.prompt, "r2": "something that nobody asks"}
+    assert list(owners_log.examples(asked, ["r1", "r2", "r3"])) == [
+        {"id": "r1", "prompt": pair.prompt, "completion": pair.answer, "accepted": True}
+    ]
 
 
 @pytest.mark.parametrize("domain", ADAPTER_DOMAINS)
@@ -209,6 +217,8 @@ def test_neither_a_recovery_of_a_page_nor_what_more_is_known_of_it_is_a_page() -
 
 def test_the_fleet_is_settled_when_every_adapter_is_stable() -> None:
     assert signs.settled(sight())
+    assert signs.quiet("travel")(sight())
+    assert not signs.quiet("travel")(sight(travel=seen("insufficient")))
     assert not signs.settled(sight(travel=seen("insufficient")))
 
 

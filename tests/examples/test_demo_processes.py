@@ -57,6 +57,13 @@ def test_a_program_that_runs_to_its_end_is_not_missed_afterwards(tmp_path: Path)
         processes.require_alive()
 
 
+def test_a_program_that_may_end_is_not_missed_either(tmp_path: Path) -> None:
+    with Processes(tmp_path) as processes:
+        process = processes.start("brief", ["this"], lasting=False)
+        process.handle.wait()
+        processes.require_alive()
+
+
 def test_a_process_that_is_not_ready_in_time_says_what_it_answered(tmp_path: Path) -> None:
     port = free_port()
     with Processes(tmp_path) as processes:

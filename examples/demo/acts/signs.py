@@ -33,6 +33,14 @@ def recovered(subject: str) -> Callable[[Sight], bool]:
     return lambda sight: [m.status for m in sight.about(subject)][-1:] == ["recovered"]
 
 
+def quiet(adapter: str) -> Callable[[Sight], bool]:
+    """Whether an adapter is stable, its inputs too."""
+    return lambda sight: (
+        sight.adapters[adapter].state.verdict == "stable"
+        and sight.adapters[adapter].state.verdict_of("input_similarity") == "stable"
+    )
+
+
 def answered_by(adapter: str, version: str) -> Callable[[Sight], bool]:
     """Whether a version alone gave the answers of the last seconds."""
     return lambda sight: sight.adapters[adapter].only == version
