@@ -50,12 +50,12 @@ def test_a_new_version_comes_beside_the_old_one_and_the_oldest_goes(
 
     def flip(generation: int, name: str) -> Route:
         arm = Arm(arm=ArmKind.STABLE, version=name, model=made[name].model, weight=1.0)
-        route = Route(
+        wanted = Route(
             adapter="routed", generation=generation, arms=(arm,), reason="x", since=clock.now
         )
-        assert proof.problems(None, route.arms, list(made.values())) == []
+        assert proof.problems(None, wanted.arms, list(made.values())) == []
         with database.begin() as tx:
-            table.write(tx, made[name].adapter_id, route=route, actor="ann")
+            route = table.write(tx, made[name].adapter_id, route=wanted, actor="ann")
         router.apply(route)
         assert router.read_back("routed") == route.arms
         assert vllm.answer(made[name].model, "hello", tokens=2)
