@@ -246,6 +246,11 @@ class DriftlineClient:
         answer = self._send("GET", "/retraining").json()["items"]
         return msgspec.convert(answer, tuple[Retraining, ...])
 
+    def trained_for(self, adapter: str, version: str) -> float:
+        """Give the seconds that a version's training took."""
+        found = self._send("GET", f"/adapters/{adapter}/versions/{version}").json()
+        return float(found["metadata"]["metrics"]["seconds"])
+
     def canaries(self) -> tuple[Canary, ...]:
         """Give the newest canaries."""
         return msgspec.convert(self._send("GET", "/canaries").json()["items"], tuple[Canary, ...])

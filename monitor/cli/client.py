@@ -22,6 +22,8 @@ Shape = TypeVar("Shape")
 PATIENCE = 75.0
 """Seconds for an answer: longer than the longest wait that the service grants."""
 UPLOAD_PATIENCE = 600.0
+_LATER = frozenset({408, 429})
+"""Statuses by which a service asks to come again."""
 
 
 def read(answer: object, shape: type[Shape]) -> Shape:
@@ -183,7 +185,7 @@ def _given(parameters: Mapping[str, object]) -> dict[str, str | list[str]]:
 
 
 def _raise(answer: httpx2.Response) -> NoReturn:
-    if answer.is_server_error:
+    if answer.is_server_error or answer.status_code in _LATER:
         raise NotAnswering(_problem(answer))
     raise CommandFailed(_problem(answer))
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from monitor.config.training import TrainerPart
 
 POLL_SECONDS: Final = 10.0
+FIRST_PAUSE_SECONDS: Final = 30.0
+LONGEST_PAUSE_SECONDS: Final = 3600.0
 
 app = typer.Typer(
     help="Ask for an adapter to be retrained, and list what was asked.", no_args_is_help=True
@@ -172,16 +174,27 @@ def cancel(
 
 
 def _watch(service: Service, found: TrainerPart) -> NoReturn:
-    """Train whatever is asked for; a request that fails stops none of the others."""
-    told: set[str] = set()
+    """Train whatever is asked for; a request that fails, or a service that is away, ends nothing.
+
+    One that failed is tried again after pauses that double, from a minute to an hour.
+    """
+    pauses: dict[int, float] = {}
+    due: dict[int, float] = {}
     while True:
-        for one in _left(service):
+        try:
+            waiting = _left(service)
+        except CommandFailed as error:
+            screen.failure(str(error))
+            waiting = []
+        for one in waiting:
+            if time.monotonic() < due.get(one, 0.0):
+                continue
             try:
                 _trained(service, found, one)
             except CommandFailed as error:
-                if str(error) not in told:
-                    told.add(str(error))
-                    screen.failure(str(error))
+                screen.failure(str(error))
+                pauses[one] = min(LONGEST_PAUSE_SECONDS, 2 * pauses.get(one, FIRST_PAUSE_SECONDS))
+                due[one] = time.monotonic() + pauses[one]
         time.sleep(POLL_SECONDS)
 
 

@@ -51,7 +51,6 @@ def contradictions(config: Config) -> list[str]:
     found += routing.contradictions(config)
     found += [f"canary.{problem}" for problem in config.canary.problems]
     found += [f"admission.{problem}" for problem in config.admission.problems]
-    found += [f"trainer.{problem}" for problem in config.trainer.problems]
     if config.service.log_level not in LOG_LEVELS:
         known = ", ".join(LOG_LEVELS)
         found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")

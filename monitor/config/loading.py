@@ -47,6 +47,8 @@ from monitor.policy import PolicySettings
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.trainer.settings import TrainerSettings
 
+TEACHERS_SECRET: Final = frozenset({"teacher_key_env", "teacher_key_file"})
+
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
     """Read the config: ``path``, else ``./config.toml`` if it exists, else the defaults.
@@ -85,6 +87,7 @@ def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) ->
         case "probes":
             return _probes(value, environ=environ)
         case _:
+            value = _without_secret(value) if name == "trainer" else value
             return read_section(_KINDS[name], value, where=name, environ=environ)
 
 
@@ -107,6 +110,13 @@ _KINDS: Final[Mapping[str, type]] = {
     "gateway": GatewaySettings,
     "defaults": AdapterSection,
 }
+
+
+def _without_secret(value: object) -> object:
+    """Leave the secret of ``[trainer]`` out: only the machine that trains has it."""
+    if not isinstance(value, Mapping):
+        return value
+    return {name: one for name, one in value.items() if name not in TEACHERS_SECRET}
 
 
 def _probes(value: object, *, environ: Mapping[str, str]) -> ProbesSection:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
 from monitor.trainer.errors import TrainingRefused
+from monitor.trainer.files import written
 
 LONGEST_LINE: Final = 1 << 20
 MOST_LINES: Final = 1_000_000
@@ -50,15 +51,15 @@ class Example(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return turns[:-1] if turns and turns[-1].role == "assistant" else turns
 
     @property
+    def question(self) -> tuple[object, ...]:
+        """The words that two examples about one thing share."""
+        return (self.text, *self.asked)
+
+    @property
     def answered(self) -> bool:
         """True if it ends with an answer, or is a text."""
         turns = self.turns
         return bool(self.text) or (len(turns) > len(self.asked) > 0 and bool(turns[-1].content))
-
-    @property
-    def said(self) -> tuple[object, ...]:
-        """The words that make it the same as another."""
-        return (self.text, *self.turns)
 
     def answer(self, text: str) -> Example:
         """Return it with this answer in place of its own."""
@@ -71,9 +72,10 @@ _DECODE: Final = msgspec.json.Decoder(Example)
 _ENCODE: Final = msgspec.json.Encoder()
 
 
-def read_lines(lines: Iterable[bytes], where: str) -> Iterator[Example]:
+def read_lines(lines: IO[bytes], where: str) -> Iterator[Example]:
     """Read lines; raises :class:`TrainingRefused` with the first that is none."""
-    for number, line in enumerate(lines, start=1):
+    bounded = iter(lambda: lines.readline(LONGEST_LINE + 1), b"")
+    for number, line in enumerate(bounded, start=1):
         if number > MOST_LINES:
             raise TrainingRefused(f"{where}: more than {MOST_LINES:,} lines")
         if len(line) > LONGEST_LINE:
@@ -96,11 +98,12 @@ def read(path: Path) -> list[Example]:
 
 def write(path: Path, examples: Sequence[Example]) -> None:
     """Write a file of examples, whole or not at all."""
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_bytes(b"".join(_ENCODE.encode(one) + b"\n" for one in examples))
-    draft.replace(path)
+    written(path, b"".join(_ENCODE.encode(one) + b"\n" for one in examples))
 
 
 def distinct(examples: Iterable[Example]) -> list[Example]:
-    """Return each example once, in order."""
-    return list({one.said: one for one in reversed(list(examples))}.values())[::-1]
+    """Return the first example of each question, in order."""
+    found: dict[tuple[object, ...], Example] = {}
+    for one in examples:
+        found.setdefault(one.question, one)
+    return list(found.values())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
+from collections.abc import Mapping
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -15,19 +16,22 @@ from monitor.probes.asking import local_folder
 from monitor.probes.weights.adapter_folder import opened_adapter
 from monitor.probes.weights.errors import WeightsRefused
 from monitor.probes.weights.hub import base_folder
-from monitor.trainer import plan as files
 from monitor.trainer import process
-from monitor.trainer.errors import TrainingFailed, TrainingRefused
+from monitor.trainer.errors import ProgramFailed, TrainingFailed, TrainingRefused
+from monitor.trainer.files import PLAN, PROGRESS, RESULT, FitPlan, FitProgress, FitResult, written
 from monitor.trainer.gathering import Tell
-from monitor.trainer.plan import FitPlan, FitProgress, FitResult
 from monitor.trainer.settings import TrainerSettings
 
+REFUSED: Final = 3
+"""Exit code of a training whose data do not do."""
 _OFFLINE: Final = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "PYTHONUNBUFFERED": "1",
 }
+_NEEDED: Final = ("torch", "transformers", "peft", "accelerate")
+_SECRET: Final = ("KEY", "TOKEN", "SECRET", "PASSWORD", "CREDENTIAL")
 _ENDING: Final = timedelta(minutes=10)
 """For the last measurements, after the training has ended in time."""
 
@@ -38,36 +42,72 @@ class ParentVersion(msgspec.Struct, frozen=True, kw_only=True):
     adapter: str
     version: str
     uri: str | None
+    sha256: str | None
     base_model: str | None
+    metadata: dict[str, Any] = {}
 
     @property
     def label(self) -> str:
         """``adapter@version``."""
         return f"{self.adapter}@{self.version}"
 
+    @property
+    def base_revision(self) -> str | None:
+        """The registered revision of its base."""
+        found = self.metadata.get("base_revision")
+        return str(found) if found else None
 
-def planned(settings: TrainerSettings, parent: ParentVersion, *, data: str) -> FitPlan:
-    """Return what to train from; raises :class:`TrainingRefused` where it is not at hand."""
+
+class ParentWeights(msgspec.Struct, frozen=True, kw_only=True):
+    """The parent's folder, the hash that it has now, and its base model's folder."""
+
+    folder: str
+    identity: str
+    base: str
+
+
+def parent_weights(settings: TrainerSettings, parent: ParentVersion) -> ParentWeights:
+    """Find what to train from.
+
+    Raises
+    ------
+    TrainingRefused
+        It is not at hand, or is not what was registered.
+    """
     folder = local_folder(parent.uri or "")
     if folder is None:
         raise TrainingRefused(f"{parent.label} is registered without a folder of its weights")
     try:
         with opened_adapter(folder) as adapter:
             trained_on = adapter.config.base_model_name_or_path
+            identity, of_file = adapter.identity, adapter.sha256
     except WeightsRefused as refused:
         raise TrainingRefused(f"the weights of {parent.label}: {refused.reason}") from None
+    if parent.sha256 not in {None, identity, of_file}:
+        raise TrainingRefused(f"the weights of {parent.label} are not those of its registration")
     named = [one for one in (settings.base, parent.base_model, trained_on) if one]
-    known = (base_folder(str(_absolute(one)), environ=os.environ) for one in named)
+    known = (
+        base_folder(str(_absolute(one)), revision=parent.base_revision, environ=os.environ)
+        for one in named
+    )
     base = next((one for one in known if one is not None), None)
     if base is None:
         raise TrainingRefused(
             f"the base model of {parent.label} is not on this machine: name its folder in"
             f" trainer.base (looked for: {', '.join(named) or 'nothing is named'})"
         )
+    return ParentWeights(folder=str(folder), identity=identity, base=str(base))
+
+
+def planned(settings: TrainerSettings, parent: ParentWeights, *, data: str, new: int) -> FitPlan:
+    """Return what to train, from where, and how."""
     return FitPlan(
-        base=str(base),
-        parent=str(folder),
+        base=parent.base,
+        parent=parent.folder,
+        identity=parent.identity,
         data=data,
+        new=new,
+        least=settings.least // 2,
         epochs=settings.epochs,
         learning_rate=settings.learning_rate,
         batch=settings.batch,
@@ -80,40 +120,50 @@ def planned(settings: TrainerSettings, parent: ParentVersion, *, data: str) -> F
 
 
 def fit(folder: Path, plan: FitPlan, *, memory: int, tell: Tell) -> FitResult:
-    """Train as planned, unless that is done; what another plan has left is thrown away.
+    """Train as planned, unless that is done.
 
     Raises
     ------
+    TrainingRefused
+        Too few examples fit, or the adapter learned nothing.
     TrainingFailed
         The process failed, or exceeded a limit: its log is ``fitting.log``.
     """
-    wanted = msgspec.json.encode(plan)
-    path = folder / files.PLAN
-    if path.exists() and path.read_bytes() != wanted:
-        shutil.rmtree(folder / files.CHECKPOINTS, ignore_errors=True)
-        (folder / files.RESULT).unlink(missing_ok=True)
-    path.write_bytes(wanted)
-    result = folder / files.RESULT
+    if absent := [name for name in _NEEDED if find_spec(name) is None]:
+        raise TrainingFailed(f"{absent[0]} is not installed: pip install 'driftline[train]'")
+    written(folder / PLAN, msgspec.json.encode(plan))
+    result = folder / RESULT
     if not result.exists():
-        process.run(
-            [sys.executable, "-m", "monitor.trainer.fitting", str(folder)],
-            log=folder / "fitting.log",
-            alive=lambda: _tell(folder / files.PROGRESS, tell),
-            limit=timedelta(seconds=plan.max_s) + _ENDING,
-            memory=memory,
-            environ=_OFFLINE,
-        )
-    try:
-        return msgspec.json.decode(result.read_bytes(), type=FitResult)
-    except (OSError, msgspec.DecodeError) as error:
-        raise TrainingFailed(f"the training left no result: {error}") from None
+        try:
+            process.run(
+                [sys.executable, "-m", "monitor.trainer.fitting", str(folder)],
+                log=folder / "fitting.log",
+                alive=lambda: _tell(folder / PROGRESS, tell),
+                limit=timedelta(seconds=plan.max_s) + _ENDING,
+                memory=memory,
+                environ=_environ(os.environ),
+            )
+        except ProgramFailed as failed:
+            if failed.code == REFUSED:
+                raise TrainingRefused(failed.last) from None
+            raise TrainingFailed(f"{failed}: {failed.last[:300]}") from None
+    return msgspec.json.decode(result.read_bytes(), type=FitResult)
+
+
+def _environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Leave secrets out: a training needs none."""
+    kept = {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith("DRIFTLINE_") and not any(word in name for word in _SECRET)
+    }
+    return kept | _OFFLINE
 
 
 def _tell(path: Path, tell: Tell) -> None:
-    try:
+    found = FitProgress(done=0.0, note="the models are loaded")
+    if path.exists():
         found = msgspec.json.decode(path.read_bytes(), type=FitProgress)
-    except (OSError, msgspec.DecodeError):  # not begun, or being written
-        found = FitProgress(done=0.0, note="the models are loaded")
     tell(found.done, found.note)
 
 

@@ -6,20 +6,20 @@ again, it goes on from its newest checkpoint.
 
 from __future__ import annotations
 
-import fcntl
-import os
+import json
+import math
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import msgspec
 import torch
 from peft import PeftModel
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -31,10 +31,16 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from monitor.trainer import plan as files
+from monitor.trainer import files
 from monitor.trainer.examples import Example, read
-from monitor.trainer.plan import FitPlan, FitProgress, FitResult
+from monitor.trainer.files import FitPlan, FitProgress, FitResult, written
+from monitor.trainer.fit import REFUSED
 
+WEIGHTS: Final = "adapter_model.safetensors"
+TOKENIZER: Final = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("chat_template.jinja", "tokenizer.model"),
+)
 SHOWN: Final = 200
 """Texts of each kind that the admission reads."""
 LONGEST: Final = 4_000
@@ -53,44 +59,55 @@ class Encoded:
 
 
 def main(folder: Path) -> None:
-    """Train as the folder's plan says, alone in the folder."""
-    with (folder / "fitting.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)  # one whose worker was killed ends by itself
-        if not (folder / files.RESULT).exists():
-            _fit(folder)
-
-
-def _fit(folder: Path) -> None:
+    """Train as the folder's plan says."""
     began = time.monotonic()
     plan = msgspec.json.decode((folder / files.PLAN).read_bytes(), type=FitPlan)
     torch.manual_seed(plan.seed)
-    tokenizer = AutoTokenizer.from_pretrained(
-        plan.base, trust_remote_code=False, local_files_only=True
-    )
+    tokenizer = _tokenizer(plan)
     training, held_out, earlier = (
         read(folder / name) for name in (files.TRAINING, files.HELD_OUT, files.EARLIER)
     )
-    taught = _encoded(tokenizer, training, plan.context)
+    new = _encoded(tokenizer, training[: plan.new], plan.context)
+    taught = [*new, *_encoded(tokenizer, training[plan.new :], plan.context)]
     kept = _encoded(tokenizer, held_out, plan.context)
-    if not taught or not kept:
-        sys.exit(f"no example is as short as the context of {plan.context} tokens")
+    if len(new) < plan.least or not kept:
+        _refuse(f"{len(new)} of {plan.new} new examples fit into {plan.context} tokens")
     model = _model(plan)
     parent_nll = _nll(model, kept)
     trainer = _trainer(model, tokenizer, taught, kept, plan=plan, folder=folder, began=began)
-    _train(trainer, folder / files.CHECKPOINTS)
+    trainer.train(resume_from_checkpoint=_whole_checkpoint(folder / files.CHECKPOINTS))
+    held_out_nll = _nll(model, kept)
+    if not math.isfinite(held_out_nll) or held_out_nll >= parent_nll:
+        _refuse(
+            f"it learned nothing: held-out answers cost {held_out_nll:.3f} nats per token,"
+            f" its parent {parent_nll:.3f}"
+        )
     result = FitResult(
         parent_nll=parent_nll,
-        held_out_nll=_nll(model, kept),
+        held_out_nll=held_out_nll,
         steps=trainer.state.global_step,
         examples=len(taught),
         left_out=len(training) + len(held_out) - len(taught) - len(kept),
         seconds=round(time.monotonic() - began, 1),
-        training=_shown(taught),
+        training=_shown(new),
         held_out=_shown(kept),
         earlier=_shown(_encoded(tokenizer, earlier[:SHOWN], plan.context)),
     )
     _save(model, Path(plan.parent), folder / files.ADAPTER)
-    (folder / files.RESULT).write_bytes(msgspec.json.encode(result))
+    written(folder / files.RESULT, msgspec.json.encode(result))
+
+
+def _refuse(reason: str) -> NoReturn:
+    print(reason, file=sys.stderr)  # noqa: T201 (the last line of its log)
+    sys.exit(REFUSED)
+
+
+def _tokenizer(plan: FitPlan) -> Any:
+    """Load the adapter's own tokenizer, where it has one, with its chat template."""
+    own = (Path(plan.parent) / "tokenizer_config.json").is_file()
+    return AutoTokenizer.from_pretrained(
+        plan.parent if own else plan.base, trust_remote_code=False, local_files_only=True
+    )
 
 
 def _model(plan: FitPlan) -> PeftModel:
@@ -109,7 +126,8 @@ def _model(plan: FitPlan) -> PeftModel:
 def _encoded(tokenizer: Any, examples: Sequence[Example], context: int) -> list[Encoded]:
     """Write examples as the model reads them, and mark what is to be learned.
 
-    That is the last answer; of a bare text it is everything.
+    That is the last answer; of a bare text it is everything. Examples that are too long are left
+    out, and those of which the template shows no answer.
     """
     found = [_one(tokenizer, example) for example in examples]
     return [one for one in found if len(one.ids) <= context and set(one.labels) != {_IGNORED}]
@@ -123,15 +141,15 @@ def _one(tokenizer: Any, example: Example) -> Encoded:
     asked = [msgspec.to_builtins(turn) for turn in example.asked]
     whole = tokenizer.apply_chat_template(turns, tokenize=False)
     start = tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
-    before = tokenizer(start, add_special_tokens=False)["input_ids"]
-    known = len(before) if ids[: len(before)] == before else 0
-    first = tokenizer.bos_token or ""
-    return Encoded(
-        ids=ids,
-        labels=[*[_IGNORED] * known, *ids[known:]],
-        text=whole.removeprefix(first),  # an engine puts its own before a prompt
-    )
+    read = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True)
+    ids = read["input_ids"]
+    answer = len(start) if whole.startswith(start) else len(whole)
+    labels = [
+        one if first >= answer else _IGNORED
+        for one, (first, _) in zip(ids, read["offset_mapping"], strict=True)
+    ]
+    # an engine puts the first token before a prompt by itself
+    return Encoded(ids=ids, labels=labels, text=whole.removeprefix(tokenizer.bos_token or ""))
 
 
 def _shown(examples: Sequence[Encoded]) -> list[str]:
@@ -220,52 +238,53 @@ class _Telling(TrainerCallback):
     def __init__(self, path: Path, *, ends: float) -> None:
         self._path = path
         self._ends = ends
-        self._worker = os.getppid()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
-        """Write a line; end the training at its limit, with what is best so far.
-
-        Without its worker it ends at once: another one takes up the newest checkpoint.
-        """
-        if os.getppid() != self._worker:
-            sys.exit("its worker is gone")
+        """Write how far it is; end the training at its limit, with what is best so far."""
         seen = [one["eval_loss"] for one in state.log_history if "eval_loss" in one]
         loss = f", held-out loss {seen[-1]:.3f}" if seen else ""
         told = FitProgress(
             done=min(1.0, state.global_step / max(1, state.max_steps)),
             note=f"step {state.global_step:,} of {state.max_steps:,}{loss}",
         )
-        self._path.write_bytes(msgspec.json.encode(told))
+        written(self._path, msgspec.json.encode(told))
         if time.monotonic() > self._ends:
             control.should_evaluate = control.should_save = True
             control.should_training_stop = True
 
 
-def _train(trainer: Trainer, checkpoints: Path) -> None:
-    """Train on from the newest whole checkpoint; one that was cut off is left out."""
-    for last in _checkpoints(checkpoints):
-        try:
-            trainer.train(resume_from_checkpoint=last)
-        except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
-            print(f"{last} is not whole: {error}", file=sys.stderr)  # noqa: T201 (its log)
-            shutil.rmtree(last)
-        else:
-            return
-    trainer.train()
-
-
-def _checkpoints(folder: Path) -> Iterator[str]:
+def _whole_checkpoint(folder: Path) -> str | None:
+    """Return the newest checkpoint, and delete those that were cut off as they were written."""
     while folder.is_dir() and (last := get_last_checkpoint(str(folder))):
-        yield last
+        if _is_whole(Path(last)):
+            return str(last)
+        shutil.rmtree(last)
+    return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """True if all can be read that a training goes on from."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_bytes())
+        with safe_open(checkpoint / WEIGHTS, framework="pt") as tensors:
+            named = list(tensors.keys())
+        for name in ("optimizer.pt", "scheduler.pt"):
+            torch.load(checkpoint / name, weights_only=True, map_location="cpu")
+    except (OSError, ValueError, RuntimeError, EOFError, SafetensorError):
+        return False
+    return bool(named)
 
 
 def _save(model: PeftModel, parent: Path, into: Path) -> None:
-    """Write the adapter as the parent's was: same config, same number format."""
+    """Write the adapter as the parent's was: same config, number format and tokenizer."""
     shutil.rmtree(into, ignore_errors=True)
-    with safe_open(parent / "adapter_model.safetensors", framework="pt") as tensors:
+    with safe_open(parent / WEIGHTS, framework="pt") as tensors:
         wide = tensors.get_tensor(next(iter(tensors.keys()))).dtype
     model.to(wide).save_pretrained(str(into), save_embedding_layers=False)
     (into / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    for name in TOKENIZER:
+        if (parent / name).is_file():
+            shutil.copyfile(parent / name, into / name)
 
 
 if __name__ == "__main__":

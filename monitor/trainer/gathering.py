@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, assert_never
 from urllib.parse import quote
 
 import msgspec
@@ -17,13 +18,15 @@ import msgspec
 from alerts.outgoing import OutgoingClient, OutgoingError
 from monitor.trainer import process
 from monitor.trainer.errors import TrainingFailed, TrainingRefused
-from monitor.trainer.examples import ChatTurn, Example, read, read_lines, write
+from monitor.trainer.examples import ChatTurn, Example, distinct, read, read_lines, write
+from monitor.trainer.files import EXAMPLES, LABELLED
 from monitor.trainer.settings import LabelPolicy, TextSource, TrainerSettings
 
+Item = TypeVar("Item")
 COMMAND_LIMIT: Final = timedelta(hours=1)
 ANSWER_S: Final = 120.0
 _AT_ONCE: Final = 8
-_CHUNK: Final = 64
+_CHUNK: Final = 32
 _ROLES: Final = {"human": "user", "gpt": "assistant"}
 
 Tell = Callable[[float, str], None]
@@ -53,9 +56,9 @@ class Gathering:
     def texts(self, *, unlike: bool) -> list[Example]:
         """Return the requests with their texts, of those that have any.
 
-        ``unlike`` leaves out those like training.
+        ``unlike`` leaves out those like training. Of more than ``most`` some are taken evenly.
         """
-        path = self.folder / "examples.jsonl"
+        path = self.folder / EXAMPLES
         if not path.exists():
             write(path, self._texts(unlike=unlike))
         return read(path)
@@ -63,26 +66,42 @@ class Gathering:
     def _texts(self, *, unlike: bool) -> list[Example]:
         meant = self._meant(unlike=unlike)
         if not meant:
-            raise TrainingRefused("the request means no records that are still kept")
+            raise TrainingRefused("the request means no records that could be learned from")
         match self.settings.texts:
             case TextSource.STORED:
                 found = self._stored(unlike=unlike)
             case TextSource.COMMAND:
-                found = self._of_command(list(meant))
+                found = self._of_command(self._thinned(list(meant)))
             case TextSource.ADDRESS:
-                found = self._asked("texts", list(meant), self._of_address)
-        return [
-            msgspec.structs.replace(one, feedback=meant[one.id] | one.feedback)
-            for one in found
-            if one.id in meant
-        ]
+                ids = self._thinned(list(meant))
+                found = self._each("texts", ids, self._of_address)
+            case source:
+                assert_never(source)
+        return self._thinned(
+            [
+                msgspec.structs.replace(one, feedback=meant[one.id] | one.feedback)
+                for one in found
+                if one.id in meant
+            ]
+        )
+
+    def _thinned(self, items: Sequence[Item]) -> list[Item]:
+        step = max(1, -(-len(items) // self.settings.most))
+        return list(items[::step])
 
     def _meant(self, *, unlike: bool) -> dict[str, dict[str, float]]:
-        """Return the ids that the request means, each with its feedback, evenly thinned out."""
+        """Return the ids that the request means, each with its feedback."""
         lines = self.api.lines(f"/retraining/{self.request}/manifest", unlike=str(unlike).lower())
-        rows = [json.loads(line) for line in lines]
-        step = max(1, -(-len(rows) // self.settings.most))
-        return {row["id"]: row["feedback"] for row in rows[::step]}
+        rows = (json.loads(line) for line in lines)
+        only_good = self.settings.labels is LabelPolicy.FEEDBACK
+        return {
+            row["id"]: row["feedback"]
+            for row in rows
+            if not only_good or self._is_good(row["feedback"])
+        }
+
+    def _is_good(self, feedback: Mapping[str, float]) -> bool:
+        return feedback.get(self.settings.feedback, -math.inf) >= self.settings.feedback_least
 
     def _stored(self, *, unlike: bool) -> list[Example]:
         lines = self.api.lines(
@@ -117,26 +136,37 @@ class Gathering:
         return msgspec.structs.replace(found, id=one)
 
     def labelled(self, texts: Sequence[Example]) -> list[Example]:
-        """Return the examples whose answers are to be learned; raises :class:`TrainingRefused`."""
-        match self.settings.labels:
-            case LabelPolicy.NONE:
-                raise TrainingRefused('trainer.labels is "none": no answer is good enough to learn')
-            case LabelPolicy.ACCEPTED:
-                found = [one for one in texts if one.accepted and one.answered]
-            case LabelPolicy.FEEDBACK:
-                name, least = self.settings.feedback, self.settings.feedback_least
-                found = [
-                    one for one in texts if one.answered and one.feedback.get(name, -1e999) >= least
-                ]
-            case LabelPolicy.TEACHER:
-                asked = {one.id: one for one in texts if one.asked}
-                found = self._asked("labels", list(asked), lambda one: self._taught(asked[one]))
+        """Return the examples whose answers are to be learned, one of each question.
+
+        Raises
+        ------
+        TrainingRefused
+            There are fewer than ``least``, or no policy.
+        """
+        path = self.folder / LABELLED
+        if not path.exists():
+            write(path, distinct(self._labelled(texts)))
+        found = read(path)
         if len(found) < self.settings.least:
             raise TrainingRefused(
                 f"{len(found)} of {len(texts)} texts have an answer to learn from"
                 f" (labels: {self.settings.labels}); {self.settings.least} are needed"
             )
         return found
+
+    def _labelled(self, texts: Sequence[Example]) -> list[Example]:
+        match self.settings.labels:
+            case LabelPolicy.NONE:
+                raise TrainingRefused('trainer.labels is "none": no answer is good enough to learn')
+            case LabelPolicy.ACCEPTED:
+                return [one for one in texts if one.accepted and one.answered]
+            case LabelPolicy.FEEDBACK:
+                return [one for one in texts if one.answered and self._is_good(one.feedback)]
+            case LabelPolicy.TEACHER:
+                asked = {one.id: one for one in texts if one.asked}
+                return self._each("labels", list(asked), lambda one: self._taught(asked[one]))
+            case policy:
+                assert_never(policy)
 
     def _taught(self, example: Example) -> Example:
         """Let the teacher answer a prompt."""
@@ -161,27 +191,31 @@ class Gathering:
             raise ValueError("its answer is empty")
         return example.answer(said)
 
-    def _asked(
+    def _each(
         self, name: str, ids: Sequence[str], fetch: Callable[[str], Example | None]
     ) -> list[Example]:
         """Ask for each by itself, several at once; what has come is kept if it is interrupted.
 
+        One that fails costs no other.
+
         Raises
         ------
         TrainingFailed
-            More than half of a chunk failed.
+            More than half failed.
         """
         path = self.folder / f"{name}.jsonl"
         found = read(path) if path.exists() else []
-        left = [one for one in ids if one not in {known.id for known in found}]
+        known = {one.id for one in found}
+        left = [one for one in ids if one not in known]
+        failed: list[str] = []
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             for start in range(0, len(left), _CHUNK):
                 self.tell(start / len(left), f"{start:,} of {len(left):,} {name}")
                 chunk = left[start : start + _CHUNK]
                 answers = list(pool.map(lambda one: _tried(fetch, one), chunk))
-                failed = [one for one in answers if isinstance(one, str)]
-                if len(failed) > len(chunk) // 2:
-                    raise TrainingFailed(f"{name}: {len(failed)} of {len(chunk)}: {failed[0]}")
+                failed += [one for one in answers if isinstance(one, str)]
+                if len(failed) > len(ids) // 2:
+                    raise TrainingFailed(f"{name}: {len(failed)} of {len(ids)} failed: {failed[0]}")
                 found += [one for one in answers if isinstance(one, Example)]
                 write(path, found)
         return found

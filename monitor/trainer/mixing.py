@@ -1,4 +1,4 @@
-"""MixedExamples new examples with earlier training, so that the adapter keeps what it knew."""
+"""Mix new examples with earlier training, so that the adapter keeps what it knew."""
 
 from __future__ import annotations
 
@@ -9,25 +9,34 @@ from typing import Final
 
 from monitor.trainer.examples import Example
 
-FEWEST_HELD_OUT: Final = 20
-"""The check ``gap`` needs so many of either kind."""
+FEWEST: Final = 20
+"""The check ``gap`` needs so many held-out texts, ``earlier`` so many earlier ones."""
+MOST_EARLIER: Final = 200
+"""Earlier examples that are kept from training, to see what is forgotten."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MixedExamples:
-    """Examples to train on, held out from the same mix, and earlier ones that are in neither."""
+    """Examples to train on, and to measure with.
 
-    training: Sequence[Example]
+    new, replayed
+        To train on: of new requests, and of earlier training.
+    held_out
+        Of new requests.
+    earlier
+        Of earlier training, in none of the others.
+    """
+
+    new: Sequence[Example]
+    replayed: Sequence[Example]
     held_out: Sequence[Example]
     earlier: Sequence[Example]
-    new: int
-    replayed: int
 
 
-def replayed(new: int, share: float) -> int:
+def replay_count(new: int, share: float) -> int:
     """Return how many earlier examples make up ``share`` of a mix with ``new`` others.
 
-    >>> replayed(80, 0.2), replayed(80, 0.0)
+    >>> replay_count(80, 0.2), replay_count(80, 0.0)
     (20, 0)
     """
     return round(new * share / (1 - share))
@@ -41,26 +50,29 @@ def mix(
     held_out: float,
     seed: int,
 ) -> MixedExamples:
-    """Draw earlier examples, shuffle them among the new ones, and hold some of the mix out.
+    """Hold some of the new examples out, set some earlier ones apart, and draw what is replayed.
 
     Parameters
     ----------
+    earlier
+        Those that ask what a new one asks are left out.
     share
-        Of earlier examples in the mix, in [0, 1); all of them where there are fewer.
+        Of earlier examples in the mix, in [0, 1); what there is where there are fewer.
     held_out
-        Share of the mix, in (0, .5]; at least 20 examples.
+        Share of the new examples, in (0, .5]; at least 20 of them, at most half.
     """
     drawn = Random(seed)  # noqa: S311 (draws examples, not secrets)
-    order = list(earlier)
-    drawn.shuffle(order)
-    count = min(len(order), replayed(len(new), share))
-    mixed = [*new, *order[:count]]
-    drawn.shuffle(mixed)
-    apart = min(len(mixed) // 2, max(FEWEST_HELD_OUT, round(len(mixed) * held_out)))
+    fresh = list(new)
+    drawn.shuffle(fresh)
+    apart = min(len(fresh) // 2, max(FEWEST, round(len(fresh) * held_out)))
+    asked = {one.question for one in new}
+    known = [one for one in earlier if one.question not in asked]
+    drawn.shuffle(known)
+    watched = min(MOST_EARLIER, max(FEWEST, len(known) // 10), len(known))
+    wanted = replay_count(len(fresh) - apart, share)
     return MixedExamples(
-        training=mixed[apart:],
-        held_out=mixed[:apart],
-        earlier=order[count:],
-        new=len(new),
-        replayed=count,
+        new=fresh[apart:],
+        replayed=known[watched : watched + wanted],
+        held_out=fresh[:apart],
+        earlier=known[:watched],
     )

@@ -1,4 +1,4 @@
-"""Run another program beside a training: watched, bounded in time and memory, ended with it."""
+"""Run another program beside a training: watched, bounded, and ended with its worker."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Final
 
-from monitor.trainer.errors import TrainingFailed
+from monitor.trainer.errors import ProgramFailed, TrainingFailed
 
 POLL_S: Final = 0.2
+MOST_OUTPUT: Final = 1 << 30
+_LOG_END: Final = 4096
 _OWN: Final = "DRIFTLINE_"
 
 
@@ -34,42 +37,48 @@ def run(
     Parameters
     ----------
     log
-        Takes its stderr.
+        Takes its stderr, in place of an earlier run's.
     memory
         Bytes that its process may hold; 0: any. It is looked at five times a second.
     given, into
-        Its stdin and stdout; nothing, and the log, where absent.
+        Its stdin and stdout, of 1 GiB at most; nothing, and the log, where absent.
+    environ
+        Its environment; this process's without ``DRIFTLINE_*`` where absent.
 
     Raises
     ------
+    ProgramFailed
+        It failed, or could not be run.
     TrainingFailed
-        It could not be started, failed, or exceeded a limit; the message has its last line.
+        It exceeded a limit.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
-    with log.open("ab") as said:
+    bound = [sys.executable, "-m", "monitor.trainer.bound", str(os.getpid()), *words]
+    with log.open("wb") as said:
+        process = subprocess.Popen(  # noqa: S603 (the operator's own program, or ours)
+            bound,
+            stdin=given or subprocess.DEVNULL,
+            stdout=into or said,
+            stderr=said,
+            env=kept if environ is None else dict(environ),
+            start_new_session=True,
+        )
         try:
-            process = subprocess.Popen(  # noqa: S603 (the operator's own program, or ours)
-                list(words),
-                stdin=given or subprocess.DEVNULL,
-                stdout=into or said,
-                stderr=said,
-                env=kept | dict(environ or {}),
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise TrainingFailed(f"{words[0]}: {error.strerror}") from None
-        try:
-            _watch(process, alive=alive, limit=limit, memory=memory)
+            _watch(process, into or said, alive=alive, limit=limit, memory=memory)
         finally:
             _end(process)
-    if process.returncode:
-        code = process.returncode
+    if code := process.returncode:
         how = f"ended by signal {-code}" if code < 0 else f"ended with code {code}"
-        raise TrainingFailed(f"{Path(words[0]).name} {how}: {_last(log)}")
+        raise ProgramFailed(f"{Path(words[0]).name} {how}: see {log}", code=code, last=_last(log))
 
 
 def _watch(
-    process: subprocess.Popen[bytes], *, alive: Callable[[], None], limit: timedelta, memory: int
+    process: subprocess.Popen[bytes],
+    output: IO[bytes],
+    *,
+    alive: Callable[[], None],
+    limit: timedelta,
+    memory: int,
 ) -> None:
     ends = time.monotonic() + limit.total_seconds()
     while process.poll() is None:
@@ -78,6 +87,8 @@ def _watch(
             raise TrainingFailed(f"it ran longer than {limit}")
         if memory and _resident(process.pid) > memory:
             raise TrainingFailed(f"its process needs more than {memory:,} bytes")
+        if os.fstat(output.fileno()).st_size > MOST_OUTPUT:
+            raise TrainingFailed(f"it wrote more than {MOST_OUTPUT:,} bytes")
         time.sleep(POLL_S)
 
 
@@ -99,5 +110,7 @@ def _resident(pid: int) -> int:
 
 def _last(log: Path) -> str:
     """Return the last line that it said."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it said nothing")
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _LOG_END))
+        lines = file.read().decode("utf-8", "replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")

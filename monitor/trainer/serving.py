@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
-from monitor.probes.cards import list_models
+from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
 from monitor.trainer.errors import TrainingFailed
 
@@ -24,22 +24,35 @@ class TrainerEngines:
     http: OutgoingClient
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
-    def load(self, model: str, folder: Path) -> None:
-        """Load an adapter where it is not served yet; raises :class:`TrainingFailed`."""
+    def load(self, model: str, folder: Path, *, alive: Callable[[], None]) -> None:
+        """Load an adapter where it is not served yet.
+
+        Raises
+        ------
+        TrainingFailed
+            An engine does not serve it then, or serves other files under its name.
+        """
         for url in self.urls:
-            said = "" if self._serves(url, model) else self._ask(url, model, folder)
-            if said and not self._serves(url, model):
+            alive()
+            card = self._card(url, model)
+            said = "" if card else self._ask(url, model, folder)
+            card = card or self._card(url, model)
+            if card is None:
                 raise TrainingFailed(
                     f"{redacted(url)} does not serve {model} (loading it was answered with {said}):"
                     " load it, and begin again; what was trained is kept"
                 )
+            if card.root is not None and card.root.rstrip("/") != str(folder):
+                raise TrainingFailed(
+                    f"{redacted(url)} serves other files under the name {model}: unload it there"
+                )
 
-    def _serves(self, url: str, model: str) -> bool:
+    def _card(self, url: str, model: str) -> ModelCard | None:
         try:
             cards = list_models(url, http=self.http, headers=self.headers)
         except ProbeFailed as error:
             raise TrainingFailed(f"{redacted(url)}: {error.reason}") from None
-        return model in {card.id for card in cards}
+        return next((card for card in cards if card.id == model), None)
 
     def _ask(self, url: str, model: str, folder: Path) -> str:
         try:

@@ -68,7 +68,7 @@ class TrainerSettings:
     most, least
         Examples of new requests: more are thinned out, with fewer nothing is trained.
     held_out
-        Share of the mix that is kept from training, to stop in time and to measure.
+        Share of the new examples that is kept from training, to stop in time and to measure.
     epochs, learning_rate, batch, context
         As PEFT's trainers mean them; examples of more tokens than ``context`` are left out.
     patience
@@ -153,6 +153,8 @@ class TrainerSettings:
             "teacher_model": self.labels is LabelPolicy.TEACHER and not self.teacher_model,
         }
         asked = {"command": "texts", "address": "texts"}
+        if self.texts is TextSource.STORED and self.labels is LabelPolicy.ACCEPTED:
+            return ['labels: stored texts are not marked as accepted; use "feedback" or "teacher"']
         return [
             f"{name}: needed, as {asked.get(name, 'labels')} says"
             for name, lacks in missing.items()

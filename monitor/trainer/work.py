@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Final
 from urllib.parse import quote
@@ -23,8 +26,8 @@ import msgspec
 
 from alerts.outgoing import OutgoingClient
 from monitor.probes.weights.adapter_folder import opened_adapter
-from monitor.trainer import examples, fit
-from monitor.trainer import plan as files
+from monitor.probes.weights.errors import WeightsRefused
+from monitor.trainer import examples, files, fit
 from monitor.trainer.errors import (
     ServiceAway,
     TrainingError,
@@ -32,20 +35,16 @@ from monitor.trainer.errors import (
     TrainingLost,
     TrainingRefused,
 )
-from monitor.trainer.fit import ParentVersion
+from monitor.trainer.files import FitResult, one_part
+from monitor.trainer.fit import ParentVersion, ParentWeights
 from monitor.trainer.gathering import Api, Gathering
-from monitor.trainer.mixing import mix
-from monitor.trainer.plan import FitResult
+from monitor.trainer.mixing import FEWEST, MixedExamples, mix
+from monitor.trainer.reporting import Reports, Show, patiently
 from monitor.trainer.serving import TrainerEngines
 from monitor.trainer.settings import AfterAdmission, TrainerSettings
 
-REPORT_S: Final = 5.0
-"""Between two reports of one step."""
-PATIENCE_S: Final = 900.0
-"""How long the service may be away before a training is given up."""
 POLL_S: Final = 1.0
 ADMISSION_S: Final = 3600.0
-MADE: Final = "made.json"
 _UNDER_WAY: Final = frozenset({"waiting", "running"})
 _ADMITTED: Final = frozenset({"pass", "warn"})
 
@@ -60,12 +59,6 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     replay_share: float
 
 
-class Begun(msgspec.Struct, frozen=True, kw_only=True):
-    """A training, as the service describes it."""
-
-    epoch: int
-
-
 class MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
     """The version that a training made."""
 
@@ -78,6 +71,11 @@ class MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
         """The name that engines serve it under."""
         return f"{self.adapter}@{self.version}"
 
+    @property
+    def path(self) -> str:
+        """Its place in the API."""
+        return f"{_versions(self.adapter)}/{quote(self.version, safe='')}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
@@ -88,7 +86,7 @@ class Ended:
     made: str | None
 
 
-@dataclass(kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerWork:
     """Trains requests, one at a time on this machine.
 
@@ -104,17 +102,11 @@ class TrainerWork:
     http: OutgoingClient
     engines: TrainerEngines
     settings: TrainerSettings
-    show: Callable[[str, float, str], None]
+    show: Show
     fit: Callable[..., FitResult] = fit.fit
-    _step: str = "texts"
-    _epoch: int = 0
-    _said: tuple[str, float] = ("", 0.0)
-    _away: float | None = None
-    _request: int = 0
-    _made: str | None = field(default=None)
 
     def train(self, request: int, *, again: bool = False) -> Ended:
-        """Train a request to its end.
+        """Train a request to its end; one that was killed goes on where it was.
 
         Raises
         ------
@@ -122,109 +114,143 @@ class TrainerWork:
             Something was not there, or broke; beginning again goes on where it was.
         TrainingLost
             Another worker has it, or a person cancelled it.
+        ServiceAway
+            The service does not answer; beginning again goes on where it was.
         """
-        with self._alone() as worker:
-            self._begin(request, worker=worker, again=again)
+        with self._alone() as worker, Reports(self.api, request, show=self.show) as reports:
+            reports.begin(worker=worker, again=again)
+            job = _Job(work=self, reports=reports, request=request)
             try:
-                note = self._steps(again=again)
-            except TrainingLost:
-                raise
+                note = job.done(again=again)
             except TrainingRefused as refused:
-                self._end("refused", str(refused))
-                return Ended(state="refused", note=str(refused), made=self._made)
+                reports.end("refused", str(refused))
+                return Ended(state="refused", note=str(refused), made=reports.made)
+            except (TrainingLost, ServiceAway):
+                raise
+            except (OSError, WeightsRefused, msgspec.ValidationError) as error:
+                reports.end("failed", str(error))
+                raise TrainingFailed(str(error)) from error
             except TrainingError as error:
-                self._end("failed", str(error))
+                reports.end("failed", str(error))
                 raise
-            except BaseException as error:
-                self._end("failed", f"the worker ended: {type(error).__name__}")
-                raise
-            self._end("done", note)
-            return Ended(state="done", note=note, made=self._made)
+            reports.end("done", note)
+            return Ended(state="done", note=note, made=reports.made)
+
+    @property
+    def root(self) -> Path:
+        """The folder of all new adapters."""
+        return self.settings.into.expanduser().resolve()
 
     @contextmanager
     def _alone(self) -> Iterator[str]:
         """Hold the folder of all trainings, and return this worker's name."""
-        root = self.settings.into.expanduser().resolve() / ".work"
-        root.mkdir(parents=True, exist_ok=True)
-        with (root / "lock").open("a+", encoding="utf-8") as held:
-            _lock(held, root)
-            held.seek(0)
-            name = held.read() or f"{socket.gethostname()}-{uuid4().hex[:8]}"
-            held.seek(0)
-            held.truncate()
-            held.write(name)
-            held.flush()
-            yield name
+        folder = self.root / ".work"
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)  # users' texts
+        with (folder / "lock").open("a", encoding="utf-8") as held:
+            _lock(held, self.root)
+            name = folder / "worker"
+            if not name.exists():
+                files.written(name, f"{socket.gethostname()}-{uuid4().hex[:8]}".encode())
+            yield name.read_text(encoding="utf-8")
 
-    def _begin(self, request: int, *, worker: str, again: bool) -> None:
-        body = {"worker": worker, "again": again}
-        begun = msgspec.convert(self.api.post(f"/retraining/{request}/training", body), Begun)
-        self._request, self._epoch, self._made = request, begun.epoch, None
-        self._said, self._away = ("", 0.0), None
 
-    def _steps(self, *, again: bool) -> str:
-        request = self._once(lambda: self.api.get(f"/retraining/{self._request}"))
-        asked = msgspec.convert(request, Asked)
-        parent = self._parent(asked)
-        folder = self._folder(again=again)
-        self._mix(asked, parent, folder)
-        self._at("train")
-        plan = fit.planned(self.settings, parent, data=_hash_of(folder))
-        result = self.fit(folder, plan, memory=self.settings.max_memory, tell=self._tell)
-        made = self._register(asked, folder, result)
-        self._admit(made, result)
-        if self.settings.then is not AfterAdmission.CANARY:
-            return f"{made.model} is admitted"
-        return f"{made.model} is admitted; canary {self._canary(made)} began"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One request under one worker."""
 
-    def _folder(self, *, again: bool) -> Path:
-        folder = self.settings.into.expanduser().resolve() / ".work" / str(self._request)
+    work: TrainerWork
+    reports: Reports
+    request: int
+
+    @property
+    def settings(self) -> TrainerSettings:
+        return self.work.settings
+
+    def done(self, *, again: bool) -> str:
+        """Do all steps, and say what came of them."""
+        asked = self._get(f"/retraining/{self.request}", Asked)
+        parent = self._get(
+            f"{_versions(asked.adapter)}/{quote(asked.version, safe='')}", ParentVersion
+        )
+        weights = fit.parent_weights(self.settings, parent)
+        folder = self._folder(weights, again=again)
+        mixed = self._mix(asked, parent, folder)
+        self.reports.at("train")
+        plan = fit.planned(self.settings, weights, data=_hash_of(folder), new=len(mixed.new))
+        memory = self.settings.max_memory
+        result = self.work.fit(folder, plan, memory=memory, tell=self.reports.tell)
+        made = self._register(asked, parent, folder, result)
+        canary = self._canary_of(made)
+        if canary is None:
+            self._admit(made, result)
+            canary = self._begin_canary(made, result)
+        files.forget(folder)
+        said = "" if canary is None else f"; canary {canary} began"
+        return f"{made.model} is admitted{said}"
+
+    def _get(self, path: str, shape: Any) -> Any:
+        return msgspec.convert(patiently(lambda: self.work.api.get(path)), shape)
+
+    def _folder(self, weights: ParentWeights, *, again: bool) -> Path:
+        """Return the folder of this request under these settings: others' files do not count."""
+        watched = replace(
+            self.settings,
+            teacher_key="",
+            into=Path(),
+            load=True,
+            then=AfterAdmission.NOTHING,
+            max_time=timedelta(),
+            max_memory=0,
+        )
+        told = f"{sorted(asdict(watched).items())}{weights}"
+        key = hashlib.sha256(told.encode()).hexdigest()[:12]
+        folder = self.work.root / ".work" / f"{self.request}-{key}"
         if again:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def _parent(self, asked: Asked) -> ParentVersion:
-        path = f"{_versions(asked.adapter)}/{quote(asked.version, safe='')}"
-        return msgspec.convert(self._once(lambda: self.api.get(path)), ParentVersion)
-
-    def _mix(self, asked: Asked, parent: ParentVersion, folder: Path) -> None:
+    def _mix(self, asked: Asked, parent: ParentVersion, folder: Path) -> MixedExamples:
         """Gather texts and answers, and mix them with earlier training."""
         gathering = Gathering(
-            api=self.api,
-            http=self.http,
+            api=self.work.api,
+            http=self.work.http,
             settings=self.settings,
             folder=folder,
-            request=self._request,
-            tell=self._tell,
+            request=self.request,
+            tell=self.reports.tell,
         )
-        self._at("texts")
+        self.reports.at("texts")
         texts = gathering.texts(unlike=asked.below is not None)
-        self._at("labels")
-        labelled = examples.distinct(gathering.labelled(texts))
-        self._at("mix")
-        earlier = self._earlier(parent)
+        self.reports.at("labels")
+        labelled = gathering.labelled(texts)
+        self.reports.at("mix")
         share = self.settings.replay
         mixed = mix(
             labelled,
-            earlier,
+            self._earlier(parent),
             share=asked.replay_share if share is None else share,
             held_out=self.settings.held_out,
             seed=self.settings.seed,
         )
         for name, part in (
-            (files.TRAINING, mixed.training),
+            (files.TRAINING, [*mixed.new, *mixed.replayed]),
             (files.HELD_OUT, mixed.held_out),
             (files.EARLIER, mixed.earlier),
         ):
             examples.write(folder / name, part)
-        self._tell(1.0, f"{mixed.new:,} new examples, {mixed.replayed:,} of earlier training")
+        self.reports.tell(
+            1.0, f"{len(mixed.new):,} new examples, {len(mixed.replayed):,} of earlier training"
+        )
+        return mixed
 
     def _earlier(self, parent: ParentVersion) -> list[examples.Example]:
         """Read what the parent was trained on; raises :class:`TrainingRefused` without it."""
         named = self.settings.training
         if named:
-            place = Path(named.format(adapter=parent.adapter, version=parent.version))
+            adapter, version = one_part(parent.adapter), one_part(parent.version)
+            place = Path(named.format(adapter=adapter, version=version))
             return [one for one in examples.distinct(examples.read(place)) if one.answered]
         if self.settings.replay == 0:
             return []
@@ -233,15 +259,17 @@ class TrainerWork:
             " to train without, which forgets"
         )
 
-    def _register(self, asked: Asked, folder: Path, result: FitResult) -> MadeVersion:
+    def _register(
+        self, asked: Asked, parent: ParentVersion, folder: Path, result: FitResult
+    ) -> MadeVersion:
         """Put the adapter where engines find it, and register it with what it was made of."""
-        self._at("register")
-        path = folder / MADE
+        self.reports.at("register")
+        path = folder / files.MADE
         if path.exists():
             made = msgspec.json.decode(path.read_bytes(), type=MadeVersion)
         else:
             made = self._named(asked)
-            path.write_bytes(msgspec.json.encode(made))
+            files.written(path, msgspec.json.encode(made))
         place = Path(made.folder)
         if not place.exists():
             draft = place.with_name(f".{place.name}.part")
@@ -254,127 +282,107 @@ class TrainerWork:
             "parent": asked.version,
             "uri": str(place),
             "sha256": identity,
-            "training_data_hash": _sha256(folder / files.TRAINING),
-            "hyper_parameters": self._described(),
+            "base_model": parent.base_model,
+            "base_revision": parent.base_revision,
+            "training_data_hash": _hash_of(folder),
+            "hyper_parameters": self._described(asked),
             "metrics": _measured(result),
         }
-        where = f"{_versions(made.adapter)}/{quote(made.version, safe='')}"
-        self._once(lambda: self.api.put(where, body))
-        self._made = made.version
-        self._tell(1.0, f"{made.model}: {_gain(result)}")
+        patiently(lambda: self.work.api.put(made.path, body))
+        self.reports.tell(1.0, f"{made.model}: {_gain(result)}", made=made.version)
         return made
 
     def _named(self, asked: Asked) -> MadeVersion:
         """Return the first free name of a new version, and its folder."""
         name = self.settings.version.format(parent=asked.version, request=asked.retraining)
-        root = self.settings.into.expanduser().resolve() / asked.adapter.replace("/", "_")
+        path = f"/adapters/{quote(asked.adapter, safe='')}"
+        known = patiently(lambda: self.work.api.get(path))["versions"]
+        root = self.work.root / one_part(asked.adapter)
         root.mkdir(parents=True, exist_ok=True)
-        taken = {one.name for one in root.iterdir()}
-        tries = (name if n == 1 else f"{name}.{n}" for n in range(1, len(taken) + 2))
-        free = next(one for one in tries if one not in taken)
-        return MadeVersion(adapter=asked.adapter, version=free, folder=str(root / free))
+        taken = {one["version"] for one in known}
+        tries = (name if number == 1 else f"{name}.{number}" for number in count(1))
+        free = next(
+            one for one in tries if one not in taken and not (root / one_part(one)).exists()
+        )
+        folder = str(root / one_part(free))
+        return MadeVersion(adapter=asked.adapter, version=free, folder=folder)
 
-    def _described(self) -> dict[str, Any]:
-        names = ("epochs", "learning_rate", "batch", "context", "seed", "labels")
-        return {name: getattr(self.settings, name) for name in names}
+    def _described(self, asked: Asked) -> dict[str, Any]:
+        names = ("epochs", "learning_rate", "batch", "context", "seed", "labels", "held_out")
+        share = self.settings.replay
+        return {
+            **{name: getattr(self.settings, name) for name in names},
+            "replay": asked.replay_share if share is None else share,
+            "teacher": self.settings.teacher_model,
+        }
 
     def _admit(self, made: MadeVersion, result: FitResult) -> None:
         """Have the version checked; raises :class:`TrainingRefused` where it does not pass."""
-        self._at("admit")
+        self.reports.at("admit")
         if self.settings.load:
-            self.engines.load(made.model, Path(made.folder))
-        path = f"{_versions(made.adapter)}/{quote(made.version, safe='')}/admission"
-        given = {
-            "training": result.training,
-            "held_out": result.held_out,
-            "earlier": result.earlier,
-        }
-        found = self._under_way(path) or self._once(lambda: self.api.post(path, given))
+            self.work.engines.load(made.model, Path(made.folder), alive=self.reports.alive)
+        path = f"{made.path}/admission"
+        given = {name: getattr(result, name) for name in ("training", "held_out", "earlier")}
+        found = self._asked_once(path, given)
         ends = time.monotonic() + ADMISSION_S
         while found["state"] in _UNDER_WAY:
             if time.monotonic() > ends:
                 raise TrainingFailed(f"{made.model} was not checked within an hour")
-            self._tell(0.0, f"{made.model} is {found['state']}")
+            self.reports.tell(0.0, f"{made.model} is {found['state']}")
             time.sleep(POLL_S)
-            found = self._once(lambda: self.api.get(path))
+            found = patiently(lambda: self.work.api.get(path))
         if found["state"] != "done":
             raise TrainingFailed(f"{made.model} could not be checked: {found['error']}")
         if found["verdict"] not in _ADMITTED:
             raise TrainingRefused(f"{made.model} is refused: {_refusals(found)}")
 
-    def _under_way(self, path: str) -> Mapping[str, Any] | None:
-        """Return the admission that a worker asked for before it was ended."""
-        try:
-            found: Mapping[str, Any] = self._once(lambda: self.api.get(path))
-        except TrainingFailed:  # it was never checked
-            return None
-        return found if found["state"] in _UNDER_WAY else None
+    def _asked_once(self, path: str, given: Mapping[str, Any]) -> Any:
+        """Ask for an admission, unless one is under way: a call whose answer was lost counts."""
 
-    def _canary(self, made: MadeVersion) -> int:
-        """Begin a canary, unless one of this version is the newest: a worker began it before."""
-        self._at("canary")
-        known = self._once(lambda: self.api.get("/canaries", adapter=made.adapter, limit=1))
-        if not known["items"] or known["items"][0]["version"] != made.version:
-            body = {"adapter": made.adapter, "version": made.version}
-            return int(self._once(lambda: self.api.post("/canaries", body))["canary"])
-        return int(known["items"][0]["canary"])
-
-    # --- the service --------------------------------------------------------------------
-
-    def _at(self, step: str) -> None:
-        """Begin a step."""
-        self._step = step
-        self._tell(0.0, "")
-
-    def _tell(self, progress: float, note: str) -> None:
-        """Say how far a step is; the service hears of it every few seconds."""
-        self.show(self._step, progress, note)
-        step, at = self._said
-        now = time.monotonic()
-        if step == self._step and now - at < REPORT_S:
-            return
-        self._said = (self._step, now)
-        try:
-            self._report({"state": "running", "progress": progress, "note": note})
-        except ServiceAway:
-            self._away = self._away or now
-            if now - self._away > PATIENCE_S:
-                raise
-        else:
-            self._away = None
-
-    def _report(self, body: Mapping[str, Any]) -> None:
-        """Report; raises :class:`TrainingLost` where it is not this worker's any more."""
-        whole = {"epoch": self._epoch, "step": self._step, "made": self._made, **body}
-        whole["note"] = str(whole["note"])[:500]
-        try:
-            self.api.put(f"/retraining/{self._request}/training", whole)
-        except ServiceAway:
-            raise
-        except TrainingFailed as error:
-            raise TrainingLost(str(error)) from None
-
-    def _end(self, state: str, note: str) -> None:
-        body = {"state": state, "progress": 1.0 if state == "done" else 0.0, "note": note}
-        self._once(lambda: self._report(body))
-
-    def _once(self, call: Callable[[], Any]) -> Any:
-        """Make a call that must succeed, patiently where the service is away."""
-        ends = time.monotonic() + PATIENCE_S
-        while True:
+        def ask() -> Any:
             try:
-                return call()
-            except ServiceAway:
-                if time.monotonic() > ends:
-                    raise
-                time.sleep(REPORT_S)
+                known = self.work.api.get(path)
+            except TrainingFailed:  # it was never checked
+                known = None
+            if known is not None and known["state"] in _UNDER_WAY:
+                return known
+            return self.work.api.post(path, given)
+
+        return patiently(ask)
+
+    def _begin_canary(self, made: MadeVersion, result: FitResult) -> int | None:
+        """Begin a canary, where the settings say so; return its number."""
+        if self.settings.then is not AfterAdmission.CANARY:
+            return None
+        if len(result.earlier) < FEWEST:
+            raise TrainingRefused(
+                f"{made.model} is admitted, but with {len(result.earlier)} earlier texts nobody"
+                f" knows what it forgot ({FEWEST} are needed): it goes on no trial by itself"
+            )
+        self.reports.at("canary")
+        body = {"adapter": made.adapter, "version": made.version}
+
+        def begin() -> int:
+            known = self._canary_of(made)
+            return known or int(self.work.api.post("/canaries", body)["canary"])
+
+        return int(patiently(begin))
+
+    def _canary_of(self, made: MadeVersion) -> int | None:
+        """Return the newest canary, if it is one of this version."""
+        found = patiently(lambda: self.work.api.get("/canaries", adapter=made.adapter, limit=1))
+        newest = next(iter(found["items"]), None)
+        if newest is None or newest["version"] != made.version:
+            return None
+        return int(newest["canary"])
 
 
 def _lock(held: IO[str], root: Path) -> None:
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise TrainingFailed(f"another worker trains in {root.parent}") from None
+        raise TrainingFailed(f"another worker trains in {root}") from None
+    os.set_inheritable(held.fileno(), False)
 
 
 def _versions(adapter: str) -> str:
@@ -384,11 +392,8 @@ def _versions(adapter: str) -> str:
 def _hash_of(folder: Path) -> str:
     """Return the hash of all examples, held out ones too."""
     names = (files.TRAINING, files.HELD_OUT, files.EARLIER)
-    return hashlib.sha256("".join(_sha256(folder / name) for name in names).encode()).hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    sums = (hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names)
+    return hashlib.sha256("".join(sums).encode()).hexdigest()
 
 
 def _measured(result: FitResult) -> dict[str, Any]:

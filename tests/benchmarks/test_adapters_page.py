@@ -325,3 +325,10 @@ def test_a_second_run_replaces_the_ways_it_played_and_keeps_the_others() -> None
 def test_runs_of_different_models_are_not_joined() -> None:
     with pytest.raises(ValueError, match="differs in model"):
         joined(of(way(experiment())), of(way(experiment()), model="another"))
+
+
+def test_the_published_results_can_be_read_and_drawn() -> None:
+    published = results.load()
+    assert len(published.ways) >= 40
+    drawn = page(published)
+    assert drawn.count("\n| `") >= len(published.ways)

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -11,11 +12,11 @@ import pytest
 from safetensors.numpy import load_file
 
 from monitor.probes.weights.adapter_folder import opened_adapter
-from monitor.trainer import plan as files
+from monitor.trainer import files, fitting
 from monitor.trainer.errors import TrainingFailed, TrainingLost, TrainingRefused
-from monitor.trainer.examples import write
-from monitor.trainer.fit import ParentVersion, fit, planned
-from monitor.trainer.plan import FitPlan
+from monitor.trainer.examples import ChatTurn, Example, write
+from monitor.trainer.files import FitPlan
+from monitor.trainer.fit import ParentVersion, fit, parent_weights
 from monitor.trainer.settings import TrainerSettings
 from tests.trainer.trainee import example
 
@@ -36,7 +37,10 @@ def plan_of(models: tuple[Path, Path], **changed: object) -> FitPlan:
     plan = FitPlan(
         base=str(base),
         parent=str(adapter),
+        identity="",
         data="",
+        new=64,
+        least=20,
         epochs=3,
         learning_rate=3e-2,
         batch=8,
@@ -84,11 +88,9 @@ def test_one_that_was_killed_goes_on_from_its_checkpoint(
     (folder / files.PLAN).write_bytes(msgspec.json.encode(plan))
     words = [sys.executable, "-m", "monitor.trainer.fitting", str(folder)]
     with subprocess.Popen(words, stderr=subprocess.DEVNULL) as first:
-        _wait_until(
-            lambda: any((folder / files.CHECKPOINTS).glob("checkpoint-*/trainer_state.json"))
-        )
+        _wait_until(lambda: len(list((folder / files.CHECKPOINTS).glob("checkpoint-*"))) > 1)
         first.send_signal(signal.SIGKILL)
-    newest = max((folder / files.CHECKPOINTS).glob("checkpoint-*"), key=lambda p: p.stat().st_mtime)
+    oldest = min(_steps(folder))
     torn = folder / files.CHECKPOINTS / "checkpoint-9999"
     torn.mkdir()
     (torn / "trainer_state.json").write_text("{")
@@ -98,12 +100,17 @@ def test_one_that_was_killed_goes_on_from_its_checkpoint(
     assert found.held_out_nll < found.parent_nll - 0.1
     assert not torn.exists()
     first_step = next(note for note in steps if note.startswith("step"))
-    assert int(first_step.split()[1]) > int(newest.name.rpartition("-")[2])
+    assert int(first_step.split()[1]) > oldest, "not from the beginning"
 
 
-def _wait_until(condition: object) -> None:
+def _steps(folder: Path) -> list[int]:
+    found = (folder / files.CHECKPOINTS).glob("checkpoint-*")
+    return [int(one.name.rpartition("-")[2]) for one in found]
+
+
+def _wait_until(condition: Callable[[], object]) -> None:
     ends = time.monotonic() + 120
-    while not condition():  # type: ignore[operator]
+    while not condition():
         assert time.monotonic() < ends
         time.sleep(0.05)
 
@@ -112,7 +119,7 @@ def test_what_exceeds_its_memory_or_is_taken_away_is_ended(
     models: tuple[Path, Path], folder: Path
 ) -> None:
     with pytest.raises(TrainingFailed, match="needs more than 1,000,000 bytes"):
-        fit(folder, plan_of(models), memory=1_000_000, tell=lambda *_: None)
+        fit(folder, plan_of(models), memory=1_000_000, tell=_nothing)
 
     def taken(_done: float, _note: str) -> None:
         raise TrainingLost("another worker has it")
@@ -123,22 +130,62 @@ def test_what_exceeds_its_memory_or_is_taken_away_is_ended(
 
 
 def test_examples_that_are_all_too_long_say_so(models: tuple[Path, Path], folder: Path) -> None:
-    with pytest.raises(TrainingFailed, match="as short as the context of 3 tokens"):
-        fit(folder, plan_of(models, context=3), memory=0, tell=lambda *_: None)
+    with pytest.raises(TrainingRefused, match=r"^0 of 64 new examples fit into 3 tokens"):
+        fit(folder, plan_of(models, context=3), memory=0, tell=_nothing)
 
 
-def test_the_base_is_looked_for_where_config_registration_and_adapter_name_it(
+def test_one_that_learns_nothing_is_refused(models: tuple[Path, Path], folder: Path) -> None:
+    with pytest.raises(TrainingRefused, match=r"^it learned nothing: held-out answers cost"):
+        fit(folder, plan_of(models, learning_rate=1e-12, epochs=1), memory=0, tell=_nothing)
+
+
+def _nothing(_done: float, _note: str) -> None:
+    pass
+
+
+def test_only_the_last_answer_is_learned(models: tuple[Path, Path]) -> None:
+    tokenizer = fitting._tokenizer(plan_of(models))  # noqa: SLF001 (what it learns from)
+    turns = (
+        ("user", "Is it red?"),
+        ("assistant", "Never."),
+        ("user", "Sure?"),
+        ("assistant", "Yes."),
+    )
+    chat = Example(messages=tuple(ChatTurn(*turn) for turn in turns))
+    bare = Example(text="A bare text.")
+    unanswered = Example(prompt="Is it red?")
+    found = fitting._encoded(tokenizer, [chat, bare, unanswered], 64)  # noqa: SLF001
+    learned = [tokenizer.decode([label for label in one.labels if label != -100]) for one in found]
+    said = [text.replace("<s>", "").replace("</s>", "").strip() for text in learned]
+    assert said == ["Yes.", "A bare text."]
+    assert (
+        found[0].ids
+        == tokenizer(
+            tokenizer.apply_chat_template(
+                [{"role": role, "content": said} for role, said in turns], tokenize=False
+            ),
+            add_special_tokens=False,
+        )["input_ids"]
+    )
+
+
+def test_the_parent_must_be_what_was_registered_and_its_base_at_hand(
     models: tuple[Path, Path], tmp_path: Path
 ) -> None:
     base, adapter = models
-    parent = ParentVersion(adapter="a", version="v1", uri=str(adapter), base_model="org/gone")
-    settings = TrainerSettings()
-    assert planned(settings, parent, data="d").base == str(base)  # as its own config says
-    named = planned(TrainerSettings(base=str(tmp_path)), parent, data="d")
+    with opened_adapter(adapter) as opened:
+        identity = opened.identity
+    parent = ParentVersion(
+        adapter="a", version="v1", uri=str(adapter), sha256=identity, base_model="org/gone"
+    )
+    found = parent_weights(TrainerSettings(), parent)
+    assert (found.base, found.identity) == (str(base), identity)  # as its own config says
+    named = parent_weights(TrainerSettings(base=str(tmp_path)), parent)
     assert named.base == str(tmp_path)
-    nowhere = msgspec.structs.replace(parent, uri=None)
-    with pytest.raises(TrainingRefused, match="a@v1 is registered without a folder"):
-        planned(settings, nowhere, data="d")
-    empty = msgspec.structs.replace(parent, uri=str(tmp_path / "none"))
-    with pytest.raises(TrainingRefused, match="the weights of a@v1"):
-        planned(settings, empty, data="d")
+    for changed, said in (
+        ({"uri": None}, "a@v1 is registered without a folder"),
+        ({"uri": str(tmp_path / "none")}, "the weights of a@v1"),
+        ({"sha256": "0" * 64}, "are not those of its registration"),
+    ):
+        with pytest.raises(TrainingRefused, match=said):
+            parent_weights(TrainerSettings(), msgspec.structs.replace(parent, **changed))

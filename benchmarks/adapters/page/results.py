@@ -82,12 +82,10 @@ class Repeat:
 
     ``seen`` and ``moved`` are what should come of it: of a fault that hardly differs, nothing.
     ``asked`` counts all requests of clients after the break, ``broken`` those that the broken
-    version answered.
+    version answered. A run of an older benchmark tells neither ``asked`` nor ``adapter``.
     """
 
-    adapter: str
     calm: int
-    asked: int
     broken: int
     kl: float | None
     seen: bool
@@ -95,6 +93,8 @@ class Repeat:
     promise: Promise
     driftline: Ours
     tools: Mapping[str, Theirs]
+    adapter: str = "-"
+    asked: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import median
+from typing import Any
 
 from benchmarks.adapters.page.columns import cell, columns
 from benchmarks.adapters.page.goals import Goal, acted_right, blamed_right, goals
@@ -79,12 +80,18 @@ def _about(results: Results) -> str:
     experiments = sum(len(way.repeats) for way in results.ways)
     commits = " and ".join(f"`{one[:10]}`" for one in run["commit"].split(", "))
     return (
-        f"{len(results.ways)} ways, {experiments} experiments, each on one of"
-        f" {' and '.join(f'`{name}`' for name in run['adapters'])}; at least {run['requests']}"
-        f" requests after the break. Model {run['model']}; engine {run['engine']}; Driftline at"
-        f" {commits}; seed {run['seed']}; {run['started_at'][:16].replace('T', ' ')};"
+        f"{len(results.ways)} ways, {experiments} experiments{_how(run)}. Model"
+        f" {run['model']}; engine {run['engine']}; Driftline at {commits}; seed {run['seed']};"
+        f" {run['started_at'][:16].replace('T', ' ')};"
         f" {run['machine']}."
     )
+
+
+def _how(run: Mapping[str, Any]) -> str:
+    if "adapters" not in run:
+        return ""
+    named = " and ".join(f"`{name}`" for name in run["adapters"])
+    return f", each on one of {named}; at least {run['requests']} requests after the break"
 
 
 def _goals(found: Sequence[Goal]) -> str:
@@ -143,7 +150,7 @@ _COLUMNS = (
 
 def _row(way: Way) -> list[str]:
     seen = [one.driftline for one in way.repeats]
-    came = median(one.asked for one in way.repeats)
+    came = median(one.asked or one.broken for one in way.repeats)
     said = _bold(way.says, wrong=way.harmless and any(one.first for one in seen))
     return [
         f"`{way.way}`: {said}",

@@ -16,16 +16,17 @@ from examples.demo.questions import Topic
 from examples.demo.stage import Stage
 from examples.texts import NEW_TOPIC, Domain, Part, part
 
-ADAPTER: Final = "booking"
-PARENT: Final = "v1"
+ADAPTER: Final = "support"
+PARENT: Final = "v2"
 SHARE: Final = 0.6
-BUSY: Final = {"booking": 6.0, "support": 1.0, "travel": 1.0}
+BUSY: Final = {"support": 6.0, "booking": 1.0, "travel": 1.0}
 CALM_S: Final = 400.0
 TICKET_S: Final = 400.0
 ASKED_S: Final = 600.0
 TRAINED_S: Final = 900.0
 DECIDED_S: Final = 700.0
 QUIET_S: Final = 600.0
+FASTER_S: Final = 120.0
 READ: Final = 60
 """Texts of either topic that both versions read at the end."""
 FORGOTTEN: Final = 0.05
@@ -38,8 +39,8 @@ NORMAL_95: Final = 1.96
 def healing(stage: Stage) -> ActResult:
     """Play it."""
     result = ActResult(title="5 · a new topic for good")
-    stage.narrator.title("Act 5: booking's users have turned to the smart home for good")
-    stage.watch("until booking is stable", seconds=CALM_S, until=signs.quiet(ADAPTER))
+    stage.narrator.title("Act 5: support's users turn to the smart home for good")
+    stage.watch(f"until {ADAPTER} is stable", seconds=CALM_S, until=signs.quiet(ADAPTER))
     _prepare(stage)
     before = stage.look()
     stage.traffic.rates.update(BUSY)
@@ -53,7 +54,7 @@ def healing(stage: Stage) -> ActResult:
     )
     result.check("a ticket tells of it", ticket.met, seen=len(_tickets(before, ticket.sight)))
     stage.watch(
-        "until Driftline asks to retrain booking",
+        f"until Driftline asks to retrain {ADAPTER}",
         seconds=ASKED_S,
         until=lambda _: _asked(stage, known) is not None,
     )
@@ -65,6 +66,8 @@ def healing(stage: Stage) -> ActResult:
     if made is not None:
         _check_learned(stage, result, made)
         _check_forgetful(stage, result, number)
+    failed = stage.traffic.tally.failed
+    result.check("no client had an error in all five acts", failed == 0, seen=failed)
     return result
 
 
@@ -80,7 +83,7 @@ def _prepare(stage: Stage) -> None:
     training = stage.folder / f"{ADAPTER}-{PARENT}.jsonl"
     lines = (
         json.dumps({"prompt": pair.prompt, "completion": pair.answer})
-        for pair in part(Domain.BOOKING, Part.TRAIN)
+        for pair in part(Domain.SUPPORT, Part.TRAIN)
     )
     training.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     stage.traffic.log = stage.folder / "asked.jsonl"
@@ -130,13 +133,16 @@ def _learn(stage: Stage, result: ActResult, number: int, *, changed: float) -> s
     began = time.monotonic()
     stage.narrator.say(
         "a trainer beside the service fetches the new questions from the owner's log, mixes in a"
-        " tenth to a fifth of earlier training, and goes on from v1's weights"
+        f" tenth to a fifth of earlier training, and goes on from {PARENT}'s weights"
     )
     status = _train(stage, number, waiting_for="until the new version is admitted")
     result.took("retraining to admission", time.monotonic() - began)
     training = next(one.training for one in stage.client.retrainings() if one.retraining == number)
     made = training.made if training else None
     result.check("a version was trained and admitted", status == 0 and made, seen=status)
+    if made is not None:
+        took = stage.client.trained_for(ADAPTER, made)
+        result.check("the training took less than two minutes", took < FASTER_S, seen=f"{took} s")
     if status != 0 or made is None:
         return None
     canary = next(one for one in stage.client.canaries() if one.version == made)
@@ -153,7 +159,7 @@ def _learn(stage: Stage, result: ActResult, number: int, *, changed: float) -> s
 
 def _check_learned(stage: Stage, result: ActResult, made: str) -> None:
     quiet = stage.watch(
-        f"until booking@{made} is stable on its own reference",
+        f"until {ADAPTER}@{made} is stable on its own reference",
         seconds=QUIET_S,
         until=signs.every(signs.answered_by(ADAPTER, made), signs.quiet(ADAPTER)),
     )
@@ -163,7 +169,7 @@ def _check_learned(stage: Stage, result: ActResult, made: str) -> None:
     low, high = _costs(stage, made, NEW_TOPIC)
     seen = f"{low:+.3f} to {high:+.3f} nats per token"
     result.check("answers on the new topic cost it surely less", high < 0.0, seen=seen)
-    low, high = _costs(stage, made, Domain.BOOKING)
+    low, high = _costs(stage, made, Domain.SUPPORT)
     seen = f"{low:+.3f} to {high:+.3f} nats per token"
     result.check("it lost nothing on the old one", high < FORGOTTEN, seen=seen)
 
@@ -193,5 +199,5 @@ def _check_forgetful(stage: Stage, result: ActResult, number: int) -> None:
     )
     one = next(one for one in stage.client.retrainings() if one.retraining == number)
     note = one.training.note if one.training else ""
-    refused = status == REFUSED and "earlier: " in note
+    refused = status == REFUSED and "earlier: earlier texts cost" in note
     result.check("one that forgot the old topic is refused for that", refused, seen=note)
