@@ -69,15 +69,16 @@ def forgetting_check(found: PairedAnswers, limits: ForgettingLimits) -> Check:
     """
     limit = f"<= {100 * limits.loss:g} points, surely"
     count = len(found.kinds)
-    if count < FEWEST:
-        reason = f"{count} questions were answered by both; {FEWEST} are needed"
-        return Check(name=FORGETTING, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
-    right, base = float(found.adapter.mean()), float(found.base.mean())
     if guesses(found.base, found.chance):
+        base = float(found.base.mean())
         reason = (
             f"its base only guesses: {base:.0%} of {count} are right, {found.chance:.0%} by chance"
         )
         return Check(name=FORGETTING, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
+    if count < FEWEST:
+        reason = f"{count} questions were answered by both; {FEWEST} are needed"
+        return Check(name=FORGETTING, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
+    right, base = float(found.adapter.mean()), float(found.base.mean())
     lost = found.base.astype(float) - found.adapter.astype(float)
     loss, half = float(lost.mean()), NORMAL_95 * float(lost.std(ddof=1)) / math.sqrt(count)
     verdict = CheckVerdict.WARN if loss > limits.loss else CheckVerdict.PASS

@@ -23,6 +23,8 @@ RATE: Final = 1.0
 
 Half of what an engine on two cores can answer, so that probes have their turn.
 """
+HEALTHY_RATE: Final = 5.0
+"""Before the fault, when no time is measured."""
 COMPANY_RATE: Final = 0.1
 """Requests a second of each other adapter."""
 AT_ONCE: Final = 12

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from benchmarks.adapters.clients import COMPANY_RATE, Clients, Run, told
+from benchmarks.adapters.clients import COMPANY_RATE, HEALTHY_RATE, Clients, Run, told
 from benchmarks.adapters.divergence import Answering
 from benchmarks.adapters.engine import Engine
 from benchmarks.adapters.outcome import UNKNOWN, Moved, Seen, Told, causes, outcome
@@ -82,7 +82,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
             if name != adapter
         ]
         under_way = [clients.start(run) for run in company]
-        healthy = Run(adapter=adapter, part="fresh", requests=FRESH)
+        healthy = Run(adapter=adapter, part="fresh", requests=FRESH, rate=HEALTHY_RATE)
         clients.start(healthy).result()
         _wait_until_looked_at(service, adapter, datetime.now(UTC) + HANDED_OVER)
         broken = stack.enter_context(

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import httpx2
 
-from benchmarks.adapters.clients import MAX_TOKENS, TEMPERATURE, Clients, Run
+from benchmarks.adapters.clients import HEALTHY_RATE, MAX_TOKENS, TEMPERATURE, Clients, Run
 from benchmarks.adapters.divergence import Divergences
 from benchmarks.adapters.engine import BASE_NAME, Engine
 from benchmarks.adapters.engines import Engines
@@ -231,6 +231,7 @@ def _see_healthy(service: Service, stage: Stage) -> None:
                 adapter=name,
                 part="healthy",
                 requests=HEALTHY if name in stage.played else COMPANY,
+                rate=HEALTHY_RATE,
                 at_once=6,
             )
             for name in TASKS

@@ -18,7 +18,14 @@ from detectors.effect import (
     effect_check,
     general_check,
 )
-from detectors.forgetting import FORGETTING, PairedAnswers, forgetting_check, guesses
+from detectors.forgetting import (
+    FORGETTING,
+    GUESSING,
+    Bools,
+    PairedAnswers,
+    forgetting_check,
+    guesses,
+)
 from detectors.gap import FEWEST, gap_check
 from detectors.memorised import (
     LENGTHS,
@@ -45,6 +52,8 @@ from monitor.probes.perplexity import PerplexityRun
 
 GAP: Final = "gap"
 COMPARED_TEXTS: Final = 100
+FIRST: Final = 4
+"""One general question in so many is asked first."""
 _NO_TEXTS: Final = "no training and held-out texts were given"
 
 
@@ -163,15 +172,20 @@ class _Reader:
     def answered(self, questions: Sequence[Question]) -> PairedAnswers:
         """Return which general questions base and version answer right, of those that both can.
 
-        A base that only guesses has nothing to forget, so the version is not asked.
+        A base that only guesses has nothing to forget, so the version is not asked; nor is the base
+        asked more where it answers a first quarter no better than chance.
         """
         chance = sum(1 / len(one.choices) for one in questions) / max(1, len(questions))
-        base = self._right(questions, of_base=True)
-        known = np.array([one for one in base if one is not None], dtype=np.bool_)
-        own = base if guesses(known, chance) else self._right(questions)
+        asked = list(questions[::FIRST])
+        base = self._right(asked, of_base=True)
+        if not guesses(_known(base), chance - GUESSING):
+            others = [one for number, one in enumerate(questions) if number % FIRST]
+            asked += others
+            base += self._right(others, of_base=True)
+        own = base if guesses(_known(base), chance) else self._right(asked)
         both = [
             (one.kind, right_by_base, right_by_version)
-            for one, right_by_base, right_by_version in zip(questions, base, own, strict=True)
+            for one, right_by_base, right_by_version in zip(asked, base, own, strict=True)
             if right_by_base is not None and right_by_version is not None
         ]
         return PairedAnswers(
@@ -262,6 +276,10 @@ class _Reader:
     @property
     def _target(self) -> Target:
         return _target(self.version)
+
+
+def _known(answers: Sequence[bool | None]) -> Bools:
+    return np.array([one for one in answers if one is not None], dtype=np.bool_)
 
 
 def _target(version: Version) -> Target:
