@@ -32,7 +32,7 @@ class Begun(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
 
 
-class Reports:
+class TrainingReports:
     """The reports of one training, from its begin to its end.
 
     Parameters
@@ -165,3 +165,7 @@ def patiently(call: Callable[[], Any]) -> Any:
             if time.monotonic() > ends:
                 raise
             time.sleep(REPORT_S)
+
+
+# met here once: alerts/message.py says why
+msgspec.json.Decoder(Begun)

@@ -39,7 +39,7 @@ from monitor.trainer.files import FitResult, one_part
 from monitor.trainer.fit import ParentVersion, ParentWeights
 from monitor.trainer.gathering import Api, Gathering
 from monitor.trainer.mixing import FEWEST, MixedExamples, mix
-from monitor.trainer.reporting import Reports, Show, patiently
+from monitor.trainer.reporting import Show, TrainingReports, patiently
 from monitor.trainer.serving import TrainerEngines
 from monitor.trainer.settings import AfterAdmission, TrainerSettings
 
@@ -117,7 +117,7 @@ class TrainerWork:
         ServiceAway
             The service does not answer; beginning again goes on where it was.
         """
-        with self._alone() as worker, Reports(self.api, request, show=self.show) as reports:
+        with self._alone() as worker, TrainingReports(self.api, request, show=self.show) as reports:
             reports.begin(worker=worker, again=again)
             job = _Job(work=self, reports=reports, request=request)
             try:
@@ -160,7 +160,7 @@ class _Job:
     """One request under one worker."""
 
     work: TrainerWork
-    reports: Reports
+    reports: TrainingReports
     request: int
 
     @property

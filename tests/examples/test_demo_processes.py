@@ -62,6 +62,7 @@ def test_a_program_that_may_end_is_not_missed_either(tmp_path: Path) -> None:
         process = processes.start("brief", ["this"], lasting=False)
         process.handle.wait()
         processes.require_alive()
+        assert not process.alive
 
 
 def test_a_process_that_is_not_ready_in_time_says_what_it_answered(tmp_path: Path) -> None:
