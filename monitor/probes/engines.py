@@ -123,7 +123,7 @@ class Engines:
     def base_of(self, model: str) -> str | None:
         """Return the served model that an engine names as this adapter's parent."""
         for url in self._urls:
-            cards = self._cards(url) or {}
+            cards = self._cards(url, having=model) or {}
             parent = cards[model].parent if model in cards else None
             if parent in cards:
                 return parent
@@ -152,7 +152,7 @@ class Engines:
         return frozenset().union(*(wanted & self._resident(url) for url in self._urls))
 
     def holding(self, model: str) -> tuple[Replica, ...]:
-        """Return every engine that lists the model.
+        """Return every engine that lists the model; asks again those that lacked it.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class Engines:
         ProbeFailed
             No engine answers.
         """
-        found = {url: self._cards(url) for url in self._urls}
+        found = {url: self._cards(url, having=model) for url in self._urls}
         holders = tuple(
             _replica(url, cards[model])
             for url, cards in found.items()

@@ -1,6 +1,6 @@
 """Run a program that ends with its worker: ``python -m monitor.trainer.bound PID PROGRAM …``.
 
-A worker that is killed leaves nothing behind that writes into a request's folder. Linux only; on
+It yields the CPU to whatever serves users on the same machine. A worker that is killed leaves nothing behind that writes into a request's folder. Linux only; on
 other systems a program outlives its worker.
 """
 
@@ -14,6 +14,7 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
 _NOT_RUN: Final = 127
+_NICE: Final = 10
 
 
 def main(worker: int, words: list[str]) -> None:
@@ -22,6 +23,7 @@ def main(worker: int, words: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != worker:
         sys.exit("its worker is gone")
+    os.nice(_NICE)
     try:
         os.execvp(words[0], words)  # noqa: S606 (the operator's own program, or ours)
     except OSError as error:

@@ -31,6 +31,7 @@ READ: Final = 60
 """Texts of either topic that both versions read at the end."""
 FORGOTTEN: Final = 0.05
 """Nats per token that the old topic may cost more, at most."""
+HURRY: Final = 8e-3
 REFUSED: Final = 4
 """Exit status of `driftline retraining run` where the version did not pass."""
 NORMAL_95: Final = 1.96
@@ -188,13 +189,16 @@ def _nlls(stage: Stage, version: str, texts: Sequence[str]) -> list[float]:
 
 
 def _check_forgetful(stage: Stage, result: ActResult, number: int) -> None:
-    stage.narrator.say("the same again, without any earlier training in the mix")
+    stage.narrator.say(
+        "once more, in a hurry: without any earlier training in the mix, and four times as fast"
+    )
     status = _train(
         stage,
         number,
         "--again",
         waiting_for="until the forgetful version is refused",
         replay=0.0,
+        learning_rate=HURRY,
         then="nothing",
     )
     one = next(one for one in stage.client.retrainings() if one.retraining == number)
