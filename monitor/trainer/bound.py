@@ -1,7 +1,8 @@
 """Run a program that ends with its worker: ``python -m monitor.trainer.bound PID PROGRAM …``.
 
-It yields the CPU to whatever serves users on the same machine. A worker that is killed leaves nothing behind that writes into a request's folder. Linux only; on
-other systems a program outlives its worker.
+It yields the CPU to whatever serves users on the same machine. A worker that is killed leaves
+nothing behind that writes into a request's folder. On other systems than Linux a program outlives
+its worker.
 """
 
 from __future__ import annotations
