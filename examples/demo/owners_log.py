@@ -1,7 +1,8 @@
 """The log of the application that asks: ``python -m examples.demo.owners_log FILE``.
 
 Reads ids of requests, a line each, and writes what was asked with the answer that the staff of the
-domain would give. A trainer fetches its examples so: Driftline need not keep any text.
+domain would give, as one text: the demo's adapters learn both turns. A trainer fetches its examples
+so, and Driftline need not keep any text.
 """
 
 import json
@@ -24,11 +25,11 @@ def main() -> None:
 
 def examples(asked: dict[str, str], ids: list[str]) -> Iterator[dict[str, object]]:
     """Give those of the log that were answered by staff; ids that it does not know are left out."""
-    known = {pair.prompt: pair.answer for domain in Domain for pair in pairs(domain)}
+    known = {pair.prompt: pair.transcript for domain in Domain for pair in pairs(domain)}
     for one in ids:
         prompt = asked.get(one)
         if prompt in known:
-            yield {"id": one, "prompt": prompt, "completion": known[prompt], "accepted": True}
+            yield {"id": one, "text": known[prompt], "accepted": True}
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def test_the_owners_log_gives_the_staffs_answers_to_what_it_knows() -> None:
     pair = part(NEW_TOPIC, Part.LIVE)[0]
     asked = {"r1": pair.prompt, "r2": "something that nobody asks"}
     assert list(owners_log.examples(asked, ["r1", "r2", "r3"])) == [
-        {"id": "r1", "prompt": pair.prompt, "completion": pair.answer, "accepted": True}
+        {"id": "r1", "text": pair.transcript, "accepted": True}
     ]
 
 
