@@ -14,11 +14,6 @@ from monitor.cli.failures import CommandFailed, ExitCode
 app = typer.Typer(help="Register versions from where they are kept.", no_args_is_help=True)
 
 
-@app.callback()
-def of_places() -> None:
-    """Register versions from where they are kept."""
-
-
 @app.command("folder")
 @options.asks
 def folder(

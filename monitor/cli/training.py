@@ -18,7 +18,8 @@ from monitor.trainer.errors import ServiceAway, TrainingError, TrainingFailed
 
 if TYPE_CHECKING:
     from monitor.config.training import TrainerPart
-    from monitor.trainer.work import Ended, TrainerWork
+    from monitor.trainer.shapes import Ended
+    from monitor.trainer.work import TrainerWork
 
 
 @dataclass(frozen=True, slots=True)

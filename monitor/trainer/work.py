@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import os
 import shutil
 import socket
 import time
@@ -42,48 +41,12 @@ from monitor.trainer.mixing import FEWEST, MixedExamples, mix
 from monitor.trainer.reporting import Show, TrainingReports, patiently
 from monitor.trainer.serving import TrainerEngines
 from monitor.trainer.settings import AfterAdmission, TrainerSettings
+from monitor.trainer.shapes import Asked, Ended, MadeVersion, versions_path
 
 POLL_S: Final = 1.0
 ADMISSION_S: Final = 3600.0
 _UNDER_WAY: Final = frozenset({"waiting", "running"})
 _ADMITTED: Final = frozenset({"pass", "warn"})
-
-
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """A request, as the service describes it."""
-
-    retraining: int
-    adapter: str
-    version: str
-    below: float | None
-    replay_share: float
-
-
-class MadeVersion(msgspec.Struct, frozen=True, kw_only=True):
-    """The version that a training made."""
-
-    adapter: str
-    version: str
-    folder: str
-
-    @property
-    def model(self) -> str:
-        """The name that engines serve it under."""
-        return f"{self.adapter}@{self.version}"
-
-    @property
-    def path(self) -> str:
-        """Its place in the API."""
-        return f"{_versions(self.adapter)}/{quote(self.version, safe='')}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    """How a training ended: ``state`` is ``done``, or ``refused``."""
-
-    state: str
-    note: str
-    made: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +134,7 @@ class _Job:
         """Do all steps, and say what came of them."""
         asked = self._get(f"/retraining/{self.request}", Asked)
         parent = self._get(
-            f"{_versions(asked.adapter)}/{quote(asked.version, safe='')}", ParentVersion
+            f"{versions_path(asked.adapter)}/{quote(asked.version, safe='')}", ParentVersion
         )
         weights = fit.parent_weights(self.settings, parent)
         folder = self._folder(weights, again=again)
@@ -382,11 +345,6 @@ def _lock(held: IO[str], root: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise TrainingFailed(f"another worker trains in {root}") from None
-    os.set_inheritable(held.fileno(), False)
-
-
-def _versions(adapter: str) -> str:
-    return f"/adapters/{quote(adapter, safe='')}/versions"
 
 
 def _hash_of(folder: Path) -> str:

@@ -34,10 +34,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def experiment(
-    page: int | None = None, *, probes: int | None = 2, kl: float | None = 0.3, **seen: Any
-) -> Repeat:
-    told = None if page is None else Told(page, 40.0, "perplexity", probes)
+def experiment(requests: int | None = None, *, kl: float | None = 0.3, **seen: Any) -> Repeat:
+    told = None if requests is None else Told(requests, 40.0, "perplexity", 2)
     ours = Ours(
         ticket=None,
         page=told,
@@ -148,11 +146,22 @@ def test_an_experiment_that_driftline_has_not_finished_is_left_out(tmp_path: Pat
     assert [one.way for one in collect(run).ways] == ["alpha_doubled", "resaved"]
 
 
-def test_a_page_counts_within_a_hundred_requests_or_by_the_first_probe() -> None:
-    ways = way(experiment(100), experiment(101), experiment(300, probes=1), experiment(None))
+def test_a_page_counts_within_a_hundred_requests_a_cycle_or_by_the_first_probe() -> None:
+    by_probe = Told(300, 80.0, "probe", 1)
+    by_second = Told(300, 120.0, "probe", 2)
+    late = Told(300, 80.0, "records", 0)  # no probe has ended, and none made this page
+    ways = way(
+        experiment(100),
+        experiment(101),
+        experiment(1, page=by_probe),
+        experiment(1, page=by_second),
+        experiment(1, page=late),
+        experiment(None),
+    )
     asked = goal(of(ways), "faults of weights")
-    assert (asked.held, asked.of, asked.met) == (2, 4, False)
-    assert list(asked.missed) == ["a_way/1", "a_way/3"]
+    assert (asked.held, asked.of, asked.met) == (2, 6, False)
+    assert list(asked.missed) == ["a_way/1", "a_way/3", "a_way/4", "a_way/5"]
+    assert goal(of(ways, probe_cycle_s=60.0), "faults of weights").held == 3, "within 40 s"
 
 
 def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:

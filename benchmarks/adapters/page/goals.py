@@ -38,16 +38,14 @@ class Goal:
 def goals(results: Results) -> list[Goal]:
     """Hold a run against the goals of the benchmark."""
     cycle = results.run.get("probe_cycle_s")
-    waited = (
-        f" or by the first probe after the break (one begins every {cycle:g} s)" if cycle else ""
-    )
+    waited = f", within {cycle:g} s, or by the first probe after the break" if cycle else ""
     return [
         _goal(
             f"faults of weights and serving with KL ≥ {LEAST_KL:g} are paged within"
             f" {MOST_REQUESTS} requests{waited}",
             results,
             lambda way, one: way.family in ACTED_ON and (one.kl or 0.0) >= LEAST_KL,
-            lambda _, one: _paged(one),
+            lambda _, one: _paged(one, cycle),
         ),
         _goal(
             f"the blame is right in ≥ {100 * RIGHT_BLAME:.0f} % of what was told, in the first page"
@@ -150,9 +148,11 @@ def _experiments(results: Results) -> Iterator[tuple[Way, str, Repeat]]:
             yield way, f"{way.way}/{number}", one
 
 
-def _paged(one: Repeat) -> bool:
-    """Whether the page came within the requests, or no probe later than the first."""
+def _paged(one: Repeat, cycle: float | None) -> bool:
+    """Whether the page came within the requests, within a cycle, or by the first probe itself."""
     page = one.driftline.page
     if page is None:
         return False
-    return page.requests <= MOST_REQUESTS or (page.probes is not None and page.probes <= 1)
+    in_time = cycle is not None and page.seconds is not None and page.seconds <= cycle
+    by_first = page.by == "probe" and page.probes is not None and page.probes <= 1
+    return page.requests <= MOST_REQUESTS or in_time or by_first

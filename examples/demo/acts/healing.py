@@ -1,4 +1,4 @@
-"""Act five: users turn to a new topic for good. The adapter learns it, and forgets nothing."""
+"""Act five: users turn to a new topic for good. The adapter learns it, and hardly forgets."""
 
 import json
 import math
@@ -169,7 +169,9 @@ def _check_learned(stage: Stage, result: ActResult, made: str) -> None:
     result.check("answers on the new topic cost it surely less", high < 0.0, seen=seen)
     low, high = _costs(stage, made, Domain.SUPPORT)
     seen = f"{low:+.3f} to {high:+.3f} nats per token"
-    result.check("it lost nothing on the old one", high < FORGOTTEN, seen=seen)
+    result.check(
+        f"the old one costs surely less than {FORGOTTEN} more", high < FORGOTTEN, seen=seen
+    )
 
 
 def _costs(stage: Stage, made: str, domain: Domain) -> tuple[float, float]:
