@@ -135,6 +135,8 @@ def _rank_fault(reference: RankReference, growth: Growth, fault: Fault) -> Movab
     grid, sd = quantiles(ordered), _sd_beyond_rounding(ordered)
     direction = -1.0 if fault.falls else 1.0
 
+    seen = _stepwise(ordered)
+
     def scored(values: Floats) -> Floats:
         return scores_named(mid_ranks(ordered, values)[:, None], (kinds,))
 
@@ -142,7 +144,7 @@ def _rank_fault(reference: RankReference, growth: Growth, fault: Fault) -> Movab
     beyond = scored(np.full(grid.size, direction * np.inf))
 
     def by(size: float, process: Process, share: float) -> Floats:
-        scores = beyond if fault.share else scored(grid + direction * size * sd)
+        scores = beyond if fault.share else scored(seen(grid + direction * size * sd))
         terms = growth.terms(process, share=share)
         drifting = growth.by(None, process, share=share).copy()
         drifting[:, columns] = mean_growth(
@@ -155,6 +157,25 @@ def _rank_fault(reference: RankReference, growth: Growth, fault: Fault) -> Movab
         return drifting
 
     return Movable(growth=growth, sizes=SHARES if fault.share else SHIFTS, sd=sd, by=by)
+
+
+def _stepwise(ordered: Floats) -> Callable[[Floats], Floats]:
+    """Return what moves values as far as the signal can go, if it takes few values.
+
+    A count of tokens moves by whole tokens. Moved by less, all values that are alike would leave
+    their rank at once, and a fault too small to exist would seem to be seen.
+    """
+    values = np.unique(ordered)
+    if 2 * values.size > ordered.size or values.size == 1:
+        return lambda moved: moved
+    between = (values[:-1] + values[1:]) / 2.0
+    lowest, highest = 2 * values[0] - between[0], 2 * values[-1] - between[-1]
+
+    def nearest(moved: Floats) -> Floats:
+        known = (moved > lowest) & (moved < highest)
+        return np.where(known, values[np.searchsorted(between, moved)], moved)
+
+    return nearest
 
 
 def _rate_fault(reference: RateReference, growth: Growth, fault: Fault) -> Movable:

@@ -18,7 +18,7 @@ from benchmarks.adapters.page import pictures, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.command import write
 from benchmarks.adapters.page.goals import Goal, goals
-from benchmarks.adapters.page.promised import Promise, promise
+from benchmarks.adapters.page.promised import Promise, promises
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect, joined
 from benchmarks.adapters.page.writing import page
 from benchmarks.adapters.service import CONFIG
@@ -56,7 +56,7 @@ def experiment(requests: int | None = None, *, kl: float | None = 0.3, **seen: A
         kl=kl,
         seen=True,
         moved=False,
-        promise=Promise(0.0, False, None),
+        promises=[Promise("answers", 0.0, False, None)],
         driftline=replace(ours, **seen),
         tools={},
     )
@@ -241,7 +241,9 @@ def test_a_run_knows_the_probe_cycle_of_the_benchmark(run: Path) -> None:
 
 
 def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) -> None:
-    doubled, resaved = (promise(load(run, run / way / "0")) for way in ("alpha_doubled", "resaved"))
+    doubled, resaved = (
+        promises(load(run, run / way / "0"))[0] for way in ("alpha_doubled", "resaved")
+    )
     assert doubled.shift is not None
     assert doubled.shift > 2.0
     assert doubled.promised
@@ -251,19 +253,26 @@ def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) ->
     assert abs(resaved.shift) < 0.5
     assert (resaved.promised, resaved.told) == (False, None)
     # nothing was measured of requests that all failed
-    assert promise(load(run, run / "gone" / "0")).promised is False
+    gone = promises(load(run, run / "gone" / "0"))
+    assert [one.kind for one in gone if one.promised] == []
 
 
 def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
-    kept = replace(experiment(20), promise=Promise(3.0, True, 15))
-    missed = replace(experiment(20), promise=Promise(2.0, True, None))
-    other = replace(experiment(20), promise=Promise(0.3, False, 30))
+    kept = replace(experiment(20), promises=[Promise("certain", 3.0, True, 15)])
+    missed = replace(experiment(20), promises=[Promise("certain", 2.0, True, None)])
+    other = replace(experiment(20), promises=[Promise("certain", 0.3, False, 30)])
     found = of(way(kept, missed, other))
     said = page(found)
-    assert "in 2 of 3 experiments; **the evidence crossed in 1 of these**" in said
-    assert "crossed in 1 of the 1 others" in said
+    assert "| certain | 2 | 1 | 1 | 1 |" in said
     asked = goal(found, "what `driftline plan` promises")
     assert (asked.held, asked.of, asked.met) == (1, 2, False)
+
+
+def test_the_page_sets_what_was_wrong_before_beside_this_run() -> None:
+    mended = replace(way(experiment(20)), way="over-trained")
+    said = page(of(mended, way(experiment(3))))
+    assert "| `over-trained` | `6c35b96a` | blame unknown | adapter | 20 (40 s) | stays |" in said
+    assert "## Before and after" not in page(of(way(experiment(3))))
 
 
 def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:

@@ -11,6 +11,7 @@ from detectors.evidence import evidence_of
 from detectors.expected_delay import Drift, expected_delay, growth_of
 from detectors.faults import Fault
 from detectors.logit_ks import LOGIT_KS
+from detectors.prompt_length import PROMPT_LENGTH
 from detectors.rate_detector import RateReference
 from detectors.smallest_seen import LATE, POWER, SHARES, SHIFTS, Movable, movable, smallest_seen
 from detectors.types import HORIZON_SECONDS, Budget, Process, State, Window
@@ -226,6 +227,24 @@ def test_a_constant_signal_shows_no_shift_but_shows_a_share_far_out() -> None:
     }
     assert said[LESS_CERTAIN] == (None,)
     assert said[GARBAGE][0] is not None
+
+
+def test_a_count_moves_by_whole_steps() -> None:
+    """Moved by a hundredth of a token, all requests of 12 tokens would leave their rank."""
+    calm = requests(np.random.default_rng(5), 96 * 4, 40)
+    counts = np.random.default_rng(6).integers(8, 20, len(calm)).astype(np.float64)
+    reference = PROMPT_LENGTH.fit(
+        Window(start=calm.start, end=calm.end, at=calm.at, signals={"prompt_tokens": counts})
+    )
+    growth = growth_of(reference)
+    assert growth is not None
+    for falls in (False, True):
+        found = movable(reference, growth, Fault(signal="prompt_tokens", falls=falls))
+        assert found is not None
+        still = found.by(0.4 / found.sd, Process.NOTICE, 1.0)
+        assert np.array_equal(still, found.by(0.0, Process.NOTICE, 1.0))
+        moved_one = found.by(1.0 / found.sd, Process.NOTICE, 1.0)
+        assert moved_one.max() > still.max()
 
 
 def test_of_the_drifts_of_the_budget_it_says_the_same() -> None:

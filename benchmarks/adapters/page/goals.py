@@ -77,14 +77,7 @@ def goals(results: Results) -> list[Goal]:
             wanted=SILENT,
         ),
         *_resampled(results.silence),
-        _goal(
-            f"what `driftline plan` promises of the baseline is told ({100 * POWER:.0f} %), by the"
-            " evidence of `logit_ks` alone",
-            results,
-            lambda _, one: one.promise.promised,
-            lambda _, one: one.promise.told is not None,
-            wanted=POWER,
-        ),
+        _promised(results),
         _goal(
             "nothing is told before the break, of ten fresh requests",
             results,
@@ -115,6 +108,25 @@ def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
         of=silence["runs"],
         wanted=SILENT,
         missed=(),
+    )
+
+
+def _promised(results: Results) -> Goal:
+    """Hold the plan's promises of each kind of fault against the evidence of their detectors."""
+    chosen = [
+        (f"{way.way}: {each.kind}/", each)
+        for way, _, one in _experiments(results)
+        for each in one.promises
+        if each.promised
+    ]
+    missed = [name for name, each in chosen if each.told is None]
+    return Goal(
+        text=f"what `driftline plan` promises of the baseline is told ({100 * POWER:.0f} %), by"
+        " the evidence of the promised detector alone",
+        held=len(chosen) - len(missed),
+        of=len(chosen),
+        wanted=POWER,
+        missed=missed,
     )
 
 

@@ -1,21 +1,28 @@
 """The plan against the benchmark: what `driftline plan` promises of a fault, and what came.
 
-By `logit_ks` alone and offline: from the baseline, as the product fits it, how soon a fault is told
-that makes all answers less certain (or more) by as much as this one did; and when the evidence of
-the same records did cross. Probes take no part, so neither is what Driftline did in the run.
+Of each kind of fault that the records can show, and offline: from the baseline, as the product fits
+it, how soon a fault is told that moves all requests by as much as this one surely did; and when the
+evidence of the same records did cross. Probes take no part, so neither is what Driftline did in the
+run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import numpy as np
 
-from benchmarks.adapters.contestants.experiment import Experiment, Requests
+from benchmarks.adapters.contestants.experiment import Experiment, Floats, Requests
+from detectors.entropy import ENTROPY
+from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.expected_delay import delay_of, growth_of
 from detectors.faults import Fault
 from detectors.logit_ks import LOGIT_KS
+from detectors.prompt_length import PROMPT_LENGTH
+from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference
 from detectors.smallest_seen import LATE, movable
 from detectors.types import SECONDS_PER_DAY, Budget, Process, State, Window
@@ -25,53 +32,100 @@ SHARE = 0.1
 CHECK_SECONDS = 3.0
 PER_CHECK = 15
 """Of a window of the run, at its traffic."""
+_UNSURE = 1.96 * 1.2533
+"""Half of the 95 % interval of a normal sample's median, in sd, times the root of its size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of fault of the plan: the signal that moves, and the detector that looks at it."""
+
+    words: str
+    detector: RankDetector
+    signal: str
+
+
+KINDS: Final[Sequence[Kind]] = (
+    Kind("answers less or more certain", LOGIT_KS, "mean_nll"),
+    Kind("answers shorter or longer", LOGIT_KS, "log_length"),
+    Kind("answers more or less diffuse", ENTROPY, "entropy"),
+    Kind("requests longer or shorter", PROMPT_LENGTH, "prompt_tokens"),
+)
+"""Of the plan's kinds those that move all requests and stand in the records of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """One experiment.
+    """One kind of fault in one experiment.
 
     shift
-        Of the mean NLL of answers, in sd of the baseline; None: too few were measured.
+        Of the signal's median, in sd of the baseline: the end of its 95 % interval that is nearer
+        to 0, and 0 where it is on both sides; None: too few were measured.
     promised
         Whether at least 4 in 5 such faults are told within as many requests as came.
     told
-        Broken requests until the evidence crossed; None: it did not.
+        Broken requests until the detector's evidence crossed; None: it did not.
     """
 
+    kind: str
     shift: float | None
     promised: bool
     told: int | None
 
 
-def promise(experiment: Experiment) -> Promise:
-    """Ask the plan, and follow the evidence."""
-    reference = LOGIT_KS.fit(_window(experiment.baseline, 0, len(experiment.baseline)))
-    broken = len(experiment.live) - experiment.calm
-    shift = _shift(reference, experiment)
-    expected = _expected(reference, shift)
-    return Promise(shift, LATE * expected <= broken, _told(reference, experiment))
+def promises(experiment: Experiment) -> tuple[Promise, ...]:
+    """Ask the plan for each kind, and follow the evidence; a kind without a baseline is left out.
+
+    A detector's evidence is followed once, for all of its kinds.
+    """
+    told: dict[str, int | None] = {}
+    fitted: dict[str, RankReference | None] = {}
+    found = []
+    for kind in KINDS:
+        name = kind.detector.name
+        if name not in fitted:
+            fitted[name] = _fitted(kind.detector, experiment)
+        reference = fitted[name]
+        if reference is None:
+            continue
+        if name not in told:
+            told[name] = _told(kind.detector, reference, experiment)
+        shift = _shift(reference, kind, experiment)
+        broken = len(experiment.live) - experiment.calm
+        promised = LATE * _expected(reference, kind, shift) <= broken
+        found.append(Promise(kind.words, shift, promised, told[name]))
+    return tuple(found)
 
 
-def _shift(reference: RankReference, experiment: Experiment) -> float | None:
+def _fitted(detector: RankDetector, experiment: Experiment) -> RankReference | None:
+    try:
+        return detector.fit(_window(experiment.baseline, 0, len(experiment.baseline)))
+    except (SignalAbsent, ReferenceTooSmall):
+        return None
+
+
+def _shift(reference: RankReference, kind: Kind, experiment: Experiment) -> float | None:
     growth = growth_of(reference)
-    known = experiment.live.column("mean_nll")[experiment.calm :]
+    known = _signals(experiment.live)[kind.signal][experiment.calm :]
     known = known[~np.isnan(known)]
     if growth is None or known.size < PER_CHECK:
         return None
-    moved = movable(reference, growth, Fault(signal="mean_nll"))
-    usual = experiment.baseline.column("mean_nll")
+    moved = movable(reference, growth, Fault(signal=kind.signal))
     if moved is None or moved.sd <= 0.0:
         return None
-    return round(float(np.median(known) - np.nanmedian(usual)) / moved.sd, 3)
+    usual = _signals(experiment.baseline)[kind.signal]
+    usual = usual[~np.isnan(usual)]
+    shift = float(np.median(known) - np.median(usual)) / moved.sd
+    unsure = _UNSURE * float(np.sqrt(1 / known.size + 1 / usual.size))
+    return round(float(np.copysign(max(0.0, abs(shift) - unsure), shift)), 3)
 
 
-def _expected(reference: RankReference, shift: float | None) -> float:
+def _expected(reference: RankReference, kind: Kind, shift: float | None) -> float:
     """Requests until a shift is told, as the plan expects; inf where it is not."""
     growth = growth_of(reference)
-    if growth is None or shift is None:
+    if growth is None or not shift:
         return np.inf
-    moved = movable(reference, growth, Fault(signal="mean_nll", falls=shift < 0.0))
+    moved = movable(reference, growth, Fault(signal=kind.signal, falls=shift < 0.0))
     if moved is None:
         return np.inf
     return delay_of(
@@ -84,7 +138,7 @@ def _expected(reference: RankReference, shift: float | None) -> float:
     ).units
 
 
-def _told(reference: RankReference, experiment: Experiment) -> int | None:
+def _told(detector: RankDetector, reference: RankReference, experiment: Experiment) -> int | None:
     state, budget = State(), Budget(notice=SHARE, page=0.0)
     begin = datetime.fromisoformat(experiment.at(0)).timestamp()
     start = experiment.calm % PER_CHECK
@@ -93,7 +147,7 @@ def _told(reference: RankReference, experiment: Experiment) -> int | None:
         window = _window(
             experiment.live, first, last, start=begin + CHECK_SECONDS * number, long=CHECK_SECONDS
         )
-        score, state = LOGIT_KS.score(reference, window, state, budget)
+        score, state = detector.score(reference, window, state, budget)
         if score.evidence_notice >= 0.0 and last > experiment.calm:
             return last - experiment.calm
     return None
@@ -114,10 +168,19 @@ def _window(
     else:
         at = start + long * (np.arange(last - first) + 0.5) / (last - first)
         end = start + long
-    signals = {
-        "mean_nll": requests.column("mean_nll")[first:last],
-        "p95_nll": requests.column("p95_nll")[first:last],
-        "near_certain": requests.column("near_certain")[first:last],
-        "log_length": requests.column("log_output_tokens")[first:last],
+    each = _signals(requests)
+    cut = {name: values[first:last] for name, values in each.items()}
+    return Window(start=start, end=end, at=at, signals=cut)
+
+
+def _signals(requests: Requests) -> Mapping[str, Floats]:
+    """Name the columns as the product names its signals."""
+    return {
+        "mean_nll": requests.column("mean_nll"),
+        "p95_nll": requests.column("p95_nll"),
+        "near_certain": requests.column("near_certain"),
+        "entropy": requests.column("entropy"),
+        "margin": requests.column("margin"),
+        "log_length": requests.column("log_output_tokens"),
+        "prompt_tokens": np.expm1(requests.column("log_prompt_tokens")),
     }
-    return Window(start=start, end=end, at=at, signals=signals)

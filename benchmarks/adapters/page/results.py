@@ -14,7 +14,7 @@ from benchmarks.adapters.contestants import entry
 from benchmarks.adapters.contestants.experiment import Experiment, folders
 from benchmarks.adapters.contestants.experiment import load as load_experiment
 from benchmarks.adapters.outcome import UNKNOWN
-from benchmarks.adapters.page.promised import Promise, promise
+from benchmarks.adapters.page.promised import Promise, promises
 from benchmarks.adapters.service import CONFIG
 from monitor.config.reading import duration
 
@@ -90,7 +90,7 @@ class Repeat:
     kl: float | None
     seen: bool
     moved: bool
-    promise: Promise
+    promises: Sequence[Promise]
     driftline: Ours
     tools: Mapping[str, Theirs]
     adapter: str = "-"
@@ -230,7 +230,7 @@ def _written(way: Way, slugs: Sequence[str]) -> dict[str, Any]:
     body = asdict(way)
     for one, written in zip(way.repeats, body["repeats"], strict=True):
         seen = [one.tools.get(slug) for slug in slugs]
-        written["promise"] = astuple(one.promise)
+        written["promises"] = [astuple(each) for each in one.promises]
         written["driftline"] = astuple(one.driftline)
         written["tools"] = [each and astuple(each) for each in seen]
     return body
@@ -241,7 +241,7 @@ def _as_read(body: dict[str, Any], slugs: Sequence[str]) -> Way:
     for one in body["repeats"]:
         seen = zip(slugs, one["tools"], strict=True)
         told = {
-            "promise": Promise(*one["promise"]),
+            "promises": [Promise(*each) for each in one["promises"]],
             "driftline": _ours(one["driftline"]),
             "tools": {slug: Theirs(*each) for slug, each in seen if each is not None},
         }
@@ -279,7 +279,7 @@ def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, T
         kl=truth["kl"],
         seen=truth["expected"]["seen"],
         moved=truth["expected"]["moved"],
-        promise=promise(experiment),
+        promises=list(promises(experiment)),
         driftline=Ours(**told, **kept),
         tools=_theirs(experiment.folder, tools),
     )

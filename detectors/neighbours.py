@@ -1,0 +1,68 @@
+"""Judge whether a served adapter answers as itself: beside others as alone, and not as they do.
+
+An engine computes requests of several adapters in one batch. One that mixes them up, or serves one
+adapter's weights under two names, answers users with another's words, and no score of one adapter
+alone need show it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from detectors.checks import Check, CheckVerdict
+from detectors.parity import NEGLIGIBLE, Limits, Parity, beyond
+
+NEIGHBOURS: Final = "neighbours"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbour:
+    """Another model of the engine, and how far the adapter's answers are from its own."""
+
+    model: str
+    distance: Parity
+    base: bool = False
+
+
+def neighbours_check(
+    beside: Parity, neighbours: Sequence[Neighbour], limits: Limits, *, among: Sequence[str]
+) -> Check:
+    """Compare an adapter's answers beside requests of ``among`` with those alone.
+
+    Beside others it may differ by as much as another build of it may. Its distance from its base
+    and from each neighbour must be larger than that, or it answers as they do: as its base is
+    refused, as another adapter warns, because two names may be given to one adapter on purpose.
+    """
+    noise = max(beside.kl, NEGLIGIBLE)
+    alike = [one for one in neighbours if not one.distance.kl > noise]
+    of_base = any(one.base for one in alike)
+    apart = min((one.distance.kl for one in neighbours), default=None)
+    verdict = CheckVerdict.WARN if alike else CheckVerdict.PASS
+    if of_base or beyond(beside, limits):
+        verdict = CheckVerdict.REFUSE
+    itself = (
+        f"beside requests of {' and '.join(among)} it is {beside.kl:.3g} nats per token from what"
+        f" it says alone, with the same top token at {beside.top1:.1%} of"
+        f" {beside.positions:,} positions"
+    )
+    said = [itself]
+    if alike:
+        said.append(f"it answers as {' and '.join(one.model for one in alike)} does")
+    elif apart is not None:
+        said.append(f"{apart:.3g} from the nearest of the engine's other models")
+    if of_base:
+        said.append("it is not applied")
+    return Check(
+        name=NEIGHBOURS,
+        number=beside.kl,
+        limit=f"<= {limits.max_kl:g} nats per token; same top token at >= {limits.min_top1:.0%}",
+        verdict=verdict,
+        reason="; ".join(said),
+        details={
+            "top1": beside.top1,
+            "positions": beside.positions,
+            "distances": {one.model: one.distance.kl for one in neighbours},
+        },
+    )
