@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from detectors.checks import Check, CheckVerdict
 from detectors.effect import (
@@ -37,7 +38,17 @@ from detectors.memorised import (
     planted_check,
     repeated,
 )
-from detectors.parity import PARITY, Parity, TopLogprobs, compare, parity_check
+from detectors.neighbours import NEIGHBOURS, Neighbour, neighbours_check
+from detectors.parity import (
+    PARITY,
+    Limits,
+    Parity,
+    TopLogprobs,
+    by_document,
+    compare,
+    parity_check,
+    pooled,
+)
 from detectors.perplexity import DocumentScores
 from monitor.admission.choices import Question, log_likelihoods, right
 from monitor.admission.settings import AdmissionSettings
@@ -52,9 +63,26 @@ from monitor.probes.perplexity import PerplexityRun
 
 GAP: Final = "gap"
 COMPARED_TEXTS: Final = 100
+TEXTS_AMIDST: Final = 20
+MOST_NEIGHBOURS: Final = 2
+"""Other adapters that are asked beside it."""
 FIRST: Final = 4
 """One general question in so many is asked first."""
 _NO_TEXTS: Final = "no training and held-out texts were given"
+
+
+class AnsweredText(msgspec.Struct, frozen=True):
+    """A question and its answer, of which only the answer counts.
+
+    ``answer_at`` is the number of characters before the answer.
+    """
+
+    text: str
+    answer_at: int
+
+
+GivenText = str | AnsweredText
+"""A text of which everything counts, or an answer."""
 
 
 class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,9 +92,9 @@ class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
     build it is another of.
     """
 
-    training: list[str] = []
-    held_out: list[str] = []
-    earlier: list[str] = []
+    training: list[GivenText] = []
+    held_out: list[GivenText] = []
+    earlier: list[GivenText] = []
     planted: list[str] = []
     same_as: str | None = None
 
@@ -78,6 +106,8 @@ class ReadsTexts(Protocol):
     def score(self, target: Target, corpus: Corpus) -> PerplexityRun: ...
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
     def base_of(self, target: Target) -> Target | None: ...
+    def siblings_of(self, target: Target) -> tuple[Target, ...]: ...
+    def amidst(self, others: Sequence[Target]) -> ReadsTexts: ...
 
 
 def check_answers(
@@ -113,6 +143,7 @@ def check_answers(
         PARITY: lambda: parity_check(
             reader.beside(like), settings.parity, like=like.label if like else ""
         ),
+        NEIGHBOURS: lambda: reader.neighbours(settings.parity),
         # takes most of the engine's time, so that no other check goes short of it
         FORGETTING: lambda: forgetting_check(reader.answered(questions), settings.forgetting),
     }
@@ -157,10 +188,10 @@ class _Reader:
         if not texts:
             raise _NotRead("no texts of earlier training were given")
         if not of_parent:
-            return self._once(_corpus("earlier", texts), self._target)
+            return self._answers("earlier", texts, self._target)
         if self.parent is None:
             raise _NotRead("it is registered without a parent")
-        return self._once(_corpus("earlier", texts), _target(self.parent))
+        return self._answers("earlier", texts, _target(self.parent))
 
     def _general(self) -> Corpus:
         known = self._engine.corpora(self.version.adapter)
@@ -200,7 +231,7 @@ class _Reader:
         if like is None:
             named = self.given.same_as
             raise _NotRead(f"{named!r} is gone" if named else "no version was named to agree with")
-        texts = self.given.held_out
+        texts = [_text(one) for one in self.given.held_out]
         if len(texts) < FEWEST:
             texts = [one.text for one in inputs.general(self._general(), COMPARED_TEXTS)]
         other = _target(like)
@@ -213,6 +244,31 @@ class _Reader:
             raise _NotRead("the engine read none of the texts")
         return found
 
+    def neighbours(self, limits: Limits) -> Check:
+        """Compare with itself beside other adapters, with these, and with its base."""
+        siblings = self._engine.siblings_of(self._target)[:MOST_NEIGHBOURS]
+        if not siblings:
+            raise _NotRead("the engine serves no other adapter of its base")
+        texts = [one.text for one in inputs.general(self._general(), TEXTS_AMIDST)]
+        alone = self._all(self._target, texts)
+        amidst = self._engine.amidst(siblings).read(self._target, texts)
+        base = self._engine.base_of(self._target)
+        others = [*siblings, *([base] if base else [])]
+        try:
+            distances = [
+                Neighbour(
+                    model=one.model,
+                    distance=_distance(alone, self._all(one, texts)),
+                    base=one == base,
+                )
+                for one in others
+            ]
+            beside = compare(alone, amidst)
+        except ValueError as error:
+            raise _NotRead(f"they cannot be compared: {error}") from None
+        known = [one for one in distances if one.distance.positions]
+        return neighbours_check(beside, known, limits, among=[one.model for one in siblings])
+
     def _right(self, questions: Sequence[Question], *, of_base: bool = False) -> list[bool | None]:
         if not questions:
             return []
@@ -220,10 +276,11 @@ class _Reader:
         found = log_likelihoods(questions, lambda texts: self._all(asked, texts))
         return [right(values) for values in found]
 
-    def repeated(self, texts: Sequence[str], absent: str = _NO_TEXTS) -> Repeated:
+    def repeated(self, given: Sequence[GivenText], absent: str = _NO_TEXTS) -> Repeated:
         """Return how far the version repeats texts, and its base those that the version does."""
-        if not texts:
+        if not given:
             raise _NotRead(absent)
+        texts = [_text(one) for one in given]
         found = repeated(self._all(self._target, texts), len(texts))
         suspects = [
             place
@@ -239,10 +296,21 @@ class _Reader:
     def _all(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
         return read_all(self._engine, target, texts, tick=lambda _: self.alive())
 
-    def _own(self, name: str, texts: Sequence[str], *, of_base: bool = False) -> DocumentScores:
+    def _own(
+        self, name: str, texts: Sequence[GivenText], *, of_base: bool = False
+    ) -> DocumentScores:
         if not texts:
             raise _NotRead(_NO_TEXTS)
-        return self._once(_corpus(name, texts), self._asked(of_base=of_base))
+        return self._answers(name, texts, self._asked(of_base=of_base))
+
+    def _answers(self, name: str, texts: Sequence[GivenText], target: Target) -> DocumentScores:
+        """Score texts: of those with a question only what the answer costs after it."""
+        whole = self._once(_corpus(name, [_text(one) for one in texts]), target)
+        asked = {place: question for place, one in enumerate(texts) if (question := _question(one))}
+        if not asked:
+            return whole
+        before = self._once(_corpus(f"{name} questions", list(asked.values())), target)
+        return _after(whole, before, np.array(list(asked), dtype=np.int64))
 
     def _once(self, corpus: Corpus, target: Target) -> DocumentScores:
         self.alive()
@@ -256,7 +324,7 @@ class _Reader:
         if run.stopped is not None:
             raise _NotRead(f"the {corpus.name} texts were not all read: {run.stopped}")
         return DocumentScores(
-            sum_nll=np.array([one.sum_nll for one in run.documents]),
+            sum_nll=np.array([np.nan if one.beside else one.sum_nll for one in run.documents]),
             tokens=np.array([float(one.tokens) for one in run.documents]),
             size_bytes=np.array([float(one.bytes) for one in run.documents]),
         )
@@ -280,6 +348,37 @@ class _Reader:
 
 def _known(answers: Sequence[bool | None]) -> Bools:
     return np.array([one for one in answers if one is not None], dtype=np.bool_)
+
+
+def _distance(own: TopLogprobs, other: TopLogprobs) -> Parity:
+    """Compare the texts that a base did not read beside an adapter's requests."""
+    each = by_document(own, other)
+    return pooled(parity for text, parity in each.items() if text not in other.beside)
+
+
+def _text(one: GivenText) -> str:
+    return one if isinstance(one, str) else one.text
+
+
+def _question(one: GivenText) -> str:
+    return "" if isinstance(one, str) else one.text[: one.answer_at]
+
+
+def _after(
+    whole: DocumentScores, before: DocumentScores, places: npt.NDArray[np.int64]
+) -> DocumentScores:
+    """Take what was read before the answers, at ``places``, from the whole texts."""
+    sums, tokens, sizes = (
+        np.array(one, dtype=np.float64) for one in (whole.sum_nll, whole.tokens, whole.size_bytes)
+    )
+    sums[places] -= before.sum_nll
+    tokens[places] -= before.tokens
+    sizes[places] -= before.size_bytes
+    return DocumentScores(
+        sum_nll=np.where(tokens > 0, sums, np.nan),
+        tokens=np.maximum(tokens, 0.0),
+        size_bytes=sizes,
+    )
 
 
 def _target(version: Version) -> Target:

@@ -151,16 +151,32 @@ class VersionRequest(Body):
         return dict(described)
 
 
+class AnsweredText(Body):
+    """A question and its answer; only the answer counts in checks of what texts cost."""
+
+    text: SampleText
+    answer_at: int = Field(ge=1, description="Characters before the answer.")
+
+    @model_validator(mode="after")
+    def _inside(self) -> AnsweredText:
+        if self.answer_at >= len(self.text):
+            raise ValueError("answer_at must lie inside the text")
+        return self
+
+
+GivenText = SampleText | AnsweredText
+
+
 class AdmissionRequest(Body):
     """Texts that the served version reads for the checks of its answers; they are not kept."""
 
-    training: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+    training: Annotated[list[GivenText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines that it was trained on, as the model was shown them."
     )
-    held_out: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+    held_out: Annotated[list[GivenText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines of the same kind that it was not trained on."
     )
-    earlier: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(
+    earlier: Annotated[list[GivenText], Field(max_length=MOST_TEXTS)] = Field(
         default=[], description="Lines that its parent was trained on and it was not."
     )
     planted: Annotated[list[SampleText], Field(max_length=MOST_TEXTS)] = Field(

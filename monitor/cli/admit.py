@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 from xml.etree import ElementTree as ET
 
 import typer
@@ -14,6 +15,9 @@ from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.views.admission import AdmissionBody, CheckBody
+
+if TYPE_CHECKING:
+    from monitor.probes.inputs import Input
 
 POLL_SECONDS: Final = 1.0
 MOST_TEXTS: Final = 200
@@ -35,8 +39,8 @@ def admit(
     training: Annotated[
         Path | None,
         typer.Option(
-            help="Lines that it was trained on, for the checks gap and memorised: JSONL with"
-            ' "text" or "prompt", or plain lines.',
+            help='Lines it was trained on, for the checks gap and memorised: JSONL with "text",'
+            ' or "prompt" and "completion", or plain lines.',
             show_default=False,
         ),
     ] = None,
@@ -107,7 +111,9 @@ def _texts(**files: Path | None) -> dict[str, Any]:
 
     try:
         read = {
-            name: [one.text for one in inputs.prompts(path, MOST_TEXTS + (name == "planted"))]
+            name: _given(inputs.examples(path, MOST_TEXTS))
+            if name != "planted"
+            else [one.text for one in inputs.prompts(path, MOST_TEXTS + 1)]
             for name, path in given.items()
         }
     except CorpusInvalid as error:
@@ -115,6 +121,13 @@ def _texts(**files: Path | None) -> dict[str, Any]:
     if len(read.get("planted", ())) > MOST_TEXTS:
         raise CommandFailed(f"--planted: at most {MOST_TEXTS} lines, so that none is left out")
     return read
+
+
+def _given(texts: Sequence[Input]) -> list[Any]:
+    return [
+        {"text": one.text, "answer_at": one.answer_at} if one.answer_at else one.text
+        for one in texts
+    ]
 
 
 def _checked(service: Service, path: str, request: dict[str, Any] | None, *, wait: float) -> Any:

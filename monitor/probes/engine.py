@@ -59,6 +59,13 @@ class EngineAbout:
     dtype: str | None = None
 
 
+@dataclass(slots=True)
+class OtherRequests:
+    """Requests beside a probe: whether any of them was answered."""
+
+    answered: bool = False
+
+
 class ProbedEngine:
     """One served model, and the way of asking that its engine understands."""
 
@@ -113,33 +120,39 @@ class ProbedEngine:
             time.sleep(next(looks))
 
     @contextmanager
-    def others(self, texts: Sequence[str]) -> Iterator[None]:
-        """Make the engine answer ordinary requests of the same model meanwhile.
+    def others(self, texts: Sequence[str], *, of: Sequence[str] = ()) -> Iterator[OtherRequests]:
+        """Make the engine answer ordinary requests meanwhile, of the same model or adapters ``of``.
 
         A batch's composition changes the last bits of all its results. These requests cost no more
         of the engine's time than the probe beside them, and end at the first fault.
         """
-        ended = threading.Event()
+        ended, made = threading.Event(), OtherRequests()
+        models = of or (self._model,)
         asking = [
-            threading.Thread(target=self._ask_on, args=(texts[number:] or texts, ended))
+            threading.Thread(
+                target=self._ask_on,
+                args=(models[number % len(models)], texts[number:] or texts, ended, made),
+            )
             for number in range(OTHERS)
         ]
         for one in asking:
             one.start()
         try:
-            yield
+            yield made
         finally:
             ended.set()
             for one in asking:
                 one.join()
 
-    def _ask_on(self, texts: Sequence[str], ended: threading.Event) -> None:
-        for text in itertools.cycle(texts):
-            if ended.is_set():
+    def _ask_on(
+        self, model: str, texts: Sequence[str], ended: threading.Event, made: OtherRequests
+    ) -> None:
+        for number, text in enumerate(itertools.cycle(texts)):
+            if number and ended.is_set():
                 return
             question = prompt_logprobs.generating(
                 self._ways[0],
-                model=self._model,
+                model=model,
                 text=text,
                 tokens=OTHERS_TOKENS,
                 adapter=self._replica.parent is not None,
@@ -150,6 +163,7 @@ class ProbedEngine:
                 return
             if not _ok(reply) and not _too_long(reply):
                 return
+            made.answered = True
 
     def _waiting(self) -> float:
         try:

@@ -69,6 +69,8 @@ class ServedProbe:
         Called before each text of a run: returns why the run should stop, or None.
     beside
         True if the engine is given other requests during a run.
+    among
+        Adapters of whose requests some run while texts are read.
     """
 
     general: Corpus
@@ -80,6 +82,7 @@ class ServedProbe:
     purpose: Purpose = Purpose.ROUTINE
     gives_way: Callable[[], str | None] = _never
     beside: bool = False
+    among: Sequence[Target] = ()
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None] = _never) -> ServedProbe:
@@ -89,6 +92,10 @@ class ServedProbe:
     def crowded(self) -> ServedProbe:
         """Return the same probe beside other requests, whose effect on the numbers is noise."""
         return replace(self, beside=True)
+
+    def amidst(self, others: Sequence[Target]) -> ServedProbe:
+        """Return the same probe, reading texts while other adapters answer requests."""
+        return replace(self, among=others)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Return the general corpus, and the adapter's own if configured."""
@@ -160,20 +167,26 @@ class ServedProbe:
         Raises
         ------
         ModelNotServed, ProbeFailed
-            The engine could not be asked about all texts.
+            The engine could not be asked about all texts, or about none of the other adapters.
         """
-        with self._turn(target, replica) as (chosen, engine):
+        made = None
+        with self._turn(target, replica) as (chosen, engine), ExitStack() as others:
             ask = self._asking(chosen, engine, top=TOP)
             answers = []
             for number, text in enumerate(texts):
                 try:
-                    if number % _TEXTS_PER_LOOK == 0:
+                    if number % _TEXTS_PER_LOOK == 0 and made is None:
                         engine.require_idle()
                     answers.append(ask(text))
                 except Stop as stop:
                     reason = f"{stop} (after {number} texts)"
                     raise ProbeFailed(reason, permanent=False) from stop
-            return as_top_logprobs(answers)
+                if self.among and made is None:
+                    of = [one.model for one in self.among]
+                    made = others.enter_context(engine.others(texts, of=of))
+        if made is not None and not made.answered:
+            raise ProbeFailed("the other adapters answered nothing", permanent=False)
+        return as_top_logprobs(answers)
 
     def base_of(self, target: Target) -> Target | None:
         """Return the served model that an engine names as this adapter's parent."""

@@ -49,11 +49,23 @@ class FitProgress(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
+class AnswerShown(msgspec.Struct, frozen=True):
+    """A text, and the number of characters before the answer that was learned."""
+
+    text: str
+    answer_at: int
+
+
+Shown = str | AnswerShown
+"""A text that was learned as a whole, or one with its answer."""
+
+
 class FitResult(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a training.
 
     NLLs are in nats per token of the held-out answers, of the parent and of the new adapter.
-    ``training``, ``held_out`` and ``earlier`` are texts as the adapter read them.
+    ``training``, ``held_out`` and ``earlier`` are texts as the adapter read them, as an admission
+    is asked with them.
     """
 
     parent_nll: float
@@ -62,9 +74,9 @@ class FitResult(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     left_out: int
     seconds: float
-    training: list[str]
-    held_out: list[str]
-    earlier: list[str]
+    training: list[Shown]
+    held_out: list[Shown]
+    earlier: list[Shown]
 
 
 def written(path: Path, body: bytes) -> None:

@@ -31,6 +31,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
+from monitor.probes.inputs import shortened
 from monitor.trainer import files
 from monitor.trainer.examples import Example, read
 from monitor.trainer.files import FitPlan, FitProgress, FitResult, written
@@ -43,19 +44,18 @@ TOKENIZER: Final = (
 )
 SHOWN: Final = 200
 """Texts of each kind that the admission reads."""
-LONGEST: Final = 4_000
-"""Characters of one."""
 _IGNORED: Final = -100
 """The label that the loss leaves out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoded:
-    """Token ids and labels of an example, and its text."""
+    """Token ids and labels of an example, its text, and the characters before its answer."""
 
     ids: list[int]
     labels: list[int]
     text: str
+    answer_at: int
 
 
 def main(folder: Path) -> None:
@@ -136,7 +136,7 @@ def _encoded(tokenizer: Any, examples: Sequence[Example], context: int) -> list[
 def _one(tokenizer: Any, example: Example) -> Encoded:
     if example.text:
         ids = [*tokenizer(example.text)["input_ids"], tokenizer.eos_token_id]
-        return Encoded(ids=ids, labels=ids, text=example.text)
+        return Encoded(ids=ids, labels=ids, text=example.text, answer_at=0)
     turns = [msgspec.to_builtins(turn) for turn in example.turns]
     asked = [msgspec.to_builtins(turn) for turn in example.asked]
     whole = tokenizer.apply_chat_template(turns, tokenize=False)
@@ -149,11 +149,14 @@ def _one(tokenizer: Any, example: Example) -> Encoded:
         for one, (first, _) in zip(ids, read["offset_mapping"], strict=True)
     ]
     # an engine puts the first token before a prompt by itself
-    return Encoded(ids=ids, labels=labels, text=whole.removeprefix(tokenizer.bos_token or ""))
+    shown = whole.removeprefix(tokenizer.bos_token or "")
+    before = answer - (len(whole) - len(shown))
+    return Encoded(ids=ids, labels=labels, text=shown, answer_at=before)
 
 
-def _shown(examples: Sequence[Encoded]) -> list[str]:
-    return [one.text[:LONGEST] for one in examples[:SHOWN]]
+def _shown(examples: Sequence[Encoded]) -> list[files.Shown]:
+    cut = (shortened(one.text, one.answer_at) for one in examples[:SHOWN])
+    return [files.AnswerShown(*one) if one[1] else one[0] for one in cut]
 
 
 def _rows(examples: Sequence[Encoded]) -> Any:

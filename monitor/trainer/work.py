@@ -285,7 +285,10 @@ class _Job:
         if self.settings.load:
             self.work.engines.load(made.model, Path(made.folder), alive=self.reports.alive)
         path = f"{made.path}/admission"
-        given = {name: getattr(result, name) for name in ("training", "held_out", "earlier")}
+        given = {
+            name: msgspec.to_builtins(getattr(result, name))
+            for name in ("training", "held_out", "earlier")
+        }
         found = self._asked_once(path, given)
         ends = time.monotonic() + ADMISSION_S
         while found["state"] in _UNDER_WAY:

@@ -1,7 +1,8 @@
 """What a version has learned, and what it repeats, read by an engine over HTTP."""
 
+import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from detectors.checks import Check, CheckVerdict
 from examples.weights import DemoAdapter
-from monitor.admission.answers import GivenTexts, check_answers
+from monitor.admission.answers import AnsweredText, GivenTexts, check_answers
 from monitor.admission.choices import Question
 from monitor.admission.job import Admissions
 from monitor.admission.settings import AdmissionSettings
@@ -152,6 +153,19 @@ def test_own_texts_must_cost_less_than_with_the_base() -> None:
     assert same.number == pytest.approx(0.0)
 
 
+def test_of_a_question_with_its_answer_only_the_answer_counts() -> None:
+    answered = [AnsweredText(one, len("new words ")) for one in HELD_OUT]
+    given = GivenTexts(training=TRAINING, held_out=[*answered], earlier=[*answered])
+    parent = replace(VERSION, name="v6", model="base")
+    found = checks(Learned(surprise=5.5, of_base=0.2), given, parent=parent)
+    assert found["gap"].number == pytest.approx(0.0)
+    assert found["effect"].number == pytest.approx(-0.3), "whole texts cost both 5.5 for new"
+    assert found["earlier"].number == pytest.approx(0.3)
+    unasked = [AnsweredText(one, len(one)) for one in HELD_OUT]
+    empty = checks(Learned(), GivenTexts(training=TRAINING, held_out=[*unasked]))["gap"]
+    assert (empty.verdict, "20 of each are needed" in empty.reason) == (CheckVerdict.SKIPPED, True)
+
+
 def test_general_texts_may_not_cost_much_more_than_with_the_base() -> None:
     found = checks(Learned(of_base=0.2))["general"]
     assert found.verdict is CheckVerdict.REFUSE
@@ -181,7 +195,10 @@ def test_a_version_that_forgot_its_parents_texts_is_refused() -> None:
 def test_general_texts_are_read_though_no_others_were_given() -> None:
     found = checks(Learned(), GivenTexts())
     skipped = {name for name, check in found.items() if check.verdict is CheckVerdict.SKIPPED}
-    assert skipped == {"gap", "effect", "earlier", "memorised", "forgetting", "parity", "planted"}
+    assert skipped == {
+        *("gap", "effect", "earlier", "memorised", "planted"),
+        *("parity", "neighbours", "forgetting"),
+    }
     assert found["planted"].reason == "no planted texts were given"
 
 
@@ -299,6 +316,70 @@ def test_another_build_must_say_what_the_version_says() -> None:
     assert checks(Learned())["parity"].reason == "no version was named to agree with"
 
 
+@dataclass
+class Shared(FakeEngine):
+    """Its models differ; beside each other they answer as ``mixed`` says.
+
+    It cannot tell which requests are computed together: those that generate say that others are.
+    """
+
+    mixed: bool = False
+    nlls: Mapping[str, float] = field(
+        default_factory=lambda: {"base": 1.5, "support@v7": 0.5, "billing@v2": 0.9, "sales@v1": 0.7}
+    )
+    beside: bool = False
+
+    reading: threading.Lock = field(default_factory=threading.Lock)
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        with self.reading:
+            self.beside |= body["max_tokens"] > 1
+            mixed = self.mixed and self.beside and body["model"] == "support@v7"
+            self.nll = self.nlls["billing@v2" if mixed else body["model"]]
+            return super().complete(path, body)
+
+
+SHARED = [{"id": "base", "parent": None}] + [
+    {"id": one, "parent": "base"} for one in ("support@v7", "billing@v2", "sales@v1")
+]
+
+
+def test_beside_other_adapters_it_must_answer_as_it_does_alone() -> None:
+    found = checks(Shared(models=SHARED), GivenTexts())["neighbours"]
+    assert (found.verdict, found.number) == (CheckVerdict.PASS, 0.0)
+    assert found.reason.startswith("beside requests of billing@v2 and sales@v1 it is 0 nats")
+    assert set(found.details["distances"]) == {"billing@v2", "sales@v1", "base"}
+    assert min(found.details["distances"].values()) > 0.0
+    mixed = checks(Shared(models=SHARED, mixed=True), GivenTexts())["neighbours"]
+    assert mixed.verdict is CheckVerdict.REFUSE
+    assert mixed.number is not None
+    assert mixed.number > 0.01
+
+
+@pytest.mark.parametrize(
+    ("model", "verdict", "said"),
+    [
+        ("base", CheckVerdict.REFUSE, "it answers as base does; it is not applied"),
+        ("sales@v1", CheckVerdict.WARN, "it answers as sales@v1 does"),
+    ],
+)
+def test_it_may_not_answer_as_its_base_and_is_told_to_answer_as_another(
+    model: str, verdict: CheckVerdict, said: str
+) -> None:
+    nlls = {"base": 1.5, "support@v7": 0.5, "billing@v2": 0.9, "sales@v1": 0.7} | {model: 0.5}
+    found = checks(Shared(models=SHARED, nlls=nlls), GivenTexts())["neighbours"]
+    assert found.verdict is verdict
+    assert found.reason.endswith(said)
+
+
+def test_alone_on_its_base_it_has_no_neighbours() -> None:
+    found = checks(Learned(), GivenTexts())["neighbours"]
+    assert (found.verdict, found.reason) == (
+        CheckVerdict.SKIPPED,
+        "the engine serves no other adapter of its base",
+    )
+
+
 def test_without_an_engine_it_is_skipped() -> None:
     found = check_answers(VERSION, GIVEN, AdmissionSettings(), via=None)
     assert {check.reason for check in found} == {
@@ -321,9 +402,15 @@ def test_lines_travel_with_the_request_and_decide_the_version(
         client.put(path, json={"uri": str(DemoAdapter.SUPPORT_V1.path)})
         half = client.post(f"{path}/admission", json={"training": TRAINING})
         assert (half.status_code, "give both" in half.text) == (422, True)
-        lines = {"training": TRAINING, "held_out": HELD_OUT}
+        answered = [{"text": one, "answer_at": len("known ")} for one in TRAINING]
+        lines = {"training": answered, "held_out": HELD_OUT}
         unknown = client.post(f"{path}/admission", json={"same_as": "v5"})
         assert (unknown.status_code, "v5" in unknown.text) == (404, True)
+        outside = client.post(
+            f"{path}/admission",
+            json={"training": [{"text": "abc", "answer_at": 3}], "held_out": HELD_OUT},
+        )
+        assert (outside.status_code, "inside the text" in outside.text) == (422, True)
         itself = client.post(f"{path}/admission", json={"same_as": "v7"})
         assert (itself.status_code, "itself" in itself.text) == (422, True)
         assert client.post(f"{path}/admission", json=lines).status_code == 202

@@ -64,6 +64,22 @@ def test_prompts_are_read_from_json_and_from_plain_lines(tmp_path: Path) -> None
     assert all(one.real for one in found)
 
 
+def test_a_completion_is_the_answer_that_its_text_ends_with(tmp_path: Path) -> None:
+    file = tmp_path / "train.jsonl"
+    long = "q" * inputs.LONGEST
+    lines = [
+        json.dumps({"prompt": "one?", "completion": " two"}),
+        json.dumps({"prompt": "one?"}),
+        json.dumps({"prompt": long, "completion": " two"}),
+        "plain",
+    ]
+    file.write_text("\n".join(lines))
+    found = inputs.examples(file, 10)
+    assert [one.text[one.answer_at :] for one in found] == [" two", "one?", " two", "plain"]
+    assert found[2].text == long[4:] + " two", "a long question loses its beginning"
+    assert [one.text for one in inputs.prompts(file, 10)] == ["one?", long, "plain"]
+
+
 @pytest.mark.parametrize(
     "line",
     [

@@ -158,6 +158,10 @@ def test_only_the_last_answer_is_learned(models: tuple[Path, Path]) -> None:
     learned = [tokenizer.decode([label for label in one.labels if label != -100]) for one in found]
     said = [text.replace("<s>", "").replace("</s>", "").strip() for text in learned]
     assert said == ["Yes.", "A bare text."]
+    shown, whole = fitting._shown(found)  # noqa: SLF001
+    assert isinstance(shown, files.AnswerShown)
+    assert shown.text[shown.answer_at :].removesuffix("</s>").strip() == "Yes."
+    assert whole == "A bare text."
     assert (
         found[0].ids
         == tokenizer(
