@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -92,10 +92,10 @@ class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
     build it is another of.
     """
 
-    training: list[GivenText] = []
-    held_out: list[GivenText] = []
-    earlier: list[GivenText] = []
-    planted: list[str] = []
+    training: Sequence[GivenText] = ()
+    held_out: Sequence[GivenText] = ()
+    earlier: Sequence[GivenText] = ()
+    planted: Sequence[str] = ()
     same_as: str | None = None
 
 
@@ -107,6 +107,12 @@ class ReadsTexts(Protocol):
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
     def base_of(self, target: Target) -> Target | None: ...
     def siblings_of(self, target: Target) -> tuple[Target, ...]: ...
+
+
+@runtime_checkable
+class ReadsAmidst(Protocol):
+    """A probe that reads while other adapters answer requests."""
+
     def amidst(self, others: Sequence[Target]) -> ReadsTexts: ...
 
 
@@ -246,12 +252,15 @@ class _Reader:
 
     def neighbours(self, limits: Limits) -> Check:
         """Compare with itself beside other adapters, with these, and with its base."""
+        engine = self._engine
+        if not isinstance(engine, ReadsAmidst):
+            raise _NotRead("models on this machine answer nobody else")
         siblings = self._engine.siblings_of(self._target)[:MOST_NEIGHBOURS]
         if not siblings:
             raise _NotRead("the engine serves no other adapter of its base")
         texts = [one.text for one in inputs.general(self._general(), TEXTS_AMIDST)]
         alone = self._all(self._target, texts)
-        amidst = self._engine.amidst(siblings).read(self._target, texts)
+        amidst = engine.amidst(siblings).read(self._target, texts)
         base = self._engine.base_of(self._target)
         others = [*siblings, *([base] if base else [])]
         try:

@@ -113,10 +113,12 @@ def _texts(prompts: Path | None) -> list[str]:
 
 def _hint(url: str, settings: Config) -> str | None:
     """Print what to add to the config so that the service asks this engine too."""
-    known = [engines.address(engine) for engine in settings.serving.engines]
-    if url in known:
+    from monitor.engine_addresses import EngineAddresses
+
+    written = settings.serving.engines
+    if url in EngineAddresses(written).now():
         return None
-    listed = ", ".join(f'"{engine}"' for engine in (*known, url))
+    listed = ", ".join(f'"{engine}"' for engine in (*written, url))
     return f"engines = [{listed}]"
 
 

@@ -56,13 +56,15 @@ def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
     decides which addresses may be reached.
     """
     from alerts.outgoing import OutgoingClient
+    from monitor.engine_addresses import EngineAddresses
     from monitor.probes.corpus import load_corpus
     from monitor.probes.perplexity import LARGEST_ANSWER
     from monitor.probes.restraint import Restraint
     from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
 
     root, key = address(url), config.serving.api_key
-    trusted = send_key or _place(root) in {_place(known) for known in config.serving.engines}
+    known = EngineAddresses(config.serving.engines).now()
+    trusted = send_key or _place(root) in set(map(_place, known))
     if key and not trusted:
         screen.note(f"{root}: none of serving.engines, asked without key; --send-key sends it")
     headers = {"authorization": f"Bearer {key}"} if key and trusted else {}

@@ -82,6 +82,7 @@ def _work(
 ) -> TrainerWork:
     with loading():
         from alerts.outgoing import OutgoingClient
+        from monitor.engine_addresses import EngineAddresses
         from monitor.probes.perplexity import LARGEST_ANSWER
         from monitor.probes.serving import PRIVATE_NETWORKS
         from monitor.trainer.serving import TrainerEngines
@@ -95,7 +96,7 @@ def _work(
         api=TrainersService(service),
         http=http,
         engines=TrainerEngines(
-            urls=found.serving.engines,
+            addresses=EngineAddresses(found.serving.engines),
             http=http,
             headers={"authorization": f"Bearer {key}"} if key else {},
         ),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 from monitor.capture.wire import MAX_TOP
 from monitor.config.places import ServerSection, ServingSection
-from monitor.domain import is_web_address
+from monitor.engine_addresses import address_fault, is_list, list_fault
 from monitor.gateway.settings import GatewaySettings
 
 
@@ -25,7 +24,7 @@ def server_problems(server: ServerSection) -> list[str]:
 
 def serving_problems(serving: ServingSection) -> list[str]:
     """List the problems of ``[serving]``."""
-    return _fit("serving.engines", serving.engines)
+    return _engines("serving.engines", serving.engines)
 
 
 def embedding_problems(url: str | None) -> list[str]:
@@ -43,7 +42,7 @@ def gateway_problems(gateway: GatewaySettings) -> list[str]:
     found += _port("gateway.port", gateway.port)
     if not 0 <= gateway.top_logprobs <= MAX_TOP:
         found.append(f"gateway.top_logprobs: must be from 0 to {MAX_TOP}")
-    found += _fit("gateway.upstreams", gateway.upstreams)
+    found += _engines("gateway.upstreams", gateway.upstreams)
     found += _fit("gateway.service", [gateway.service])
     found += _proxies("gateway.trusted_proxies", gateway.trusted_proxies)
     found += [f"gateway.connections.{one}" for one in gateway.connections.problems]
@@ -60,20 +59,18 @@ def _port(where: str, port: int) -> list[str]:
     return [] if 1 <= port <= 65_535 else [f"{where}: {port} is no port"]  # noqa: PLR2004 (the last)
 
 
+def _engines(where: str, addresses: Iterable[str]) -> list[str]:
+    """List the problems of engines' addresses, of which some may stand for many."""
+    written = tuple(addresses)
+    lists = filter(is_list, written)
+    return [
+        *_fit(where, (one for one in written if not is_list(one))),
+        *(f"{where}: {problem}" for problem in map(list_fault, lists) if problem),
+    ]
+
+
 def _fit(where: str, urls: Iterable[str]) -> list[str]:
-    return [f"{where}: {problem}" for problem in map(_unfit, filter(None, urls)) if problem]
-
-
-def _unfit(url: str) -> str | None:
-    """Say what is wrong with an address, without quoting one that may hold a secret."""
-    if "@" in url:
-        return "an address carries no credentials; give them as a key"
-    if not is_web_address(url):
-        return f"expected an address such as http://10.0.3.7:8000, got {url!r:.100}"
-    parts = urlsplit(url)
-    if parts.query or parts.fragment:
-        return f"{url!r:.100}: an address has no ? and no #"
-    return None
+    return [f"{where}: {problem}" for problem in map(address_fault, filter(None, urls)) if problem]
 
 
 def _proxies(where: str, networks: Iterable[str]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
+from monitor.engine_addresses import LOOK_EVERY, EngineAddresses
 from monitor.gateway.dialing import connector
 from monitor.gateway.settings import GatewaySettings
 
@@ -51,13 +53,14 @@ async def read_most(response: aiohttp.ClientResponse, most: int) -> bytes:
 class EngineReplica:
     """One replica; ``busy`` counts the requests it is answering for this gateway.
 
-    ``url`` ends without a slash; ``name`` is its host and port. ``software`` is its name and
-    version: empty if it does not tell, None until it was asked, and None again after it was
-    unreachable, since it may return as another one.
+    ``url`` ends without a slash; ``written`` is as it was given; ``name`` is its host and port.
+    ``software`` is its name and version: empty if it does not tell, None until it was asked, and
+    None again after it was unreachable, since it may return as another one.
     """
 
     url: str
     name: str = field(init=False)
+    written: str = field(init=False)
     software: str | None = None
     busy: int = 0
     away_until: float = 0.0
@@ -65,21 +68,39 @@ class EngineReplica:
     last_model: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        url = URL(self.url)
+        url, self.written = URL(self.url), self.url
         self.url, self.name = str(url).rstrip("/"), f"{url.host}:{url.port}"
 
 
 class ReplicaGroup:
-    """Replicas that serve the same adapters; the least busy one is asked."""
+    """Replicas that serve the same adapters; the least busy one is asked.
+
+    They may come and go; what one that is gone still answers is read to its end.
+    """
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self.all: Sequence[EngineReplica] = [EngineReplica(url=url) for url in settings.upstreams]
+        self._addresses = EngineAddresses(settings.upstreams)
+        self.all: Sequence[EngineReplica] = []
+        if self._addresses.fixed:
+            self._become(self._addresses.now())
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
         self._asked = 0
 
+    def _become(self, urls: Sequence[str]) -> None:
+        known = {one.written: one for one in self.all}
+        self.all = [known.get(url) or EngineReplica(url=url) for url in urls]
+
+    async def follow(self) -> None:
+        """Take in replicas that come, and forget those that go, until cancelled."""
+        while not self._addresses.fixed:
+            await asyncio.sleep(LOOK_EVERY)
+            self._become(await asyncio.to_thread(self._addresses.now))
+
     async def open(self) -> None:
-        """Open the session; must run in the event loop that sends requests."""
+        """Find the replicas and open the session; runs in the event loop that sends requests."""
+        if not self._addresses.fixed:
+            self._become(await asyncio.to_thread(self._addresses.now))
         limits = self._settings
         self._session = aiohttp.ClientSession(
             connector=connector(limit=0, keepalive_timeout=_KEPT_ALIVE),
@@ -99,7 +120,17 @@ class ReplicaGroup:
             await self._session.close()
 
     def pick(self, avoid: EngineReplica | None = None) -> EngineReplica:
-        """Choose the least busy replica; ``avoid`` only if there is no other."""
+        """Choose the least busy replica; ``avoid`` only if there is no other.
+
+        Raises
+        ------
+        Unreachable
+            No replica is known.
+        """
+        if not self.all:
+            if avoid is not None:
+                return avoid
+            raise Unreachable(sent=False)
         now = time.monotonic()
         chosen = min(
             self.all,

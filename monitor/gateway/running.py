@@ -184,6 +184,7 @@ class _Beside:
                 ("disputes", disputes.run()),
                 ("shares", keeper.run()),
                 ("records", outbound.run()),
+                ("engines", self._engines.follow()),
                 ("software", SoftwareKeeper(self._engines, settings=settings).run()),
                 ("advice", Adviser(self._loading, places=settings.resident_adapters).run()),
             )

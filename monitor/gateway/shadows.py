@@ -54,7 +54,12 @@ class Shadows:
         parts, route = self._parts, answered.route
         inquiry = Inquiry(parts, scope, answered.asked, route)
         sample = parts.sampler.copied(answered.sample, scope["path"], arm)
-        attempt = Attempt(engine=parts.engines.pick(), arm=arm, sample=sample)
+        try:
+            engine = parts.engines.pick()
+        except Unreachable:
+            self._count(route, arm, DROPPED)
+            return
+        attempt = Attempt(engine=engine, arm=arm, sample=sample)
         try:
             status = await self._status(inquiry, attempt, sample)
         except asyncio.CancelledError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from alerts.outgoing import OutgoingError, redacted
+from monitor.engine_addresses import EngineAddresses
 from monitor.probes.cards import ModelCard, list_models, one_version
 from monitor.probes.engine_metrics import resident_adapters
 from monitor.probes.errors import ModelNotServed, ProbeFailed
@@ -89,7 +90,7 @@ class Engines:
 
     def __init__(
         self,
-        urls: Sequence[str],
+        urls: Sequence[str] | EngineAddresses,
         http: Http,
         *,
         headers: Mapping[str, str],
@@ -97,7 +98,7 @@ class Engines:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.restraint: Final = restraint or Restraint()
-        self._urls = tuple(dict.fromkeys(url.rstrip("/").removesuffix("/v1") for url in urls))
+        self._addresses = urls if isinstance(urls, EngineAddresses) else EngineAddresses(urls)
         self._http = http
         self._headers = dict(headers)
         self._monotonic = monotonic
@@ -114,7 +115,7 @@ class Engines:
     def listing(self, model: str) -> ReplicaListing:
         """Group replicas by whether they list the model; asks again those that lacked it."""
         found: dict[str, list[str]] = {"holding": [], "lacking": [], "silent": []}
-        for url in self._urls:
+        for url in self._addresses.now():
             cards = self._cards(url, having=model)
             kind = "silent" if cards is None else "holding" if model in cards else "lacking"
             found[kind].append(redacted(url))
@@ -122,7 +123,7 @@ class Engines:
 
     def base_of(self, model: str) -> str | None:
         """Return the served model that an engine names as this adapter's parent."""
-        for url in self._urls:
+        for url in self._addresses.now():
             cards = self._cards(url, having=model) or {}
             parent = cards[model].parent if model in cards else None
             if parent in cards:
@@ -137,7 +138,8 @@ class Engines:
         base = self.base_of(model)
         if base is None:
             return ()
-        every = [card for url in self._urls for card in (self._cards(url) or {}).values()]
+        urls = self._addresses.now()
+        every = [card for url in urls for card in (self._cards(url) or {}).values()]
         own = [card for card in every if card.id == model]
         found = dict.fromkeys(card.id for card in every if card.parent == base)
         for card in every:
@@ -149,7 +151,8 @@ class Engines:
     def resident(self, models: Sequence[str]) -> frozenset[str]:
         """Return those of some adapters that an engine has loaded; empty if engines do not tell."""
         wanted = frozenset(models)
-        return frozenset().union(*(wanted & self._resident(url) for url in self._urls))
+        urls = self._addresses.now()
+        return frozenset().union(*(wanted & self._resident(url) for url in urls))
 
     def holding(self, model: str) -> tuple[Replica, ...]:
         """Return every engine that lists the model; asks again those that lacked it.
@@ -161,7 +164,8 @@ class Engines:
         ProbeFailed
             No engine answers.
         """
-        found = {url: self._cards(url, having=model) for url in self._urls}
+        found = {url: self._cards(url, having=model) for url in self._addresses.now()}
+        self._forget_others(found)
         holders = tuple(
             _replica(url, cards[model])
             for url, cards in found.items()
@@ -170,11 +174,22 @@ class Engines:
         if holders:
             return holders
         if all(cards is None for cards in found.values()):
-            errors = dict.fromkeys(self._known[url].error for url in self._urls)
+            errors = dict.fromkeys(self._known[url].error for url in found)
             reason = "; ".join(errors) or "no engine is configured"
             raise ProbeFailed(reason, permanent=False, asked=False)
         served = dict.fromkeys(name for cards in found.values() for name in cards or ())
         raise ModelNotServed(model, served=tuple(served))
+
+    def _forget_others(self, urls: Collection[str]) -> None:
+        """Forget engines whose addresses are gone."""
+        with self._lock:
+            gone = self._known.keys() - urls
+            for url in gone:
+                del self._known[url]
+            for turns in (self._asked, self._passed):
+                for key in [key for key in turns if key[1] in gone]:
+                    del turns[key]
+        self.restraint.forget(gone)
 
     def choose(
         self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -110,6 +110,12 @@ class Restraint:
                     clocks=self._clocks,
                 )
             return self._keepers[url]
+
+    def forget(self, urls: Collection[str]) -> None:
+        """Forget engines that are gone; one that is asked just now keeps its keeper to the end."""
+        with self._lock:
+            for url in urls:
+                self._keepers.pop(url, None)
 
 
 class Keeper:

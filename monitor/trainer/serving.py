@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
+from monitor.engine_addresses import EngineAddresses
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
 from monitor.trainer.errors import TrainingFailed
@@ -20,7 +21,7 @@ LOADING_S: Final = 120.0
 class TrainerEngines:
     """The engines of ``serving.engines``; ``http`` may reach private networks."""
 
-    urls: tuple[str, ...]
+    addresses: EngineAddresses
     http: OutgoingClient
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
@@ -32,7 +33,7 @@ class TrainerEngines:
         TrainingFailed
             An engine does not serve it then, or serves other files under its name.
         """
-        for url in self.urls:
+        for url in self.addresses.now():
             alive()
             card = self._card(url, model)
             said = "" if card else self._ask(url, model, folder)
@@ -57,7 +58,7 @@ class TrainerEngines:
     def _ask(self, url: str, model: str, folder: Path) -> str:
         try:
             reply = self.http.post(
-                f"{url.rstrip('/').removesuffix('/v1')}/v1/load_lora_adapter",
+                f"{url}/v1/load_lora_adapter",
                 body=json.dumps({"lora_name": model, "lora_path": str(folder)}).encode(),
                 headers={"content-type": "application/json", **self.headers},
                 timeout=LOADING_S,

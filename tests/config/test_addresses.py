@@ -19,7 +19,8 @@ def problems(**table: Any) -> list[str]:
 @pytest.mark.parametrize(
     "url",
     [
-        "file:///etc/passwd",
+        "file://host/etc/engines",
+        "ftp://10.0.0.1",
         "http://",
         "10.0.0.1:8000",
         "http://user:pass@10.0.0.1",
@@ -44,6 +45,16 @@ def test_an_address_is_one_and_carries_no_secret(section: str, key: str, url: st
     [told] = problems(**{section: {key: [url] if several else url}})
     assert told.startswith(f"{section}.{key}: ")
     assert "pass@" not in told
+
+
+@pytest.mark.parametrize(("section", "key"), [("serving", "engines"), ("gateway", "upstreams")])
+def test_engines_may_be_listed_in_a_file_or_under_a_name(section: str, key: str) -> None:
+    sound = ["http://10.0.3.7:8000", "file:///etc/driftline/engines", "dns+http://engines.llm:8000"]
+    [told] = problems(**{section: {key: [*sound, "dns+https://engines.llm:8000"]}})
+    assert told == (
+        f"{section}.{key}: a name's addresses are asked by http: certificates name hosts, not"
+        " addresses"
+    )
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections import Counter, deque
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -232,3 +233,22 @@ def test_no_text_of_a_request_is_logged(start: Start, capfd: pytest.CaptureFixtu
     out, err = capfd.readouterr()
     assert "asked_again" in out + err
     assert "secret" not in out + err
+
+
+def test_replicas_come_and_go_with_the_file_that_lists_them(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.engine_addresses.LOOK_EVERY", 0.0)
+    monkeypatch.setattr("monitor.gateway.engines.LOOK_EVERY", 0.05)
+    file = tmp_path / "engines"
+    stage = start([route(stable=1.0)], engines=2, upstreams=(file.as_uri(),))
+    first, second = stage.engines
+    nobody = ask(stage, chat())
+    assert (nobody.status_code, nobody.json()["error"]["code"]) == (502, "engine_unreachable")
+    file.write_text(stage.engine_urls[0])
+    until(lambda: ask(stage, chat()).status_code == 200, "the first replica answers")
+    file.write_text(stage.engine_urls[1])
+    until(lambda: ask(stage, chat()).status_code == 200 and second.asked, "the second answers")
+    asked = len(first.asked)
+    assert [ask(stage, chat()).status_code for _ in range(3)] == [200] * 3
+    assert len(first.asked) == asked, "it is gone"

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.engine_addresses import EngineAddresses
 from monitor.probes.engines import Engines
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
@@ -222,6 +224,29 @@ def test_a_version_without_a_place_and_one_that_is_served_already(world: World) 
     for engine in world.engines:
         engine.models["support@v7"] = "/baked/in"
     world.router.prepare([nowhere])
+
+
+def test_replicas_come_and_go_with_the_file_that_lists_them(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.engine_addresses.LOOK_EVERY", 0.0)
+    file = tmp_path / "engines"
+    urls, world.urls = world.urls, [file.as_uri()]
+    router = world.router
+    with pytest.raises(RouterFailed, match="no address of an engine is known"):
+        router.prepare([world.versions["v7"]])
+    file.write_text(urls[0])
+    router.prepare([world.versions["v7"]])
+    assert world.served() == [{"support@v7"}, set()]
+    engines = Engines(EngineAddresses(world.urls), world.client, headers={})
+    assert engines.serves("support@v7")
+    file.write_text("\n".join(urls))
+    assert not engines.serves("support@v7"), "the replica that came holds it not yet"
+    router.prepare([world.versions["v7"]])
+    assert world.served() == names("v7")
+    assert [one.url for one in engines.holding("support@v7")] == urls
+    file.write_text(urls[1])
+    assert [one.url for one in engines.holding("support@v7")] == urls[1:]
 
 
 def test_the_proof_loads_a_version_before_it_asks_for_it(world: World) -> None:

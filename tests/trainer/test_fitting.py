@@ -61,7 +61,7 @@ def test_it_learns_from_the_parent_on_and_leaves_an_adapter_of_the_parents_kind(
     assert found.held_out_nll < found.parent_nll - 0.1
     assert (found.examples, found.left_out) == (64, 0)
     assert (len(found.training), len(found.held_out), len(found.earlier)) == (64, 20, 12)
-    assert "Light 84 to red" in found.earlier[0]
+    assert "Light 84 to red" in str(found.earlier[0])
     assert max(told) > 0.3
     with opened_adapter(folder / files.ADAPTER) as made, opened_adapter(models[1]) as parent:
         assert made.identity != parent.identity

@@ -22,6 +22,7 @@ from examples.weights import BASE, DemoAdapter
 from monitor.cli.client import Service
 from monitor.cli.training import TrainersService
 from monitor.domain import Interval, Scope
+from monitor.engine_addresses import EngineAddresses
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.registry import versions
@@ -90,7 +91,7 @@ class World:
         return TrainerWork(
             api=TrainersService(opened),
             http=http,
-            engines=TrainerEngines(urls=self.engines, http=http),
+            engines=TrainerEngines(addresses=EngineAddresses(self.engines), http=http),
             settings=replace(self.settings, **settings),
             show=told,
             fit=self.fit,

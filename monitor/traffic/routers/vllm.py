@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingError, redacted
 from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.engine_addresses import EngineAddresses, is_list, list_fault
 from monitor.probes.asking import local_folder
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
@@ -55,6 +56,10 @@ def problems(settings: VllmRouting, reach: Reach) -> list[str]:
     """Say what is wrong with the settings, each with its key."""
     found = []
     for engine in settings.engines:
+        if is_list(engine):
+            fault = list_fault(engine)
+            found += [] if fault is None else [f"engines: {fault}"]
+            continue
         try:
             reach.inside.check(engine)
         except OutgoingError as error:
@@ -79,8 +84,7 @@ class Replicas:
         *,
         clock: Callable[[], datetime] | None = None,
     ) -> None:
-        addresses = settings.engines or reach.engines
-        self._urls = tuple(dict.fromkeys(url.rstrip("/").removesuffix("/v1") for url in addresses))
+        self._addresses = EngineAddresses(settings.engines or reach.engines)
         self._drain = settings.drain
         self._timeout = settings.timeout.total_seconds()
         self._reach = reach
@@ -89,9 +93,10 @@ class Replicas:
 
     def prepare(self, versions: Sequence[Version]) -> None:
         """Load the versions on every replica under their own names, and check the listing."""
-        failures = self._everywhere(lambda url: self._hold(url, versions))
+        urls = self._addresses.now()
+        failures = self._at_each(urls, lambda url: self._hold(url, versions))
         if failures:
-            done = [redacted(url) for url in self._urls if url not in failures]
+            done = [redacted(url) for url in urls if url not in failures]
             raise RouterFailed(
                 f"{'; '.join(failures.values())} (complete: {', '.join(done) or 'none'})"
             )
@@ -106,7 +111,8 @@ class Replicas:
         if self._clock() - route.since < self._drain:
             return
         unneeded = self._database.run(lambda tx: _unneeded(tx, route))
-        if failures := self._everywhere(lambda url: self._let_go(url, unneeded)):
+        urls = self._addresses.now()
+        if failures := self._at_each(urls, lambda url: self._let_go(url, unneeded)):
             raise RouterFailed("; ".join(failures.values()))
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
@@ -115,15 +121,14 @@ class Replicas:
         if route is None:
             return None
         listed: dict[str, Mapping[str, ModelCard]] = {}
+        urls = self._addresses.now()
 
         def ask(url: str) -> None:
             listed[url] = self._cards(url)
 
-        if failures := self._everywhere(ask):
+        if failures := self._at_each(urls, ask):
             raise RouterFailed("; ".join(failures.values()))
-        return tuple(
-            arm for arm in route.arms if all(arm.model in listed[url] for url in self._urls)
-        )
+        return tuple(arm for arm in route.arms if all(arm.model in listed[url] for url in urls))
 
     def _registered(self, adapter: str) -> list[Version]:
         return self._database.run(lambda tx: _versions(tx, adapter))
@@ -186,8 +191,10 @@ class Replicas:
             raise RouterFailed(f"{redacted(url)}: {error}") from None
         return reply.status
 
-    def _everywhere(self, work: Callable[[str], None]) -> dict[str, str]:
+    def _at_each(self, urls: Sequence[str], work: Callable[[str], None]) -> dict[str, str]:
         """Run the call on every replica at once; one that fails delays no other."""
+        if not urls:
+            raise RouterFailed("no address of an engine is known")
 
         def one(url: str) -> str | None:
             try:
@@ -196,8 +203,8 @@ class Replicas:
                 return str(failed)
             return None
 
-        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(self._urls))) as pool:
-            said = dict(zip(self._urls, pool.map(one, self._urls), strict=True))
+        with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(urls))) as pool:
+            said = dict(zip(urls, pool.map(one, urls), strict=True))
         return {url: failure for url, failure in said.items() if failure is not None}
 
 
