@@ -18,7 +18,7 @@ NEIGHBOURS: Final = "neighbours"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbour:
+class OtherModel:
     """Another model of the engine, and how far the adapter's answers are from its own."""
 
     model: str
@@ -27,7 +27,7 @@ class Neighbour:
 
 
 def neighbours_check(
-    beside: Parity, neighbours: Sequence[Neighbour], limits: Limits, *, among: Sequence[str]
+    beside: Parity, neighbours: Sequence[OtherModel], limits: Limits, *, among: Sequence[str]
 ) -> Check:
     """Compare an adapter's answers beside requests of ``among`` with those alone.
 

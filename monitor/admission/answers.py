@@ -38,7 +38,7 @@ from detectors.memorised import (
     planted_check,
     repeated,
 )
-from detectors.neighbours import NEIGHBOURS, Neighbour, neighbours_check
+from detectors.neighbours import NEIGHBOURS, OtherModel, neighbours_check
 from detectors.parity import (
     PARITY,
     Limits,
@@ -265,7 +265,7 @@ class _Reader:
         others = [*siblings, *([base] if base else [])]
         try:
             distances = [
-                Neighbour(
+                OtherModel(
                     model=one.model,
                     distance=_distance(alone, self._all(one, texts)),
                     base=one == base,

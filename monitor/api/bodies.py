@@ -151,20 +151,20 @@ class VersionRequest(Body):
         return dict(described)
 
 
-class AnsweredText(Body):
+class TextWithAnswer(Body):
     """A question and its answer; only the answer counts in checks of what texts cost."""
 
     text: SampleText
     answer_at: int = Field(ge=1, description="Characters before the answer.")
 
     @model_validator(mode="after")
-    def _inside(self) -> AnsweredText:
+    def _inside(self) -> TextWithAnswer:
         if self.answer_at >= len(self.text):
             raise ValueError("answer_at must lie inside the text")
         return self
 
 
-GivenText = SampleText | AnsweredText
+GivenText = SampleText | TextWithAnswer
 
 
 class AdmissionRequest(Body):
