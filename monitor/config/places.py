@@ -43,7 +43,11 @@ class ServerSection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServingSection:
-    """OpenAI-compatible engines that serve the adapters; empty if serving is not asked."""
+    """OpenAI-compatible engines that serve the adapters; empty if serving is not asked.
+
+    ``register`` true: adapters that they list are registered.
+    """
 
     engines: tuple[str, ...] = ()
+    register: bool = False
     api_key: str = field(default="", repr=False)

@@ -21,6 +21,7 @@ from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
 from monitor.config.sections import Config
 from monitor.daemon import disk
+from monitor.daemon.arrivals import EVERY, Arrivals
 from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
@@ -171,6 +172,7 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
             every=tick,
             woken_by=wakeups.VERSIONS,
         ),
+        *_arriving(parts, sleep),
         sleep.loop("inspections", inspecting(database), every=tick, woken_by=wakeups.VERSIONS),
         _admitting(parts, sleep),
         sleep.loop(
@@ -416,6 +418,17 @@ def _registrations(parts: WorkerParts) -> Callable[[], bool]:
         return False
 
     return turn
+
+
+def _arriving(parts: WorkerParts, sleep: Sleep) -> Iterator[Loop]:
+    config = parts.config
+    if config.serving.register:
+        arrivals = Arrivals(
+            database=parts.database,
+            engines=parts.serving.engines,
+            names=config.capture.telemetry,
+        )
+        yield Loop("arrivals", arrivals.turn, pulse=sleep.pulse, every=EVERY)
 
 
 def _timed(parts: WorkerParts) -> Iterator[Timed]:

@@ -121,6 +121,14 @@ class Engines:
             found[kind].append(redacted(url))
         return ReplicaListing(**{kind: tuple(urls) for kind, urls in found.items()})
 
+    def adapters(self) -> tuple[ModelCard, ...]:
+        """Return the adapters that any engine lists, each once: models that name a parent."""
+        found: dict[str, ModelCard] = {}
+        for url in self._addresses.now():
+            cards = self._cards(url) or {}
+            found |= {card.id: card for card in cards.values() if card.parent}
+        return tuple(found.values())
+
     def base_of(self, model: str) -> str | None:
         """Return the served model that an engine names as this adapter's parent."""
         for url in self._addresses.now():

@@ -1,0 +1,92 @@
+"""Register the adapters that engines list, as they appear."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+import structlog
+from sqlalchemy import Connection
+
+from monitor.capture.telemetry.names import TelemetrySettings
+from monitor.config.sections import LONGEST
+from monitor.probes.cards import ModelCard
+from monitor.probes.engines import Engines
+from monitor.store import audit, clock
+from monitor.store.database import Database
+from monitor.store.errors import Conflict
+from monitor.store.registry import adapters, versions
+from monitor.traffic import table
+
+_LOG: Final = structlog.get_logger(__name__)
+
+EVERY: Final = timedelta(seconds=15)
+MOST: Final = 10_000
+"""Names that are looked at while the process runs: an engine that makes them up fills no disk."""
+FIRST_VERSION: Final = "v1"
+"""Where the pattern names no version: what is served now is the first."""
+_ACTOR: Final = "driftline"
+
+
+@dataclass(kw_only=True)
+class Arrivals:
+    """Registers served adapters whose names match the pattern; any number of workers may.
+
+    A model without a parent is a base, and a name that does not match is somebody else's.
+    """
+
+    database: Database
+    engines: Engines
+    names: TelemetrySettings
+    _done: dict[str, str] = field(default_factory=dict)
+    """By served name, the result: it is not looked at again while the process runs."""
+
+    def turn(self) -> bool:
+        """Register what is new; one that cannot be registered keeps no other from it."""
+        for card in self.engines.adapters():
+            if card.id not in self._done and len(self._done) < MOST:
+                self._done[card.id] = self._arrived(card)
+        return False
+
+    @property
+    def results(self) -> Mapping[str, str]:
+        """Say of each served adapter: new, already registered, refused, or no match."""
+        return self._done
+
+    def _arrived(self, card: ModelCard) -> str:
+        named = self.names.split(card.id)
+        if named is None or not all(_fits(name) for name in named if name is not None):
+            return "its name does not match capture.telemetry.pattern"
+        adapter, version = named[0], named[1] or FIRST_VERSION
+        try:
+            done = self.database.run(lambda tx: _register(tx, card, adapter, version))
+        except Conflict as error:
+            done = f"refused: {error}"
+            _LOG.warning("adapter_refused", model=card.id, reason=str(error))
+        return done
+
+
+def _fits(name: str) -> bool:
+    return 1 <= len(name) <= LONGEST and "\x00" not in name
+
+
+def _register(tx: Connection, card: ModelCard, adapter: str, version: str) -> str:
+    """Register one served adapter, unless its model is known."""
+    if known := versions.served_as(tx, card.id):
+        return f"already, as {known[0].label}"
+    owner = adapters.fetch(tx, adapter) or adapters.put(tx, name=adapter)
+    found = versions.put(
+        tx,
+        adapter=owner,
+        name=version,
+        model=card.id,
+        # a folder of the engine's machine, but no id of a hub
+        uri=card.root if card.root and card.root.startswith("/") else None,
+        base_model=card.parent,
+    )
+    table.start(tx, found, actor=_ACTOR, now=clock.now(tx))
+    audit.append(tx, actor=_ACTOR, act="version.found", subject=found.label)
+    _LOG.info("adapter_found", version=found.label, model=card.id, base=card.parent)
+    return "new"

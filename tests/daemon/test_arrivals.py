@@ -1,0 +1,113 @@
+"""Adapters that engines list are registered, those whose names say what they are."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.capture.telemetry.names import TelemetrySettings
+from monitor.daemon.arrivals import Arrivals
+from monitor.store import audit
+from monitor.store.database import Database
+from monitor.store.registry import adapters, admissions, versions
+from monitor.store.traffic import routes
+from tests.probes.fake_engine import FakeEngine
+from tests.probes.fake_engine import serving as engine_of
+from tests.probes.served import engines_of
+from tests.service import running, until
+
+MODELS: list[dict[str, str | None]] = [
+    {"id": "base", "parent": None},
+    {"id": "support@v7", "parent": "base", "root": "/adapters/support/v7"},
+    {"id": "billing@v1", "parent": "base", "root": "org/billing"},
+    {"id": "playground", "parent": "base"},
+    {"id": f"{'x' * 200}@v1", "parent": "base"},
+]
+
+
+def arrivals(database: Database, *urls: str, pattern: str = "{adapter}@{version}") -> Arrivals:
+    names = TelemetrySettings(pattern=pattern)
+    return Arrivals(database=database, engines=engines_of(urls), names=names)
+
+
+def test_what_an_engine_lists_is_registered_once_and_gets_its_route(database: Database) -> None:
+    with engine_of(FakeEngine(models=MODELS)) as one, engine_of(FakeEngine(models=MODELS)) as two:
+        found = arrivals(database, one, two)
+        assert not found.turn()
+        assert not found.turn()
+        assert arrivals(database, one).turn() is False, "another worker finds nothing to do"
+    assert found.results["support@v7"] == "new"
+    assert found.results["playground"] == "its name does not match capture.telemetry.pattern"
+    assert len(found.results) == 4
+    with database.begin() as tx:
+        support = versions.fetch(tx, adapter="support", name="v7")
+        billing = versions.fetch(tx, adapter="billing", name="v1")
+        route = routes.get(tx, "support")
+        told = [one.subject for one in audit.newest(tx, limit=50) if one.act == "version.found"]
+        known = [one.name for one in adapters.fetch_all(tx)]
+    assert support is not None
+    assert (support.model, support.uri) == ("support@v7", "/adapters/support/v7")
+    assert support.base_model == "base"
+    assert billing is not None
+    assert billing.uri is None, "an id of a hub is no folder"
+    assert route is not None
+    assert [(arm.version, arm.weight) for arm in route.arms] == [("v7", 1.0)]
+    assert sorted(told) == ["billing@v1", "support@v7"]
+    assert sorted(known) == ["billing", "support"]
+
+
+def test_one_that_contradicts_its_registration_keeps_no_other_from_its_own(
+    database: Database, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with database.begin() as tx:
+        owner = adapters.put(tx, name="support")
+        versions.put(tx, adapter=owner, name="v7", model="elsewhere", base_model="base")
+    with engine_of(FakeEngine(models=MODELS)) as url:
+        found = arrivals(database, url)
+        found.turn()
+    assert found.results["support@v7"].startswith("refused: ")
+    assert found.results["billing@v1"] == "new"
+    assert "adapter_refused" in "".join(capfd.readouterr())
+
+
+def test_one_that_is_registered_by_hand_stays_as_it_is(database: Database) -> None:
+    with database.begin() as tx:
+        owner = adapters.put(tx, name="help")
+        versions.put(tx, adapter=owner, name="spring", model="support@v7", base_model="base")
+    with engine_of(FakeEngine(models=MODELS)) as url:
+        found = arrivals(database, url)
+        found.turn()
+    assert found.results["support@v7"] == "already, as help@spring"
+
+
+def test_where_admission_is_required_it_waits_without_traffic(database: Database) -> None:
+    with database.begin() as tx:
+        admissions.require(tx, on=True)
+    with engine_of(FakeEngine(models=MODELS)) as url:
+        arrivals(database, url).turn()
+    with database.begin() as tx:
+        assert versions.fetch(tx, adapter="support", name="v7") is not None
+        assert routes.get(tx, "support") is None
+
+
+def test_a_pattern_without_a_version_makes_the_first_one(database: Database) -> None:
+    with engine_of(FakeEngine(models=MODELS[:1] + MODELS[3:4])) as url:
+        arrivals(database, url, pattern="{adapter}").turn()
+    with database.begin() as tx:
+        assert versions.fetch(tx, adapter="playground", name="v1") is not None
+
+
+def test_a_service_registers_what_appears_while_it_runs(tmp_path: Path) -> None:
+    engine = FakeEngine(models=MODELS[:2])
+    with engine_of(engine) as url:
+        changes: dict[str, Any] = {"serving.engines": f'["{url}"]', "serving.register": "true"}
+        with running(tmp_path, changes=changes) as service:
+
+            def listed() -> Sequence[str]:
+                return [one["adapter"] for one in service.get("/v1/adapters")["items"]]
+
+            until(lambda: "support" in listed(), "support is registered")
+            engine.models = MODELS
+            until(lambda: "billing" in listed(), "billing is registered", patience=60)
+            assert "playground" not in listed()
