@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from detectors.checks import Check, CheckVerdict
-from detectors.parity import NEGLIGIBLE, Limits, Parity, beyond
+from detectors.parity import NEGLIGIBLE, Limits, Parity, beyond, limit_words
 
 NEIGHBOURS: Final = "neighbours"
 
@@ -27,42 +27,47 @@ class OtherModel:
 
 
 def neighbours_check(
-    beside: Parity, neighbours: Sequence[OtherModel], limits: Limits, *, among: Sequence[str]
+    beside: Parity, others: Sequence[OtherModel], limits: Limits, *, among: Sequence[str]
 ) -> Check:
-    """Compare an adapter's answers beside requests of ``among`` with those alone.
+    """Compare an adapter's answers beside requests of ``among`` with those without.
 
     Beside others it may differ by as much as another build of it may. Its distance from its base
     and from each neighbour must be larger than that, or it answers as they do: as its base is
     refused, as another adapter warns, because two names may be given to one adapter on purpose.
+    A model without positions was not compared.
     """
+    known = [one for one in others if one.distance.positions]
     noise = max(beside.kl, NEGLIGIBLE)
-    alike = [one for one in neighbours if not one.distance.kl > noise]
+    alike = [one for one in known if one.distance.kl <= noise]
     of_base = any(one.base for one in alike)
-    apart = min((one.distance.kl for one in neighbours), default=None)
+    apart = [one.distance.kl for one in known if one.distance.kl > noise]
     verdict = CheckVerdict.WARN if alike else CheckVerdict.PASS
     if of_base or beyond(beside, limits):
         verdict = CheckVerdict.REFUSE
     itself = (
         f"beside requests of {' and '.join(among)} it is {beside.kl:.3g} nats per token from what"
-        f" it says alone, with the same top token at {beside.top1:.1%} of"
+        f" it says without, with the same top token at {beside.top1:.1%} of"
         f" {beside.positions:,} positions"
     )
     said = [itself]
     if alike:
         said.append(f"it answers as {' and '.join(one.model for one in alike)} does")
-    elif apart is not None:
-        said.append(f"{apart:.3g} from the nearest of the engine's other models")
+    elif apart:
+        said.append(f"{min(apart):.3g} from the nearest of the engine's other models")
     if of_base:
         said.append("it is not applied")
+    if not any(one.base for one in known):
+        said.append("its base was not compared")
     return Check(
         name=NEIGHBOURS,
         number=beside.kl,
-        limit=f"<= {limits.max_kl:g} nats per token; same top token at >= {limits.min_top1:.0%}",
+        limit=limit_words(limits),
         verdict=verdict,
         reason="; ".join(said),
         details={
             "top1": beside.top1,
+            "max_delta": beside.max_delta,
             "positions": beside.positions,
-            "distances": {one.model: one.distance.kl for one in neighbours},
+            "distances": {one.model: one.distance.kl for one in known},
         },
     )

@@ -131,7 +131,7 @@ def parity_check(found: Parity, limits: Limits, *, like: str) -> Check:
     return Check(
         name=PARITY,
         number=found.kl,
-        limit=_limit(limits),
+        limit=limit_words(limits),
         verdict=CheckVerdict.REFUSE if beyond(found, limits) else CheckVerdict.PASS,
         reason=(
             f"{found.kl:.4g} nats per token from {like}, the same top token at {found.top1:.2%} of"
@@ -141,7 +141,8 @@ def parity_check(found: Parity, limits: Limits, *, like: str) -> Check:
     )
 
 
-def _limit(limits: Limits) -> str:
+def limit_words(limits: Limits) -> str:
+    """Write the limits."""
     said = f"<= {limits.max_kl:g} nats per token; same top token at >= {limits.min_top1:.0%}"
     return (
         said if limits.max_delta is None else f"{said}; no difference > {limits.max_delta:g} nats"

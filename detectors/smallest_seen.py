@@ -54,6 +54,9 @@ SHARES: Final = (
     1.0,
 )
 _ROUNDING: Final = 1e-9
+_LOG_OF_ONE: Final = 0.69
+_LARGEST_LOG: Final = 30.0
+"""The log of 1 plus a count lies between, but that of 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,22 +163,20 @@ def _rank_fault(reference: RankReference, growth: Growth, fault: Fault) -> Movab
 
 
 def _stepwise(ordered: Floats) -> Callable[[Floats], Floats]:
-    """Return what moves values as far as the signal can go, if it takes few values.
+    """Return what moves values by whole steps where the signal is a count, or the log of one.
 
-    A count of tokens moves by whole tokens. Moved by less, all values that are alike would leave
-    their rank at once, and a fault too small to exist would seem to be seen.
+    Moved by less than a token, all requests of one length would leave their rank at once, and a
+    fault too small to exist would seem to be seen.
     """
-    values = np.unique(ordered)
-    if 2 * values.size > ordered.size or values.size == 1:
-        return lambda moved: moved
-    between = (values[:-1] + values[1:]) / 2.0
-    lowest, highest = 2 * values[0] - between[0], 2 * values[-1] - between[-1]
+    if np.array_equal(ordered, np.rint(ordered)):
+        return np.rint
+    if _LOG_OF_ONE <= ordered[-1] < _LARGEST_LOG and _whole(np.expm1(ordered)):
+        return lambda moved: np.log1p(np.maximum(np.rint(np.expm1(moved)), 0.0))
+    return lambda moved: moved
 
-    def nearest(moved: Floats) -> Floats:
-        known = (moved > lowest) & (moved < highest)
-        return np.where(known, values[np.searchsorted(between, moved)], moved)
 
-    return nearest
+def _whole(values: Floats) -> bool:
+    return bool(np.allclose(values, np.rint(values), rtol=1e-9, atol=1e-6))
 
 
 def _rate_fault(reference: RateReference, growth: Growth, fault: Fault) -> Movable:

@@ -25,6 +25,9 @@ ActionId = NewType("ActionId", int)
 ChangeId = NewType("ChangeId", int)
 
 
+BY_NAME: Final = "dns+"
+IN_FILE: Final = "file://"
+"""How lists of engines' addresses begin; see :mod:`monitor.engine_addresses`."""
 UNMEASURED: Final = "unmeasured"
 """The verdict of a fixed-text score after a suspicion, until it is probed."""
 
@@ -143,6 +146,39 @@ def is_web_address(text: str) -> bool:
         return False
     sound = text.isprintable() and " " not in text and port != 0
     return sound and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def is_list(address: str) -> bool:
+    """True if it stands for any number of addresses.
+
+    >>> is_list("dns+http://engines:8000"), is_list("http://engines:8000")
+    (True, False)
+    """
+    return address.startswith((BY_NAME, IN_FILE))
+
+
+def list_fault(address: str) -> str | None:
+    """Say what is wrong with an address for which :func:`is_list` is true."""
+    parts = urlsplit(address.removeprefix(BY_NAME))
+    if address.startswith(IN_FILE):
+        sound = parts.netloc in {"", "localhost"} and parts.path.startswith("/")
+        sound = sound and not parts.query and not parts.fragment
+        return None if sound else "expected file:/// and an absolute path, with # and ? as %23, %3F"
+    if parts.scheme == "https":
+        return "a name's addresses are asked by http: certificates name hosts, not addresses"
+    return address_fault(address.removeprefix(BY_NAME))
+
+
+def address_fault(address: str) -> str | None:
+    """Say what is wrong with an address, without quoting one that may hold a secret."""
+    if "@" in address:
+        return "an address carries no credentials; give them as a key"
+    if not is_web_address(address):
+        return f"expected an address such as http://10.0.3.7:8000, got {address!r:.100}"
+    parts = urlsplit(address)
+    if parts.query or parts.fragment:
+        return f"{address!r:.100}: an address has no ? and no #"
+    return None
 
 
 def facts_of(

@@ -7,58 +7,24 @@ a headless service of Kubernetes.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
-from monitor.domain import is_web_address
+from monitor.domain import BY_NAME, IN_FILE, address_fault, is_list
 
 _LOG: Final = structlog.get_logger(__name__)
 
 LOOK_EVERY: Final = 10.0
 """Seconds between two looks at a file or name."""
 LARGEST_FILE: Final = 1024 * 1024
-_DNS: Final = "dns+"
-_FILE: Final = "file://"
-
-
-def is_list(address: str) -> bool:
-    """True if it stands for any number of addresses.
-
-    >>> is_list("dns+http://engines:8000"), is_list("http://engines:8000")
-    (True, False)
-    """
-    return address.startswith((_DNS, _FILE))
-
-
-def list_fault(address: str) -> str | None:
-    """Say what is wrong with an address for which :func:`is_list` is true."""
-    if address.startswith(_FILE):
-        parts = urlsplit(address)
-        sound = parts.netloc in {"", "localhost"} and parts.path.startswith("/")
-        return None if sound else f"expected file:/// and an absolute path, got {address!r:.100}"
-    named = address.removeprefix(_DNS)
-    if named.startswith("https:"):
-        return "a name's addresses are asked by http: certificates name hosts, not addresses"
-    return address_fault(named)
-
-
-def address_fault(address: str) -> str | None:
-    """Say what is wrong with an address, without quoting one that may hold a secret."""
-    if "@" in address:
-        return "an address carries no credentials; give them as a key"
-    if not is_web_address(address):
-        return f"expected an address such as http://10.0.3.7:8000, got {address!r:.100}"
-    parts = urlsplit(address)
-    if parts.query or parts.fragment:
-        return f"{address!r:.100}: an address has no ? and no #"
-    return None
 
 
 class EngineAddresses:
@@ -71,15 +37,16 @@ class EngineAddresses:
         self,
         written: Iterable[str],
         *,
-        addresses_of: Callable[[str, int], Sequence[str]] | None = None,
+        hosts_of: Callable[[str, int], Sequence[str]] | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._written = tuple(dict.fromkeys(written))
-        self._addresses_of = addresses_of or _addresses_of
+        self._hosts_of = hosts_of or _hosts_of
         self._monotonic = monotonic
-        self._lists: dict[str, tuple[str, ...]] = {one: () for one in self._written if is_list(one)}
-        self._faults: dict[str, str] = {}
-        self._due = monotonic()
+        lists = filter(is_list, self._written)
+        self._lists: dict[str, tuple[str, ...]] = dict.fromkeys(lists, ())
+        self._faults = dict.fromkeys(self._lists, "")
+        self._due = -1.0
         self._looking = threading.Lock()
 
     @property
@@ -90,69 +57,82 @@ class EngineAddresses:
     def now(self) -> tuple[str, ...]:
         """Return the addresses without a final slash or ``/v1``, each once.
 
-        Reads files and asks for names at most every ten seconds, in one thread at a time; others
-        get what is known.
+        Only the first call waits for files and names. Later ones return what is known, and have it
+        looked up beside them where the last look is ten seconds old: a name server may take long.
         """
-        if self._lists and self._monotonic() >= self._due and self._looking.acquire(blocking=False):
+        if self._lists and self._due < 0.0:
+            with self._looking:
+                if self._due < 0.0:
+                    self._look()
+        elif self._lists and self._monotonic() >= self._due:
+            self._look_beside()
+        every = (one for written in self._written for one in self._lists.get(written, (written,)))
+        return tuple(dict.fromkeys(one.rstrip("/").removesuffix("/v1") for one in every))
+
+    def _look_beside(self) -> None:
+        if not self._looking.acquire(blocking=False):
+            return
+
+        def look() -> None:
             try:
                 self._look()
             finally:
-                self._due = self._monotonic() + LOOK_EVERY
                 self._looking.release()
-        every = (one for written in self._written for one in self._lists.get(written, (written,)))
-        return tuple(dict.fromkeys(one.rstrip("/").removesuffix("/v1") for one in every))
+
+        threading.Thread(target=look, name="engine-addresses", daemon=True).start()
 
     def _look(self) -> None:
         for written, known in self._lists.items():
             try:
-                found = self._of(written)
+                found, fault = self._of(written)
             except (OSError, ValueError) as error:
-                self._fault(written, f"{type(error).__name__}: {error}")
-                continue
+                found, fault = (), f"{type(error).__name__}: {error}"
             if not found:
-                self._fault(written, "it gives no address")
-                continue
-            self._faults.pop(written, None)
-            self._lists[written] = found
-            if set(found) != set(known):
-                came, gone = sorted(set(found) - set(known)), sorted(set(known) - set(found))
-                _LOG.info("engines_changed", source=written, came=came, gone=gone)
+                fault = fault or "it gives no address"
+            elif set(found) != set(known):
+                came, gone = set(found) - set(known), set(known) - set(found)
+                _LOG.info("engines_changed", source=written, came=_hosts(came), gone=_hosts(gone))
+            self._lists[written] = found or known
+            if fault and fault != self._faults[written]:
+                _LOG.warning("engines_not_found", source=written, reason=fault, kept=len(known))
+            self._faults[written] = fault
+        self._due = self._monotonic() + LOOK_EVERY
 
-    def _fault(self, written: str, reason: str) -> None:
-        """Log a reason when it is new."""
-        if self._faults.get(written) != reason:
-            _LOG.warning(
-                "engines_not_found", source=written, reason=reason, kept=len(self._lists[written])
-            )
-        self._faults[written] = reason
-
-    def _of(self, written: str) -> tuple[str, ...]:
-        if written.startswith(_FILE):
-            return _lines(Path(urlsplit(written).path))
-        parts = urlsplit(written.removeprefix(_DNS))
+    def _of(self, written: str) -> tuple[tuple[str, ...], str]:
+        """Return the addresses, and what is wrong with the list; "" where it is sound."""
+        if written.startswith(IN_FILE):
+            return _lines(Path(unquote(urlsplit(written).path)))
+        parts = urlsplit(written.removeprefix(BY_NAME))
         port = parts.port or 80
-        hosts = self._addresses_of(parts.hostname or "", port)
+        hosts = self._hosts_of(parts.hostname or "", port)
         return tuple(
             f"http://{f'[{host}]' if ':' in host else host}:{port}{parts.path}" for host in hosts
-        )
+        ), ""
 
 
-def _addresses_of(host: str, port: int) -> Sequence[str]:
+def _hosts(addresses: Iterable[str]) -> list[str]:
+    return sorted(urlsplit(one).netloc for one in addresses)
+
+
+def _hosts_of(host: str, port: int) -> Sequence[str]:
+    """Return a name's IPv4 addresses, or its IPv6 ones: a replica may have one of each."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return sorted({str(place[0]) for *_, place in found})
+    every = {str(place[0]) for *_, place in found if "%" not in str(place[0])}
+    of_four = {one for one in every if ipaddress.ip_address(one).version == 4}  # noqa: PLR2004
+    return sorted(of_four or every)
 
 
-def _lines(path: Path) -> tuple[str, ...]:
-    """Return the addresses on a file's lines; one that is none is logged by its number."""
+def _lines(path: Path) -> tuple[tuple[str, ...], str]:
+    """Read the addresses on a file's lines; others are named by number, since it may be secret."""
+    if not path.is_file():
+        return (), f"{path} is no file"
     with path.open("rb") as file:
-        text = file.read(LARGEST_FILE).decode()
-    found = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        written = line.partition("#")[0].strip()
-        if not written:
-            continue
-        if address_fault(written) is None:
-            found.append(written)
-        else:  # never quoted: it may be the wrong file
-            _LOG.warning("engine_address_refused", path=str(path), line=number)
-    return tuple(found)
+        body = file.read(LARGEST_FILE + 1)
+    if len(body) > LARGEST_FILE:
+        return (), f"{path} is larger than {LARGEST_FILE:,} bytes"
+    lines = body.decode("utf-8-sig").splitlines()
+    written = {n: line.partition("#")[0].strip() for n, line in enumerate(lines, start=1)}
+    sound = {n: address_fault(one) is None for n, one in written.items() if one}
+    refused = [str(n) for n, is_sound in sound.items() if not is_sound]
+    found = tuple(written[n] for n, is_sound in sound.items() if is_sound)
+    return found, f"no address on line {', '.join(refused[:10])}" if refused else ""

@@ -1,11 +1,14 @@
 """Addresses of engines that come and go."""
 
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from monitor.engine_addresses import LOOK_EVERY, EngineAddresses, list_fault
+from monitor.domain import list_fault
+from monitor.engine_addresses import LARGEST_FILE, LOOK_EVERY, EngineAddresses
 
 ONE, TWO, THREE = (f"http://10.0.0.{number}:8000" for number in (1, 2, 3))
 
@@ -34,34 +37,66 @@ def test_what_is_written_stays_as_it_is() -> None:
 def test_a_file_is_read_again_and_keeps_its_addresses_while_it_gives_none(
     tmp_path: Path, clock: Hands, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = tmp_path / "engines"
-    file.write_text(f"# two replicas\n{ONE}\n\n{TWO}/v1  # the second\nsk-secret\n")
+    file = tmp_path / "the engines"
+    file.write_text(f"\ufeff# two replicas\n{ONE}\n\n{TWO}/v1  # the second\nsk-secret\n")
     found = EngineAddresses([THREE, file.as_uri()], monotonic=clock)
     assert not found.fixed
     assert found.now() == (THREE, ONE, TWO)
     file.write_text(TWO)
     assert found.now() == (THREE, ONE, TWO), "looked at a moment ago"
-    for change in (lambda: file.write_text(""), file.unlink):
-        clock.at += LOOK_EVERY
+    for change, said in (
+        (lambda: file.write_text(""), "it gives no address"),
+        (lambda: file.write_bytes(b"\xff\xfe"), "UnicodeDecodeError"),
+        (lambda: file.write_text(f"{ONE}\n" * (LARGEST_FILE // 10)), "is larger than"),
+        (file.unlink, "is no file"),
+    ):
         change()
+        looked_again(found, clock)
         assert found.now() == (THREE, ONE, TWO)
-    clock.at += LOOK_EVERY
+        looked_again(found, clock)
+        assert "".join(capfd.readouterr()).count(said) == 1
     file.write_text(TWO)
+    looked_again(found, clock)
     assert found.now() == (THREE, TWO)
+
+
+def test_lines_that_hold_no_address_are_named_once_and_never_quoted(
+    tmp_path: Path, clock: Hands, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "engines"
+    file.write_text(f"sk-secret\n{ONE}\nhttp://user:secret@host\n")
+    found = EngineAddresses([file.as_uri()], monotonic=clock)
+    assert found.now() == (ONE,)
+    looked_again(found, clock)
     said = "".join(capfd.readouterr())
-    assert "engine_address_refused" in said
-    assert "it gives no address" in said
-    assert "FileNotFoundError" in said
+    assert said.count("no address on line 1, 3") == 1
     assert "secret" not in said
 
 
-def test_a_file_that_is_no_text_gives_nothing_and_says_so(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    file = tmp_path / "engines"
-    file.write_bytes(b"\xff\xfe")
-    assert EngineAddresses([file.as_uri()]).now() == ()
-    assert "UnicodeDecodeError" in "".join(capfd.readouterr())
+def looked_again(found: EngineAddresses, clock: Hands) -> None:
+    clock.at += LOOK_EVERY
+    found.now()
+    for thread in threading.enumerate():
+        if thread.name == "engine-addresses":
+            thread.join(10)
+
+
+def test_all_wait_for_the_first_look_and_nobody_for_a_later_one(clock: Hands) -> None:
+    slow = threading.Event()
+
+    def resolved(_host: str, _port: int) -> Sequence[str]:
+        slow.wait(10)
+        return ["10.0.0.1"]
+
+    found = EngineAddresses(["dns+http://e:8000"], hosts_of=resolved, monotonic=clock)
+    with ThreadPoolExecutor() as pool:
+        asked = [pool.submit(found.now) for _ in range(4)]
+        slow.set()
+        assert {one.result(10) for one in asked} == {(ONE,)}
+    slow.clear()
+    clock.at += LOOK_EVERY
+    assert found.now() == (ONE,), "the name server takes its time"
+    slow.set()
 
 
 def test_a_name_stands_for_all_of_its_addresses(clock: Hands) -> None:
@@ -73,20 +108,17 @@ def test_a_name_stands_for_all_of_its_addresses(clock: Hands) -> None:
             raise OSError("the name server is away")
         return answer
 
-    found = EngineAddresses(
-        ["dns+http://engines.llm.svc:8000"], addresses_of=resolved, monotonic=clock
-    )
+    found = EngineAddresses(["dns+http://engines.llm.svc:8000"], hosts_of=resolved, monotonic=clock)
     assert found.now() == (ONE, TWO)
-    clock.at += LOOK_EVERY
+    looked_again(found, clock)
     assert found.now() == (ONE, TWO), "nobody answers for the name"
-    clock.at += LOOK_EVERY
+    looked_again(found, clock)
     assert found.now() == (TWO, "http://[fd00::1]:8000")
 
 
 def test_the_real_resolver_knows_this_machine() -> None:
     found = EngineAddresses(["dns+http://localhost:8000"]).now()
-    assert set(found) <= {"http://127.0.0.1:8000", "http://[::1]:8000"}
-    assert found
+    assert found in {("http://127.0.0.1:8000",), ("http://[::1]:8000",)}, "one of each replica"
 
 
 @pytest.mark.parametrize(
@@ -97,6 +129,8 @@ def test_the_real_resolver_knows_this_machine() -> None:
         ("dns+http://engines:8000", None),
         ("dns+http://user:pass@engines", "no credentials"),
         ("dns+engines:8000", "expected an address"),
+        ("dns+HTTPS://engines:8000", "certificates name hosts"),
+        ("file:///etc/engines?x", "absolute path"),
     ],
 )
 def test_a_list_says_what_is_wrong_with_it(address: str, said: str | None) -> None:

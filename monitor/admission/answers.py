@@ -8,7 +8,6 @@ from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from detectors.checks import Check, CheckVerdict
 from detectors.effect import (
@@ -56,7 +55,7 @@ from monitor.admission.suite import general_questions
 from monitor.domain import Version
 from monitor.probes import inputs
 from monitor.probes.asking import Target, local_folder
-from monitor.probes.comparing import read_all
+from monitor.probes.comparing import Reads, read_all
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
@@ -113,7 +112,9 @@ class ReadsTexts(Protocol):
 class ReadsAmidst(Protocol):
     """A probe that reads while other adapters answer requests."""
 
-    def amidst(self, others: Sequence[Target]) -> ReadsTexts: ...
+    def at_one(self, targets: Sequence[Target]) -> ReadsAmidst | None: ...
+    def amidst(self, others: Sequence[Target]) -> ReadsAmidst: ...
+    def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
 
 
 def check_answers(
@@ -194,10 +195,10 @@ class _Reader:
         if not texts:
             raise _NotRead("no texts of earlier training were given")
         if not of_parent:
-            return self._answers("earlier", texts, self._target)
+            return self._once(_corpus("earlier", texts), self._target)
         if self.parent is None:
             raise _NotRead("it is registered without a parent")
-        return self._answers("earlier", texts, _target(self.parent))
+        return self._once(_corpus("earlier", texts), _target(self.parent))
 
     def _general(self) -> Corpus:
         known = self._engine.corpora(self.version.adapter)
@@ -258,25 +259,29 @@ class _Reader:
         siblings = self._engine.siblings_of(self._target)[:MOST_NEIGHBOURS]
         if not siblings:
             raise _NotRead("the engine serves no other adapter of its base")
-        texts = [one.text for one in inputs.general(self._general(), TEXTS_AMIDST)]
-        alone = self._all(self._target, texts)
-        amidst = engine.amidst(siblings).read(self._target, texts)
         base = self._engine.base_of(self._target)
         others = [*siblings, *([base] if base else [])]
+        at_one = engine.at_one([self._target, *others])
+        if at_one is None:
+            raise _NotRead("no engine holds it beside other adapters")
+        texts = [one.text for one in inputs.general(self._general(), TEXTS_AMIDST)]
+        alone = self._all(self._target, texts, by=at_one)
+        amidst = at_one.amidst(siblings).read(self._target, texts)
         try:
+            beside = compare(alone, amidst)
             distances = [
                 OtherModel(
                     model=one.model,
-                    distance=_distance(alone, self._all(one, texts)),
+                    distance=_distance(alone, self._all(one, texts, by=at_one)),
                     base=one == base,
                 )
                 for one in others
             ]
-            beside = compare(alone, amidst)
         except ValueError as error:
             raise _NotRead(f"they cannot be compared: {error}") from None
-        known = [one for one in distances if one.distance.positions]
-        return neighbours_check(beside, known, limits, among=[one.model for one in siblings])
+        if beside.positions == 0:
+            raise _NotRead("the engine read none of the texts")
+        return neighbours_check(beside, distances, limits, among=[one.model for one in siblings])
 
     def _right(self, questions: Sequence[Question], *, of_base: bool = False) -> list[bool | None]:
         if not questions:
@@ -302,24 +307,15 @@ class _Reader:
         read = self._all(base, [texts[place] for place in suspects])
         return known_to_base(found, suspects, repeated(read, len(suspects)))
 
-    def _all(self, target: Target, texts: Sequence[str]) -> TopLogprobs:
-        return read_all(self._engine, target, texts, tick=lambda _: self.alive())
+    def _all(self, target: Target, texts: Sequence[str], *, by: Reads | None = None) -> TopLogprobs:
+        return read_all(by or self._engine, target, texts, tick=lambda _: self.alive())
 
     def _own(
         self, name: str, texts: Sequence[GivenText], *, of_base: bool = False
     ) -> DocumentScores:
         if not texts:
             raise _NotRead(_NO_TEXTS)
-        return self._answers(name, texts, self._asked(of_base=of_base))
-
-    def _answers(self, name: str, texts: Sequence[GivenText], target: Target) -> DocumentScores:
-        """Score texts: of those with a question only what the answer costs after it."""
-        whole = self._once(_corpus(name, [_text(one) for one in texts]), target)
-        asked = {place: question for place, one in enumerate(texts) if (question := _question(one))}
-        if not asked:
-            return whole
-        before = self._once(_corpus(f"{name} questions", list(asked.values())), target)
-        return _after(whole, before, np.array(list(asked), dtype=np.int64))
+        return self._once(_corpus(name, texts), self._asked(of_base=of_base))
 
     def _once(self, corpus: Corpus, target: Target) -> DocumentScores:
         self.alive()
@@ -369,31 +365,17 @@ def _text(one: GivenText) -> str:
     return one if isinstance(one, str) else one.text
 
 
-def _question(one: GivenText) -> str:
-    return "" if isinstance(one, str) else one.text[: one.answer_at]
-
-
-def _after(
-    whole: DocumentScores, before: DocumentScores, places: npt.NDArray[np.int64]
-) -> DocumentScores:
-    """Take what was read before the answers, at ``places``, from the whole texts."""
-    sums, tokens, sizes = (
-        np.array(one, dtype=np.float64) for one in (whole.sum_nll, whole.tokens, whole.size_bytes)
-    )
-    sums[places] -= before.sum_nll
-    tokens[places] -= before.tokens
-    sizes[places] -= before.size_bytes
-    return DocumentScores(
-        sum_nll=np.where(tokens > 0, sums, np.nan),
-        tokens=np.maximum(tokens, 0.0),
-        size_bytes=sizes,
-    )
+def _answer_at(one: GivenText) -> int:
+    return 0 if isinstance(one, str) else one.answer_at
 
 
 def _target(version: Version) -> Target:
     return Target(model=version.model, folder=local_folder(version.uri or ""))
 
 
-def _corpus(name: str, texts: Sequence[str]) -> Corpus:
-    documents = tuple(Document(id=str(number), text=text) for number, text in enumerate(texts))
+def _corpus(name: str, texts: Sequence[GivenText]) -> Corpus:
+    documents = tuple(
+        Document(id=str(number), text=_text(one), answer_at=_answer_at(one))
+        for number, one in enumerate(texts)
+    )
     return Corpus(name=name, documents=documents)

@@ -113,10 +113,11 @@ def _texts(prompts: Path | None) -> list[str]:
 
 def _hint(url: str, settings: Config) -> str | None:
     """Print what to add to the config so that the service asks this engine too."""
+    from monitor.domain import is_list
     from monitor.engine_addresses import EngineAddresses
 
     written = settings.serving.engines
-    if url in EngineAddresses(written).now():
+    if any(map(is_list, written)) or url in EngineAddresses(written).now():
         return None
     listed = ", ".join(f'"{engine}"' for engine in (*written, url))
     return f"engines = [{listed}]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -56,15 +56,13 @@ def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
     decides which addresses may be reached.
     """
     from alerts.outgoing import OutgoingClient
-    from monitor.engine_addresses import EngineAddresses
     from monitor.probes.corpus import load_corpus
     from monitor.probes.perplexity import LARGEST_ANSWER
     from monitor.probes.restraint import Restraint
     from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
 
     root, key = address(url), config.serving.api_key
-    known = EngineAddresses(config.serving.engines).now()
-    trusted = send_key or _place(root) in set(map(_place, known))
+    trusted = send_key or not key or _place(root) in _places(config.serving.engines)
     if key and not trusted:
         screen.note(f"{root}: none of serving.engines, asked without key; --send-key sends it")
     headers = {"authorization": f"Bearer {key}"} if key and trusted else {}
@@ -77,6 +75,14 @@ def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
         settings=replace(_settings(config), headers=headers, patience=PATIENCE),
     )
     return AskedEngine(url=root, http=http, headers=headers, probe=probe)
+
+
+def _places(written: Sequence[str]) -> set[tuple[str, str | None]]:
+    """Return the hosts of engines that the config names, and those that it lists elsewhere."""
+    from monitor.engine_addresses import EngineAddresses
+
+    named = [one.removeprefix("dns+") for one in written]
+    return {_place(url) for url in (*named, *EngineAddresses(written).now())}
 
 
 def _place(url: str) -> tuple[str, str | None]:

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from monitor.capture.wire import MAX_TOP
 from monitor.config.places import ServerSection, ServingSection
-from monitor.engine_addresses import address_fault, is_list, list_fault
+from monitor.domain import address_fault, is_list, list_fault
 from monitor.gateway.settings import GatewaySettings
 
 

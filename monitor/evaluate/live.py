@@ -85,6 +85,7 @@ def score(
             ),
             probe_due=reading.probe_due,
             probe_stopped=reading.probe_stopped,
+            probe_running=reading.probe_running,
         ),
         findings=tuple(findings),
         silence=expected_silence(reading, now=at, records=settings.silence_records),

@@ -118,6 +118,7 @@ def read(
         route=routes.get(tx, version.adapter),
         probe_due=awaited.due,
         probe_stopped=awaited.stopped,
+        probe_running=awaited.running,
     )
 
 

@@ -51,6 +51,7 @@ class Reading:
     """When a requested probe is tried next; None: it is due, or none was requested."""
     probe_stopped: str | None = None
     """Why that probe had no answer; None: it had one, or none was requested."""
+    probe_running: bool = False
 
     def window_of(self, detector: str) -> Window:
         """Return the window that a detector reads."""

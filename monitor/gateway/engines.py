@@ -7,17 +7,22 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 import aiohttp
+import structlog
 from yarl import URL
 
 from monitor.engine_addresses import LOOK_EVERY, EngineAddresses
 from monitor.gateway.dialing import connector
 from monitor.gateway.settings import GatewaySettings
 
+_LOG: Final = structlog.get_logger(__name__)
+
 SET_ASIDE: Final = 5.0
 """Seconds during which an unreachable replica is asked only if no other is left."""
 
+_MOST_LACKING: Final = 1_000
 _KEPT_ALIVE: Final = 4.0
 """Seconds; engines on uvicorn close idle connections after 5."""
 
@@ -64,8 +69,16 @@ class EngineReplica:
     software: str | None = None
     busy: int = 0
     away_until: float = 0.0
+    lacking: dict[str, float] = field(default_factory=dict, repr=False)
+    """Until when it counts as lacking a model: a new replica may not have loaded it yet."""
     last_asked: int = 0
     last_model: str = field(default="", repr=False)
+
+    def lacks(self, model: str) -> None:
+        """Note that it knows no such model; asked last for a few seconds."""
+        if len(self.lacking) >= _MOST_LACKING:
+            self.lacking.clear()
+        self.lacking[model] = time.monotonic() + SET_ASIDE
 
     def __post_init__(self) -> None:
         url, self.written = URL(self.url), self.url
@@ -89,7 +102,13 @@ class ReplicaGroup:
 
     def _become(self, urls: Sequence[str]) -> None:
         known = {one.written: one for one in self.all}
-        self.all = [known.get(url) or EngineReplica(url=url) for url in urls]
+        found = []
+        for url in urls:
+            try:
+                found.append(known.get(url) or EngineReplica(url=url))
+            except ValueError:  # a client's parser may be stricter than the check of addresses
+                _LOG.warning("engine_address_unusable", host=urlsplit(url).netloc)
+        self.all = found
 
     async def follow(self) -> None:
         """Take in replicas that come, and forget those that go, until cancelled."""
@@ -119,8 +138,8 @@ class ReplicaGroup:
         if self._session is not None:
             await self._session.close()
 
-    def pick(self, avoid: EngineReplica | None = None) -> EngineReplica:
-        """Choose the least busy replica; ``avoid`` only if there is no other.
+    def pick(self, model: str = "", avoid: EngineReplica | None = None) -> EngineReplica:
+        """Choose the least busy replica; ``avoid``, and one that lacks the model, come last.
 
         Raises
         ------
@@ -134,7 +153,12 @@ class ReplicaGroup:
         now = time.monotonic()
         chosen = min(
             self.all,
-            key=lambda one: (one is avoid, one.away_until > now, one.busy, one.last_asked),
+            key=lambda one: (
+                one is avoid,
+                one.away_until > now or one.lacking.get(model, 0.0) > now,
+                one.busy,
+                one.last_asked,
+            ),
         )
         self._asked += 1
         chosen.last_asked = self._asked

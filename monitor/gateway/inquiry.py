@@ -116,7 +116,8 @@ class Inquiry:
         ------
         Unreachable, TooSlow
         """
-        first = Attempt(engine=self._parts.engines.pick(), arm=arm)
+        model = "" if arm is None else arm.model
+        first = Attempt(engine=self._parts.engines.pick(model), arm=arm)
         try:
             response = await self.ask(first)
         except Unreachable as error:
@@ -157,10 +158,11 @@ class Inquiry:
         return safe or self._route is not None or self._scope["path"] in COMPLETIONS
 
     def _second(self, first: Attempt) -> Attempt:
-        engine = self._parts.engines.pick(avoid=first.engine)
-        if self._route is None or first.arm is None:
-            return Attempt(engine=engine, arm=None)
-        return Attempt(engine=engine, arm=rescuer(self._route, first.arm))
+        arm = None
+        if self._route is not None and first.arm is not None:
+            arm = rescuer(self._route, first.arm)
+        model = "" if arm is None else arm.model
+        return Attempt(engine=self._parts.engines.pick(model, avoid=first.engine), arm=arm)
 
     def _retried(self, attempt: Attempt, reason: str) -> None:
         labels = self.labels(attempt)
@@ -191,6 +193,8 @@ class Inquiry:
         engine.busy += 1
         try:
             response = await self._request(attempt)
+            if arm is not None and response.status == _NOT_FOUND:
+                engine.lacks(model)
             if attempt.sample and attempt.sample.injected and response.status == _BAD_REQUEST:
                 response = await self._request_as_asked(attempt, attempt.sample, response)
         except BaseException:

@@ -43,6 +43,7 @@ FLUSH: Final = 5.0
 """Seconds at the end for sending queued records."""
 
 _LEAVING: Final = "this process is about to end"
+_NO_ENGINES: Final = "no address of an engine is known"
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
 
@@ -154,7 +155,9 @@ class _Beside:
         self._outbound: Outbound | None = None
 
     def why_not_ready(self) -> str | None:
-        """Return None once there are routes, or the service has said that there are none."""
+        """Return None once there are engines and routes, or the service has none of these."""
+        if not self._engines.all:
+            return _NO_ENGINES
         heard = self._follower is not None and self._follower.heard
         return None if heard or len(self._book) else _NO_ROUTES
 

@@ -55,7 +55,7 @@ class Shadows:
         inquiry = Inquiry(parts, scope, answered.asked, route)
         sample = parts.sampler.copied(answered.sample, scope["path"], arm)
         try:
-            engine = parts.engines.pick()
+            engine = parts.engines.pick(arm.model)
         except Unreachable:
             self._count(route, arm, DROPPED)
             return

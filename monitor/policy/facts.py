@@ -156,6 +156,7 @@ class Facts:
     """Why a probe that will be tried again had no answer; None: none waits."""
     probe_due: datetime | None = None
     """When the next probe is due; None: unknown."""
+    probe_running: bool = False
     reference_id: ReferenceId | None = None
     """The reference with which the detectors compared."""
     classic: bool = False

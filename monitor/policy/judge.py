@@ -147,6 +147,7 @@ def _probe_lets_page(
 ) -> bool:
     """Whether a soft page crossing may page: after the suspicion probe, or if it stays silent.
 
+    It waits twice as long for a probe that runs, which is about to name the cause.
     It may not where other requests explain other answers, unless the probe says otherwise.
     """
     if not crossing.profile.side.asks_probe:
@@ -156,7 +157,8 @@ def _probe_lets_page(
     probe = memory.perplexity
     if not facts.probe_available or (probe is not None and probe.at > crossing.at):
         return True
-    return facts.at - crossing.at >= settings.page_wait
+    waits = 2 if facts.probe_running else 1
+    return facts.at - crossing.at >= waits * settings.page_wait
 
 
 def _verdict(

@@ -28,10 +28,15 @@ class CorpusRole(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One text of a corpus."""
+    """One text of a corpus.
+
+    ``answer_at`` is the number of characters before its answer, of which alone the tokens are
+    scored; 0: all of it is.
+    """
 
     id: str
     text: str
+    answer_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,10 @@ class Corpus:
         """``general:1a2b3c4d5e6f``: name and SHA-256 prefix of ids and texts in order."""
         total = hashlib.sha256()
         for document in self.documents:
-            total.update(json.dumps([document.id, document.text]).encode())
+            told = [document.id, document.text]
+            if document.answer_at:
+                told.append(str(document.answer_at))
+            total.update(json.dumps(told).encode())
         return f"{self.name}:{total.hexdigest()[:12]}"
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -61,9 +61,15 @@ class EngineAbout:
 
 @dataclass(slots=True)
 class OtherRequests:
-    """Requests beside a probe: whether any of them was answered."""
+    """Requests beside a probe: how many were answered by each model, and which ones failed."""
 
-    answered: bool = False
+    answered: dict[str, int]
+    failed: set[str] = field(default_factory=set)
+
+    @property
+    def silent(self) -> list[str]:
+        """The models that answered none, or not to the end."""
+        return [one for one, count in self.answered.items() if not count or one in self.failed]
 
 
 class ProbedEngine:
@@ -126,8 +132,8 @@ class ProbedEngine:
         A batch's composition changes the last bits of all its results. These requests cost no more
         of the engine's time than the probe beside them, and end at the first fault.
         """
-        ended, made = threading.Event(), OtherRequests()
         models = of or (self._model,)
+        ended, made = threading.Event(), OtherRequests(dict.fromkeys(models[:OTHERS], 0))
         asking = [
             threading.Thread(
                 target=self._ask_on,
@@ -160,10 +166,13 @@ class ProbedEngine:
             try:
                 reply = self._sent(question)
             except OutgoingError:
+                made.failed.add(model)
                 return
-            if not _ok(reply) and not _too_long(reply):
+            if _ok(reply):
+                made.answered[model] += 1
+            elif not _too_long(reply):
+                made.failed.add(model)
                 return
-            made.answered = True
 
     def _waiting(self) -> float:
         try:

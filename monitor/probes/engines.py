@@ -25,6 +25,7 @@ from monitor.probes.share import Purpose
 
 _LOG = structlog.get_logger(__name__)
 
+NO_ADDRESS: Final = "no address of an engine is known"
 REMEMBERED: Final = timedelta(seconds=2)
 _PASSED_OVER: Final = 2
 """Turns that a replica may lose to one with the adapter loaded, before it gets its own."""
@@ -58,6 +59,8 @@ class ReplicaListing:
     holding: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     silent: tuple[str, ...] = ()
+    nowhere: bool = False
+    """True if engines are listed elsewhere, and no address of any is known."""
 
     @property
     def everywhere(self) -> bool:
@@ -115,11 +118,15 @@ class Engines:
     def listing(self, model: str) -> ReplicaListing:
         """Group replicas by whether they list the model; asks again those that lacked it."""
         found: dict[str, list[str]] = {"holding": [], "lacking": [], "silent": []}
-        for url in self._addresses.now():
+        urls = self._addresses.now()
+        for url in urls:
             cards = self._cards(url, having=model)
             kind = "silent" if cards is None else "holding" if model in cards else "lacking"
             found[kind].append(redacted(url))
-        return ReplicaListing(**{kind: tuple(urls) for kind, urls in found.items()})
+        nowhere = not urls and not self._addresses.fixed
+        return ReplicaListing(
+            **{kind: tuple(replicas) for kind, replicas in found.items()}, nowhere=nowhere
+        )
 
     def adapters(self) -> tuple[ModelCard, ...]:
         """Return the adapters that any engine lists, each once: models that name a parent."""
@@ -182,8 +189,10 @@ class Engines:
         if holders:
             return holders
         if all(cards is None for cards in found.values()):
-            errors = dict.fromkeys(self._known[url].error for url in found)
-            reason = "; ".join(errors) or "no engine is configured"
+            known = (self._known.get(url) for url in found)
+            errors = dict.fromkeys(one.error for one in known if one is not None)
+            none = "no engine is configured" if self._addresses.fixed else NO_ADDRESS
+            reason = "; ".join(errors) or none
             raise ProbeFailed(reason, permanent=False, asked=False)
         served = dict.fromkeys(name for cards in found.values() for name in cards or ())
         raise ModelNotServed(model, served=tuple(served))
@@ -197,7 +206,7 @@ class Engines:
             for turns in (self._asked, self._passed):
                 for key in [key for key in turns if key[1] in gone]:
                     del turns[key]
-        self.restraint.forget(gone)
+        self.restraint.keep_only(urls)
 
     def choose(
         self,

@@ -43,6 +43,22 @@ def spelling_fault(shown: Sequence[str], text: str) -> str | None:
     return f"it has {len(whole)} characters without spaces, the scored tokens have {len(spelled)}"
 
 
+def answer_span(shown: Sequence[str], text: str, answer_at: int) -> slice:
+    """Return which tokens of a text hold its answer; one that begins before the answer counts.
+
+    >>> answer_span([" it", " red", "?", " Y", "es", ".", "</s>"], "Is it red? Yes.", 10)
+    slice(3, 6, None)
+    """
+    end = len(shown)
+    if shown and _is_special(shown[-1]) and not text.rstrip().endswith(shown[-1]):
+        end -= 1  # the tokenizer's own
+    left, first = len(_bare(text[answer_at:])), end
+    while left > 0 and first > 0:
+        first -= 1
+        left -= len(_bare(shown[first]))
+    return slice(first, end)
+
+
 def number_fault(score: TextScore) -> str | None:
     """Say why a score cannot be the likelihood of a text; None if it can."""
     if score.tokens == 0 or not math.isfinite(score.sum_nll):

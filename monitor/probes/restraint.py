@@ -23,6 +23,8 @@ FIRST_PAUSE: Final = 300.0
 LONGEST_PAUSE: Final = 3600.0
 LONGEST_OBEYED: Final = 86_400.0
 """The longest ``Retry-After`` that is obeyed, in seconds."""
+MOST_KEPT: Final = 4_096
+"""Engines that are remembered although their addresses are gone."""
 _PATIENCE: Final = 600.0
 """Seconds that a probe waits for another one to end."""
 
@@ -111,11 +113,17 @@ class Restraint:
                 )
             return self._keepers[url]
 
-    def forget(self, urls: Collection[str]) -> None:
-        """Forget engines that are gone; one that is asked just now keeps its keeper to the end."""
+    def keep_only(self, urls: Collection[str]) -> None:
+        """Forget engines that are gone once there are very many.
+
+        A replica that a probe has crashed comes back under its address, and is still left alone.
+        """
         with self._lock:
-            for url in urls:
-                self._keepers.pop(url, None)
+            if len(self._keepers) <= MOST_KEPT:
+                return
+            gone = [url for url, one in self._keepers.items() if url not in urls and not one.busy]
+            for url in gone:
+                del self._keepers[url]
 
 
 class Keeper:
@@ -131,6 +139,11 @@ class Keeper:
         self._allowance = EngineAllowance(share=share, at=clocks.monotonic())
         self._pace = EnginePace()
         self._turn = threading.Lock()
+
+    @property
+    def busy(self) -> bool:
+        """True while a probe runs."""
+        return self._turn.locked()
 
     @contextmanager
     def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[EngineTurn]:

@@ -15,12 +15,12 @@ from typing import Final
 from detectors.parity import TopLogprobs
 from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, Document
-from monitor.probes.engine import NoNumbers, ProbedEngine, Stop
+from monitor.probes.engine import NoNumbers, OtherRequests, ProbedEngine, Stop
 from monitor.probes.engines import Engines, Replica
 from monitor.probes.errors import FolderRefused, ProbeFailed
 from monitor.probes.expectations import TOP, as_top_logprobs
 from monitor.probes.local.folders import Fingerprints
-from monitor.probes.own_tokens import number_fault
+from monitor.probes.own_tokens import answer_span, number_fault
 from monitor.probes.perplexity import (
     TOLD,
     DocumentScore,
@@ -71,6 +71,8 @@ class ServedProbe:
         True if the engine is given other requests during a run.
     among
         Adapters of whose requests some run while texts are read.
+    place
+        Address of the engine that reads texts; None takes them in turns.
     """
 
     general: Corpus
@@ -83,6 +85,7 @@ class ServedProbe:
     gives_way: Callable[[], str | None] = _never
     beside: bool = False
     among: Sequence[Target] = ()
+    place: str | None = None
     fingerprints: Fingerprints = field(default_factory=Fingerprints)
 
     def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None] = _never) -> ServedProbe:
@@ -96,6 +99,17 @@ class ServedProbe:
     def amidst(self, others: Sequence[Target]) -> ServedProbe:
         """Return the same probe, reading texts while other adapters answer requests."""
         return replace(self, among=others)
+
+    def at_one(self, targets: Sequence[Target]) -> ServedProbe | None:
+        """Return the same probe, reading texts at one engine that holds all; None: none does.
+
+        Raises
+        ------
+        ModelNotServed, ProbeFailed
+        """
+        found = [self.replicas_of(target) for target in targets]
+        shared = [name for name in found[0] if all(name in names for names in found)]
+        return replace(self, place=shared[0]) if shared else None
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Return the general corpus, and the adapter's own if configured."""
@@ -169,11 +183,12 @@ class ServedProbe:
         ModelNotServed, ProbeFailed
             The engine could not be asked about all texts, or about none of the other adapters.
         """
-        made = None
-        with self._turn(target, replica) as (chosen, engine), ExitStack() as others:
+        made: OtherRequests | None = None
+        with self._turn(target, replica or self.place) as (chosen, engine), ExitStack() as others:
             ask = self._asking(chosen, engine, top=TOP)
             answers = []
-            for number, text in enumerate(texts):
+            # the first text finds the way of asking; beside others it is read again
+            for number, text in enumerate([*texts[:1], *texts] if self.among else texts):
                 try:
                     if number % _TEXTS_PER_LOOK == 0 and made is None:
                         engine.require_idle()
@@ -184,9 +199,10 @@ class ServedProbe:
                 if self.among and made is None:
                     of = [one.model for one in self.among]
                     made = others.enter_context(engine.others(texts, of=of))
-        if made is not None and not made.answered:
-            raise ProbeFailed("the other adapters answered nothing", permanent=False)
-        return as_top_logprobs(answers)
+        if made is not None and (silent := made.silent):
+            reason = f"{' and '.join(silent)} did not answer meanwhile"
+            raise ProbeFailed(reason, permanent=False)
+        return as_top_logprobs(answers[1:] if self.among else answers)
 
     def base_of(self, target: Target) -> Target | None:
         """Return the served model that an engine names as this adapter's parent."""
@@ -260,6 +276,9 @@ def _score(ask: _Ask, document: Document, *, first: bool) -> DocumentScore:
     if first and (fault := number_fault(score)) is not None:
         stop = NoNumbers if score.tokens == 0 else Stop
         raise stop(f"the engine's numbers are not those of a text: {fault}")
+    if document.answer_at:
+        own = answer_span(tokens.shown, document.text, document.answer_at)
+        score = total(replace(tokens, logprobs=tokens.logprobs[own]))
     return DocumentScore(
         document=document.id,
         sum_nll=score.sum_nll,

@@ -75,6 +75,8 @@ class Proof:
 
     def _why_not(self, model: str) -> str | None:
         found = self.engines.listing(model)
+        if found.nowhere:
+            return f"nothing shows that {model} is served: no address of an engine is known"
         if found.lacking:
             return f"{model} is not served by {', '.join(found.lacking)}"
         if found.silent and not found.holding:

@@ -33,7 +33,10 @@ class TrainerEngines:
         TrainingFailed
             An engine does not serve it then, or serves other files under its name.
         """
-        for url in self.addresses.now():
+        urls = self.addresses.now()
+        if not urls and not self.addresses.fixed:
+            raise TrainingFailed("no address of an engine is known")
+        for url in urls:
             alive()
             card = self._card(url, model)
             said = "" if card else self._ask(url, model, folder)

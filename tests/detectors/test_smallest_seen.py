@@ -1,9 +1,10 @@
 """What a reference is said to see in time, against simulated streams of fixed seeds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from detectors.empty import EMPTY
@@ -229,22 +230,26 @@ def test_a_constant_signal_shows_no_shift_but_shows_a_share_far_out() -> None:
     assert said[GARBAGE][0] is not None
 
 
-def test_a_count_moves_by_whole_steps() -> None:
+@pytest.mark.parametrize("values", [np.arange(8, 20), np.array([10, 200])], ids=["near", "far"])
+@pytest.mark.parametrize("signal", ["prompt_tokens", "log_length"])
+def test_a_count_moves_by_whole_steps(signal: str, values: npt.NDArray[np.int64]) -> None:
     """Moved by a hundredth of a token, all requests of 12 tokens would leave their rank."""
     calm = requests(np.random.default_rng(5), 96 * 4, 40)
-    counts = np.random.default_rng(6).integers(8, 20, len(calm)).astype(np.float64)
-    reference = PROMPT_LENGTH.fit(
-        Window(start=calm.start, end=calm.end, at=calm.at, signals={"prompt_tokens": counts})
-    )
+    counts = np.random.default_rng(6).choice(values, len(calm)).astype(np.float64)
+    known = {**calm.signals, "prompt_tokens": counts, "log_length": np.log1p(counts)}
+    detector = PROMPT_LENGTH if signal == "prompt_tokens" else LOGIT_KS
+    reference = detector.fit(replace(calm, signals=known))
     growth = growth_of(reference)
     assert growth is not None
+    steps = (0.4, 1.0) if signal == "prompt_tokens" else (0.4 / 201, np.log(10 / 9))
     for falls in (False, True):
-        found = movable(reference, growth, Fault(signal="prompt_tokens", falls=falls))
+        found = movable(reference, growth, Fault(signal=signal, falls=falls))
         assert found is not None
-        still = found.by(0.4 / found.sd, Process.NOTICE, 1.0)
-        assert np.array_equal(still, found.by(0.0, Process.NOTICE, 1.0))
-        moved_one = found.by(1.0 / found.sd, Process.NOTICE, 1.0)
-        assert moved_one.max() > still.max()
+        still, hardly, surely = (
+            found.by(size / found.sd, Process.NOTICE, 1.0) for size in (0.0, *steps)
+        )
+        assert np.array_equal(still, hardly)
+        assert surely.max() > still.max()
 
 
 def test_of_the_drifts_of_the_budget_it_says_the_same() -> None:

@@ -208,6 +208,10 @@ def test_a_soft_page_waits_for_the_probe_and_pages_when_it_stays_silent() -> Non
     assert run(soon, memory=waiting.memory).verdict.kind is VerdictKind.DRIFTING
     late = replace(soon, at=NOW + 5 * MINUTE)
     assert run(late, memory=waiting.memory).verdict.kind is VerdictKind.CRITICAL
+    looking = replace(late, probe_running=True)
+    assert run(looking, memory=waiting.memory).verdict.kind is VerdictKind.DRIFTING
+    for_ever = replace(looking, at=NOW + 10 * MINUTE)
+    assert run(for_ever, memory=waiting.memory).verdict.kind is VerdictKind.CRITICAL
 
 
 def test_a_page_whose_cause_no_probe_has_confirmed_says_when_one_is_due_and_moves_nothing() -> None:

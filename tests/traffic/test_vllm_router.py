@@ -19,9 +19,11 @@ from monitor.traffic import table
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.proof import Proof
 from monitor.traffic.routers import Reach, RouterFailed
+from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.routers.vllm import Replicas, VllmRouting
 from tests.loopback import LOOPBACK
 from tests.routed import Vllm, answering
+from tests.service import until
 
 NOW = datetime(2026, 3, 4, 14, 10, tzinfo=UTC)
 DRAIN = timedelta(minutes=5)
@@ -236,17 +238,41 @@ def test_replicas_come_and_go_with_the_file_that_lists_them(
     with pytest.raises(RouterFailed, match="no address of an engine is known"):
         router.prepare([world.versions["v7"]])
     file.write_text(urls[0])
-    router.prepare([world.versions["v7"]])
+
+    def loaded() -> bool:
+        try:
+            router.prepare([world.versions["v7"]])
+        except RouterFailed:
+            return False
+        return True
+
+    until(loaded, "it is loaded on the replica that came")
     assert world.served() == [{"support@v7"}, set()]
     engines = Engines(EngineAddresses(world.urls), world.client, headers={})
     assert engines.serves("support@v7")
     file.write_text("\n".join(urls))
-    assert not engines.serves("support@v7"), "the replica that came holds it not yet"
-    router.prepare([world.versions["v7"]])
+    until(lambda: not engines.serves("support@v7"), "the replica that came lacks it")
+    until(lambda: loaded() and world.served()[1], "it is loaded there")
     assert world.served() == names("v7")
     assert [one.url for one in engines.holding("support@v7")] == urls
     file.write_text(urls[1])
-    assert [one.url for one in engines.holding("support@v7")] == urls[1:]
+    until(
+        lambda: [one.url for one in engines.holding("support@v7")] == urls[1:],
+        "the first replica is gone",
+    )
+
+
+def test_nothing_is_proven_while_no_address_of_an_engine_is_known(
+    world: World, tmp_path: Path
+) -> None:
+    nowhere = EngineAddresses([(tmp_path / "gone").as_uri()])
+    engines = Engines(nowhere, world.client, headers={})
+    proof = Proof(database=world.database, router=TableOnly(world.database), engines=engines)
+    arm = Arm(arm=ArmKind.STABLE, version="v7", model="support@v7", weight=1.0)
+    assert not proof.served("support@v7")
+    assert proof.problems(None, [arm], [world.versions["v7"]]) == [
+        "nothing shows that support@v7 is served: no address of an engine is known"
+    ]
 
 
 def test_the_proof_loads_a_version_before_it_asks_for_it(world: World) -> None:

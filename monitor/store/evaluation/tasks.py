@@ -135,19 +135,25 @@ def somebody_waits(tx: Connection, *, kind: EvaluationKind) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Awaited:
-    """When a version's task is tried next, and why it waits; None if it had a result."""
+    """When a version's task is tried next, why it waits, and whether somebody works on it now."""
 
     due: datetime | None = None
     stopped: str | None = None
+    running: bool = False
 
 
 def awaited(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> Awaited:
-    """Return when a version's task is tried next, and why not now; empty if it is due."""
-    query = sa.select(tasks.c.next_due_at.label("due"), tasks.c.stopped).where(
-        tasks.c.version_id == version_id,
-        tasks.c.kind == kind.value,
-        tasks.c.next_due_at > sa.func.now(),
-    )
+    """Return when a version's task is tried next, why not now, and whether it runs.
+
+    ``due`` and ``stopped`` are None if it is due.
+    """
+    now = sa.func.now()
+    later = tasks.c.next_due_at > now
+    query = sa.select(
+        sa.case((later, tasks.c.next_due_at)).label("due"),
+        sa.case((later, tasks.c.stopped)).label("stopped"),
+        sa.func.coalesce(tasks.c.lease_until > now, sa.false()).label("running"),
+    ).where(tasks.c.version_id == version_id, tasks.c.kind == kind.value)
     row = tx.execute(query).mappings().one_or_none()
     return Awaited() if row is None else Awaited(**row)
 

@@ -17,8 +17,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingError, redacted
-from monitor.domain import Arm, ArmKind, Route, Version
-from monitor.engine_addresses import EngineAddresses, is_list, list_fault
+from monitor.domain import Arm, ArmKind, Route, Version, is_list, list_fault
+from monitor.engine_addresses import EngineAddresses
 from monitor.probes.asking import local_folder
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
