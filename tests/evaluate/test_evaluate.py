@@ -18,7 +18,7 @@ from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Preset
 from monitor.schedule import LeaseSettings, Worker
 from monitor.store.evaluation import evaluations, tasks, verdicts
-from monitor.store.evaluation.tasks import Claim, StaleLease
+from monitor.store.evaluation.tasks import Awaited, Claim, StaleLease
 from monitor.store.registry import adapters, versions
 from monitor.windows import Cadence, offset_of, plan
 
@@ -324,6 +324,26 @@ def test_what_somebody_waits_for_comes_before_what_is_merely_due(world: Any) -> 
     other = world.database.run(overdue_and_requested)
     assert world.claim(EvaluationKind.PERPLEXITY).version_id == world.version.id
     assert world.claim(EvaluationKind.PERPLEXITY).version_id == other.id
+
+
+def test_of_a_probe_is_known_when_it_is_due_and_whether_it_runs(world: Any) -> None:
+    probe = EvaluationKind.PERPLEXITY
+
+    def asked(tx: Connection) -> Awaited:
+        return tasks.awaited(tx, version_id=world.version.id, kind=probe)
+
+    world.database.run(lambda tx: tasks.ensure(tx, first_due={probe: timedelta()}))
+    world.rows(
+        "UPDATE tasks SET next_due_at = now() + interval '1 hour' WHERE kind = 'perplexity'"
+        " RETURNING 1"
+    )
+    later = world.database.run(asked)
+    assert later.due is not None
+    assert not later.running
+    world.database.run(lambda tx: tasks.request(tx, version_id=world.version.id, kinds=[probe]))
+    assert world.database.run(asked) == Awaited()
+    assert world.claim(probe) is not None
+    assert world.database.run(asked) == Awaited(running=True)
 
 
 def test_due_probes_of_adapters_at_hand_go_first_but_have_no_more_than_a_head_start(

@@ -252,3 +252,14 @@ def test_replicas_come_and_go_with_the_file_that_lists_them(
     asked = len(first.asked)
     assert [ask(stage, chat()).status_code for _ in range(3)] == [200] * 3
     assert len(first.asked) == asked, "it is gone"
+
+
+def test_a_replica_that_lacks_the_adapter_is_asked_last(start: Start) -> None:
+    stage = start([route(stable=1.0)], engines=3)
+    have, *lack = stage.engines
+    for engine in lack:
+        engine.models = {"base"}
+    replies = [ask(stage, chat()).status_code for _ in range(8)]
+    assert replies[2:] == [200] * 6, "each of the two was asked once"
+    assert [len(engine.asked) for engine in lack] == [1, 1]
+    assert len(have.asked) >= 6
