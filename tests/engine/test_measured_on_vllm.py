@@ -21,7 +21,7 @@ from monitor.probes.corpus import Corpus, Document
 from monitor.probes.perplexity import LARGEST_ANSWER, PerplexityRun, PerplexitySettings
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
-from tests.engine.conftest import Vllm
+from tests.engine.conftest import Vllm, started
 from tests.loopback import LOOPBACK
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
@@ -40,9 +40,13 @@ CORPUS = Corpus(
 
 @pytest.fixture
 def probe(vllm: Vllm) -> ServedProbe:
+    return probe_of(vllm)
+
+
+def probe_of(engine: Vllm) -> ServedProbe:
     return ServedProbe(
         general=CORPUS,
-        engines=Engines([vllm.url], HTTP, headers={}, restraint=Restraint(share=1.0)),
+        engines=Engines([engine.url], HTTP, headers={}, restraint=Restraint(share=1.0)),
         http=HTTP,
         settings=PerplexitySettings(max_waiting=1_000),
     )
@@ -89,6 +93,19 @@ def test_saving_again_and_other_requests_stay_below_the_floor_and_damage_above_i
         with vllm.instead(OWN, tmp_path / how):
             damaged = moved(probe, registered)
         assert damaged.changed, (how, damaged.reasons)
+
+
+def test_another_build_of_the_engine_stays_below_the_floor(
+    registered: list[DocumentScores], tmp_path: Path
+) -> None:
+    """The same vLLM on the kernels of an older processor: the same sums in another order."""
+    older = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    with started(tmp_path / "vllm.log", **older) as other:
+        run = probe_of(other).score(Target(model=OWN), CORPUS)
+    rebuilt = scores(run)
+    assert not np.array_equal(rebuilt.sum_nll, registered[0].sum_nll), "it computes otherwise"
+    change = compare(registered, rebuilt, least_floor=rounding_floor(run.dtype))
+    assert not change.changed, change.reasons
 
 
 def test_another_alpha_makes_another_adapter_of_the_same_weights_file(
