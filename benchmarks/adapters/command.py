@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from benchmarks.adapters.base import OFFLINE, base_folder
-from benchmarks.adapters.divergence import Divergences
+from benchmarks.adapters.divergence import Answering, Divergences
 from benchmarks.adapters.engine import Engine, NoEngineError, start_engine, wait_for
 from benchmarks.adapters.engines import Engines
 from benchmarks.adapters.experiment import other_setup, play
@@ -117,7 +117,9 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
         _refuse_another(stage)
         with timed.phase("prepare"):
             prepare(stage)
-        _note(stage, timed)
+        with timed.phase("tasks"):
+            apart = {name: _from_base(stage, name) for name in TASKS}
+        _note(stage, timed, apart=apart)
         with timed.phase("ways"), _progress(console) as progress:
             bar = progress.add_task("ways", total=len(ways) * given.repeats)
             left = [(way, n) for n in range(given.repeats) for way in ways]
@@ -134,6 +136,14 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
     _note(stage, timed, failed=failed)
     console.print(_summary(into, ways))
     return failed
+
+
+def _from_base(stage: Stage, name: str) -> float:
+    """How far an adapter is from its base: KL in nats per token of its own answers."""
+    shelf = stage.shelf(name)
+    approved = Answering(setup=stage.setup, adapter=shelf.version(IN_CHARGE))
+    base = Answering(setup=stage.setup, adapter=shelf.nothing())
+    return stage.divergences.of(f"base/{name}", name=name, approved=approved, other=base)
 
 
 def _options(stage: Stage) -> dict[str, Any]:
@@ -197,7 +207,7 @@ def _open(
         engine=engine,
         engines=opened.enter_context(Engines(start=start, wait=wait)),
         switch=switch,
-        divergences=Divergences(into / "state" / "divergences.json"),
+        divergences=Divergences(cache / "divergences.json"),
         seed=given.seed,
         requests=given.requests,
         played=given.adapters,
@@ -268,7 +278,13 @@ def in_words(found: Mapping[str, Any]) -> str:
     return ", ".join(parts) or "silent"
 
 
-def _note(stage: Stage, timed: Timed, *, failed: Mapping[str, str] | None = None) -> None:
+def _note(
+    stage: Stage,
+    timed: Timed,
+    *,
+    failed: Mapping[str, str] | None = None,
+    apart: Mapping[str, float] | None = None,
+) -> None:
     path = stage.into / "run.json"
     known = json.loads(path.read_text()) if path.exists() else {}
     known.setdefault("started_at", datetime.now(UTC).isoformat())
@@ -281,6 +297,7 @@ def _note(stage: Stage, timed: Timed, *, failed: Mapping[str, str] | None = None
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {'GPU' if stage.gpu else 'CPU'}",
         "seconds": known.get("seconds", {}) | timed.seconds,
         "failed": dict(failed or {}),
+        "apart": dict(apart or known.get("apart", {})),
     }
     path.write_text(json.dumps(known, indent=1), encoding="utf-8")
 

@@ -18,7 +18,7 @@ from benchmarks.adapters.page import pictures, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.command import write
 from benchmarks.adapters.page.goals import Goal, goals
-from benchmarks.adapters.page.promised import Promise, promises
+from benchmarks.adapters.page.promised import KINDS, Promise, promises
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect, joined
 from benchmarks.adapters.page.writing import page
 from benchmarks.adapters.service import CONFIG
@@ -56,7 +56,7 @@ def experiment(requests: int | None = None, *, kl: float | None = 0.3, **seen: A
         kl=kl,
         seen=True,
         moved=False,
-        promises=[Promise("answers", 0.0, False, None)],
+        promises=[Promise("answers", "logit_ks", 0.0, False, None)],
         driftline=replace(ours, **seen),
         tools={},
     )
@@ -254,13 +254,14 @@ def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) ->
     assert (resaved.promised, resaved.told) == (False, None)
     # nothing was measured of requests that all failed
     gone = promises(load(run, run / "gone" / "0"))
+    assert [one.kind for one in gone] == [kind.words for kind in KINDS]
     assert [one.kind for one in gone if one.promised] == []
 
 
 def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
-    kept = replace(experiment(20), promises=[Promise("certain", 3.0, True, 15)])
-    missed = replace(experiment(20), promises=[Promise("certain", 2.0, True, None)])
-    other = replace(experiment(20), promises=[Promise("certain", 0.3, False, 30)])
+    kept = replace(experiment(20), promises=[Promise("certain", "logit_ks", 3.0, True, 15)])
+    missed = replace(experiment(20), promises=[Promise("certain", "logit_ks", 2.0, True, None)])
+    other = replace(experiment(20), promises=[Promise("certain", "logit_ks", 0.3, False, 30)])
     found = of(way(kept, missed, other))
     said = page(found)
     assert "| certain | 2 | 1 | 1 | 1 |" in said
@@ -270,8 +271,14 @@ def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
 
 def test_the_page_sets_what_was_wrong_before_beside_this_run() -> None:
     mended = replace(way(experiment(20)), way="over-trained")
-    said = page(of(mended, way(experiment(3))))
-    assert "| `over-trained` | `6c35b96a` | blame unknown | adapter | 20 (40 s) | stays |" in said
+    lost = replace(way(experiment(None)), way="alpha-doubled")
+    same = replace(way(experiment(20)), way="sign-flipped")
+    said = page(of(mended, lost, same, way(experiment(3))))
+    before = said.partition("## Before and after")[2].partition("\n## ")[0]
+    assert "right in 23 of 28 ways" in before
+    assert "| `over-trained` | `6c35b96a` | 46 (31 s) | 60 (93 s) | **unknown** |" in before
+    assert "|  | now | - | 20 (40 s) | adapter | stays | 0 of" in before
+    assert "| `alpha-doubled` | `e446ce05` |" in before
     assert "## Before and after" not in page(of(way(experiment(3))))
 
 

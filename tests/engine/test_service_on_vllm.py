@@ -39,6 +39,7 @@ def service(
         "serving.engines": f'["{vllm.url}"]',
         "probes.embedding.model": str(folder / "no-such-model"),
         "probes.perplexity.corpus": str(dialogues(folder)),
+        "probes.perplexity.budget": "0.9",
         "schedule.perplexity_interval": "15s",
     }
     with running(folder, inbox=inbox, changes=changes) as started:

@@ -13,7 +13,11 @@ import pytest
 from benchmarks.adapters.command import USUAL, main
 from benchmarks.adapters.engine import PYTHON
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(2400)]
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.timeout(2400),
+    pytest.mark.filterwarnings("default"),  # a benchmark's libraries warn as they like
+]
 
 Outcome = Mapping[str, Any]
 

@@ -1,31 +1,40 @@
-"""What the first published run of a way got wrong, beside what this run makes of it."""
+"""What was first published of each way, to be set beside a run: ``results/first.json``."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from pathlib import Path
+
+FILE = Path(__file__).parents[1] / "results" / "first.json"
+NOTHING = "-"
 
 
 @dataclass(frozen=True, slots=True)
 class First:
-    """How a way was first published: at which commit, and what was wrong of it."""
+    """A way's row of the page at a commit; what was wrong is bold.
+
+    Read from ``git show COMMIT:docs/adapters-benchmark.md``.
+    """
 
     commit: str
-    wrong: str
+    ticket: str
+    page: str
+    blame: str
+    route: str
+    answered: str
+
+    @property
+    def told(self) -> bool:
+        return self.blame != NOTHING
+
+    @property
+    def wrong(self) -> bool:
+        return "**" in self.blame + self.route
 
 
-TOLD, BLAMED_RIGHT = 28, 23
-"""Of the ways as first published: those told of, and those whose first message blamed right."""
-FIRST: Mapping[str, First] = MappingProxyType(
-    {
-        "not-a-number": First("e446ce05", "blame unknown"),
-        "over-trained": First("6c35b96a", "blame unknown"),
-        "alpha-halved": First("6c35b96a", "no move: the broken version went on answering"),
-        "max-tokens": First("d0f4ab4f", "blame unknown"),
-        "stop-words": First("d0f4ab4f", "blame unknown"),
-        "temperature": First("d0f4ab4f", "blame unknown"),
-        "wrong-base-revision": First("780d5d43", "no page, and no move"),
-    }
-)
-"""By way, from the pages of that time: ``git show COMMIT:docs/adapters-benchmark.md``."""
+def first_published() -> Mapping[str, First]:
+    """Return the first published row of each way."""
+    stored = json.loads(FILE.read_text(encoding="utf-8"))
+    return {way: First(*row) for way, row in stored.items()}

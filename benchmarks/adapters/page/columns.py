@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.adapters.contestants.experiment import WINDOW
 from benchmarks.adapters.page.results import Repeat, Results, Way
 
 
@@ -84,8 +85,8 @@ def _paged(one: Repeat) -> Did:
 def _column(slug: str, title: str) -> Column:
     def did(one: Repeat) -> Did | None:
         seen = one.tools.get(slug)
-        if seen is None:
-            return None
+        if seen is None or (seen.requests is None and one.broken < WINDOW):
+            return None  # no whole window: traffic was moved before it could look
         return Did(requests=seen.requests, false_before=seen.false_before)
 
     return Column(title=title, did=did)

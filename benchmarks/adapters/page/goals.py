@@ -102,7 +102,8 @@ def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
     if silence is None:
         return
     yield Goal(
-        text=f"healthy traffic is silent: recorded requests resampled, {silence['requests']} a run;"
+        text=f"healthy traffic is silent: recorded requests resampled, {silence['requests']} a run,"
+        f" no probe takes part;"
         f" at most {100 * silence['at_most_loud']:.2g} % of runs are loud (95 % sure)",
         held=silence["silent"],
         of=silence["runs"],
@@ -112,19 +113,19 @@ def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
 
 
 def _promised(results: Results) -> Goal:
-    """Hold the plan's promises of each kind of fault against the evidence of their detectors."""
-    chosen = [
-        (f"{way.way}: {each.kind}/", each)
-        for way, _, one in _experiments(results)
+    """Hold the plan's promises against the evidence; one detector's of a run count once."""
+    kept = {
+        f"{name}: {each.detector}/": each.told is not None
+        for _, name, one in _experiments(results)
         for each in one.promises
         if each.promised
-    ]
-    missed = [name for name, each in chosen if each.told is None]
+    }
+    missed = [name for name, told in kept.items() if not told]
     return Goal(
         text=f"what `driftline plan` promises of the baseline is told ({100 * POWER:.0f} %), by"
         " the evidence of the promised detector alone",
-        held=len(chosen) - len(missed),
-        of=len(chosen),
+        held=len(kept) - len(missed),
+        of=len(kept),
         wanted=POWER,
         missed=missed,
     )

@@ -32,8 +32,7 @@ SHARE = 0.1
 CHECK_SECONDS = 3.0
 PER_CHECK = 15
 """Of a window of the run, at its traffic."""
-_UNSURE = 1.96 * 1.2533
-"""Half of the 95 % interval of a normal sample's median, in sd, times the root of its size."""
+_DRAWS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,8 @@ class Promise:
     """One kind of fault in one experiment.
 
     shift
-        Of the signal's median, in sd of the baseline: the end of its 95 % interval that is nearer
-        to 0, and 0 where it is on both sides; None: too few were measured.
+        Of the signal's median, in sd of the baseline: the end of its 95 % interval nearer to 0; 0
+        if the interval contains 0. None: too few were measured.
     promised
         Whether at least 4 in 5 such faults are told within as many requests as came.
     told
@@ -68,6 +67,7 @@ class Promise:
     """
 
     kind: str
+    detector: str
     shift: float | None
     promised: bool
     told: int | None
@@ -93,7 +93,7 @@ def promises(experiment: Experiment) -> tuple[Promise, ...]:
         shift = _shift(reference, kind, experiment)
         broken = len(experiment.live) - experiment.calm
         promised = LATE * _expected(reference, kind, shift) <= broken
-        found.append(Promise(kind.words, shift, promised, told[name]))
+        found.append(Promise(kind.words, name, shift, promised, told[name]))
     return tuple(found)
 
 
@@ -115,9 +115,17 @@ def _shift(reference: RankReference, kind: Kind, experiment: Experiment) -> floa
         return None
     usual = _signals(experiment.baseline)[kind.signal]
     usual = usual[~np.isnan(usual)]
-    shift = float(np.median(known) - np.median(usual)) / moved.sd
-    unsure = _UNSURE * float(np.sqrt(1 / known.size + 1 / usual.size))
-    return round(float(np.copysign(max(0.0, abs(shift) - unsure), shift)), 3)
+    low, high = _interval(known, usual) / moved.sd
+    return round(float(low if low > 0.0 else min(high, 0.0)), 3)
+
+
+def _interval(known: Floats, usual: Floats) -> Floats:
+    """Return the 95 % bootstrap interval of the difference of two medians."""
+    rng = np.random.default_rng(14)
+    medians = [
+        np.median(rng.choice(values, (_DRAWS, values.size)), axis=1) for values in (known, usual)
+    ]
+    return np.quantile(medians[0] - medians[1], [0.025, 0.975])
 
 
 def _expected(reference: RankReference, kind: Kind, shift: float | None) -> float:

@@ -15,8 +15,8 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "timeouts": "clients that hang up leave no answer to look at",
         "new-topic-5": "a share of 5 % takes 400 to 720 requests ([measured]"
         "(benchmarks.md#input-drift-on-real-texts))",
-        "new-topic-20": "a share of 20 % takes 40 to 80 requests, or 280 to 520 of a kind near to"
-        " what is known ([measured](benchmarks.md#input-drift-on-real-texts))",
+        "new-topic-20": "a share of 20 % takes 80 to 160 requests, or 280 to 520 of a kind near to"
+        " what is known ([measured](benchmarks.md#input-drift-against-live-references))",
         "mix-shift": "the questions are known ones: that they come in another mix shows only in"
         " the coordinates of their embeddings, over hundreds of requests",
         "stale-prefix-cache": "probes read past the prefix cache, so only answers could show it,"

@@ -24,7 +24,7 @@ FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "ha
 _OURS = frozenset({"truth", "driftline", "messages"})
 _TOLD = ("ticket", "page", "moved")
 _OPTIONS = frozenset({"model", "seed", "requests", "adapters"})
-_TOLD_OF_A_RUN = _OPTIONS | {"engine", "commit", "started_at", "machine", "calm_told"}
+_TOLD_OF_A_RUN = _OPTIONS | {"engine", "commit", "started_at", "machine", "calm_told", "apart"}
 
 
 @dataclass(frozen=True, slots=True)

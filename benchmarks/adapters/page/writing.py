@@ -8,7 +8,7 @@ from itertools import groupby
 from statistics import median
 from typing import Any
 
-from benchmarks.adapters.page.before import BLAMED_RIGHT, FIRST, TOLD
+from benchmarks.adapters.page.before import NOTHING, First, first_published
 from benchmarks.adapters.page.columns import cell, columns
 from benchmarks.adapters.page.goals import Goal, acted_right, blamed_right, goals
 from benchmarks.adapters.page.promised import Promise
@@ -29,12 +29,13 @@ _ENTER = """## Run it
 make bench-adapters
 ```
 
-It installs a vLLM for the CPU beside the project, trains the adapters, plays every way
-(`python -m benchmarks adapters`), has other tools read the records (`adapters-tools`) and writes
-this page (`adapters-page`): about two hours on two cores. A run that was stopped is taken up where
-it stopped. `--into FOLDER` keeps it elsewhere than in `build/adapters`; `--model FOLDER` is for
-other bases; `--gpu` lets the engine use one, and `DRIFTLINE_ENGINE_PYTHON` names the Python that
-has it.
+It installs a vLLM for the CPU beside the project, trains the adapters (nine minutes), plays every
+way (`python -m benchmarks adapters`), has other tools read the records (`adapters-tools`) and
+writes this page (`adapters-page`): two to three hours on two cores that do nothing else. A run that
+was stopped is taken up where it stopped. `--adapters bank,concierge` breaks these in turns, where
+it does not break all three; `--into FOLDER` keeps a run elsewhere than in `build/adapters`. Not
+tried yet: `--model FOLDER`, for other bases of Llama's shape, and `--gpu`, which lets the engine
+use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
 
 ## Enter another tool
 
@@ -86,8 +87,15 @@ def _about(results: Results) -> str:
         f"{len(results.ways)} ways, {experiments} experiments{_how(run)}. Model"
         f" {run['model']}; engine {run['engine']}; Driftline at {commits}; seed {run['seed']};"
         f" {run['started_at'][:16].replace('T', ' ')};"
-        f" {run['machine']}."
+        f" {run['machine']}.{_apart(run)}"
     )
+
+
+def _apart(run: Mapping[str, Any]) -> str:
+    told = [f"`{name}` {kl:.2g}" for name, kl in run.get("apart", {}).items()]
+    if not told:
+        return ""
+    return f" The adapters' KL from their base, in nats per token: {', '.join(told)}."
 
 
 def _how(run: Mapping[str, Any]) -> str:
@@ -126,7 +134,8 @@ def _ways(results: Results) -> str:
         " causes that its messages gave, in their order, and whether the first that it named was"
         " confirmed. *Answered*: requests that the broken version answered, of all that clients"
         " made until the experiment ended. *Probes*: those that began after the break. *CPU*:"
-        " of Driftline's processes, from the break on. Bold: wrong.\n"
+        " of Driftline's processes, from the break on; what probes ask of the engine comes on top."
+        " Bold: wrong.\n"
     )
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
@@ -197,34 +206,42 @@ def _route(one: Repeat) -> str:
 
 
 def _before(results: Results) -> str:
-    """Set what was first published of a way beside this run, where something was wrong of it."""
-    chosen = [way for way in results.ways if way.way in FIRST]
-    if not chosen:
+    """Set what was first published beside this run, where either was wrong or they differ."""
+    first = first_published()
+    rows = [
+        row
+        for way in results.ways
+        if way.way in first and (row := _then_and_now(way, first[way.way])) is not None
+    ]
+    if not rows:
         return ""
+    told = [one for one in first.values() if one.told]
+    right = sum("**" not in one.blame for one in told)
     head = (
-        "\n## Before and after\n\nThe ways that were wrong when they were first published. The"
-        f" first message's blame was right in {BLAMED_RIGHT} of {TOLD} ways that were told of at"
-        " all. Clients made 60 requests after the break then, so numbers of requests do not"
-        " compare: blame, pages and moves do.\n\n"
+        "\n## Before and after\n\nThe ways of which something is wrong, or was when they were first"
+        " published, and those that are told or paged now and were not then, or the other way"
+        f" round. The first message's blame was right in {right} of {len(told)} ways that were told"
+        " of at all. Clients made 48 or 60 requests after the break then, so numbers of requests"
+        " do not compare: blame, pages and moves do.\n\n"
     )
-    return head + _table(
-        ["way", "first published", "wrong then", "blame now", "page now", "route now", "answered"],
-        (_now(way) for way in chosen),
-    )
+    columns = ["way", "", "ticket", "page", "blame", "route", "answered"]
+    return head + _table(columns, (row for rows_of_way in rows for row in rows_of_way))
 
 
-def _now(way: Way) -> list[str]:
+def _then_and_now(way: Way, first: First) -> list[list[str]] | None:
     seen = [one.driftline for one in way.repeats]
-    first = FIRST[way.way]
-    return [
-        f"`{way.way}`",
-        f"`{first.commit}`",
-        first.wrong,
-        _words(_blame(way, one) for one in seen),
+    now = [
+        _told([one.ticket for one in seen]),
         _told([one.page for one in seen]),
+        _words(_blame(way, one) for one in seen),
         _words(_route(one) for one in way.repeats),
         _answered(way),
     ]
+    then = [first.ticket, first.page, first.blame, first.route, first.answered]
+    differ = [(a == NOTHING) != (b == NOTHING) for a, b in zip(then[:3], now[:3], strict=True)]
+    if not (first.wrong or any(differ) or any("**" in cell for cell in now)):
+        return None
+    return [[f"`{way.way}`", f"`{first.commit}`", *then], ["", "now", *now]]
 
 
 def _answered(way: Way) -> str:
@@ -261,7 +278,8 @@ def _promises(results: Results) -> str:
         " the baseline. Asked by how much each fault surely moved a signal, it promises a ticket"
         " within the requests that came, or it does not. *Told*: the evidence of that signal's"
         " detector alone crossed. A fault mostly moves more than one signal, so it is told where"
-        " nothing was promised of one of them, too.\n\n"
+        " nothing was promised of one of them, too. The plan's other kinds, such as shares of the"
+        " requests, topics and the probe, are not held against a run.\n\n"
     )
     return head + _table(
         ["kind of fault", "promised", "of these told", "not promised", "of these told"],
@@ -304,8 +322,8 @@ def _tools(results: Results) -> str:
         "\n## The other tools\n\nWhere a tool reads a table, it has the mean and 95th percentile of"
         " the NLL, the share of near-certain tokens, entropy, margin, the logs of both token counts"
         " and whether the request failed; what was not measured is the baseline's median. Windows"
-        " begin and end at the break, which favours them. CPU is of one experiment, the baseline"
-        " included.\n\n"
+        " begin and end at the break, which favours them; Driftline also asks the engine. CPU is of"
+        " one experiment, the baseline included.\n\n"
     )
     return head + _table(["tool", "settings", "CPU"], rows)
 
