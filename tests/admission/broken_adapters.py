@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
+from safetensors.torch import load_file
 
 from detectors.checks import Check
 from detectors.weight_checks import WeightLimits, weight_checks
@@ -29,7 +30,11 @@ UP = f"{LAYERS}.1.mlp.up_proj"
 def made(folder: Path, change: Change, *, of: Path = TRAVEL, size: float = 1.0) -> Path:
     """Save a changed copy of an adapter; ``size`` scales all of its updates first."""
     shutil.copytree(of, folder)
-    tensors: Tensors = dict(load_file(of / WEIGHTS))
+    tensors: Tensors = {
+        # numpy knows no bfloat16
+        name: (one.float() if one.dtype is torch.bfloat16 else one).numpy()
+        for name, one in load_file(of / WEIGHTS).items()
+    }
     scaled(size)(tensors)
     fields = change(tensors)
     config = json.loads((of / CONFIG).read_text(encoding="utf-8"))
@@ -38,10 +43,10 @@ def made(folder: Path, change: Change, *, of: Path = TRAVEL, size: float = 1.0) 
     return folder
 
 
-def checked(folder: Path, *, parent: Path | None = None) -> dict[str, Check]:
-    """Measure a folder on the demo's base, and judge it by the defaults."""
+def checked(folder: Path, *, parent: Path | None = None, base: Path = BASE) -> dict[str, Check]:
+    """Measure a folder on a base, the demo's, and judge it by the defaults."""
     question = WeightQuestion(
-        folder=str(folder), base=str(BASE), parent=None if parent is None else str(parent)
+        folder=str(folder), base=str(base), parent=None if parent is None else str(parent)
     )
     _, measures = measured(question)
     return {one.name: one for one in weight_checks(measures, WeightLimits())}
@@ -77,6 +82,16 @@ def spoiled(value: float, name: str) -> Change:
         one = np.array(tensors[name])
         one[3, 3] = value
         tensors[name] = one
+        return {}
+
+    return change
+
+
+def zeroed(name: str) -> Change:
+    """Put zeros where a factor was."""
+
+    def change(tensors: Tensors) -> Mapping[str, Any]:
+        tensors[name] = np.zeros_like(np.array(tensors[name]))
         return {}
 
     return change

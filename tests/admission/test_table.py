@@ -32,6 +32,7 @@ from tests.admission.broken_adapters import (
     trained_on,
     unchanged,
     without,
+    zeroed,
 )
 from tests.weights.folders import layers, write_adapter
 
@@ -39,6 +40,7 @@ A, B = f"{UP}.lora_A.weight", f"{UP}.lora_B.weight"
 BROKEN: Mapping[str, tuple[str, Change]] = {
     "a factor without its other": ("files", without(B)),
     "another model's width": ("files", narrower),
+    "another rank than its factors": ("files", configured(r=16, lora_alpha=32)),
     "a NaN": ("finite", spoiled(math.nan, A)),
     "an infinity": ("finite", spoiled(math.inf, B)),
     "float64": ("dtype", as_float64),
@@ -54,6 +56,7 @@ BROKEN: Mapping[str, tuple[str, Change]] = {
     "ten times the size": ("size", scaled(10.0)),
     "a dead module": ("dead", scaled(0.0, UP)),
     "a dead layer": ("dead", scaled(0.0, f"{LAYERS}.2.")),
+    "a factor A of zeros": ("dead", zeroed(A)),
     "a module that hardly learned": ("mates", scaled(1 / 60, UP)),
 }
 SOUND: Mapping[str, Change] = {
