@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn, TextIO
 
@@ -90,6 +94,18 @@ def request(
     screen.say(f"records: GET {made.manifest}; unlike training: {_unlike(made.evidence)}")
 
 
+TABLE_ROWS: Final = 1_000
+"""Rows of a table that are held at a time."""
+
+
+class ExportForm(StrEnum):
+    """How a file of examples is written."""
+
+    OPENAI = "openai"
+    SHAREGPT = "sharegpt"
+    PARQUET = "parquet"
+
+
 @app.command("export")
 @options.asks
 def export(
@@ -100,24 +116,25 @@ def export(
         typer.Option(help="Write them here instead of printing them.", show_default=False),
     ] = None,
     form: Annotated[
-        ExampleFormat, typer.Option("--format", help="How examples are written.")
-    ] = ExampleFormat.OPENAI,
+        ExportForm, typer.Option("--format", help="How examples are written.")
+    ] = ExportForm.OPENAI,
     *,
     unlike: Annotated[
         bool, typer.Option("--unlike", help="Only requests unlike training.")
     ] = False,
 ) -> None:
-    """Write the requests to learn from as examples, a line of JSON each, for labelling.
+    """Write the requests to learn from as examples, for labelling: lines of JSON, or a table.
 
     Prompt and answer as Driftline keeps them, redacted. Records whose text is not kept are left
     out: those of adapters without `store_text`, and those older than 7 days.
     """
+    as_table = form is ExportForm.PARQUET
     lines = service.lines(
         place("retraining", str(request), "export"),
-        format=form.value,
+        format=ExampleFormat.SHAREGPT.value if as_table else form.value,
         unlike=str(unlike).lower(),
     )
-    count = _write(lines, to)
+    count = write_table(lines, to) if as_table else _write(lines, to)
     screen.ERR.print(f"{count:,} examples", highlight=False)
 
 
@@ -223,16 +240,46 @@ def _write(lines: Iterator[str], to: Path | None) -> int:
     """Write all lines, or leave the file as it was; return how many they are."""
     if to is None:
         return _copied(lines, sys.stdout)
+    with _draft(to) as draft, draft.open("w", encoding="utf-8") as file:
+        return _copied(lines, file)
+
+
+def write_table(lines: Iterator[str], to: Path | None) -> int:
+    """Write the columns ``id``, ``prompt`` and ``answer``, empty where a text is not kept."""
+    if to is None:
+        raise CommandFailed("a Parquet file is not printed: say where it goes with --to")
+    try:
+        import pyarrow as pa
+        from pyarrow import parquet
+    except ModuleNotFoundError:
+        reason = "pyarrow is not installed: pip install 'driftline[train]'"
+        raise CommandFailed(reason) from None
+    columns = pa.schema([(name, pa.string()) for name in ("id", "prompt", "answer")])
+    count = 0
+    with _draft(to) as draft, parquet.ParquetWriter(draft, columns) as file:
+        while rows := [_row(line) for line in islice(lines, TABLE_ROWS)]:
+            file.write_table(pa.Table.from_pylist(rows, schema=columns))
+            count += len(rows)
+    return count
+
+
+def _row(line: str) -> dict[str, str | None]:
+    example = json.loads(line)
+    said = {turn["from"]: turn["value"] for turn in example["conversations"]}
+    return {"id": example["id"], "prompt": said.get("human"), "answer": said.get("gpt")}
+
+
+@contextmanager
+def _draft(to: Path) -> Iterator[Path]:
+    """Give a file that takes the place of ``to`` if all goes well."""
     draft = to.with_name(f".{to.name}.part")
     try:
-        with draft.open("w", encoding="utf-8") as file:
-            count = _copied(lines, file)
+        yield draft
         draft.replace(to)
     except OSError as error:
         raise options.unusable(error) from None
     finally:
         draft.unlink(missing_ok=True)
-    return count
 
 
 def _copied(lines: Iterator[str], file: TextIO) -> int:

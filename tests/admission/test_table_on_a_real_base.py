@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.admission.broken_adapters import Change, checked, made, scaled
-from tests.admission.test_table import BROKEN, SOUND, UP, refused
+from tests.admission.broken_adapters import UP, Change, checked, made, scaled
+from tests.admission.test_table import BROKEN, SOUND, refused
 
 CACHE = Path(__file__).parents[2] / "build" / "adapters" / "cache"
 BASE = CACHE / "base"

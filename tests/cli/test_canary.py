@@ -3,7 +3,12 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import pytest
+from pyarrow import parquet
+
+from monitor.cli import retraining
 from tests.cli.command import failed
 from tests.cli.conftest import Run
 from tests.service import Service, until
@@ -54,6 +59,29 @@ def test_a_canary_is_begun_shown_steered_and_aborted(run: Run, service: Service)
     failed(run("canary", "show", "4711"), "There is no canary 4711.")
 
 
+def test_a_table_of_examples_has_a_row_for_each_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retraining, "TABLE_ROWS", 2)
+    lines: list[dict[str, Any]] = [
+        {"id": str(n), "conversations": [{"from": "human", "value": f"question {n}"}]}
+        for n in range(5)
+    ]
+    lines[1]["conversations"] = [
+        {"from": "human", "value": "why?"},
+        {"from": "gpt", "value": "because é"},
+    ]
+    to = tmp_path / "examples.parquet"
+    assert retraining.write_table(map(json.dumps, lines), to) == 5
+    rows = parquet.read_table(to).to_pylist()
+    assert rows[1] == {"id": "1", "prompt": "why?", "answer": "because é"}
+    assert rows[4] == {"id": "4", "prompt": "question 4", "answer": None}
+    with pytest.raises(json.JSONDecodeError):
+        retraining.write_table(iter(["no JSON"]), to)
+    assert parquet.read_table(to).num_rows == 5, "the file stays as it was"
+    assert [one.name for one in tmp_path.iterdir()] == [to.name]
+
+
 def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service, tmp_path: Path) -> None:
     service.register("retrained", "v1")
     assert "no retraining was asked for" in run("retraining", "list", "retrained").out
@@ -73,5 +101,10 @@ def test_a_retraining_is_asked_for_and_listed(run: Run, service: Service, tmp_pa
     assert run("retraining", "export", number, "--to", str(kept)).code == 0
     assert [one.name for one in tmp_path.iterdir()] == ["examples.jsonl"]
     assert kept.read_text() == ""
+    failed(run("retraining", "export", number, "--format", "parquet"), "with --to")
+    table = tmp_path / "examples.parquet"
+    made = run("retraining", "export", number, "--format", "parquet", "--to", str(table))
+    assert made.code == 0
+    assert parquet.read_table(table).column_names == ["id", "prompt", "answer"]
     assert listed.count("retrained@v1") == 2
     assert why in listed

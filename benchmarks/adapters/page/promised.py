@@ -125,7 +125,8 @@ def _interval(known: Floats, usual: Floats) -> Floats:
     medians = [
         np.median(rng.choice(values, (_DRAWS, values.size)), axis=1) for values in (known, usual)
     ]
-    return np.quantile(medians[0] - medians[1], [0.025, 0.975])
+    ends: Floats = np.quantile(medians[0] - medians[1], [0.025, 0.975])
+    return ends
 
 
 def _expected(reference: RankReference, kind: Kind, shift: float | None) -> float:
