@@ -33,7 +33,7 @@ help:
 	@echo "make site    the documentation as a site into build/site, searchable, no network needed"
 	@echo "make pictures  the pictures of the README anew, from the demo: minutes"
 	@echo "make bench   our figures beside the peers' and the limits, into docs/benchmarks.md"
-	@echo "make bench-adapters  ways to break adapters on a real vLLM, and who notices: two hours"
+	@echo "make bench-adapters  ways to break adapters on a real vLLM, and who notices: two to three hours"
 	@echo "make bench-statistics  false alarms, delays and power, beside the peers': hours"
 
 env: $(READY)

@@ -7,6 +7,7 @@ alone need show it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -34,9 +35,9 @@ def neighbours_check(
     Beside others it may differ by as much as another build of it may. Its distance from its base
     and from each neighbour must be larger than that, or it answers as they do: as its base is
     refused, as another adapter warns, because two names may be given to one adapter on purpose.
-    A model without positions was not compared.
+    A model without positions, or whose numbers are none, was not compared.
     """
-    known = [one for one in others if one.distance.positions]
+    known = [one for one in others if math.isfinite(one.distance.kl)]
     noise = max(beside.kl, NEGLIGIBLE)
     alike = [one for one in known if one.distance.kl <= noise]
     of_base = any(one.base for one in alike)
@@ -56,8 +57,8 @@ def neighbours_check(
         said.append(f"{min(apart):.3g} from the nearest of the engine's other models")
     if of_base:
         said.append("it is not applied")
-    if not any(one.base for one in known):
-        said.append("its base was not compared")
+    if left := [one.model for one in others if one not in known]:
+        said.append(f"not compared with {' and '.join(left)}")
     return Check(
         name=NEIGHBOURS,
         number=beside.kl,

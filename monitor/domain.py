@@ -159,7 +159,10 @@ def is_list(address: str) -> bool:
 
 def list_fault(address: str) -> str | None:
     """Say what is wrong with an address for which :func:`is_list` is true."""
-    parts = urlsplit(address.removeprefix(BY_NAME))
+    try:
+        parts = urlsplit(address.removeprefix(BY_NAME))
+    except ValueError:
+        return "it is no address"
     if address.startswith(IN_FILE):
         sound = parts.netloc in {"", "localhost"} and parts.path.startswith("/")
         sound = sound and not parts.query and not parts.fragment

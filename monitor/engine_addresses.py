@@ -8,6 +8,7 @@ a headless service of Kubernetes.
 from __future__ import annotations
 
 import ipaddress
+import math
 import socket
 import threading
 import time
@@ -46,7 +47,7 @@ class EngineAddresses:
         lists = filter(is_list, self._written)
         self._lists: dict[str, tuple[str, ...]] = dict.fromkeys(lists, ())
         self._faults = dict.fromkeys(self._lists, "")
-        self._due = -1.0
+        self._due = -math.inf
         self._looking = threading.Lock()
 
     @property
@@ -57,31 +58,39 @@ class EngineAddresses:
     def now(self) -> tuple[str, ...]:
         """Return the addresses without a final slash or ``/v1``, each once.
 
-        Only the first call waits for files and names. Later ones return what is known, and have it
-        looked up beside them where the last look is ten seconds old: a name server may take long.
+        Callers wait for files and names only if these were not looked up for twice
+        :data:`LOOK_EVERY`. Before that they are looked up beside them: a name server may take long.
         """
-        if self._lists and self._due < 0.0:
-            with self._looking:
-                if self._due < 0.0:
-                    self._look()
-        elif self._lists and self._monotonic() >= self._due:
-            self._look_beside()
+        if self._lists and (late := self._monotonic() - self._due) >= 0.0:
+            if late < LOOK_EVERY:
+                self._look_beside()
+            else:
+                self.look()
         every = (one for written in self._written for one in self._lists.get(written, (written,)))
         return tuple(dict.fromkeys(one.rstrip("/").removesuffix("/v1") for one in every))
 
-    def _look_beside(self) -> None:
-        if not self._looking.acquire(blocking=False):
-            return
-
-        def look() -> None:
-            try:
+    def look(self) -> None:
+        """Look the lists up, unless they are fresh; waits for a look that goes on."""
+        with self._looking:
+            if self._monotonic() >= self._due:
                 self._look()
-            finally:
-                self._looking.release()
 
-        threading.Thread(target=look, name="engine-addresses", daemon=True).start()
+    def _look_beside(self) -> None:
+        if self._looking.locked():
+            return
+        thread = threading.Thread(target=self.look, name="engine-addresses", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # too many threads: what is known stays
+            _LOG.warning("engines_not_looked_up", error=str(error))
 
     def _look(self) -> None:
+        try:
+            self._look_at_each()
+        finally:
+            self._due = self._monotonic() + LOOK_EVERY
+
+    def _look_at_each(self) -> None:
         for written, known in self._lists.items():
             try:
                 found, fault = self._of(written)
@@ -96,7 +105,6 @@ class EngineAddresses:
             if fault and fault != self._faults[written]:
                 _LOG.warning("engines_not_found", source=written, reason=fault, kept=len(known))
             self._faults[written] = fault
-        self._due = self._monotonic() + LOOK_EVERY
 
     def _of(self, written: str) -> tuple[tuple[str, ...], str]:
         """Return the addresses, and what is wrong with the list; "" where it is sound."""

@@ -99,6 +99,21 @@ def test_all_wait_for_the_first_look_and_nobody_for_a_later_one(clock: Hands) ->
     slow.set()
 
 
+def test_a_list_that_nobody_asked_for_is_not_used_when_it_is_old(
+    tmp_path: Path, clock: Hands
+) -> None:
+    file = tmp_path / "engines"
+    file.write_text(ONE)
+    found = EngineAddresses([file.as_uri()], monotonic=clock)
+    assert found.now() == (ONE,)
+    file.write_text(TWO)
+    clock.at += 2 * LOOK_EVERY
+    assert found.now() == (TWO,)
+    file.write_text(THREE)
+    found.look()
+    assert found.now() == (TWO,), "it is fresh"
+
+
 def test_a_name_stands_for_all_of_its_addresses(clock: Hands) -> None:
     hosts: list[Sequence[str]] = [["10.0.0.1", "10.0.0.2"], [], ["10.0.0.2", "fd00::1"]]
 
@@ -131,6 +146,8 @@ def test_the_real_resolver_knows_this_machine() -> None:
         ("dns+engines:8000", "expected an address"),
         ("dns+HTTPS://engines:8000", "certificates name hosts"),
         ("file:///etc/engines?x", "absolute path"),
+        ("dns+http://[::1:8000", "no address"),
+        ("file://[x", "no address"),
     ],
 )
 def test_a_list_says_what_is_wrong_with_it(address: str, said: str | None) -> None:

@@ -112,7 +112,9 @@ class ReadsTexts(Protocol):
 class ReadsAmidst(Protocol):
     """A probe that reads while other adapters answer requests."""
 
-    def at_one(self, targets: Sequence[Target]) -> ReadsAmidst | None: ...
+    def at_one(
+        self, target: Target, others: Sequence[Target]
+    ) -> tuple[ReadsAmidst, list[Target]] | None: ...
     def amidst(self, others: Sequence[Target]) -> ReadsAmidst: ...
     def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
 
@@ -256,14 +258,12 @@ class _Reader:
         engine = self._engine
         if not isinstance(engine, ReadsAmidst):
             raise _NotRead("models on this machine answer nobody else")
-        siblings = self._engine.siblings_of(self._target)[:MOST_NEIGHBOURS]
-        if not siblings:
-            raise _NotRead("the engine serves no other adapter of its base")
+        found = engine.at_one(self._target, self._engine.siblings_of(self._target))
+        if found is None:
+            raise _NotRead("no engine serves another adapter of its base beside it")
+        at_one, siblings = found[0], found[1][:MOST_NEIGHBOURS]
         base = self._engine.base_of(self._target)
         others = [*siblings, *([base] if base else [])]
-        at_one = engine.at_one([self._target, *others])
-        if at_one is None:
-            raise _NotRead("no engine holds it beside other adapters")
         texts = [one.text for one in inputs.general(self._general(), TEXTS_AMIDST)]
         alone = self._all(self._target, texts, by=at_one)
         amidst = at_one.amidst(siblings).read(self._target, texts)

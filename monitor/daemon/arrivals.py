@@ -28,6 +28,7 @@ MOST: Final = 10_000
 FIRST_VERSION: Final = "v1"
 """Where the pattern names no version: what is served now is the first."""
 _ACTOR: Final = "driftline"
+_REFUSED: Final = "refused: "
 
 
 @dataclass(kw_only=True)
@@ -41,12 +42,15 @@ class Arrivals:
     engines: Engines
     names: TelemetrySettings
     _done: dict[str, str] = field(default_factory=dict)
-    """By served name, the result: it is not looked at again while the process runs."""
+    """By served name, the result; one that was refused is tried again."""
 
     def turn(self) -> bool:
         """Register what is new; one that cannot be registered keeps no other from it."""
         for card in self.engines.adapters():
-            if card.id not in self._done and len(self._done) < MOST:
+            known = self._done.get(card.id)
+            if known is None and len(self._done) >= MOST:
+                continue
+            if known is None or known.startswith(_REFUSED):
                 self._done[card.id] = self._arrived(card)
         return False
 
@@ -63,8 +67,9 @@ class Arrivals:
         try:
             done = self.database.run(lambda tx: _register(tx, card, adapter, version))
         except Conflict as error:
-            done = f"refused: {error}"
-            _LOG.warning("adapter_refused", model=card.id, reason=str(error))
+            done = f"{_REFUSED}{error}"
+            if self._done.get(card.id) != done:
+                _LOG.warning("adapter_refused", model=card.id, reason=str(error))
         return done
 
 

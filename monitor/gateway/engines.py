@@ -23,6 +23,8 @@ SET_ASIDE: Final = 5.0
 """Seconds during which an unreachable replica is asked only if no other is left."""
 
 _MOST_LACKING: Final = 1_000
+_SECOND_TRIES: Final = 60.0
+"""Seconds for which a second attempt goes to no replica that lacked its model."""
 _KEPT_ALIVE: Final = 4.0
 """Seconds; engines on uvicorn close idle connections after 5."""
 
@@ -80,6 +82,10 @@ class EngineReplica:
             self.lacking.clear()
         self.lacking[model] = time.monotonic() + SET_ASIDE
 
+    def holds(self, model: str) -> None:
+        """Note that it knows the model."""
+        self.lacking.pop(model, None)
+
     def __post_init__(self) -> None:
         url, self.written = URL(self.url), self.url
         self.url, self.name = str(url).rstrip("/"), f"{url.host}:{url.port}"
@@ -93,6 +99,7 @@ class ReplicaGroup:
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._addresses = EngineAddresses(settings.upstreams)
+        self._unusable: set[str] = set()
         self.all: Sequence[EngineReplica] = []
         if self._addresses.fixed:
             self._become(self._addresses.now())
@@ -107,14 +114,22 @@ class ReplicaGroup:
             try:
                 found.append(known.get(url) or EngineReplica(url=url))
             except ValueError:  # a client's parser may be stricter than the check of addresses
-                _LOG.warning("engine_address_unusable", host=urlsplit(url).netloc)
+                if self._addresses.fixed:
+                    raise
+                if url not in self._unusable:
+                    _LOG.warning("engine_address_unusable", host=urlsplit(url).netloc)
+                self._unusable.add(url)
         self.all = found
 
     async def follow(self) -> None:
         """Take in replicas that come, and forget those that go, until cancelled."""
         while not self._addresses.fixed:
             await asyncio.sleep(LOOK_EVERY)
-            self._become(await asyncio.to_thread(self._addresses.now))
+            try:
+                await asyncio.to_thread(self._addresses.look)
+                self._become(self._addresses.now())
+            except Exception:  # noqa: BLE001 (what is known stays; the next look may succeed)
+                _LOG.exception("engines_not_followed")
 
     async def open(self) -> None:
         """Find the replicas and open the session; runs in the event loop that sends requests."""
@@ -139,7 +154,9 @@ class ReplicaGroup:
             await self._session.close()
 
     def pick(self, model: str = "", avoid: EngineReplica | None = None) -> EngineReplica:
-        """Choose the least busy replica; ``avoid``, and one that lacks the model, come last.
+        """Choose the least busy replica; one that lacks the model comes last, before it ``avoid``.
+
+        A replica that lacked the model is tried again after a while, but by no second attempt.
 
         Raises
         ------
@@ -151,11 +168,12 @@ class ReplicaGroup:
                 return avoid
             raise Unreachable(sent=False)
         now = time.monotonic()
+        known_until = now if avoid is None else now - _SECOND_TRIES
         chosen = min(
             self.all,
             key=lambda one: (
+                one.away_until > now or one.lacking.get(model, 0.0) > known_until,
                 one is avoid,
-                one.away_until > now or one.lacking.get(model, 0.0) > now,
                 one.busy,
                 one.last_asked,
             ),

@@ -193,8 +193,9 @@ class Inquiry:
         engine.busy += 1
         try:
             response = await self._request(attempt)
-            if arm is not None and response.status == _NOT_FOUND:
-                engine.lacks(model)
+            if arm is not None and self._scope["path"] in COMPLETIONS:
+                told = engine.lacks if response.status == _NOT_FOUND else engine.holds
+                told(model)
             if attempt.sample and attempt.sample.injected and response.status == _BAD_REQUEST:
                 response = await self._request_as_asked(attempt, attempt.sample, response)
         except BaseException:

@@ -21,8 +21,8 @@ class PolicySettings:
     """The limits by which a verdict opens, holds and recovers.
 
     page_wait
-        How long a page crossing of a soft signal waits for the suspicion probe. If no result
-        comes in time, it pages.
+        How long a page crossing of a soft signal waits for the suspicion probe, and twice as long
+        for one that runs. If no result comes in time, it pages.
     recovery_window, recovery_records
         The winner's evidence must fall over this long or this many records, whichever
         is longer.

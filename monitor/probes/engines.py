@@ -123,6 +123,7 @@ class Engines:
             cards = self._cards(url, having=model)
             kind = "silent" if cards is None else "holding" if model in cards else "lacking"
             found[kind].append(redacted(url))
+        self._forget_others(urls)
         nowhere = not urls and not self._addresses.fixed
         return ReplicaListing(
             **{kind: tuple(replicas) for kind, replicas in found.items()}, nowhere=nowhere

@@ -46,16 +46,35 @@ def spelling_fault(shown: Sequence[str], text: str) -> str | None:
 def answer_span(shown: Sequence[str], text: str, answer_at: int) -> slice:
     """Return which tokens of a text hold its answer; one that begins before the answer counts.
 
+    A character may be split over several tokens, each shown as a replacement character.
+
     >>> answer_span([" it", " red", "?", " Y", "es", ".", "</s>"], "Is it red? Yes.", 10)
     slice(3, 6, None)
     """
     end = len(shown)
     if shown and _is_special(shown[-1]) and not text.rstrip().endswith(shown[-1]):
         end -= 1  # the tokenizer's own
-    left, first = len(_bare(text[answer_at:])), end
-    while left > 0 and first > 0:
+    whole, boundary = _bare(text), len(_bare(text[:answer_at]))
+    here = known = len(whole)
+    first, run, unread = end, "", 0
+    while first > 0 and here > boundary:
+        token = shown[first - 1]
+        if _UNKNOWN in token:
+            known, run, unread = here, "", unread + len(token)
+        else:
+            run = token + run
+            spelled = _bare(run)  # together: marks and letters may be one character
+            here = known - len(spelled)
+            if unread and spelled:
+                found = whole.rfind(spelled, max(0, here - unread), known)
+                here = here if found < 0 else found
+                if here + len(spelled) <= boundary:
+                    break  # the answer begins with characters that are split
+                if found >= 0:
+                    known, unread = found + len(spelled), 0
         first -= 1
-        left -= len(_bare(shown[first]))
+    while first > 0 and text[answer_at : answer_at + 1].isspace() and shown[first - 1].isspace():
+        first -= 1
     return slice(first, end)
 
 

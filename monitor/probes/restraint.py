@@ -121,7 +121,7 @@ class Restraint:
         with self._lock:
             if len(self._keepers) <= MOST_KEPT:
                 return
-            gone = [url for url, one in self._keepers.items() if url not in urls and not one.busy]
+            gone = [url for url, one in self._keepers.items() if url not in urls and one.idle]
             for url in gone:
                 del self._keepers[url]
 
@@ -141,9 +141,9 @@ class Keeper:
         self._turn = threading.Lock()
 
     @property
-    def busy(self) -> bool:
-        """True while a probe runs."""
-        return self._turn.locked()
+    def idle(self) -> bool:
+        """True if no probe runs, and no pause."""
+        return not self._turn.locked() and self._clocks.monotonic() >= self._pause.until
 
     @contextmanager
     def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[EngineTurn]:

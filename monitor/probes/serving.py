@@ -100,16 +100,18 @@ class ServedProbe:
         """Return the same probe, reading texts while other adapters answer requests."""
         return replace(self, among=others)
 
-    def at_one(self, targets: Sequence[Target]) -> ServedProbe | None:
-        """Return the same probe, reading texts at one engine that holds all; None: none does.
+    def at_one(
+        self, target: Target, others: Sequence[Target]
+    ) -> tuple[ServedProbe, list[Target]] | None:
+        """Return the same probe at one engine that holds the model, and the others that it holds.
 
-        Raises
-        ------
-        ModelNotServed, ProbeFailed
+        None: no engine holds any of them beside it. Raises as :meth:`read` does.
         """
-        found = [self.replicas_of(target) for target in targets]
-        shared = [name for name in found[0] if all(name in names for names in found)]
-        return replace(self, place=shared[0]) if shared else None
+        places = {one: self.replicas_of(one) for one in others}
+        for name in self.replicas_of(target):
+            if held := [one for one in others if name in places[one]]:
+                return replace(self, place=name), held
+        return None
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
         """Return the general corpus, and the adapter's own if configured."""

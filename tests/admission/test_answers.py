@@ -376,7 +376,7 @@ def test_alone_on_its_base_it_has_no_neighbours() -> None:
     found = checks(Learned(), GivenTexts())["neighbours"]
     assert (found.verdict, found.reason) == (
         CheckVerdict.SKIPPED,
-        "the engine serves no other adapter of its base",
+        "no engine serves another adapter of its base beside it",
     )
 
 

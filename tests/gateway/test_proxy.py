@@ -263,3 +263,19 @@ def test_a_replica_that_lacks_the_adapter_is_asked_last(start: Start) -> None:
     assert replies[2:] == [200] * 6, "each of the two was asked once"
     assert [len(engine.asked) for engine in lack] == [1, 1]
     assert len(have.asked) >= 6
+
+
+def test_replicas_that_still_lack_the_adapter_are_tried_again_by_no_second_attempt(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = start([route(stable=1.0)], engines=3)
+    have, *lack = stage.engines
+    for engine in lack:
+        engine.models = {"base"}
+    while not all(engine.asked for engine in lack):
+        ask(stage, chat())
+    monkeypatch.setattr("monitor.gateway.engines.SET_ASIDE", 0.0)  # both are tried again
+    assert [ask(stage, chat()).status_code for _ in range(9)] == [200] * 9
+    assert len(have.asked) >= 9
+    have.failures = {"support@v1": deque([500])}
+    assert ask(stage, chat()).status_code == 500, "what the only holder says"

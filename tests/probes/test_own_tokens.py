@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.probes.own_tokens import number_fault, spelling_fault
+from monitor.probes.own_tokens import answer_span, number_fault, spelling_fault
 from monitor.probes.prompt_logprobs import TextScore
 
 TEXT = "The quick brown fox jumps over the lazy dog, again and again, until the evening comes."
@@ -88,3 +88,23 @@ def test_a_likelihood_is_finite_and_below_thirty_nats(
 ) -> None:
     fault = number_fault(TextScore(sum_nll=sum_nll, tokens=tokens, non_finite=0))
     assert (fault is not None) == wrong
+
+
+@pytest.mark.parametrize(
+    ("shown", "text", "answer", "tokens"),
+    [
+        (["?", *["\ufffd"] * 6], "q?学学", "学学", 6),
+        ([" q", "?", " ", "\ufffd", "\ufffd", "\ufffd", " ok", "</s>"], "a q? 学 ok", " 学 ok", 5),
+        (["ow", "?", " cafe", "\u0301", "."], "how? cafe\u0301.", " cafe\u0301.", 3),
+        (["A", ":", " yes"], "Q?A: yes", "yes", 1),
+        ([" b", "\n", "\n", "c"], "a b\n\nc", "\n\nc", 3),
+        ([" b", " \n", "c"], "a b \nc", "c", 1),
+        (["Ġit", "Ġred", "?", "ĠYes"], "Is it red? Yes", " Yes", 1),
+    ],
+)
+def test_the_tokens_of_an_answer_are_found_by_what_they_spell(
+    shown: list[str], text: str, answer: str, tokens: int
+) -> None:
+    found = answer_span(shown, text, len(text) - len(answer))
+    end = len(shown) - (shown[-1] == "</s>")
+    assert found == slice(end - tokens, end)

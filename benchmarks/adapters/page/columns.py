@@ -20,10 +20,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Did:
-    """Requests to the alarm, None for none, and alarms before the break, None: not its own."""
+    """Requests to the alarm, None for none, and alarms before the break, None: not its own.
+
+    ``looked`` is false if traffic was moved before it had a whole window.
+    """
 
     requests: int | None
     false_before: int | None
+    looked: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,8 @@ def columns(results: Results) -> list[Column]:
 
 def cell(way: Way, column: Column) -> Cell:
     """Ask a column about a way: the median over all experiments, silent ones as endless."""
-    asked = [did.requests for one in way.repeats if (did := column.did(one)) is not None]
+    each = (column.did(one) for one in way.repeats)
+    asked = [did.requests for did in each if did is not None and did.looked]
     known = [requests for requests in asked if requests is not None]
     mostly = bool(known) and 2 * len(known) > len(asked)
     endless = [float("inf") if requests is None else float(requests) for requests in asked]
@@ -85,8 +90,9 @@ def _paged(one: Repeat) -> Did:
 def _column(slug: str, title: str) -> Column:
     def did(one: Repeat) -> Did | None:
         seen = one.tools.get(slug)
-        if seen is None or (seen.requests is None and one.broken < WINDOW):
-            return None  # no whole window: traffic was moved before it could look
-        return Did(requests=seen.requests, false_before=seen.false_before)
+        if seen is None:
+            return None
+        looked = seen.requests is not None or one.broken >= WINDOW
+        return Did(requests=seen.requests, false_before=seen.false_before, looked=looked)
 
     return Column(title=title, did=did)

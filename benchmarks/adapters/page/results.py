@@ -174,7 +174,12 @@ def joined(stored: Results, new: Results) -> Results:
     played = {way.way for way in new.ways}
     kept = [way for way in stored.ways if way.way not in played]
     return Results(
-        run={**stored.run, "commit": ", ".join(dict.fromkeys(commits))},
+        run={
+            **new.run,
+            **stored.run,
+            "commit": ", ".join(dict.fromkeys(commits)),
+            "calm_told": max(one.run.get("calm_told") or 0 for one in (stored, new)),
+        },
         silence=new.silence or stored.silence,
         tools={**stored.tools, **new.tools},
         ways=sorted([*kept, *new.ways], key=_place),
