@@ -56,7 +56,7 @@ SHARES: Final = (
 _ROUNDING: Final = 1e-9
 _LOG_OF_ONE: Final = 0.69
 _LARGEST_LOG: Final = 30.0
-"""The log of 1 plus a count lies between, but that of 0."""
+"""The largest log of 1 plus a count lies between these, unless all counts are 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -25,6 +25,8 @@ ActionId = NewType("ActionId", int)
 ChangeId = NewType("ChangeId", int)
 
 
+FIRST_VERSION: Final = "v1"
+"""Version of a served name without one: what is served now is its first."""
 BY_NAME: Final = "dns+"
 IN_FILE: Final = "file://"
 """How lists of engines' addresses begin; see :mod:`monitor.engine_addresses`."""

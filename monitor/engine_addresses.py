@@ -23,6 +23,7 @@ from monitor.domain import BY_NAME, IN_FILE, address_fault, is_list
 
 _LOG: Final = structlog.get_logger(__name__)
 
+NO_ADDRESS: Final = "no address of an engine is known"
 LOOK_EVERY: Final = 10.0
 """Seconds between two looks at a file or name."""
 LARGEST_FILE: Final = 1024 * 1024

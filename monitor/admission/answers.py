@@ -58,6 +58,7 @@ from monitor.probes.asking import Target, local_folder
 from monitor.probes.comparing import Reads, read_all
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ProbeError
+from monitor.probes.inputs import GivenText
 from monitor.probes.perplexity import PerplexityRun
 
 GAP: Final = "gap"
@@ -68,20 +69,6 @@ MOST_NEIGHBOURS: Final = 2
 FIRST: Final = 4
 """One general question in so many is asked first."""
 _NO_TEXTS: Final = "no training and held-out texts were given"
-
-
-class AnsweredText(msgspec.Struct, frozen=True):
-    """A question and its answer, of which only the answer counts.
-
-    ``answer_at`` is the number of characters before the answer.
-    """
-
-    text: str
-    answer_at: int
-
-
-GivenText = str | AnsweredText
-"""A text of which everything counts, or an answer."""
 
 
 class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):

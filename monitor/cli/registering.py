@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
+from monitor.domain import FIRST_VERSION
 from monitor.views.adapter import AdapterDetail, AdapterSummary
 
 if TYPE_CHECKING:
     from monitor.probes.cards import ModelCard
 
-FIRST_VERSION = "v1"
-"""Version of a served name without one: what it serves now is its first."""
 LARGEST_PAGE = 1000
 
 
@@ -62,7 +61,7 @@ def registered(service: Service) -> dict[str, str]:
 
 def _body(card: ModelCard) -> dict[str, Any]:
     """Use a folder of the engine's machine as the version's address, but not a hub id."""
-    folder = card.root if card.root and card.root.startswith("/") else None
+    folder = card.folder
     body = {"model": card.id, "uri": folder, "base_model": card.parent}
     return body | ({"sha256": _identity(Path(folder))} if folder and card.parent else {})
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.config.sections import LONGEST
+from monitor.domain import FIRST_VERSION
 from monitor.probes.cards import ModelCard
 from monitor.probes.engines import Engines
 from monitor.store import audit, clock
@@ -25,8 +26,6 @@ _LOG: Final = structlog.get_logger(__name__)
 EVERY: Final = timedelta(seconds=15)
 MOST: Final = 10_000
 """Names that are looked at while the process runs: an engine that makes them up fills no disk."""
-FIRST_VERSION: Final = "v1"
-"""Where the pattern names no version: what is served now is the first."""
 _ACTOR: Final = "driftline"
 _REFUSED: Final = "refused: "
 
@@ -87,8 +86,7 @@ def _register(tx: Connection, card: ModelCard, adapter: str, version: str) -> st
         adapter=owner,
         name=version,
         model=card.id,
-        # a folder of the engine's machine, but no id of a hub
-        uri=card.root if card.root and card.root.startswith("/") else None,
+        uri=card.folder,
         base_model=card.parent,
     )
     table.start(tx, found, actor=_ACTOR, now=clock.now(tx))

@@ -154,9 +154,9 @@ class ReplicaGroup:
             await self._session.close()
 
     def pick(self, model: str = "", avoid: EngineReplica | None = None) -> EngineReplica:
-        """Choose the least busy replica; one that lacks the model comes last, before it ``avoid``.
+        """Choose the least busy replica that has the model; ``avoid`` only if no other has it.
 
-        A replica that lacked the model is tried again after a while, but by no second attempt.
+        One that lacked the model is tried again after a few seconds, by a first attempt only.
 
         Raises
         ------

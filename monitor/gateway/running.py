@@ -14,6 +14,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from monitor.connections import Door, allow_files, fitted
+from monitor.engine_addresses import NO_ADDRESS
 from monitor.gateway.advice import Adviser
 from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
@@ -43,7 +44,6 @@ FLUSH: Final = 5.0
 """Seconds at the end for sending queued records."""
 
 _LEAVING: Final = "this process is about to end"
-_NO_ENGINES: Final = "no address of an engine is known"
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
 
@@ -155,9 +155,9 @@ class _Beside:
         self._outbound: Outbound | None = None
 
     def why_not_ready(self) -> str | None:
-        """Return None once there are engines and routes, or the service has none of these."""
+        """Return None once there is an engine, and routes or the service's word for none."""
         if not self._engines.all:
-            return _NO_ENGINES
+            return NO_ADDRESS
         heard = self._follower is not None and self._follower.heard
         return None if heard or len(self._book) else _NO_ROUTES
 

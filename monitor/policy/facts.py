@@ -157,6 +157,7 @@ class Facts:
     probe_due: datetime | None = None
     """When the next probe is due; None: unknown."""
     probe_running: bool = False
+    """Whether a worker probes the version just now."""
     reference_id: ReferenceId | None = None
     """The reference with which the detectors compared."""
     classic: bool = False

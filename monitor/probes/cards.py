@@ -32,6 +32,11 @@ class ModelCard:
     root: str | None
     owner: str | None = None
 
+    @property
+    def folder(self) -> str | None:
+        """The root if it is a folder of the engine's machine, and no id of a hub."""
+        return self.root if self.root and self.root.startswith("/") else None
+
 
 def one_version(card: ModelCard, other: ModelCard) -> bool:
     """True if two names mean one version: ``support`` may stand for ``support@v7``.

@@ -141,14 +141,15 @@ class ProbedEngine:
             )
             for number in range(OTHERS)
         ]
-        for one in asking:
-            one.start()
         try:
+            for one in asking:
+                one.start()
             yield made
         finally:
             ended.set()
             for one in asking:
-                one.join()
+                if one.ident is not None:  # it was started
+                    one.join()
 
     def _ask_on(
         self, model: str, texts: Sequence[str], ended: threading.Event, made: OtherRequests

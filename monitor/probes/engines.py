@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import structlog
 
 from alerts.outgoing import OutgoingError, redacted
-from monitor.engine_addresses import EngineAddresses
+from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
 from monitor.probes.cards import ModelCard, list_models, one_version
 from monitor.probes.engine_metrics import resident_adapters
 from monitor.probes.errors import ModelNotServed, ProbeFailed
@@ -25,7 +25,6 @@ from monitor.probes.share import Purpose
 
 _LOG = structlog.get_logger(__name__)
 
-NO_ADDRESS: Final = "no address of an engine is known"
 REMEMBERED: Final = timedelta(seconds=2)
 _PASSED_OVER: Final = 2
 """Turns that a replica may lose to one with the adapter loaded, before it gets its own."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from monitor.probes.corpus import Corpus, CorpusInvalid, unreadable
 
 T = TypeVar("T")
@@ -19,6 +21,20 @@ LONGEST: Final = 4_000
 """Characters of a prompt that are read: about 1,000 tokens."""
 SHORTEST_SENTENCE: Final = 20
 _SENTENCE_END: Final = re.compile(r"(?<=[.!?])\s+")
+
+
+class AnsweredText(msgspec.Struct, frozen=True):
+    """A question and its answer, of which only the answer counts.
+
+    ``answer_at`` is the number of characters before the answer.
+    """
+
+    text: str
+    answer_at: int
+
+
+GivenText = str | AnsweredText
+"""A text of which everything counts, or an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

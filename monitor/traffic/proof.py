@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.engine_addresses import NO_ADDRESS
 from monitor.probes.engines import ReplicaListing
 from monitor.store.database import Database
 from monitor.store.registry import versions
@@ -76,7 +77,7 @@ class Proof:
     def _why_not(self, model: str) -> str | None:
         found = self.engines.listing(model)
         if found.nowhere:
-            return f"nothing shows that {model} is served: no address of an engine is known"
+            return f"nothing shows that {model} is served: {NO_ADDRESS}"
         if found.lacking:
             return f"{model} is not served by {', '.join(found.lacking)}"
         if found.silent and not found.holding:

@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from monitor.probes.inputs import GivenText
+
 PLAN: Final = "plan.json"
 RESULT: Final = "result.json"
 MADE: Final = "made.json"
@@ -49,17 +51,6 @@ class FitProgress(msgspec.Struct, frozen=True, kw_only=True):
     note: str
 
 
-class AnswerShown(msgspec.Struct, frozen=True):
-    """A text, and the number of characters before the answer that was learned."""
-
-    text: str
-    answer_at: int
-
-
-Shown = str | AnswerShown
-"""A text that was learned as a whole, or one with its answer."""
-
-
 class FitResult(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome of a training.
 
@@ -74,9 +65,9 @@ class FitResult(msgspec.Struct, frozen=True, kw_only=True):
     examples: int
     left_out: int
     seconds: float
-    training: list[Shown]
-    held_out: list[Shown]
-    earlier: list[Shown]
+    training: list[GivenText]
+    held_out: list[GivenText]
+    earlier: list[GivenText]
 
 
 def written(path: Path, body: bytes) -> None:

@@ -31,7 +31,7 @@ from transformers import (
 )
 from transformers.trainer_utils import get_last_checkpoint
 
-from monitor.probes.inputs import shortened
+from monitor.probes.inputs import AnsweredText, GivenText, shortened
 from monitor.trainer import files
 from monitor.trainer.examples import Example, read
 from monitor.trainer.files import FitPlan, FitProgress, FitResult, written
@@ -154,9 +154,9 @@ def _one(tokenizer: Any, example: Example) -> Encoded:
     return Encoded(ids=ids, labels=labels, text=shown, answer_at=before)
 
 
-def _shown(examples: Sequence[Encoded]) -> list[files.Shown]:
+def _shown(examples: Sequence[Encoded]) -> list[GivenText]:
     cut = (shortened(one.text, one.answer_at) for one in examples[:SHOWN])
-    return [files.AnswerShown(*one) if one[1] else one[0] for one in cut]
+    return [AnsweredText(*one) if one[1] else one[0] for one in cut]
 
 
 def _rows(examples: Sequence[Encoded]) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from alerts.outgoing import OutgoingClient, OutgoingError, redacted
-from monitor.engine_addresses import EngineAddresses
+from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
 from monitor.trainer.errors import TrainingFailed
@@ -35,7 +35,7 @@ class TrainerEngines:
         """
         urls = self.addresses.now()
         if not urls and not self.addresses.fixed:
-            raise TrainingFailed("no address of an engine is known")
+            raise TrainingFailed(NO_ADDRESS)
         for url in urls:
             alive()
             card = self._card(url, model)

@@ -11,12 +11,13 @@ import pytest
 
 from detectors.checks import Check, CheckVerdict
 from examples.weights import DemoAdapter
-from monitor.admission.answers import AnsweredText, GivenTexts, check_answers
+from monitor.admission.answers import GivenTexts, check_answers
 from monitor.admission.choices import Question
 from monitor.admission.job import Admissions
 from monitor.admission.settings import AdmissionSettings
 from monitor.domain import AdapterId, Scope, Version, VersionId
 from monitor.probes.corpus import Corpus, Document
+from monitor.probes.inputs import AnsweredText
 from monitor.store.database import Database
 from monitor.store.registry import admissions
 from tests.probes.fake_engine import FakeEngine

@@ -277,7 +277,7 @@ def test_the_page_sets_what_was_wrong_before_beside_this_run() -> None:
     before = said.partition("## Before and after")[2].partition("\n## ")[0]
     assert "right in 23 of 28 ways" in before
     assert "| `over-trained` | `6c35b96a` | 46 (31 s) | 60 (93 s) | **unknown** |" in before
-    assert "|  | now | - | 20 (40 s) | adapter | stays | 0 of" in before
+    assert "|  | this run | - | 20 (40 s) | adapter | stays | 0 of" in before
     assert "| `alpha-doubled` | `e446ce05` |" in before
     assert "## Before and after" not in page(of(way(experiment(3))))
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from safetensors.numpy import load_file
 
+from monitor.probes.inputs import AnsweredText
 from monitor.probes.weights.adapter_folder import opened_adapter
 from monitor.trainer import files, fitting
 from monitor.trainer.errors import TrainingFailed, TrainingLost, TrainingRefused
@@ -159,7 +160,7 @@ def test_only_the_last_answer_is_learned(models: tuple[Path, Path]) -> None:
     said = [text.replace("<s>", "").replace("</s>", "").strip() for text in learned]
     assert said == ["Yes.", "A bare text."]
     shown, whole = fitting._shown(found)  # noqa: SLF001
-    assert isinstance(shown, files.AnswerShown)
+    assert isinstance(shown, AnsweredText)
     assert shown.text[shown.answer_at :].removesuffix("</s>").strip() == "Yes."
     assert whole == "A bare text."
     assert (

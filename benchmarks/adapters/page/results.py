@@ -171,6 +171,8 @@ def joined(stored: Results, new: Results) -> Results:
     if other := sorted(n for n in one_setting if stored.run.get(n) != new.run.get(n)):
         raise ValueError(f"the stored run differs in {', '.join(other)}; leave --add out")
     commits = [*stored.run["commit"].split(", "), *new.run["commit"].split(", ")]
+    told = [one.run.get("calm_told") for one in (stored, new)]
+    known = [count for count in told if count is not None]
     played = {way.way for way in new.ways}
     kept = [way for way in stored.ways if way.way not in played]
     return Results(
@@ -178,7 +180,7 @@ def joined(stored: Results, new: Results) -> Results:
             **new.run,
             **stored.run,
             "commit": ", ".join(dict.fromkeys(commits)),
-            "calm_told": max(one.run.get("calm_told") or 0 for one in (stored, new)),
+            "calm_told": max(known) if len(known) == len(told) else None,
         },
         silence=new.silence or stored.silence,
         tools={**stored.tools, **new.tools},

@@ -219,7 +219,7 @@ def _before(results: Results) -> str:
     right = sum("**" not in one.blame for one in told)
     head = (
         "\n## Before and after\n\nThe ways of which something is wrong, or was when they were first"
-        " published, and those that are told or paged now and were not then, or the other way"
+        " published, and those that this run told or paged and that one did not, or the other way"
         f" round. The first message's blame was right in {right} of {len(told)} ways that were told"
         " of at all. Clients made 48 or 60 requests after the break then, so numbers of requests"
         " do not compare: blame, pages and moves do.\n\n"
@@ -241,7 +241,7 @@ def _then_and_now(way: Way, first: First) -> list[list[str]] | None:
     differ = [(a == NOTHING) != (b == NOTHING) for a, b in zip(then[:3], now[:3], strict=True)]
     if not (first.wrong or any(differ) or any("**" in cell for cell in now)):
         return None
-    return [[f"`{way.way}`", f"`{first.commit}`", *then], ["", "now", *now]]
+    return [[f"`{way.way}`", f"`{first.commit}`", *then], ["", "this run", *now]]
 
 
 def _answered(way: Way) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingError, redacted
 from monitor.domain import Arm, ArmKind, Route, Version, is_list, list_fault
-from monitor.engine_addresses import EngineAddresses
+from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
 from monitor.probes.asking import local_folder
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
@@ -194,7 +194,7 @@ class Replicas:
     def _at_each(self, urls: Sequence[str], work: Callable[[str], None]) -> dict[str, str]:
         """Run the call on every replica at once; one that fails delays no other."""
         if not urls:
-            raise RouterFailed("no address of an engine is known")
+            raise RouterFailed(NO_ADDRESS)
 
         def one(url: str) -> str | None:
             try:
