@@ -23,6 +23,7 @@ from monitor.trainer.gathering import Gathering
 from monitor.trainer.mixing import mix, replay_count
 from monitor.trainer.settings import LabelPolicy, TextSource, TrainerSettings
 from tests.loopback import LOOPBACK, Receiver, answer
+from tests.service import until
 from tests.trainer.trainee import example
 
 COUNT = 40
@@ -193,10 +194,29 @@ def test_many_records_are_thinned_out_evenly_after_those_without_text(tmp_path: 
 
 
 def test_a_program_is_ended_with_what_it_started_when_it_is_not_wanted(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '600'])"]
+    words = [sys.executable, "-c", "import subprocess; subprocess.run(['sleep', '617'])"]
+
+    def wanted() -> None:
+        if _sleeps():
+            raise TrainingFailed("nobody wants it any more")
+
+    with pytest.raises(TrainingFailed, match="nobody wants it"):
+        process.run(words, log=tmp_path / "log", alive=wanted, limit=timedelta(minutes=2))
+    assert until(lambda: not _sleeps(), "the end of what the program started")
+
+
+def test_a_program_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match="ran longer than"):
-        process.run(words, log=tmp_path / "log", alive=lambda: None, limit=timedelta(seconds=1))
-    assert not [line for line in _commands() if "sleep\x00600" in line]
+        process.run(
+            ["sleep", "600"],
+            log=tmp_path / "log",
+            alive=lambda: None,
+            limit=timedelta(seconds=0.1),
+        )
+
+
+def _sleeps() -> list[str]:
+    return [line for line in _commands() if line.startswith("sleep\x00617")]
 
 
 def _commands() -> list[str]:
