@@ -39,7 +39,8 @@ def blame_for(
       the version does not stand apart from them.
     - ``serving``: only one replica moved, or the adapter is not applied or mixed up, or only
       latency moved, or answers moved while probes and inputs did not.
-    - ``adapter``: this adapter's probe moved and the base's did not, or its weights are wrong.
+    - ``adapter``: this adapter's probe moved and the base's did not, or its weights are wrong, or
+      its files are other ones and the base could not be asked.
     - ``input``: inputs moved, answers moved with them or later, and no probe says otherwise.
     - ``unknown``: no probe has run since the change and inputs do not explain it, or a probe moved
       whose base could not be asked. For ``page_wait`` also a probe that could not tell whose
@@ -92,11 +93,15 @@ def _by_identity(state: IdentityState) -> Blamed:
 
 
 def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Blamed:
-    """Blame neither side if the base could not be asked: it may have moved as well."""
+    """Blame neither side if the base could not be asked: it may have moved as well.
+
+    Other files than those of the registration are reason enough to suspect the adapter.
+    """
     if probe.one_replica:
         return Blamed(blame=Blame.SERVING, sure=Sureness.CONFIRMED)
     if probe.base_moved is None:
-        return UNKNOWN
+        likely = Blamed(blame=Blame.ADAPTER, sure=Sureness.LIKELY)
+        return likely if probe.other_files else UNKNOWN
     told = (
         identity is not None
         and identity.state is IdentityState.APPLIED

@@ -102,6 +102,7 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
         base_moved=fact.base_moved,
         company_ratio=fact.company_ratio,
         one_replica=fact.one_replica,
+        other_files=fact.other_files,
         corpus=fact.corpus,
         measured_from=fact.measured_from,
         unchanged_streak=streak,

@@ -93,6 +93,8 @@ class PerplexityFact:
         The move of its company: the base's ratio, or the median of the siblings that moved.
     one_replica
         Whether another replica that holds the model did not move.
+    other_files
+        Whether the engine read other files than those of the registration.
     corpus
         Id of the corpus behind the finding, or without a finding behind the ratio.
     week
@@ -109,6 +111,7 @@ class PerplexityFact:
     base_moved: bool | None = None
     company_ratio: float | None = None
     one_replica: bool = False
+    other_files: bool = False
     corpus: str | None = None
     week: float | None = None
     measured_from: datetime | None = None

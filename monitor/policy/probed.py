@@ -31,6 +31,7 @@ class PerplexityMemory:
     forgotten: bool = False
     company_ratio: float | None = None
     one_replica: bool = False
+    other_files: bool = False
     corpus: str | None = None
     replaced: bool = False
     measured_from: datetime | None = None

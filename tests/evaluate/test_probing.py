@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alerts.types import Blame, VerdictKind
+from alerts.types import Blame, Sureness, VerdictKind
 from monitor.domain import ChangeKind, EvaluationKind
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.errors import ProbeFailed
@@ -295,6 +295,18 @@ def test_a_base_that_is_never_the_same_leaves_the_blame_open(fleet: Make) -> Non
     told = made.verdict()
     assert "the base model's answer differs from one reading to the next" in told.reason
     assert told.blame is Blame.UNKNOWN
+
+
+def test_other_files_are_the_likely_cause_where_the_base_cannot_be_compared(fleet: Make) -> None:
+    made = fleet(toys(hashes=True))
+    made.toys.weights[OWN] = "saved anew"
+    made.toys.expects[OWN] = OWN
+    made.toys.unsteady["base"] = 38
+    made.later()
+    told = made.verdict()
+    assert "its files are not those of the registration" in told.reason
+    assert "the base model's answer differs from one reading to the next" in told.reason
+    assert (told.blame, told.sure) == (Blame.ADAPTER, Sureness.LIKELY)
 
 
 def test_a_base_that_moved_and_is_unsteady_besides_is_blamed(fleet: Make) -> None:

@@ -162,6 +162,12 @@ def test_an_applied_or_unknown_identity_says_nothing(state: IdentityState) -> No
         pytest.param({"base_moved": False}, None, Blame.ADAPTER, id="base still"),
         pytest.param({"base_moved": None}, None, Blame.UNKNOWN, id="base not asked"),
         pytest.param(
+            {"base_moved": None, "other_files": True}, None, Blame.ADAPTER, id="other files"
+        ),
+        pytest.param(
+            {"base_moved": True, "other_files": True}, None, Blame.BASE, id="other files and base"
+        ),
+        pytest.param(
             {"base_moved": None, "one_replica": True}, None, Blame.SERVING, id="one replica"
         ),
         pytest.param(
@@ -320,6 +326,7 @@ def any_probe(draw: st.DrawFn) -> Facts:
     fact = probe(
         base_moved=draw(st.sampled_from([True, False, None])),
         one_replica=draw(st.booleans()),
+        other_files=draw(st.booleans()),
         corpus=draw(st.sampled_from(["support:1", "support:2"])),
         **found,
     )
@@ -347,7 +354,7 @@ def test_memory_survives_json_and_other_weights_never_go_untold(steps: list[Fact
 def test_a_memory_of_an_earlier_release_is_read() -> None:
     body = run(facts(perplexity=probe(**DEGRADED))).memory.to_json()
     del body["identity"]
-    for name in ("forgotten", "one_replica", "corpus", "replaced"):
+    for name in ("forgotten", "one_replica", "other_files", "corpus", "replaced"):
         del body["perplexity"][name]
     memory = Memory.from_json(body)
     assert memory.identity is None

@@ -93,12 +93,11 @@ class Answer:
         return f"engine {' '.join(was) or 'unknown'} at registration, {' '.join(is_)} now"
 
     @property
-    def weights_words(self) -> str | None:
-        """Return a note if the files differ from those at registration."""
+    def other_files(self) -> bool:
+        """Whether the engine read other files than at registration; False where unknown."""
         known = {run.weights for run in self.registered if alike(run, self.run)}
-        if self.run.weights is None or None in known or not known or self.run.weights in known:
-            return None
-        return "its files are not those of the registration"
+        told = self.run.weights is not None and bool(known) and None not in known
+        return told and self.run.weights not in known
 
 
 def leading(answers: Sequence[Answer]) -> Answer:

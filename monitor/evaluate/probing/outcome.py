@@ -50,8 +50,10 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
         words = [_forgetting_words(lost, lead)]
     elif told is not lead:
         words = [f"{told.corpus.name} corpus: {told.change.reasons[0]}", lead.change.reasons[1]]
-    if told.found:
-        words += [said for said in (told.engine_words, told.weights_words) if said is not None]
+    if told.found and told.engine_words is not None:
+        words.append(told.engine_words)
+    if told.found and told.other_files:
+        words.append("its files are not those of the registration")
     return PerplexityFact(
         at=min(answer.at for answer in answers),
         measured_from=min(answer.measured_from for answer in answers),
@@ -64,6 +66,7 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
         base_moved=company.base_moved if company else None,
         company_ratio=company.ratio if company else None,
         one_replica=company is not None and company.one_replica,
+        other_files=told.found and told.other_files,
         corpus=told.corpus.id,
         week=lead.trend.mean if lead.trend is not None and lead.trend.whole else None,
         reason="; ".join([*words, *([company.words] if company else [])]),
