@@ -78,6 +78,19 @@ class DocumentScores:
     size_bytes: Floats
     beside: Flags | None = None
 
+    def replaced(self, other: DocumentScores, *, where: Flags) -> DocumentScores:
+        """Return these scores with those of another run of the same documents in some places."""
+        mine, theirs = (
+            np.zeros(where.size, dtype=np.bool_) if run.beside is None else run.beside
+            for run in (self, other)
+        )
+        return DocumentScores(
+            sum_nll=np.where(where, other.sum_nll, self.sum_nll),
+            tokens=np.where(where, other.tokens, self.tokens),
+            size_bytes=np.where(where, other.size_bytes, self.size_bytes),
+            beside=np.where(where, theirs, mine),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PerplexityChange:

@@ -241,6 +241,21 @@ def test_an_adapter_mixed_into_its_bases_answers_does_not_put_blame_on_the_base(
     assert told.blame is not Blame.BASE
 
 
+@pytest.mark.parametrize("documents", [40, 15])
+def test_the_base_under_the_name_is_told_though_the_base_answers_with_an_adapter(
+    fleet: Make, documents: int
+) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.weights[OWN] = "base"
+    made.toys.mixed["base"] = ("sales", documents)
+    made.toys.expects["base"] = "sales"
+    made.later()
+    told = made.verdict()
+    assert "not applied: it answers as the base does: 40 documents" in told.reason
+    assert (told.blame, told.sure) == (Blame.SERVING, Sureness.CONFIRMED)
+
+
 def test_documents_that_no_adapter_computed_clear_the_base(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))

@@ -25,6 +25,7 @@ from monitor.evaluate.probing.asked import (
     unchanged,
     void_base,
 )
+from monitor.evaluate.probing.company import lent_documents
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
@@ -89,14 +90,17 @@ def check_identity(
     siblings = _siblings(asked, answer)
 
     def identified() -> Identity:
+        theirs, mixed = None, False
+        if base is not None:
+            theirs, mixed = _base_scores(asked, base, answer, occasion)
         return identify(
             answer.scores,
-            base=None if base is None else _base_scores(asked, base, answer, occasion),
+            base=theirs,
             siblings={name: one.last for name, one in siblings.items()},
             sibling_floors={name: one.floor for name, one in siblings.items()},
             floor=noise_floor(answer.reference),
             registered_gap=gap,
-            parity=_parity(asked, mine, base, replica=answer.run.replica),
+            parity={} if mixed else _parity(asked, mine, base, replica=answer.run.replica),
             since_registration=before,
         )
 
@@ -143,17 +147,34 @@ def register_base(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
 
 def _base_scores(
     asked: Probing, base: Model, answer: Answer, occasion: Occasion
-) -> DocumentScores | None:
+) -> tuple[DocumentScores | None, bool]:
+    """Return the base's scores, and whether adapters computed some of them.
+
+    Those are taken from the base's registration: an engine that answers for its base with another
+    adapter would hide that the base answers under this one's name.
+    """
+    run = _base_run(asked, base, answer, occasion)
+    registered = asked.registration(base, answer.corpus)
+    if run is None:
+        return None, False
+    now = scores_of(run, answer.corpus)
+    if not registered or not alike(registered[-1], run):
+        return now, False
+    mixed = lent_documents(asked, answer, run, beside=registered[-1])
+    then = scores_of(registered[-1], answer.corpus)
+    return (now.replaced(then, where=mixed), True) if mixed.any() else (now, False)
+
+
+def _base_run(asked: Probing, base: Model, answer: Answer, occasion: Occasion) -> StoredRun | None:
     """Return the base's run of this cycle, or of the same weights here, or make one now."""
     since = occasion.at - occasion.interval
     recent = asked.recent(base, answer.corpus, since=since)
     known = (*recent, or_none(lambda: unchanged(asked, base, answer.corpus)))
     for run in known:
         if run is not None and alike(run, answer.run):
-            return scores_of(run, answer.corpus)
+            return run
     role = RunRole.SCHEDULED if asked.registration(base, answer.corpus) else RunRole.REGISTRATION
-    fresh = or_none(lambda: asked.run(base, answer.corpus, role, replica=answer.run.replica))
-    return None if fresh is None else scores_of(fresh, answer.corpus)
+    return or_none(lambda: asked.run(base, answer.corpus, role, replica=answer.run.replica))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

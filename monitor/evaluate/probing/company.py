@@ -31,7 +31,7 @@ from monitor.evaluate.probing.asked import (
 )
 from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
-from monitor.probes.corpus import CorpusRole
+from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
 from monitor.store.evaluation import perplexity
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
@@ -104,6 +104,46 @@ def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -
     return _Round(asked=asked, answer=next(general, moved[0]), occasion=occasion).company()
 
 
+def lent_documents(
+    asked: Probing,
+    answer: Answer,
+    said: StoredRun,
+    *,
+    beside: StoredRun,
+    now: DocumentScores | None = None,
+) -> Flags:
+    """Return the documents of a base's run that an adapter's weights computed, in corpus order.
+
+    The weights are those of a registration, or those that the version has ``now``. None of
+    them count unless adapters explain most documents in which the base's runs differ.
+    """
+    corpus = answer.corpus
+    one, other = scores_of(said, corpus), scores_of(beside, corpus)
+    far = _apart(one, other)
+    moved = (far > CHANGED_FLOORS * answer.floor) & np.isfinite(far)
+    # same weights, same engine: the registration's own noise is the limit
+    line = CHANGED_FLOORS * noise_floor(answer.reference)
+    known = [scores_of(run, corpus) for run in _registrations(asked, corpus)]
+    known += [] if now is None else [now]
+    alike = [_apart(one, each) <= line for each in known]
+    explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
+    most = explained.sum() * 2 >= moved.sum()
+    return explained if most else np.zeros_like(moved)
+
+
+def _registrations(asked: Probing, corpus: Corpus) -> list[StoredRun]:
+    """Return the newest registered run of the version and of each of its siblings."""
+    names = [target.model for target in asked.siblings]
+    known = asked.database.run(lambda tx: perplexity.versions_of(tx, names, corpus=corpus.id))
+    models = [asked.own] + [
+        Model(target=target, version_id=known[target.model])
+        for target in asked.siblings
+        if target.model in known
+    ]
+    runs = (asked.registration(model, corpus) for model in models)
+    return [found[-1] for found in runs if found]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Round:
     """Asks the others about the corpus of ``answer``, which moved."""
@@ -164,10 +204,13 @@ class _Round:
             return _Base(change=change, words="base model unchanged")
         registered, run = looked
         mixed = "the engine mixes adapters into its base model's answers"
-        lent = self.lent(run, beside=registered[-1], now=self.answer.scores)
+        lent = lent_documents(
+            self.asked, self.answer, run, beside=registered[-1], now=self.answer.scores
+        )
         if lent.any():
             return self.unmixed(registered, run, lent) or _Base(words=mixed)
-        if base is not None and self.lent(registered[-1], beside=run).any():
+        then = registered[-1]
+        if base is not None and lent_documents(self.asked, self.answer, then, beside=run).any():
             void_base(self.asked, base, self.answer.corpus, because=mixed, at=self.occasion.at)
             return _Base(words=f"{mixed}, and did so when it was registered")
         if base is None or change.documents == 0:
@@ -209,27 +252,6 @@ class _Round:
         change = self.compared_in(registered, again, alike)
         return _Base(change=change, words="base model unchanged")
 
-    def lent(
-        self, said: StoredRun, *, beside: StoredRun, now: DocumentScores | None = None
-    ) -> Flags:
-        """Return the documents that an adapter's weights computed, in the corpus's order.
-
-        The weights are those of a registration, or those that the version has ``now``. None of
-        them count unless adapters explain most documents in which the base's runs differ.
-        """
-        corpus = self.answer.corpus
-        one, other = scores_of(said, corpus), scores_of(beside, corpus)
-        far = _apart(one, other)
-        moved = (far > CHANGED_FLOORS * self.answer.floor) & np.isfinite(far)
-        # same weights, same engine: the registration's own noise is the limit
-        line = CHANGED_FLOORS * noise_floor(self.answer.reference)
-        known = [scores_of(run, corpus) for run in self.registrations()]
-        known += [] if now is None else [now]
-        alike = [_apart(one, each) <= line for each in known]
-        explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
-        most = explained.sum() * 2 >= moved.sum()
-        return explained if most else np.zeros_like(moved)
-
     def unmixed(self, registered: Sequence[StoredRun], run: StoredRun, lent: Flags) -> _Base | None:
         """Compare the base in the documents that no adapter computed; None: it is not cleared.
 
@@ -243,20 +265,6 @@ class _Round:
             " the engine answered with an adapter"
         )
         return _Base(change=change, words=words)
-
-    def registrations(self) -> list[StoredRun]:
-        """Return the newest registered run of the version and of each of its siblings."""
-        names = [target.model for target in self.asked.siblings]
-        known = self.asked.database.run(
-            lambda tx: perplexity.versions_of(tx, names, corpus=self.answer.corpus.id)
-        )
-        models = [self.asked.own] + [
-            Model(target=target, version_id=known[target.model])
-            for target in self.asked.siblings
-            if target.model in known
-        ]
-        runs = (self.asked.registration(model, self.answer.corpus) for model in models)
-        return [found[-1] for found in runs if found]
 
     def siblings(self) -> _Siblings:
         found = _Siblings()
