@@ -20,6 +20,7 @@ COMMANDS: Final = MappingProxyType(
         "backup": "backups:backup",
         "restore": "backups:restore",
         "check-config": "running:check_config",
+        "doctor": "doctor:doctor",
         "status": "status:status",
         "open": "opening:open_page",
         "evaluate": "adapters:evaluate",

@@ -16,6 +16,7 @@ EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
         "backup": "backup ./backup-monday",
         "restore": "restore ./backup-monday",
         "check-config": "check-config -c config.toml",
+        "doctor": "doctor -c config.toml",
         "status": "status --verdict critical --verdict drifting --watch",
         "open": "open incident 7",
         "evaluate": "evaluate support",

@@ -67,6 +67,11 @@ def say(text: str, *, style: str = "", hanging: int | None = None) -> None:
     _print(OUT, Text(plain(text), style=style), hanging=hanging)
 
 
+def marked(mark: str, text: str, *, style: str, hanging: int) -> None:
+    """Print a line that begins with a word in colour."""
+    _print(OUT, Text(mark, style=style) + Text(plain(text)), hanging=hanging)
+
+
 def note(text: str) -> None:
     """Print a line to stderr, out of sight of scripts that read stdout."""
     _print(ERR, Text(plain(text)))

@@ -53,6 +53,13 @@ def found_database(settings: Config) -> Iterator[Database]:
         yield database
 
 
+@contextmanager
+def served_database(settings: Config) -> Iterator[Database]:
+    """Open the database as the service does, unmigrated, with any schema."""
+    with _reached(settings) as place, _connected(settings, place, place.service) as database:
+        yield database
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDatabase:
     """One database: its addresses for the service's role and the tables' owner, and its room."""

