@@ -16,7 +16,7 @@ INTO   ?= sbom.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime clean
+.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -61,7 +61,7 @@ check: $(READY)
 	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime $(SBOM)/.ready
+test: check browser faketime prometheus $(SBOM)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -134,19 +134,25 @@ bench: $(READY)
 bench-statistics: $(READY)
 	nice -n 15 $(BIN)/python -m benchmarks.statistics all
 
-# Page tests drive the system's Chromium; where it cannot be installed they skip and say so.
+# $(call debian,packages): installed where that is allowed; tests without them skip and say so.
+debian = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } \
+	  || echo "no $(1) here and no right to install it: tests of it will skip"
+
+# Page tests drive the system's Chromium.
 browser: $(READY)
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null; } \
-	  || echo "no Chromium here and no right to install it: page tests will skip"
+	  || $(call debian,chromium)
 
-# Some tests of faults move the clock of a whole service; without libfaketime they skip and say so.
+# Some tests of faults move the clock of a whole service.
 faketime:
-	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 \
-	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
-	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libfaketime >/dev/null; } \
-	  || echo "no libfaketime here and no right to install it: tests of wrong clocks will skip"
+	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || $(call debian,libfaketime)
+
+# Rules and dashboards are checked by promtool, the channel `alertmanager` by a real Alertmanager.
+prometheus:
+	@command -v promtool >/dev/null || $(call debian,promtool)
+	@command -v promtool >/dev/null || $(call debian,prometheus)
+	@command -v prometheus-alertmanager >/dev/null || $(call debian,prometheus-alertmanager)
 
 clean:
 	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

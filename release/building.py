@@ -18,6 +18,7 @@ CARRIED: Final = (
     "monitor/web/static/",
     "monitor/probes/corpora/",
     "migrations/versions/0031_",
+    f"{SHARE}grafana/fleet.json",
     f"{SHARE}kubernetes/receiver.py",
     f"{SHARE}kubernetes/objects.py",
     f"{SHARE}litellm/driftline_callback.py",
