@@ -111,20 +111,22 @@ def test_another_build_of_the_engine_stays_below_the_floor(
 def test_another_alpha_makes_another_adapter_of_the_same_weights_file(
     vllm: Vllm, probe: ServedProbe, registered: list[DocumentScores], tmp_path: Path
 ) -> None:
-    before = probe.score(Target(model=OWN), CORPUS)
-    for factor in (2.0, 0.5):
-        folder = tmp_path / str(factor)
-        shutil.copytree(SOUND, folder)
-        config = json.loads((SOUND / "adapter_config.json").read_text())
-        config["lora_alpha"] *= factor
-        (folder / "adapter_config.json").write_text(json.dumps(config))
-        with vllm.instead(OWN, folder):
-            other = probe.score(Target(model=OWN), CORPUS)
+    """One folder throughout, so that nothing but the config tells them apart."""
+    folder = tmp_path / "adapter"
+    shutil.copytree(SOUND, folder)
+    config = json.loads((SOUND / "adapter_config.json").read_text())
+    target = Target(model=OWN, folder=folder)
+    with vllm.instead(OWN, folder):
+        before = probe.score(target, CORPUS)
+        for factor in (2.0, 0.5, 1.0):
+            changed = config | {"lora_alpha": int(config["lora_alpha"] * factor)}
+            (folder / "adapter_config.json").write_text(json.dumps(changed))
+            vllm.unload(OWN)
+            vllm.load(OWN, folder)
+            other = probe.score(target, CORPUS)
             change = moved(probe, registered)
-        assert other.weights != before.weights
-        assert change.changed, change.reasons
-    again = probe.score(Target(model=OWN), CORPUS)
-    assert again.weights == before.weights
+            assert (other.weights == before.weights) is (factor == 1.0)
+            assert change.changed is (factor != 1.0), change.reasons
 
 
 def test_weights_that_are_replaced_within_a_run_stop_it_and_others_are_told_apart(

