@@ -17,6 +17,8 @@ from detectors.checks import Check, CheckVerdict
 from detectors.gap import NORMAL_95
 
 FORGETTING = "forgetting"
+TASKS = "tasks"
+"""The same of questions that came with the request."""
 FEWEST = 100
 """Questions from which a loss of some points can be told from chance."""
 GUESSING = 0.05
@@ -58,8 +60,10 @@ class PairedAnswers:
     chance: float
 
 
-def forgetting_check(found: PairedAnswers, limits: ForgettingLimits) -> Check:
-    """Ask whether an adapter answers fewer general questions right than its base.
+def forgetting_check(
+    found: PairedAnswers, limits: ForgettingLimits, *, name: str = FORGETTING
+) -> Check:
+    """Ask whether an adapter answers fewer questions right than its base.
 
     The loss is refused where the lower end of its 95 % interval is above ``loss``, and warned about
     where only the estimate is. A loss exactly at the limit is refused in about 2.5 % of cases.
@@ -74,10 +78,11 @@ def forgetting_check(found: PairedAnswers, limits: ForgettingLimits) -> Check:
         reason = (
             f"its base only guesses: {base:.0%} of {count} are right, {found.chance:.0%} by chance"
         )
-        return Check(name=FORGETTING, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
+        return Check(name=name, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
     if count < FEWEST:
         reason = f"{count} questions were answered by both; {FEWEST} are needed"
-        return Check(name=FORGETTING, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
+        return Check(name=name, limit=limit, verdict=CheckVerdict.SKIPPED, reason=reason)
+    what = "general questions" if name == FORGETTING else "questions"
     right, base = float(found.adapter.mean()), float(found.base.mean())
     lost = found.base.astype(float) - found.adapter.astype(float)
     loss, half = float(lost.mean()), NORMAL_95 * float(lost.std(ddof=1)) / math.sqrt(count)
@@ -88,12 +93,12 @@ def forgetting_check(found: PairedAnswers, limits: ForgettingLimits) -> Check:
     worst = max(kinds, key=lambda kind: kinds[kind]["base"] - kinds[kind]["adapter"])
     most = f"; most in {worst}: {kinds[worst]['adapter']:.0%} of {kinds[worst]['base']:.0%}"
     return Check(
-        name=FORGETTING,
+        name=name,
         number=loss,
         limit=limit,
         verdict=verdict,
         reason=(
-            f"it answers {right:.0%} of {count} general questions right and its base {base:.0%}:"
+            f"it answers {right:.0%} of {count} {what} right and its base {base:.0%}:"
             f" {0.0 - 100 * loss:+.1f} points ({-100 * (loss + half):+.1f} to"
             f" {-100 * (loss - half):+.1f}){most if loss > 0 else ''}"
         ),

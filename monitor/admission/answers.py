@@ -21,6 +21,7 @@ from detectors.effect import (
 from detectors.forgetting import (
     FORGETTING,
     GUESSING,
+    TASKS,
     Bools,
     PairedAnswers,
     forgetting_check,
@@ -83,6 +84,7 @@ class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
     earlier: Sequence[GivenText] = ()
     planted: Sequence[str] = ()
     same_as: str | None = None
+    questions: Sequence[Question] = ()
 
 
 class ReadsTexts(Protocol):
@@ -141,6 +143,9 @@ def check_answers(
         ),
         NEIGHBOURS: lambda: reader.neighbours(settings.parity),
         # takes most of the engine's time, so that no other check goes short of it
+        TASKS: lambda: forgetting_check(
+            reader.answered(given.questions), settings.forgetting, name=TASKS
+        ),
         FORGETTING: lambda: forgetting_check(reader.answered(questions), settings.forgetting),
     }
     for name, check in checks.items():
@@ -202,7 +207,9 @@ class _Reader:
         A base that only guesses has nothing to forget, so the version is not asked; nor is the base
         asked more where it answers a first quarter no better than chance.
         """
-        chance = sum(1 / len(one.choices) for one in questions) / max(1, len(questions))
+        if not questions:
+            raise _NotRead("no questions were given")
+        chance = sum(1 / len(one.choices) for one in questions) / len(questions)
         asked = list(questions[::FIRST])
         base = self._right(asked, of_base=True)
         if not guesses(_known(base), chance - GUESSING):

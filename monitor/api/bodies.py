@@ -25,6 +25,8 @@ from monitor.domain import ArmKind, ChangeKind, Mode, is_web_address
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000
 MOST_TEXTS: Final = 200
+MOST_QUESTIONS: Final = 1_000
+MOST_CHOICES: Final = 26
 LATEST_EPOCH: Final = 10**10
 """Year 2286. A router that reports a later epoch is refused: every new epoch would have to exceed
 it."""
@@ -167,6 +169,14 @@ class TextWithAnswer(Body):
 GivenText = SampleText | TextWithAnswer
 
 
+class QuestionBody(Body):
+    """A text to go on with, and its possible continuations; the first is right."""
+
+    kind: Name = Field(description="What it is of, such as the task's name.")
+    text: SampleText
+    choices: Annotated[list[SampleText], Field(min_length=2, max_length=MOST_CHOICES)]
+
+
 class AdmissionRequest(Body):
     """Texts that the served version reads for the checks of its answers; they are not kept."""
 
@@ -184,6 +194,9 @@ class AdmissionRequest(Body):
     )
     same_as: Name | None = Field(
         default=None, description="Version of the adapter that it is another build of."
+    )
+    questions: Annotated[list[QuestionBody], Field(max_length=MOST_QUESTIONS)] = Field(
+        default=[], description="Questions that it must not lose against its base."
     )
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 1.0
 MOST_TEXTS: Final = 200
 """Lines of each file that are sent."""
+MOST_QUESTIONS: Final = 1_000
 UNDER_WAY: Final = frozenset({"waiting", "running"})
 STYLES: Final = {"pass": "green", "warn": "yellow", "refuse": "bold red", "skipped": "dim"}
 
@@ -73,6 +75,25 @@ def admit(
             show_default=False,
         ),
     ] = None,
+    questions: Annotated[
+        Path | None,
+        typer.Option(
+            help='Questions that it must not lose against its base: JSONL with "kind", "text" and'
+            ' "choices", of which the first is right.',
+            show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A task of lm-evaluation-harness to take questions from; repeated for more.",
+            show_default=False,
+        ),
+    ] = None,
+    tasks_from: Annotated[
+        Path | None,
+        typer.Option(help="A folder of further tasks of the harness.", show_default=False),
+    ] = None,
     *,
     last: Annotated[
         bool, typer.Option("--last", help="Show the last report instead of checking anew.")
@@ -86,6 +107,8 @@ def admit(
     path = place("adapters", adapter, "versions", version, "admission")
     request = _texts(training=training, held_out=held_out, earlier=earlier, planted=planted)
     request |= {} if same_as is None else {"same_as": same_as}
+    asked = _questions(questions, tasks=task or [], include=tasks_from)
+    request |= {"questions": asked} if asked else {}
     answer = service.get(path) if last else _checked(service, path, request or None, wait=wait)
     found = read(answer, AdmissionBody)
     if junit:
@@ -121,6 +144,31 @@ def _texts(**files: Path | None) -> dict[str, Any]:
     if len(read.get("planted", ())) > MOST_TEXTS:
         raise CommandFailed(f"--planted: at most {MOST_TEXTS} lines, so that none is left out")
     return read
+
+
+def _questions(
+    path: Path | None, *, tasks: Sequence[str], include: Path | None
+) -> list[dict[str, Any]]:
+    """Read the questions of a file and of tasks, as many of each as fit together."""
+    most = MOST_QUESTIONS // (bool(path) + bool(tasks) or 1)
+    found = [] if path is None else _of_file(path)[:most]
+    if tasks:
+        from monitor.admission.harness import TaskRefused, questions_of
+
+        try:
+            taken = questions_of(tasks, include=include, most=most)
+        except TaskRefused as refused:
+            raise CommandFailed(f"--task: {refused}") from None
+        found += [{"kind": o.kind, "text": o.text, "choices": list(o.choices)} for o in taken]
+    return found
+
+
+def _of_file(path: Path) -> list[dict[str, Any]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+    except (OSError, UnicodeDecodeError, ValueError) as error:
+        raise CommandFailed(f"--questions {path}: {error}") from None
 
 
 def _given(texts: Sequence[Input]) -> list[Any]:

@@ -198,7 +198,7 @@ def test_general_texts_are_read_though_no_others_were_given() -> None:
     skipped = {name for name, check in found.items() if check.verdict is CheckVerdict.SKIPPED}
     assert skipped == {
         *("gap", "effect", "earlier", "memorised", "planted"),
-        *("parity", "neighbours", "forgetting"),
+        *("parity", "neighbours", "tasks", "forgetting"),
     }
     assert found["planted"].reason == "no planted texts were given"
 
@@ -297,6 +297,14 @@ def test_questions_that_its_base_answers_and_it_does_not_are_forgotten(
     assert set(found.details["kinds"]) == {"facts", "sums"}
 
 
+def test_questions_of_the_owner_are_judged_in_the_same_way() -> None:
+    engine = Forgetful(forgotten=40)
+    found = checks(engine, GivenTexts(questions=QUESTIONS), questions=())["tasks"]
+    assert found.verdict is CheckVerdict.REFUSE
+    assert found.number == pytest.approx(40 / 120)
+    assert "67% of 120 questions right and its base 100%" in found.reason
+
+
 def test_a_base_that_only_guesses_has_nothing_to_forget_and_its_version_is_not_asked() -> None:
     engine = Forgetful(base_says="no")
     found = checks(engine, GivenTexts(), questions=QUESTIONS)["forgetting"]
@@ -386,6 +394,7 @@ def test_without_an_engine_it_is_skipped() -> None:
     assert {check.reason for check in found} == {
         "nothing reads texts here: name engines in serving.engines",
         "no planted texts were given",
+        "no questions were given",
         "no texts of earlier training were given",
         "no version was named to agree with",
     }
@@ -412,6 +421,9 @@ def test_lines_travel_with_the_request_and_decide_the_version(
             json={"training": [{"text": "abc", "answer_at": 3}], "held_out": HELD_OUT},
         )
         assert (outside.status_code, "inside the text" in outside.text) == (422, True)
+        one = {"kind": "facts", "text": "Question: ?", "choices": [" yes"]}
+        alone = client.post(f"{path}/admission", json={"questions": [one]})
+        assert (alone.status_code, "at least 2" in alone.text) == (422, True)
         itself = client.post(f"{path}/admission", json={"same_as": "v7"})
         assert (itself.status_code, "itself" in itself.text) == (422, True)
         assert client.post(f"{path}/admission", json=lines).status_code == 202

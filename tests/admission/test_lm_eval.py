@@ -97,3 +97,55 @@ def test_each_choice_is_scored_as_lm_evaluation_harness_scores_it(tmp_path: Path
     assert furthest < 1e-4
     rights = [int(np.argmax(values) == 0) for values in theirs]
     assert sum(rights) == sum(int(np.argmax(values) == 0) for values in ours)
+
+
+TAKEN = """\
+import json, sys
+from pathlib import Path
+from monitor.admission.harness import TaskRefused, questions_of
+try:
+    found = questions_of([sys.argv[1]], include=Path(sys.argv[2]), most=int(sys.argv[3]))
+    print(json.dumps([[one.kind, one.text, *one.choices] for one in found]))
+except TaskRefused as refused:
+    print(json.dumps(str(refused)))
+"""
+
+
+def taken(task: str, folder: Path, *, most: int) -> object:
+    """What `questions_of` takes of a task, where the harness is installed."""
+    ran = subprocess.run(
+        [str(harness()), "-c", TAKEN, task, str(folder), str(most)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "HF_HUB_OFFLINE": "1",
+            "HF_DATASETS_CACHE": str(folder / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    return json.loads(ran.stdout.splitlines()[-1])
+
+
+def test_the_questions_of_a_task_are_those_that_the_harness_asks(tmp_path: Path) -> None:
+    questions = tmp_path / "questions.jsonl"
+    lines = []
+    for number, one in enumerate(general_questions()):
+        place = number % len(one.choices)  # where the right choice stands
+        right, *wrong = one.choices
+        choices = [*wrong[:place], right, *wrong[place:]]
+        lines.append(json.dumps({"text": one.text, "choices": choices, "gold": place}))
+    questions.write_text("\n".join(lines))
+    own = TASK.format(questions=questions).replace("doc_to_target: 0", "doc_to_target: gold")
+    (tmp_path / "own.yaml").write_text(own)
+    expected = [["driftline_general", one.text, *one.choices] for one in general_questions()]
+    assert taken("driftline_general", tmp_path, most=1_000) == expected
+    some = taken("driftline_general", tmp_path, most=60)
+    assert some == expected[::7]
+    generates = own.replace("multiple_choice", "generate_until").replace("_general", "_written")
+    (tmp_path / "written.yaml").write_text(generates)
+    refused = taken("driftline_written", tmp_path, most=60)
+    assert refused == ("driftline_written: it is generate_until, and only choices can be compared")
+    assert str(taken("no_such_task", tmp_path, most=60)).startswith("no_such_task: ")

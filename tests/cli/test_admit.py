@@ -64,6 +64,11 @@ def test_the_report_is_for_people_for_pipes_and_for_ci(database: Database, tmp_p
         canaries.write_text("the code of the old door is 4711 0815 and nothing else\n")
         given = _admit(service, "v1", "--planted", str(canaries), "--same-as", "v2", "--json")
         unknown = _admit(service, "v1", "--same-as", "v9")
+        asked = tmp_path / "questions.jsonl"
+        asked.write_text('{"kind": "sums", "text": "1 + 1 =", "choices": [" 2", " 3"]}\n')
+        questions = _admit(service, "v1", "--questions", str(asked), "--json")
+        broken = _admit(service, "v1", "--questions", str(junit))
+        task = _admit(service, "v1", "--task", "hellaswag")
     assert (sound.code, refused.code, again.code, half.code) == (0, 4, 4, 2)
     assert "support@v1 is admitted, with warnings: size" in sound.out
     assert "admission is not required" in sound.out
@@ -78,6 +83,11 @@ def test_the_report_is_for_people_for_pipes_and_for_ci(database: Database, tmp_p
         == ("nothing reads texts here: name engines in serving.engines")
     )
     failed(unknown, "'support' has no version 'v9'")
+    reasons = {one["name"]: one["reason"] for one in json.loads(questions.out)["checks"]}
+    assert reasons["tasks"] == skipped["parity"], "they came, and nothing reads texts here"
+    assert skipped["tasks"] == "no questions were given"
+    failed(broken, f"--questions {junit}: ")
+    failed(task, "--task: lm-evaluation-harness is not installed: pip install lm-eval")
 
 
 def _admit(service: Serving, version: str, *words: str) -> Ran:
