@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -209,7 +210,9 @@ class Evaluator:
     def _probe(self, claim: Claim, reading: Reading, planned: WindowPlan) -> Ending:
         """Probe and settle, or hand the task back for later where the probe was stopped."""
         settings, via = self._tools.settings, self._tools.via
+        began = time.monotonic()
         found = self._probed(claim, reading)
+        ended_at = claim.now + timedelta(seconds=time.monotonic() - began)
         returning = reading.returns_by_probes
         if found.stopped is not None:
             self._postpone(claim, found.stopped, again_in=found.again_in, returning=returning)
@@ -225,7 +228,10 @@ class Evaluator:
         evaluated = Evaluated(
             reading=reading,
             facts=replace(
-                facts, perplexity=found.fact, identity=found.identity, corpora=found.corpora
+                facts,
+                perplexity=found.fact,
+                identity=found.identity and replace(found.identity, ended_at=ended_at),
+                corpora=found.corpora,
             ),
             scores=found.scores,
             silence=expected_silence(reading, now=claim.now, records=settings.silence_records),

@@ -115,7 +115,7 @@ def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> Ident
     if fact is None:
         return last
     if fact.state is IdentityState.UNKNOWN and last is not None:
-        return replace(last, doubted_since=last.doubted_since or fact.at)
+        return replace(last, doubted_since=last.doubted_since or fact.ended_at or fact.at)
     return IdentityMemory(
         at=fact.at, state=fact.state, reason=fact.reason, numberless=fact.numberless
     )

@@ -126,12 +126,16 @@ class PerplexityFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityFact:
-    """The weights that answered under the version's name at the last check."""
+    """The weights that answered under the version's name at the last check.
+
+    ``at`` is when the check began; on a busy engine it may end minutes later.
+    """
 
     at: datetime
     state: IdentityState
     reason: str
     numberless: bool = False
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

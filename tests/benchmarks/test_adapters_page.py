@@ -149,6 +149,7 @@ def test_an_experiment_that_driftline_has_not_finished_is_left_out(tmp_path: Pat
 def test_a_page_counts_within_a_hundred_requests_a_cycle_or_by_the_first_probe() -> None:
     by_probe = Told(300, 80.0, "probe", 1)
     by_second = Told(300, 120.0, "probe", 2)
+    beside = Told(300, 80.0, "records", 1, probed=True)
     late = Told(300, 80.0, "records", 0)  # no probe has ended, and none made this page
     ways = way(
         experiment(100),
@@ -157,11 +158,12 @@ def test_a_page_counts_within_a_hundred_requests_a_cycle_or_by_the_first_probe()
         experiment(1, page=by_second),
         experiment(1, page=late),
         experiment(None),
+        experiment(1, page=beside),
     )
     asked = goal(of(ways), "faults of weights")
-    assert (asked.held, asked.of, asked.met) == (2, 6, False)
+    assert (asked.held, asked.of, asked.met) == (3, 7, False)
     assert list(asked.missed) == ["a_way/1", "a_way/3", "a_way/4", "a_way/5"]
-    assert goal(of(ways, probe_cycle_s=60.0), "faults of weights").held == 3, "within 40 s"
+    assert goal(of(ways, probe_cycle_s=60.0), "faults of weights").held == 4, "within 40 s"
 
 
 def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:

@@ -114,6 +114,20 @@ def test_other_weights_are_a_ticket_with_their_own_blame(
     assert "by 0.0002 nats" in told.reason
 
 
+def test_a_doubt_begins_when_the_probe_ends_however_long_it_took() -> None:
+    applied = facts(perplexity=probe(), identity=who(IdentityState.APPLIED))
+    began = NOW + HOURS
+    ended = began + timedelta(minutes=6)
+    doubt = replace(who(IdentityState.UNKNOWN, began), ended_at=ended)
+    first = run(applied, facts(perplexity=probe(began, **DEGRADED), identity=doubt))
+    assert first.verdict.blame is Blame.UNKNOWN
+    for seconds, blame in ((10, Blame.UNKNOWN), (310, Blame.ADAPTER)):
+        looked = replace(facts(), at=ended + timedelta(seconds=seconds))
+        later = judge(first.memory, looked, SETTINGS)
+        assert later.verdict.blame is blame
+        assert later.action.allowed is (blame is Blame.ADAPTER)
+
+
 def test_a_base_under_the_name_is_blamed_on_serving_by_the_first_page() -> None:
     applied = facts(perplexity=probe(), identity=who(IdentityState.APPLIED))
     told = run(

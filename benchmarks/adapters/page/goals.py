@@ -38,7 +38,7 @@ class Goal:
 def goals(results: Results) -> list[Goal]:
     """Hold a run against the goals of the benchmark."""
     cycle = results.run.get("probe_cycle_s")
-    waited = f", within {cycle:g} s, or by the first probe after the break" if cycle else ""
+    waited = f", within {cycle:g} s, or with the first probe after the break" if cycle else ""
     return [
         _goal(
             f"faults of weights and serving with KL ≥ {LEAST_KL:g} are paged within"
@@ -162,10 +162,11 @@ def _experiments(results: Results) -> Iterator[tuple[Way, str, Repeat]]:
 
 
 def _paged(one: Repeat, cycle: float | None) -> bool:
-    """Whether the page came within the requests, within a cycle, or by the first probe itself."""
+    """Whether the page came within the requests, within a cycle, or with the first probe."""
     page = one.driftline.page
     if page is None:
         return False
     in_time = cycle is not None and page.seconds is not None and page.seconds <= cycle
-    by_first = page.by == "probe" and page.probes is not None and page.probes <= 1
+    told = page.probed or page.by == "probe"
+    by_first = told and page.probes is not None and page.probes <= 1
     return page.requests <= MOST_REQUESTS or in_time or by_first

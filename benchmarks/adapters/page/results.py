@@ -31,13 +31,15 @@ _TOLD_OF_A_RUN = _OPTIONS | {"engine", "commit", "started_at", "machine", "calm_
 class Told:
     """A ticket or page: after how many broken requests and seconds, and what crossed.
 
-    ``probes`` is how many probes had ended that began after the break; None where not counted.
+    ``probed``: the probe had crossed, beside records or not. ``probes`` is how many had ended that
+    began after the break; None where not counted.
     """
 
     requests: int
     seconds: float | None
     by: str | None = None
     probes: int | None = None
+    probed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +317,7 @@ def _told(body: Mapping[str, Any] | None, broken_at: str) -> Told | None:
         requests=body["requests"],
         seconds=round(waited.total_seconds(), 1),
         by=body.get("by"),
+        probed="perplexity" in body.get("detectors", ()),
         probes=body.get("probes"),
     )
 

@@ -195,7 +195,7 @@ def _row(way: Way) -> list[str]:
         "-" if way.kl is None else f"{way.kl:.2g}",
         _told([one.ticket for one in seen]),
         _told([one.page for one in seen]),
-        ", ".join(sorted({one.page.by for one in seen if one.page and one.page.by})) or "-",
+        ", ".join(sorted({_by(one.page) for one in seen if one.page and one.page.by})) or "-",
         _bold(
             str(sum(one.false_before for one in seen)), wrong=any(one.false_before for one in seen)
         ),
@@ -205,6 +205,11 @@ def _row(way: Way) -> list[str]:
         f"{median(one.probes for one in seen):.0f}",
         f"{median(one.cpu_s for one in seen):.1f} s",
     ]
+
+
+def _by(page: Told) -> str:
+    both = page.probed and page.by != "probe"
+    return f"{page.by} and probe" if both else str(page.by)
 
 
 def _told(told: Sequence[Told | None]) -> str:
