@@ -239,6 +239,7 @@ def _watch(
     ended = clients.start(broken.run)
     moved: Moved | None = None
     all_asked: datetime | None = None
+    paged_since: float | None = None
     done_since: float | None = None
     while True:
         time.sleep(0.5)
@@ -249,12 +250,15 @@ def _watch(
         if broken.run.answered.asked >= least and all_asked is None:
             all_asked = datetime.now(UTC)
         page = any(one.pages and one.at >= since for one in _told(service, broken.hits))
+        paged_since = paged_since or (now if page else None)
         done_since = done_since or (now if page and moved else None)
-        if done_since is not None:
-            named = set(causes(_told(service, broken.hits), since=since)) - {UNKNOWN}
-            if now - done_since > (GRACE_S if named else CAUSE_S):
-                break
-        if all_asked is not None and _all_seen(service, adapter, since, all_asked):
+        named = set(causes(_told(service, broken.hits), since=since)) - {UNKNOWN}
+        if done_since is not None and now - done_since > (GRACE_S if named else CAUSE_S):
+            break
+        asks_why = paged_since is not None and not named and now - paged_since < CAUSE_S
+        if asks_why or all_asked is None:
+            continue
+        if _all_seen(service, adapter, since, all_asked):
             break
     broken.run.stopped = True
     ended.result(300)

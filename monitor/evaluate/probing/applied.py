@@ -12,7 +12,7 @@ import structlog
 from detectors import parity
 from detectors.identity import BASE, Identity, IdentityState, identify
 from detectors.parity import Parity, TopLogprobs
-from detectors.perplexity import DocumentScores, noise_floor
+from detectors.perplexity import CHANGED_FLOORS, DocumentScores, noise_floor
 from monitor.domain import Version, VersionId
 from monitor.evaluate.probing.answer import Answer, leading
 from monitor.evaluate.probing.asked import (
@@ -25,7 +25,7 @@ from monitor.evaluate.probing.asked import (
     unchanged,
     void_base,
 )
-from monitor.evaluate.probing.company import lent_documents
+from monitor.evaluate.probing.company import apart, lent_documents
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
@@ -92,7 +92,7 @@ def check_identity(
     def identified() -> Identity:
         theirs, mixed = None, False
         if base is not None:
-            theirs, mixed = _base_scores(asked, base, answer, occasion)
+            theirs, mixed = _base_scores(asked, base, answer, occasion, registered_gap=gap)
         return identify(
             answer.scores,
             base=theirs,
@@ -146,12 +146,19 @@ def register_base(asked: Probing, corpus: Corpus, occasion: Occasion) -> None:
 
 
 def _base_scores(
-    asked: Probing, base: Model, answer: Answer, occasion: Occasion
+    asked: Probing,
+    base: Model,
+    answer: Answer,
+    occasion: Occasion,
+    *,
+    registered_gap: float | None,
 ) -> tuple[DocumentScores | None, bool]:
     """Return the base's scores, and whether adapters computed some of them.
 
     Those are taken from the base's registration: an engine that answers for its base with another
-    adapter would hide that the base answers under this one's name.
+    adapter would hide that the base answers under this one's name. A base that says what it said at
+    registration, when it was far from this version, has not been lent this version's weights since:
+    it counts as read alone.
     """
     run = _base_run(asked, base, answer, occasion)
     registered = asked.registration(base, answer.corpus)
@@ -160,9 +167,13 @@ def _base_scores(
     now = scores_of(run, answer.corpus)
     if not registered or not alike(registered[-1], run):
         return now, False
-    mixed = lent_documents(asked, answer, run, beside=registered[-1])
     then = scores_of(registered[-1], answer.corpus)
-    return (now.replaced(then, where=mixed), True) if mixed.any() else (now, False)
+    mixed = lent_documents(asked, answer, run, beside=registered[-1])
+    found = now.replaced(then, where=mixed)
+    line = CHANGED_FLOORS * noise_floor(answer.reference)
+    if registered_gap is not None and registered_gap > line and found.beside is not None:
+        found = replace(found, beside=found.beside & ~(apart(found, then) <= line))
+    return found, bool(mixed.any())
 
 
 def _base_run(asked: Probing, base: Model, answer: Answer, occasion: Occasion) -> StoredRun | None:

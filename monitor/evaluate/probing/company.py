@@ -119,13 +119,13 @@ def lent_documents(
     """
     corpus = answer.corpus
     one, other = scores_of(said, corpus), scores_of(beside, corpus)
-    far = _apart(one, other)
+    far = apart(one, other)
     moved = (far > CHANGED_FLOORS * answer.floor) & np.isfinite(far)
     # same weights, same engine: the registration's own noise is the limit
     line = CHANGED_FLOORS * noise_floor(answer.reference)
     known = [scores_of(run, corpus) for run in _registrations(asked, corpus)]
     known += [] if now is None else [now]
-    alike = [_apart(one, each) <= line for each in known]
+    alike = [apart(one, each) <= line for each in known]
     explained = moved & np.any(alike, axis=0) if alike else np.zeros_like(moved)
     most = explained.sum() * 2 >= moved.sum()
     return explained if most else np.zeros_like(moved)
@@ -240,8 +240,8 @@ class _Round:
             scores_of(one, self.answer.corpus) for one in (registered[-1], run, again)
         )
         line = CHANGED_FLOORS * self.answer.floor
-        alike = _apart(now, later) <= line
-        still = alike & (_apart(then, later) <= line)
+        alike = apart(now, later) <= line
+        still = alike & (apart(then, later) <= line)
         differs = "differs from one reading to the next"
         if not alike.all() and still.sum() >= FEWEST_DOCUMENTS:
             change = self.compared_in(registered, again, still)
@@ -365,7 +365,7 @@ class _Round:
         )
 
 
-def _apart(one: DocumentScores, other: DocumentScores) -> Floats:
+def apart(one: DocumentScores, other: DocumentScores) -> Floats:
     """Return how far apart each document's mean NLLs are; infinite where one is unknown."""
     tokens = np.maximum(one.tokens, 1.0)
     moves = np.abs(one.sum_nll - other.sum_nll) / tokens
