@@ -41,7 +41,8 @@ class Toys:
     ``parents`` gives each adapter's base; ``allowed`` is how many more runs the engine has time
     for (None: any number); ``lost_documents`` is how many of the last documents a name cannot
     score; ``mixed`` gives a name the weights that compute so many of its first documents;
-    ``unsteady`` is how many of a name's first documents it answers otherwise each time.
+    ``unsteady`` is how many of a name's first documents it answers otherwise each time; ``beside``
+    are names that are read beside other requests.
     """
 
     weights: dict[str, str]
@@ -59,6 +60,7 @@ class Toys:
     lost_documents: dict[str, int] = field(default_factory=dict)
     mixed: dict[str, tuple[str, int]] = field(default_factory=dict)
     unsteady: dict[str, int] = field(default_factory=dict)
+    beside: set[str] = field(default_factory=set)
     asked: list[tuple[str, str, int]] = field(default_factory=list)
 
     def corpora(self, adapter: str) -> tuple[Corpus, ...]:
@@ -120,6 +122,7 @@ class Toys:
                 else TOKENS * (_level(weights, document.id) + moved),
                 tokens=TOKENS if i < scored else 0,
                 bytes=len(document.text),
+                beside=target.model in self.beside,
             )
             for i, document in enumerate(corpus.documents)
         )

@@ -256,6 +256,28 @@ def test_the_base_under_the_name_is_told_though_the_base_answers_with_an_adapter
     assert (told.blame, told.sure) == (Blame.SERVING, Sureness.CONFIRMED)
 
 
+def test_a_busy_base_that_says_what_it_said_before_is_believed_to_answer_under_the_name(
+    fleet: Make,
+) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.weights[OWN] = "base"
+    made.toys.beside = {"base"}
+    made.later()
+    told = made.verdict()
+    assert "not applied: it answers as the base does: 40 documents" in told.reason
+    assert (told.blame, told.sure) == (Blame.SERVING, Sureness.CONFIRMED)
+
+
+def test_a_busy_base_that_says_something_else_is_not_believed_to_answer(fleet: Make) -> None:
+    made = fleet(toys("sales"))
+    made.probe(made.register("sales"))
+    made.toys.weights |= {OWN: "anything", "base": "anything"}
+    made.toys.beside = {"base"}
+    made.later()
+    assert made.score().details["identity"]["state"] != "not_applied"
+
+
 def test_documents_that_no_adapter_computed_clear_the_base(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))
