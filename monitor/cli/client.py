@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
@@ -109,6 +110,14 @@ class Service:
     def get(self, path: str, **parameters: object) -> Any:
         """GET a JSON document under ``/v1``."""
         return self._json(lambda: self._client.get(f"/v1{path}", params=_given(parameters)))
+
+    def found(self, path: str) -> Any | None:
+        """GET a JSON document under ``/v1``; None where there is none."""
+        with self._reached():
+            answer = self._client.get(f"/v1{path}")
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            return None
+        return self._json(lambda: answer)
 
     def lines(self, path: str, **parameters: object) -> Iterator[str]:
         """GET the lines of a stream of NDJSON under ``/v1``."""

@@ -34,6 +34,7 @@ EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
         "parity": "parity support@v7 support@v7-merged --engine http://10.0.3.7:8000",
         "admit": "admit support v8 --junit admission.xml",
         "import folder": "import folder ./support-v8 support v8 --parent v7 --dataset train.jsonl",
+        "import mlflow": "import mlflow http://mlflow:5000 --folder ./adapters --every 300",
         "demo": "demo --once",
         "reference build": 'reference build support v7 reference.ndjson --cause "first release"',
         "reference freeze": "reference freeze support v7 --start 2026-11-01 --end 2026-11-15",

@@ -1,15 +1,21 @@
-"""`import folder`: register a version with all that its files say of it."""
+"""`import`: register versions with all that their files say of them, or an MLflow registry."""
 
 from __future__ import annotations
 
+import math
+import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
+from urllib.parse import quote
 
 import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed, ExitCode
+
+if TYPE_CHECKING:
+    from monitor.cli.mlflow_registry import MlflowRegistry, ModelVersion, RegisteredModel
 
 app = typer.Typer(help="Register versions from where they are kept.", no_args_is_help=True)
 
@@ -114,3 +120,126 @@ def _differences(known: dict[str, Any], body: dict[str, Any]) -> list[str]:
         for name, words in watched.items()
         if name in body and registered.get(name) not in (None, body[name])
     ]
+
+
+# --- MLflow ---------------------------------------------------------------------------------
+
+ALIAS: Final = "mlflow.alias."
+"""Begins the label that holds the version of an alias."""
+MOST_PARAMS: Final = 100
+
+
+@app.command("mlflow")
+@options.asks
+def mlflow(
+    service: Service,
+    url: Annotated[str, typer.Argument(metavar="URL", help="Address of the MLflow server.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A registered model; repeated for more. All if left out."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fetch adapters that the server keeps into this folder; else only their place is"
+            " registered.",
+            show_default=False,
+        ),
+    ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the server's artifacts lie on this machine; nothing outside is read.",
+            show_default=False,
+        ),
+    ] = None,
+    every: Annotated[
+        float, typer.Option(min=0.0, help="Look again after so many seconds; 0: once.")
+    ] = 0.0,
+) -> None:
+    """Register the models of an MLflow registry, and keep their aliases as labels.
+
+    Version 7 of the model support is support@v7. Traffic is not moved, but a first version gets
+    all of it: where a model has aliases, the version of its first one. Exit code 5: a version is
+    registered otherwise.
+    """
+    from monitor.cli.mlflow_registry import MlflowRegistry
+
+    with MlflowRegistry(url) as registry:
+        while True:
+            names = [registry.model(name) for name in model] if model else registry.models()
+            imported = [
+                _of_mlflow(service, registry, one, folder=folder, artifacts=artifacts)
+                for one in names
+            ]
+            if not every:
+                break
+            time.sleep(every)
+    if not all(imported):
+        raise typer.Exit(ExitCode.DIFFERENT)
+
+
+def _of_mlflow(
+    service: Service,
+    registry: MlflowRegistry,
+    model: RegisteredModel,
+    *,
+    folder: Path | None,
+    artifacts: Path | None,
+) -> bool:
+    """Register a model's versions and aliases; return False if one is registered otherwise."""
+    known = service.found(place("adapters", model.name))
+    have = {one["version"] for one in known["versions"]} if known else set()
+    aliased = [one.version for one in model.aliases]
+    missing = [one for one in registry.versions(model.name) if f"v{one.version}" not in have]
+    missing.sort(key=lambda one: (one.version not in aliased[:1], int(one.version)))
+    agreed = True
+    for one in missing:
+        body = _of_version(registry, one, folder=folder, artifacts=artifacts)
+        try:
+            service.put(place("adapters", model.name, "versions", f"v{one.version}"), body)
+        except CommandFailed as error:
+            agreed = False
+            screen.say(f"{model.name}@v{one.version}: {error}", style="bold red")
+            continue
+        screen.say(f"{model.name}@v{one.version} is registered")
+        _say(body)
+    _label(service, model)
+    return agreed
+
+
+def _of_version(
+    registry: MlflowRegistry, version: ModelVersion, *, folder: Path | None, artifacts: Path | None
+) -> dict[str, Any]:
+    """Describe a version: its files where they can be read, and the run that made it."""
+    from monitor.cli.mlflow_registry import local_adapter
+
+    kept = registry.place(version)
+    files = local_adapter(kept, within=artifacts) if artifacts else None
+    if files is None and folder:
+        files = registry.fetch(kept, folder / quote(f"{version.name}@v{version.version}", safe="@"))
+    body: dict[str, Any] = {"uri": kept}
+    if files is not None:
+        body = _described(files, parent=None, dataset=[])
+    if version.run_id:
+        run = registry.run(version.run_id)
+        params = dict(list(run.params.items())[:MOST_PARAMS])
+        metrics = {name: one for name, one in run.metrics.items() if math.isfinite(one)}
+        body["hyper_parameters"] = params | body.get("hyper_parameters", {})
+        body["metrics"] = dict(list(metrics.items())[:MOST_PARAMS]) | body.get("metrics", {})
+    return body
+
+
+def _label(service: Service, model: RegisteredModel) -> None:
+    """Write the aliases as labels of the adapter, and leave its other labels alone."""
+    known = service.found(place("adapters", model.name))
+    if known is None:
+        return
+    labels = {name: one for name, one in known["labels"].items() if not name.startswith(ALIAS)}
+    labels |= {f"{ALIAS}{one.alias}": f"v{one.version}" for one in model.aliases}
+    if labels == known["labels"]:
+        return
+    kept = {name: known[name] for name in ("owner", "tier", "runbook", "mode")}
+    service.put(place("adapters", model.name), kept | {"labels": labels})
+    told = ", ".join(f"{one.alias} is v{one.version}" for one in model.aliases) or "none is left"
+    screen.say(f"{model.name}: aliases changed: {told}")
