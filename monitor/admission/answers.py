@@ -142,7 +142,7 @@ def check_answers(
             reader.beside(like), settings.parity, like=like.label if like else ""
         ),
         NEIGHBOURS: lambda: reader.neighbours(settings.parity),
-        # takes most of the engine's time, so that no other check goes short of it
+        # these take most of the engine's time, so that no other check goes short of it
         TASKS: lambda: forgetting_check(
             reader.answered(given.questions), settings.forgetting, name=TASKS
         ),

@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
-from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.failures import CommandFailed, ExitCode, NotAnswering
 
 if TYPE_CHECKING:
     from monitor.cli.mlflow_registry import MlflowRegistry, ModelVersion, RegisteredModel
@@ -160,8 +160,8 @@ def mlflow(
     """Register the models of an MLflow registry, and keep their aliases as labels.
 
     Version 7 of the model support is support@v7. Traffic is not moved, but a first version gets
-    all of it: where a model has aliases, the version of its first one. Exit code 5: a version is
-    registered otherwise.
+    all of it: where a model has aliases, the version of its first one. Exit code 1: a version was
+    refused.
     """
     from monitor.cli.mlflow_registry import MlflowRegistry
 
@@ -176,7 +176,7 @@ def mlflow(
                 break
             time.sleep(every)
     if not all(imported):
-        raise typer.Exit(ExitCode.DIFFERENT)
+        raise typer.Exit(ExitCode.FAILED)
 
 
 def _of_mlflow(
@@ -187,7 +187,7 @@ def _of_mlflow(
     folder: Path | None,
     artifacts: Path | None,
 ) -> bool:
-    """Register a model's versions and aliases; return False if one is registered otherwise."""
+    """Register a model's new versions and its aliases; return False if one was refused."""
     known = service.found(place("adapters", model.name))
     have = {one["version"] for one in known["versions"]} if known else set()
     aliased = [one.version for one in model.aliases]
@@ -198,6 +198,8 @@ def _of_mlflow(
         body = _of_version(registry, one, folder=folder, artifacts=artifacts)
         try:
             service.put(place("adapters", model.name, "versions", f"v{one.version}"), body)
+        except NotAnswering:
+            raise
         except CommandFailed as error:
             agreed = False
             screen.say(f"{model.name}@v{one.version}: {error}", style="bold red")

@@ -12,6 +12,7 @@ import json
 import os
 import posixpath
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ import httpx2
 import msgspec
 
 from monitor.cli.failures import CommandFailed
+from monitor.probes.weights.adapter_folder import CONFIG, WEIGHTS
 
 Shape = TypeVar("Shape")
 
@@ -31,8 +33,6 @@ PAGE: Final = 100
 LARGEST_ANSWER: Final = 32 << 20
 MOST_VERSIONS: Final = 10_000
 PROXIED: Final = "mlflow-artifacts"
-CONFIG: Final = "adapter_config.json"
-WEIGHTS: Final = "adapter_model.safetensors"
 WANTED: Final[Mapping[str, int]] = {
     CONFIG: 1 << 20,
     WEIGHTS: 16 << 30,
@@ -242,26 +242,11 @@ class MlflowRegistry:
             raise CommandFailed(f"{self._url}{API}{path}: HTTP {answer.status_code}: {said}")
         return body
 
-    def _reached(self) -> _Reached:
-        return _Reached(self._url)
-
-
-class _Reached:
-    """Turns what HTTP raises into one message."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if isinstance(error, httpx2.HTTPError):
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx2.HTTPError as error:
             raise CommandFailed(f"cannot reach {self._url} ({error})") from None
 
 

@@ -177,14 +177,17 @@ def test_models_versions_and_aliases_are_registered_and_followed(
     assert "Bearer t0ken" in registry.keys
 
 
-def test_other_weights_under_a_known_version_are_told(
+def test_a_version_that_is_registered_stays_as_it_is(
     database: Database, tmp_path: Path, registry: FakeMlflow
 ) -> None:
     with serving(database, tmp_path) as service, registry.served() as url:
         with service.client(Scope.ADMIN) as client:
             client.put("/v1/adapters/booking/versions/v1", json={"uri": "s3://models/other"})
         ran = _import(service, url, "--model", "booking")
-    assert ran.code == 0, "what is registered is not asked for again"
+        with service.client(Scope.READ) as client:
+            found = client.get("/v1/adapters/booking/versions/v1").json()
+    assert ran.code == 0
+    assert found["uri"] == "s3://models/other"
 
 
 def test_a_place_on_this_machine_is_read_only_within_the_named_folder(
