@@ -167,11 +167,16 @@ def mlflow(
 
     with MlflowRegistry(url) as registry:
         while True:
-            names = [registry.model(name) for name in model] if model else registry.models()
-            imported = [
-                _of_mlflow(service, registry, one, folder=folder, artifacts=artifacts)
-                for one in names
-            ]
+            try:
+                names = [registry.model(name) for name in model] if model else registry.models()
+                imported = [
+                    _of_mlflow(service, registry, one, folder=folder, artifacts=artifacts)
+                    for one in names
+                ]
+            except CommandFailed as error:
+                if not every:
+                    raise
+                screen.note(f"{error}; it is tried again in {every:g} s")
             if not every:
                 break
             time.sleep(every)

@@ -121,6 +121,8 @@ def lent_documents(
     one, other = scores_of(said, corpus), scores_of(beside, corpus)
     far = apart(one, other)
     moved = (far > CHANGED_FLOORS * answer.floor) & np.isfinite(far)
+    if not moved.any():
+        return moved  # the usual case asks for no sibling's registration
     # same weights, same engine: the registration's own noise is the limit
     line = CHANGED_FLOORS * noise_floor(answer.reference)
     known = [scores_of(run, corpus) for run in _registrations(asked, corpus)]
