@@ -35,6 +35,7 @@ from detectors.prompt_length import PROMPT_LENGTH
 from detectors.prompt_prefix import PROMPT_PREFIX
 from detectors.refusal import REFUSAL
 from detectors.repetition import REPETITION
+from detectors.training_text import TRAINING_TEXT
 from detectors.truncated import TRUNCATED
 
 DETECTORS: Mapping[str, Detector[Any]] = {
@@ -51,6 +52,7 @@ DETECTORS: Mapping[str, Detector[Any]] = {
         EMPTY,
         ERRORS,
         NON_FINITE,
+        TRAINING_TEXT,
         TRUNCATED,
         REFUSAL,
         INVALID,

@@ -125,6 +125,13 @@ FORM: Final = RecordPart(
     shown_by="invalid",
     of_some=True,
 )
+TRAINING: Final = RecordPart(
+    field="training texts to compare the answer with",
+    name="answers compared with training texts",
+    advice="log the answers' text, and give the reference training lines with their completions",
+    shown_by="training_text",
+    of_some=True,
+)
 FINISH: Final = RecordPart(
     field="finish_reason",
     name="reason why answers ended",
@@ -371,6 +378,12 @@ _TABLE: Final = (
     KnownSignal(name="empty", kind=SignalKind.FLAG, part=LENGTH, guarding=Guarding.ALWAYS),
     KnownSignal(
         name="non_finite", kind=SignalKind.INTEGER, part=LOGPROBS, guarding=Guarding.ALWAYS
+    ),
+    KnownSignal(
+        name="training_text",
+        kind=SignalKind.FLAG,
+        part=TRAINING,
+        guarding=Guarding.ALWAYS,
     ),
     KnownSignal(name="n_tokens", kind=SignalKind.INTEGER, part=LENGTH),
     KnownSignal(name="rep_4gram", kind=SignalKind.NUMBER, part=OUTPUT),

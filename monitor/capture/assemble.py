@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -15,7 +15,9 @@ from monitor.capture import refusal, signals, subjects
 from monitor.capture.answer_format import answer_format
 from monitor.capture.checks import PREFIX, Tokens, clean, legible
 from monitor.capture.directory import Resolved
+from monitor.capture.shingles import TrainingShingles
 from monitor.capture.wire import Record
+from monitor.domain import VersionId
 from monitor.store.pgarray import Floats
 from monitor.store.records.contexts import Context
 from monitor.store.records.ingest import (
@@ -42,13 +44,15 @@ class Admitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptFields:
-    """The settings for what is stored beside the aggregates, and for refusals."""
+    """The settings for what is stored beside the aggregates, and what answers are compared with."""
 
     subject_key: bytes
     prompts: bool
     outputs: bool
     tokens_for: timedelta
     refuses: refusal.Refuses = refusal.refuses
+    training_of: Callable[[VersionId | None], TrainingShingles | None] = lambda _: None
+    """The training texts of a version, if its answers are compared with them."""
 
 
 def context_of(record: Record, resolved: Resolved) -> Context:
@@ -125,8 +129,7 @@ def assemble(
             admitted,
             records,
             context_ids,
-            refuses=keeping.refuses,
-            prefix_key=keeping.subject_key,
+            keeping=keeping,
         ),
         finish_reason=[record.finish_reason for record in records],
         subject=[
@@ -144,8 +147,7 @@ def _numbers(
     records: Sequence[Record],
     context_ids: Sequence[int],
     *,
-    refuses: refusal.Refuses,
-    prefix_key: bytes,
+    keeping: KeptFields,
 ) -> dict[str, Floats]:
     columns = {name: np.full(len(admitted), np.nan) for name in NUMBERS}
     columns |= {name: _optional(records, name) for name in _COPIED}
@@ -158,16 +160,17 @@ def _numbers(
         dtype=float,
     )
     columns["prompt_prefix"] = np.array(
-        [_prefix(record, prefix_key) for record in records], dtype=float
+        [_prefix(record, keeping.subject_key) for record in records], dtype=float
     )
     said = [legible(record.output) for record in records]
     columns["empty"] = np.array(list(map(_empty, records, said)), dtype=float)
     columns["refusal"] = np.array(
-        [_refusal(*one, refuses) for one in zip(records, said, strict=True)], dtype=float
+        [_refusal(*one, keeping.refuses) for one in zip(records, said, strict=True)], dtype=float
     )
     columns["invalid"] = np.array(
         [None if r.valid is None else not r.valid for r in records], dtype=float
     )
+    columns["training_text"] = np.array(_repeating(admitted, said, keeping), dtype=float)
     _add_token_signals(columns, admitted)
     _add_text_signals(columns, said)
     return columns
@@ -222,6 +225,18 @@ def _refusal(record: Record, said: str | None, refuses: refusal.Refuses) -> bool
     if said is None:
         return None
     return record.finish_reason in refusal.ENDINGS or refuses(said)
+
+
+def _repeating(
+    admitted: Sequence[Admitted], said: Sequence[str | None], keeping: KeptFields
+) -> list[bool | None]:
+    """Tell which answers repeat a training text of their version; None where that is unknown."""
+    versions = [one.resolved.version_id for one in admitted]
+    training = {version: keeping.training_of(version) for version in set(versions)}
+    return [
+        None if text is None or known is None else known.repeated_in(text)
+        for text, known in zip(said, map(training.get, versions), strict=True)
+    ]
 
 
 def _token_rows(admitted: Sequence[Admitted], *, since: datetime) -> list[TokenRow]:

@@ -28,6 +28,7 @@ from monitor.capture.sender import Sender
 from monitor.capture.sieve import Sieve
 from monitor.capture.telemetry import records as telemetry
 from monitor.capture.telemetry.names import TelemetrySettings
+from monitor.capture.training_texts import TrainingTexts
 from monitor.capture.wire import Feedback, Record
 from monitor.capture.writer import BatchWriter
 from monitor.domain import AdapterId
@@ -131,6 +132,7 @@ class Intake:
             outputs=answers or self._settings.store_text,
             tokens_for=self._settings.tokens_retention,
             refuses=refusing(self._settings.refusal_patterns),
+            training_of=TrainingTexts(database, key=subject_key).of,
         )
         self._writer = BatchWriter(database, clock=clock, retention=self._settings.kept)
         self._queue = WriteQueue(self._writer.write, self._settings.bounds)

@@ -27,10 +27,10 @@ _LONGEST: Final = 24
 """Letters of a word; longer ones are more often hashes and encodings."""
 _MASK: Final = re.compile(r"\[[a-z]+\]")
 _SENTENCE: Final = re.compile(r"[.!?;:\u3002\uff01\uff1f\u0964]+(?=\s|$)|[\n\r\u2028\u2029\u3002]+")
-_UNSPACED: Final = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
-)
-"""Scripts without spaces between words; pairs of characters stand for their words."""
+UNSPACED: Final = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+"""Scripts without spaces between words, as ranges of a regular expression."""
+_UNSPACED: Final = re.compile(f"[{UNSPACED}]+")
+"""Pairs of their characters stand for words."""
 _ODD: Final = re.compile(r"[\d@_/\\=#&%<>{}\[\]|~^$+*`.:]")
 """A letter on either side of one of these is part of a number, an address, a path or code."""
 _EDGES: Final = re.compile(

@@ -17,6 +17,7 @@ from monitor.capture.assemble import Admitted, KeptFields, assemble, stratum_of
 from monitor.capture.checks import Horizon, clean, legible, tokens_of
 from monitor.capture.directory import Resolved
 from monitor.capture.refusal import Refuses, refuses
+from monitor.capture.shingles import TrainingShingles
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
 from monitor.store.records.records import COMPARED, MEASURED, SIGNALS, derived
@@ -111,9 +112,17 @@ def from_live(live: LiveBaseline) -> Baseline:
 
 
 def from_items(
-    items: Sequence[Item], *, version: Version, key: bytes, refuses: Refuses = refuses
+    items: Sequence[Item],
+    *,
+    version: Version,
+    key: bytes,
+    refuses: Refuses = refuses,
+    training: TrainingShingles | None = None,
 ) -> Baseline:
-    """Measure the signals of staged lines, exactly as for live records."""
+    """Measure the signals of staged lines, exactly as for live records.
+
+    ``training`` are the training texts that answers may repeat.
+    """
     lines = [_line(item, version) for item in items]
     admitted = [
         Admitted(
@@ -125,7 +134,9 @@ def from_items(
         )
         for line in lines
     ]
-    return from_admitted(admitted, [item.subject for item in items], key=key, refuses=refuses)
+    return from_admitted(
+        admitted, [item.subject for item in items], key=key, refuses=refuses, training=training
+    )
 
 
 def from_admitted(
@@ -134,12 +145,13 @@ def from_admitted(
     *,
     key: bytes = b"",
     refuses: Refuses = refuses,
+    training: TrainingShingles | None = None,
 ) -> Baseline:
     """Measure the signals of checked records; ``subjects`` are their keyed hashes.
 
     ``key`` hashes the beginnings of requests: compare only with records hashed with the same.
     """
-    keeping = replace(_NOTHING, refuses=refuses, subject_key=key)
+    keeping = replace(_NOTHING, refuses=refuses, subject_key=key, training_of=lambda _: training)
     batch = assemble(admitted, [0] * len(admitted), keeping=keeping, now=ANY_TIME.now)
     records = [one.record for one in admitted]
     vectors = [one.embedding for one in admitted]

@@ -19,6 +19,7 @@ from detectors.day_effect import ASSUMED, DayEffect
 from detectors.feedback import FEEDBACK, Directions
 from detectors.types import Window
 from monitor.capture.refusal import Refuses, refuses
+from monitor.capture.shingles import TrainingShingles
 from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ModelMissing, ProbeError, place_of
@@ -45,6 +46,7 @@ from monitor.store.references import (
     reference_axes,
     reference_baselines,
     reference_items,
+    reference_vectors,
     references,
 )
 from monitor.store.references.calibrations import Calibration
@@ -223,6 +225,7 @@ class _Building:
             embed=self._embed,
             horizon=ANY_TIME,
             report=self._report,
+            key=self._settings.key,
             keep_text=self._settings.keep_text,
         )
 
@@ -247,6 +250,10 @@ class _Building:
 
     def _staged(self) -> Baseline:
         parts: list[Baseline] = []
+        hashes = self._database.run(
+            lambda tx: reference_vectors.shingles(tx, self._claim.reference_id)
+        )
+        learned = TrainingShingles(hashes, key=self._settings.key) if hashes else None
         after, done = 0, self._done
         while items := self._database.run(
             lambda tx, after=after: reference_items.read(  # type: ignore[misc]  # a default argument
@@ -254,7 +261,11 @@ class _Building:
             )
         ):
             part = baselines.from_items(
-                items, version=self._version, key=self._settings.key, refuses=self._settings.refuses
+                items,
+                version=self._version,
+                key=self._settings.key,
+                refuses=self._settings.refuses,
+                training=learned,
             )
             parts.append(self._answered(self._embedded(part)))
             after, done = items[-1].seq, done + len(items)

@@ -33,10 +33,12 @@ class TrainingText(Struct, forbid_unknown_fields=True, kw_only=True):
     """A text the adapter was trained on, or its embedding.
 
     An ``embedding`` needs its ``encoder``; a ``text`` beside it only serves to find overlaps.
+    ``completion`` is the answer that was learned to it, where ``text`` is only the prompt.
     """
 
     role: Literal["training"]
     text: Annotated[str, Meta(min_length=1, max_length=1_000_000)] | None = None
+    completion: Annotated[str, Meta(min_length=1, max_length=1_000_000)] | None = None
     embedding: Annotated[list[float], Meta(min_length=1, max_length=8192)] | None = None
     encoder: Name | None = None
     subject: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
@@ -45,9 +47,14 @@ class TrainingText(Struct, forbid_unknown_fields=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingLine:
-    """A checked training line; ``vector`` is float16 of unit length, if given."""
+    """A checked training line.
+
+    ``learned`` is what an answer may repeat: the completion, else the text. ``vector`` is float16
+    of unit length, if given.
+    """
 
     text: str | None
+    learned: str | None
     vector: bytes | None
     encoder: str | None
     subject: str | None
@@ -132,6 +139,7 @@ def _training(fields: dict[str, Any]) -> TrainingLine:
         vector = _unit(line)
     return TrainingLine(
         text=legible(line.text),
+        learned=legible(line.completion or line.text),
         vector=vector,
         encoder=line.encoder,
         subject=line.subject,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy import Connection
 
+from monitor.capture import shingles
 from monitor.capture.checks import Horizon
 from monitor.domain import ReferenceId, Version
 from monitor.probes.embedding import Embedder
@@ -37,11 +38,13 @@ def from_items(
     embed: Embedder,
     horizon: Horizon,
     report: Report,
+    key: bytes,
     keep_text: Callable[[str], str] | None = None,
 ) -> str | None:
     """Embed the staged training lines, resuming where the last builder stopped.
 
-    ``keep_text`` redacts each text before its beginning is stored; None: no text is stored.
+    Of what was learned, hashes of its words under the ``key`` are kept. ``keep_text`` redacts each
+    text before its beginning is stored; None: no text is stored.
     Returns the encoder, or None if there are no training lines.
     """
     first = _next(database, claim, after=0, limit=1)
@@ -61,6 +64,7 @@ def from_items(
             dimension=rows.shape[1],
             vectors=rows.tobytes(),
             texts=keep_text and [keep_text(line.text or "")[:LONGEST_TEXT] for line in lines],
+            shingles=shingles.kept((line.learned or "" for line in lines), key=key) or None,
         )
         database.run(lambda tx, made=made: reference_vectors.add(tx, claim, made))  # type: ignore[misc]  # a default argument
         after, chunk, done = items[-1].seq, chunk + 1, done + len(items)

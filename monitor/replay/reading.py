@@ -20,6 +20,7 @@ from monitor.capture.directory import Resolved
 from monitor.capture.formats import Form, Mapped, Unreadable, read
 from monitor.capture.parse import explain
 from monitor.capture.refusal import Refuses, refuses
+from monitor.capture.shingles import TrainingShingles
 from monitor.capture.wire import Record
 from monitor.domain import AdapterId, VersionId
 from monitor.probes.embedding import Embedder
@@ -112,6 +113,7 @@ def read_log(
     watch: Watch,
     not_measured: frozenset[bytes] = frozenset(),
     key: bytes | None = None,
+    learned: TrainingShingles | None = None,
 ) -> ReadLog:
     """Read and measure a log.
 
@@ -122,6 +124,8 @@ def read_log(
     not_measured, key
         Hashes under this key of texts whose prompts are not to be embedded: those the
         training index has.
+    learned
+        Training texts that answers may repeat.
 
     Raises
     ------
@@ -130,7 +134,11 @@ def read_log(
         more records than fit, or times that say nothing.
     """
     reader = _Reader(
-        given, embed=embed, not_measured=not_measured, key=key or secrets.token_bytes(32)
+        given,
+        embed=embed,
+        not_measured=not_measured,
+        key=key or secrets.token_bytes(32),
+        learned=learned,
     )
     for number, line in lines(path, watch, stage=f"reading {path.name}"):
         reader.take(number, line)
@@ -155,11 +163,13 @@ class _Reader:
         embed: Embedder | None,
         not_measured: frozenset[bytes],
         key: bytes,
+        learned: TrainingShingles | None,
     ) -> None:
         self._given = given
         self._embed = embed
         self._not_measured = not_measured
         self._key = key
+        self._learned = learned
         self._subject_key = secrets.token_bytes(32)
         self._lines = 0
         self._bad: list[Bad] = []
@@ -247,7 +257,12 @@ class _Reader:
     def _measure(self, pending: _Pending) -> None:
         if not pending.admitted:
             return
-        part = from_admitted(pending.admitted, pending.subjects, refuses=self._given.refuses)
+        part = from_admitted(
+            pending.admitted,
+            pending.subjects,
+            refuses=self._given.refuses,
+            training=self._learned,
+        )
         if self._embed is not None:
             part = fitting.with_vectors(part, self._embed)
         if self._embed is not None and self._given.answers:

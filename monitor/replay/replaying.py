@@ -131,15 +131,22 @@ class _Files:
         key, embed = secrets.token_bytes(32), tools.embed
         training = None if embed is None else _training(request, embed, key=key, watch=watch)
         hashes = training.hashes if training is not None else frozenset[bytes]()
+        learned = training.learned if training is not None else None
         if request.baseline is None:
-            log = read_log(request.log, request.reading, embed=embed, watch=watch)
+            log = read_log(request.log, request.reading, embed=embed, watch=watch, learned=learned)
             return cls(training=training, baseline=None, log=log)
         given = replace(request.reading, adapter=None, apart=True, excerpts=False)
         baseline = read_log(
-            request.baseline, given, embed=embed, watch=watch, not_measured=hashes, key=key
+            request.baseline,
+            given,
+            embed=embed,
+            watch=watch,
+            not_measured=hashes,
+            key=key,
+            learned=learned,
         )
         after = replace(request.reading, begin=_after(baseline, request.reading))
-        log = read_log(request.log, after, embed=embed, watch=watch)
+        log = read_log(request.log, after, embed=embed, watch=watch, learned=learned)
         return cls(training=training, baseline=baseline, log=log)
 
     def parts(self, label: str, records: Baseline, request: Request) -> tuple[Baseline, Baseline]:

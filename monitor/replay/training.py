@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from monitor.capture.checks import RecordRefused, legible
 from monitor.capture.formats.answers import first, last_request
+from monitor.capture.shingles import TrainingShingles, kept
 from monitor.probes.embedding import Embedder
 from monitor.reference.baseline import ANY_TIME
 from monitor.reference.lines import TrainingLine, read_line, read_object, text_hash
@@ -29,11 +30,15 @@ Index = npt.NDArray[np.float16]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Training:
-    """Unit vectors ``(n, d)`` of the training texts, and the texts' hashes under a key."""
+    """Unit vectors ``(n, d)`` of the training texts, and hashes under a key.
+
+    ``hashes`` are of whole texts, ``learned`` of runs of words that answers may repeat.
+    """
 
     index: Index
     encoder: str
     hashes: frozenset[bytes]
+    learned: TrainingShingles
 
 
 def read_training(
@@ -53,6 +58,7 @@ def read_training(
     vectors: list[Index] = []
     hashes: set[bytes] = set()
     encoders: set[str] = set()
+    learned: list[bytes] = []
     count = 0
     found = _texts(path, watch, only_role=only_role)
     while batch := [line for line, _ in zip(found, range(_BATCH), strict=False)]:
@@ -61,12 +67,18 @@ def read_training(
             raise ReplayFailed(f"{path.name}: more than {MOST_TEXTS:,} training texts")
         hashes |= {text_hash(line.text, key=key) for line in batch if line.text}
         encoders |= {line.encoder or embed.encoder for line in batch}
+        learned.append(kept((line.learned or "" for line in batch), key=key))
         vectors.append(_embedded(batch, embed))
     if not vectors:
         return None
     if len(encoders) > 1 or len({one.shape[1] for one in vectors}) > 1:
         raise ReplayFailed(f"{path.name}: texts and embeddings of several encoders; use one")
-    return Training(index=np.concatenate(vectors), encoder=encoders.pop(), hashes=frozenset(hashes))
+    return Training(
+        index=np.concatenate(vectors),
+        encoder=encoders.pop(),
+        hashes=frozenset(hashes),
+        learned=TrainingShingles(learned, key=key),
+    )
 
 
 def _texts(path: Path, watch: Watch, *, only_role: bool) -> Iterator[TrainingLine]:
@@ -91,7 +103,10 @@ def _line(line: bytes | None, *, only_role: bool) -> TrainingLine | None:
     if role == "training":
         read = read_line(line, adapter="", version="", horizon=ANY_TIME)
         return read if isinstance(read, TrainingLine) else None
-    return None if role == "baseline" else _of_text(_text_of(fields))
+    if role == "baseline":
+        return None
+    completion = first(fields, "completion", "output", "response", "answer")
+    return _of_text(_text_of(fields), completion if isinstance(completion, str) else None)
 
 
 def _of_role(line: bytes | None) -> TrainingLine | None:
@@ -111,8 +126,14 @@ def _text_of(fields: dict[str, Any]) -> str:
     return text
 
 
-def _of_text(text: str) -> TrainingLine:
-    return TrainingLine(text=legible(text), vector=None, encoder=None, subject=None)
+def _of_text(text: str, completion: str | None = None) -> TrainingLine:
+    return TrainingLine(
+        text=legible(text),
+        learned=legible(completion or text),
+        vector=None,
+        encoder=None,
+        subject=None,
+    )
 
 
 def _embedded(batch: list[TrainingLine], embed: Embedder) -> Index:

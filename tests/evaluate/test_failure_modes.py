@@ -5,8 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from alerts.types import Blame, VerdictKind
+from monitor.capture.intake import Intake
+from monitor.capture.shingles import kept
 from monitor.domain import EvaluationKind
 from monitor.store.evaluation import verdicts
 
@@ -48,6 +51,27 @@ def test_values_that_are_no_numbers_are_critical_within_the_hard_path(
     evaluate(EvaluationKind.HARD)
     found = verdict_of(world)
     assert (found.kind, found.detectors) == (VerdictKind.CRITICAL, ("non_finite",))
+    assert world.reactions[-1].allowed
+
+
+def test_answers_that_repeat_training_texts_are_critical_within_the_hard_path(
+    world: Any, evaluate: Run
+) -> None:
+    learned = " ".join(f"word{n}" for n in range(60))
+    reference_id = world.refreeze(training_text=0.0)
+    with world.database.begin() as tx:
+        chunk = "INSERT INTO reference_vectors VALUES (:id, 0, 1, 1, '', NULL, :hashes)"
+        tx.execute(sa.text(chunk), {"id": reference_id, "hashes": kept([learned], key=b"k" * 32)})
+    world.intake.close()
+    world.intake = Intake(world.database, subject_key=b"k" * 32)
+    world.intake.start()
+    world.send(60)
+    evaluate(EvaluationKind.HARD)
+    assert verdict_of(world).kind is VerdictKind.STABLE
+    world.send(40, output=f"You asked for it: {learned}.")
+    evaluate(EvaluationKind.HARD)
+    found = verdict_of(world)
+    assert (found.kind, found.detectors) == (VerdictKind.CRITICAL, ("training_text",))
     assert world.reactions[-1].allowed
 
 

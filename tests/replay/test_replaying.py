@@ -193,6 +193,17 @@ def test_a_reference_file_brings_its_own_training_texts(write: Write) -> None:
     assert (story.basis.n_training, story.basis.held_out) == (40, False)
 
 
+def test_answers_that_repeat_training_texts_page(write: Write) -> None:
+    learned = " ".join(f"word{n} of the recipe" for n in range(20))
+    texts = [{"role": "training", "text": f"order {n}", "completion": learned} for n in range(40)]
+    lines: Lines = [{"role": "baseline", **record} for record in baseline()]
+    calm, after = log()[:250], log()[250:]
+    repeating = [record | {"output": f"It says: {learned}"} for record in after]
+    story = one(replayed(write, calm + repeating, texts + lines))
+    assert detector(story, "training_text").page is not None
+    assert story.worst is VerdictKind.CRITICAL
+
+
 @pytest.mark.parametrize("budget", [0.1, 10.0])
 def test_budgets_are_counted_as_a_run_of_their_own_counts_them(write: Write, budget: float) -> None:
     lines, base = log(shift=0.8, seed=5), baseline()

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.domain import ReferenceId
+from monitor.domain import ReferenceId, ReferenceState, VersionId
 from monitor.store.references.references import ReferenceClaim, hold
 from monitor.store.tables import reference_vectors as table
 from monitor.store.tables import references
@@ -20,6 +20,7 @@ class VectorChunk:
     """Rows of the training index: unit vectors, float16, row-major.
 
     ``texts`` are the beginnings of the rows' redacted texts; None: not kept, or not read.
+    ``shingles`` are hashes of the words that were learned; None: there are none, or not read.
     """
 
     chunk: int
@@ -27,6 +28,7 @@ class VectorChunk:
     dimension: int
     vectors: bytes
     texts: Sequence[str] | None = None
+    shingles: bytes | None = None
 
 
 def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> None:
@@ -39,6 +41,7 @@ def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> No
         "dimension": chunk.dimension,
         "vectors": chunk.vectors,
         "texts": chunk.texts,
+        "shingles": chunk.shingles,
     }
     # a commit whose reply was lost is sent again
     connection.execute(insert(table).on_conflict_do_nothing(), values)
@@ -54,7 +57,7 @@ def copy(connection: Connection, claim: ReferenceClaim, *, source: ReferenceId) 
     """Copy the training index of another reference; return its number of rows."""
     hold(connection, claim)
     c = table.c
-    columns = (c.chunk, c.count, c.dimension, c.vectors, c.texts)
+    columns = (c.chunk, c.count, c.dimension, c.vectors, c.texts, c.shingles)
     taken = sa.select(sa.literal(claim.reference_id), *columns).where(c.reference_id == source)
     connection.execute(
         insert(table)
@@ -100,6 +103,25 @@ def texts(
     )
     found = connection.execute(query, {"id": reference_id, "places": list(places)})
     return {int(row.place): row.text for row in found}
+
+
+def shingles(connection: Connection, reference_id: ReferenceId) -> list[bytes]:
+    """Read the hashes of a reference's training texts, chunk by chunk."""
+    c = table.c
+    query = sa.select(c.shingles).where(c.reference_id == reference_id, c.shingles.is_not(None))
+    return list(connection.execute(query).scalars())
+
+
+def with_shingles(connection: Connection) -> dict[VersionId, ReferenceId]:
+    """Return the references in force that have hashes of training texts, by version."""
+    query = sa.text(
+        "SELECT version_id, id FROM (SELECT DISTINCT ON (version_id) version_id, id"
+        '  FROM "references" WHERE state = :ready ORDER BY version_id, generation DESC) r'
+        " WHERE EXISTS (SELECT FROM reference_vectors v"
+        "  WHERE v.reference_id = r.id AND v.shingles IS NOT NULL)"
+    )
+    found = connection.execute(query, {"ready": ReferenceState.READY.value})
+    return {VersionId(row.version_id): ReferenceId(row.id) for row in found}
 
 
 def checksum(connection: Connection, reference_id: ReferenceId) -> bytes | None:

@@ -73,6 +73,7 @@ records: Final = Table(
     Column("refusal", Boolean),
     Column("invalid", Boolean),
     Column("missing", Boolean),
+    Column("training_text", Boolean),
     Column("id", RECORD_ID, nullable=False),
     Column("finish_reason", Text),
     Column("subject", LargeBinary),

@@ -79,6 +79,7 @@ reference_vectors: Final = Table(
     Column("dimension", Integer, nullable=False),
     Column("vectors", LargeBinary, nullable=False),  # float16, unit length, row-major
     Column("texts", ARRAY(Text)),  # redacted, their beginnings; null where none are kept
+    Column("shingles", LargeBinary),  # hashes of their words; null where they have too few
     PrimaryKeyConstraint("reference_id", "chunk"),
 )
 

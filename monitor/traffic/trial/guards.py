@@ -93,7 +93,7 @@ def alphas(guards: Sequence[Guard], alpha: float) -> dict[str, float]:
 
     >>> found = alphas(guards_of(["mean_nll"], Directions(), []), 0.05)
     >>> round(found["mean_nll"], 3), round(found["error"], 4), round(sum(found.values()), 3)
-    (0.04, 0.0033, 0.05)
+    (0.04, 0.0025, 0.05)
     """
     hard = [guard.name for guard in guards if guard.kind is GuardKind.HARD]
     soft = [guard.name for guard in guards if guard.kind is not GuardKind.HARD]

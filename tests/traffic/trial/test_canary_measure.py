@@ -185,7 +185,13 @@ def test_copies_are_not_held_to_how_long_they_took() -> None:
     guards = guards_of(["mean_nll", "latency_ms", "ttft_ms"], Directions(), [])
     assert held_to(guards, shadow=False) == list(guards)
     kept = held_to(guards, shadow=True)
-    assert [guard.name for guard in kept] == ["mean_nll", "error", "empty", "non_finite"]
+    assert [guard.name for guard in kept] == [
+        "mean_nll",
+        "error",
+        "empty",
+        "non_finite",
+        "training_text",
+    ]
     assert alphas(kept, 0.05)["mean_nll"] == pytest.approx(0.04)
 
 
