@@ -131,6 +131,7 @@ def test_what_the_log_lacks_is_named_with_what_would_help(write: Write) -> None:
     unsaid = {
         "reason why answers ended",
         "duration of answers",
+        "answers compared with training texts",
         "answers in a form that was asked for",
         "length of requests",
     }
