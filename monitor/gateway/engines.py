@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
@@ -27,6 +27,9 @@ _SECOND_TRIES: Final = 60.0
 """Seconds for which a second attempt goes to no replica that lacked its model."""
 _KEPT_ALIVE: Final = 4.0
 """Seconds; engines on uvicorn close idle connections after 5."""
+
+_DETOUR: Final = 2
+"""Further requests under way at which a replica that holds a model is still preferred."""
 
 _OWN: Final = frozenset({"user-agent", "accept", "accept-encoding", "content-type"})
 """Headers that the client library would add by itself; only the gateway's client may set them."""
@@ -74,7 +77,8 @@ class EngineReplica:
     lacking: dict[str, float] = field(default_factory=dict, repr=False)
     """Until when it counts as lacking a model: a new replica may not have loaded it yet."""
     last_asked: int = 0
-    last_model: str = field(default="", repr=False)
+    recent: dict[str, None] = field(default_factory=dict, repr=False)
+    """The models that it answered for last, the latest at the end: it holds them."""
 
     def lacks(self, model: str) -> None:
         """Note that it knows no such model; asked last for a few seconds."""
@@ -85,6 +89,21 @@ class EngineReplica:
     def holds(self, model: str) -> None:
         """Note that it knows the model."""
         self.lacking.pop(model, None)
+
+    def used(self, model: str, places: int) -> None:
+        """Note that it answers for a model; an engine drops what it used longest ago."""
+        self.recent.pop(model, None)
+        self.recent[model] = None
+        while len(self.recent) > max(1, places):
+            del self.recent[next(iter(self.recent))]
+
+    def next_dropped(self, places: int) -> str | None:
+        """Return the model that makes room for another one; None while there is a free place."""
+        return next(iter(self.recent)) if len(self.recent) >= places else None
+
+    def could_load(self, model: str, now: float) -> bool:
+        """True if it knows a model that it does not hold."""
+        return model not in self.recent and self.lacking.get(model, 0.0) <= now
 
     def __post_init__(self) -> None:
         url, self.written = URL(self.url), self.url
@@ -101,6 +120,8 @@ class ReplicaGroup:
         self._addresses = EngineAddresses(settings.upstreams)
         self._unusable: set[str] = set()
         self.all: Sequence[EngineReplica] = []
+        self.dear: Collection[str] = frozenset()
+        """Models that take a while to load: a replica that holds one is preferred for it."""
         if self._addresses.fixed:
             self._become(self._addresses.now())
         self._settings = settings
@@ -156,6 +177,8 @@ class ReplicaGroup:
     def pick(self, model: str = "", avoid: EngineReplica | None = None) -> EngineReplica:
         """Choose the least busy replica that has the model; ``avoid`` only if no other has it.
 
+        For a model that is dear to load, one that holds it counts as less busy by two requests.
+
         One that lacked the model is tried again after a few seconds, by a first attempt only.
 
         Raises
@@ -168,13 +191,14 @@ class ReplicaGroup:
                 return avoid
             raise Unreachable(sent=False)
         now = time.monotonic()
+        dear = model in self.dear
         known_until = now if avoid is None else now - _SECOND_TRIES
         chosen = min(
             self.all,
             key=lambda one: (
                 one.away_until > now or one.lacking.get(model, 0.0) > known_until,
                 one is avoid,
-                one.busy,
+                one.busy + (_DETOUR if dear and model not in one.recent else 0),
                 one.last_asked,
             ),
         )
@@ -214,6 +238,7 @@ class ReplicaGroup:
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             engine.away_until, engine.software = time.monotonic() + SET_ASIDE, None
+            engine.recent.clear()
             raise Unreachable(sent=False) from error
         except TimeoutError as error:
             raise TooSlow from error

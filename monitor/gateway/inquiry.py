@@ -53,8 +53,8 @@ class GatewayParts:
 class Attempt:
     """One request to an engine; ``arm`` is None if the name has no route.
 
-    Times are seconds of ``perf_counter``. ``switched`` is true if the replica last answered for
-    another version.
+    Times are seconds of ``perf_counter``. ``switched`` is true if the replica did not hold the
+    version.
     """
 
     engine: EngineReplica
@@ -189,7 +189,9 @@ class Inquiry:
                 self._scope["path"], self._asked, adapter=self.adapter, arm=arm
             )
         model = "" if arm is None else arm.model
-        engine.last_model, attempt.switched = model, engine.last_model != model
+        if arm is not None:
+            attempt.switched = model not in engine.recent
+            engine.used(model, self._parts.settings.resident_adapters)
         engine.busy += 1
         try:
             response = await self._request(attempt)

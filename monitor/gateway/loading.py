@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -14,6 +14,8 @@ REMEMBERED: Final = 64
 ENOUGH: Final = 8
 NOTICEABLE: Final = 0.005
 """Seconds; a cheaper switch is not worth a place in an engine's memory."""
+HALF_LIFE: Final = 1800.0
+"""Seconds after which a switch, and a cost that is no longer measured, count half."""
 
 
 class Loaded(NamedTuple):
@@ -25,23 +27,25 @@ class Loaded(NamedTuple):
 
 @dataclass(slots=True)
 class _FirstBytes:
-    after_itself: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    after_another: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    held: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    fetched: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
 
 class Loading:
-    """Seconds until the first byte of streams, by what the replica answered before.
+    """Seconds until the first byte of streams, by whether the replica held the version.
 
-    The switch latency of a version is the median after a request for another version minus the
-    median after one for itself, on the same replica: the time to fetch an adapter into the engine's
-    memory shows in it. None below 8 of each. Other gateways' requests to the same replica are not
-    seen, and blur it.
+    The switch latency of a version is the median where it was not held minus the median where it
+    was: the time to fetch an adapter into the engine's memory. A replica holds the versions that it
+    answered for last, as many as it has places. None below 8 of each. Other gateways' requests to the same replica are not
+    seen, and blur it. A version that is kept loaded costs nothing to switch to, and stays worth it:
+    so its highest cost is remembered, and fades.
     """
 
     def __init__(self, places: int) -> None:
         self._places = places
         self._seen: dict[Loaded, _FirstBytes] = {}
-        self._switches: Counter[Loaded] = Counter()
+        self._switches: dict[Loaded, float] = {}
+        self._remembered: dict[Loaded, float] = {}
 
     @property
     def seen(self) -> Sequence[Loaded]:
@@ -51,24 +55,39 @@ class Loading:
     def observe(self, one: Loaded, seconds: float, *, switched: bool) -> None:
         """Record the first byte of one stream."""
         seen = self._seen.setdefault(one, _FirstBytes())
-        (seen.after_another if switched else seen.after_itself).append(seconds)
-        self._switches[one] += switched
+        (seen.fetched if switched else seen.held).append(seconds)
+        self._switches[one] = self._switches.get(one, 0.0) + switched
 
     def switch_seconds(self, one: Loaded) -> float | None:
         """Return the cost of a switch to this version, at least 0."""
         seen = self._seen.get(one)
-        if seen is None or min(len(seen.after_itself), len(seen.after_another)) < ENOUGH:
+        if seen is None or min(len(seen.held), len(seen.fetched)) < ENOUGH:
             return None
-        return max(0.0, median(seen.after_another) - median(seen.after_itself))
+        return max(0.0, median(seen.fetched) - median(seen.held))
 
     def to_keep(self) -> Sequence[Loaded]:
         """Return the versions worth keeping loaded, those that save most time first.
 
-        The time saved is the number of switches so far times the cost of one. Empty unless some
+        The time saved is the number of recent switches times the cost of one. Empty unless some
         switch costs more than 5 ms.
         """
-        costs = {one: self.switch_seconds(one) or 0.0 for one in self._seen}
+        costs = {one: self._cost(one) for one in self._seen}
         if max(costs.values(), default=0.0) <= NOTICEABLE:
             return ()
         saved = {one: cost * self._switches[one] for one, cost in costs.items() if cost > 0}
         return sorted(saved, key=lambda one: -saved[one])[: self._places]
+
+    def dear(self) -> Sequence[Loaded]:
+        """Return the versions whose switches cost more than 5 ms."""
+        return [one for one in self._seen if self._cost(one) > NOTICEABLE]
+
+    def fade(self, seconds: float) -> None:
+        """Remember the costs now, and let what was before count less after some seconds."""
+        left = 0.5 ** (seconds / HALF_LIFE)
+        for one in self._seen:
+            self._switches[one] *= left
+            now = self.switch_seconds(one) or 0.0
+            self._remembered[one] = max(now, left * self._remembered.get(one, 0.0))
+
+    def _cost(self, one: Loaded) -> float:
+        return max(self.switch_seconds(one) or 0.0, self._remembered.get(one, 0.0))

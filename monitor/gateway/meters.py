@@ -108,8 +108,14 @@ class Meters:
         )
         self.switch = Gauge(
             "driftline_gateway_switch_seconds",
-            "What the first byte of a stream takes longer after another version's request",
+            "What the first byte of a stream takes longer where the replica does not hold the version",
             ("adapter", "version"),
+            registry=self.registry,
+        )
+        self.preloads = Counter(
+            "driftline_gateway_preloads",
+            "Requests of one token that load a version worth keeping, by what became of them",
+            ("adapter", "version", "outcome"),
             registry=self.registry,
         )
         self.keep_loaded = Gauge(

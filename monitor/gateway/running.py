@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 
 from monitor.connections import Door, allow_files, fitted
 from monitor.engine_addresses import NO_ADDRESS
-from monitor.gateway.advice import Adviser
 from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
 from monitor.gateway.disputes import Disputes, sentences
@@ -25,6 +24,7 @@ from monitor.gateway.inquiry import GatewayParts
 from monitor.gateway.loading import Loading
 from monitor.gateway.meters import Meters
 from monitor.gateway.outbound import Outbound
+from monitor.gateway.residents import ResidentKeeper
 from monitor.gateway.routebook import RouteBook
 from monitor.gateway.sampling import Sampler
 from monitor.gateway.server import IDLE, GatewayServer, Leaving, listeners
@@ -180,6 +180,13 @@ class _Beside:
         )
         keeper.serve([route.adapter for route in self._book.routes])
         self._follower, self._outbound = follower, outbound
+        residents = ResidentKeeper(
+            self._engines,
+            loading=self._loading,
+            book=self._book,
+            meters=meters,
+            settings=settings,
+        )
         running = [
             asyncio.create_task(work, name=name)
             for name, work in (
@@ -189,7 +196,7 @@ class _Beside:
                 ("records", outbound.run()),
                 ("engines", self._engines.follow()),
                 ("software", SoftwareKeeper(self._engines, settings=settings).run()),
-                ("advice", Adviser(self._loading, places=settings.resident_adapters).run()),
+                ("residents", residents.run()),
             )
         ]
 

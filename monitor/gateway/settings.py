@@ -47,3 +47,5 @@ class GatewaySettings:
     """Copies for a shadow arm in flight at a time; more are dropped and counted."""
     resident_adapters: int = 8
     """The number of adapters an engine keeps loaded (vLLM's ``--max-loras``)."""
+    preload: bool = True
+    """True to load the versions worth keeping, by requests of one token."""

@@ -1,0 +1,142 @@
+"""Keep the versions loaded that are worth it, and say which they are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import aiohttp
+import msgspec
+import structlog
+
+from monitor.gateway.engines import EngineReplica, ReplicaGroup, TooSlow, Unreachable, read_most
+from monitor.gateway.loading import Loaded, Loading
+from monitor.gateway.meters import Meters
+from monitor.gateway.routebook import RouteBook
+from monitor.gateway.settings import GatewaySettings
+
+_LOG: Final = structlog.get_logger(__name__)
+
+LOOK: Final = 5.0
+"""Seconds between looks; each loads at most one version on each replica."""
+TOLD_EVERY: Final = 60.0
+"""Seconds between two recommendations in the log, at least."""
+
+_PATIENCE: Final = 30.0
+_AFTER_REFUSAL: Final = 60.0
+_MOST: Final = 1024 * 1024
+_OK: Final = 200
+_NOT_FOUND: Final = 404
+_COMPLETIONS: Final = "/v1/completions"
+
+
+class ResidentKeeper:
+    """Loads what engines should hold, by a request of one token; silent while no switch costs much.
+
+    It never has an engine drop another version of those worth keeping.
+    """
+
+    def __init__(
+        self,
+        engines: ReplicaGroup,
+        *,
+        loading: Loading,
+        book: RouteBook,
+        meters: Meters,
+        settings: GatewaySettings,
+    ) -> None:
+        self._engines = engines
+        self._loading = loading
+        self._book = book
+        self._meters = meters
+        self._places = settings.resident_adapters
+        self._preload = settings.preload
+        key = settings.engine_key
+        self._headers = [("content-type", "application/json")]
+        self._headers += [("authorization", f"Bearer {key}")] if key else []
+        self._told: frozenset[Loaded] = frozenset()
+        self._told_at = float("-inf")
+        self._not_before: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK)
+            self._loading.fade(LOOK)
+            self.tell()
+            try:
+                await self.look()
+            except Exception:  # noqa: BLE001 (requests go on; the next look may succeed)
+                _LOG.exception("not_preloaded")
+
+    def tell(self) -> None:
+        """Log the current recommendation if it differs from the last one logged."""
+        kept, now = self._loading.to_keep(), time.monotonic()
+        if frozenset(kept) == self._told or now < self._told_at + TOLD_EVERY:
+            return
+        self._told, self._told_at = frozenset(kept), now
+        _LOG.info("keep_loaded", versions=[self._written(one) for one in kept], places=self._places)
+
+    async def look(self) -> None:
+        """Prefer replicas for versions that are dear to load, and load what is worth keeping."""
+        models = self._models()
+        self._engines.dear = frozenset(models[one] for one in self._loading.dear() if one in models)
+        kept = [one for one in self._loading.to_keep() if one in models]
+        if self._preload and kept:
+            await asyncio.gather(*(self._at(each, kept, models) for each in self._engines.all))
+
+    async def _at(
+        self, engine: EngineReplica, kept: Sequence[Loaded], models: Mapping[Loaded, str]
+    ) -> None:
+        now = time.monotonic()
+        wanted = [models[one] for one in kept]
+        missing = next((one for one in kept if engine.could_load(models[one], now)), None)
+        if missing is None or now < max(
+            engine.away_until, self._not_before.get(engine.name, float("-inf"))
+        ):
+            return
+        if engine.next_dropped(self._places) in wanted:
+            return  # more versions are worth it than it has places for
+        if (status := await self._load(engine, models[missing])) == _OK:
+            engine.used(models[missing], self._places)
+        elif status == _NOT_FOUND:
+            engine.lacks(models[missing])
+        else:
+            self._not_before[engine.name] = now + _AFTER_REFUSAL
+        outcome = "loaded" if status == _OK else "refused"
+        self._meters.preloads.labels(*missing, outcome).inc()
+
+    async def _load(self, engine: EngineReplica, model: str) -> int:
+        """Ask for one token, and return the status; 0 without an answer."""
+        asked = {"model": model, "prompt": "a", "max_tokens": 1, "temperature": 0.0}
+        engine.busy += 1
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                response = await self._engines.ask(
+                    engine,
+                    "POST",
+                    _COMPLETIONS,
+                    headers=self._headers,
+                    body=msgspec.json.encode(asked),
+                )
+                async with response:
+                    await read_most(response, _MOST)
+                    return response.status
+        except (Unreachable, TooSlow, aiohttp.ClientError, TimeoutError, OSError):
+            return 0
+        finally:
+            engine.busy -= 1
+
+    def _models(self) -> dict[Loaded, str]:
+        """Return the engines' name of each version that a route names."""
+        return {
+            Loaded(route.adapter, arm.version): arm.model
+            for route in self._book.routes
+            for arm in route.arms
+        }
+
+    def _written(self, one: Loaded) -> str:
+        cost = self._loading.switch_seconds(one) or 0.0
+        return f"{one.adapter}@{one.version}: a switch costs {1e3 * cost:.1f} ms"
