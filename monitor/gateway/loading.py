@@ -36,9 +36,9 @@ class Loading:
 
     The switch latency of a version is the median where it was not held minus the median where it
     was: the time to fetch an adapter into the engine's memory. A replica holds the versions that it
-    answered for last, as many as it has places. None below 8 of each. Other gateways' requests to the same replica are not
-    seen, and blur it. A version that is kept loaded costs nothing to switch to, and stays worth it:
-    so its highest cost is remembered, and fades.
+    answered for last, as many as it has places. None below 8 of each. Other gateways' requests to
+    the same replica are not seen, and blur it. A version that is kept loaded costs nothing to
+    switch to, and stays worth it: so its highest cost is remembered, and fades.
     """
 
     def __init__(self, places: int) -> None:

@@ -108,7 +108,7 @@ class Meters:
         )
         self.switch = Gauge(
             "driftline_gateway_switch_seconds",
-            "What the first byte of a stream takes longer where the replica does not hold the version",
+            "Seconds that a stream begins later where the replica does not hold the version",
             ("adapter", "version"),
             registry=self.registry,
         )
