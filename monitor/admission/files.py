@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,15 +33,30 @@ class FilesChecked:
     sha256: str | None = None
 
 
-def check_files(version: Version, parent: Version | None, limits: WeightLimits) -> FilesChecked:
+FindsFiles = Callable[[Version], Path | None]
+"""Returns the folder of a version's files; raises WeightsRefused where they cannot be fetched."""
+
+
+def local_files(version: Version) -> Path | None:
+    """Return the folder that a version is registered with."""
+    return local_folder(version.uri or "")
+
+
+def check_files(
+    version: Version,
+    parent: Version | None,
+    limits: WeightLimits,
+    *,
+    find: FindsFiles = local_files,
+) -> FilesChecked:
     """Read the files in a process of their own, and judge what they hold."""
     if version.uri is None and version.model == version.base_model:
         return FilesChecked(checks=[_files(CheckVerdict.PASS, "it is the bare base model")])
-    folder = local_folder(version.uri or "")
-    if folder is None:
-        return FilesChecked(checks=[_files(CheckVerdict.REFUSE, UNREADABLE)])
     try:
-        told = asked_apart(_question(version, folder, parent))
+        folder = find(version)
+        if folder is None:
+            return FilesChecked(checks=[_files(CheckVerdict.REFUSE, UNREADABLE)])
+        told = asked_apart(_question(version, folder, parent, find))
     except WeightsRefused as refused:
         out_of_reach = refused.refusal is Remedy.MISSING
         why = UNREADABLE if out_of_reach else refused.reason
@@ -58,9 +73,11 @@ def _files(verdict: CheckVerdict, reason: str) -> Check:
     return Check(name="files", verdict=verdict, reason=reason)
 
 
-def _question(version: Version, folder: Path, parent: Version | None) -> WeightQuestion:
+def _question(
+    version: Version, folder: Path, parent: Version | None, find: FindsFiles
+) -> WeightQuestion:
     base, no_base = _base(version, folder)
-    before = local_folder(parent.uri or "") if parent else None
+    before = _found(parent, find) if parent else None
     no_parent = "it has no parent"
     if version.parent:
         no_parent = f"the files of its parent {version.parent} are not readable here"
@@ -72,6 +89,13 @@ def _question(version: Version, folder: Path, parent: Version | None) -> WeightQ
         no_base=no_base,
         no_parent=no_parent,
     )
+
+
+def _found(parent: Version, find: FindsFiles) -> Path | None:
+    try:
+        return find(parent)
+    except WeightsRefused:
+        return None  # the check says so
 
 
 def _base(version: Version, folder: Path) -> tuple[Path | None, str]:

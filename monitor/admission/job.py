@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from detectors.checks import Check, CheckVerdict, worst
 from monitor.admission.answers import GivenTexts, ReadsTexts, check_answers
 from monitor.admission.choices import Question
-from monitor.admission.files import FilesChecked, check_files
+from monitor.admission.files import FilesChecked, FindsFiles, check_files, local_files
 from monitor.admission.settings import AdmissionSettings
 from monitor.admission.suite import general_questions
 from monitor.domain import Version
@@ -38,13 +38,14 @@ class Admissions:
     """The job of admissions; any number of workers share a database.
 
     ``via`` reads texts with the served version; None: nothing does here. ``questions`` are those
-    of the check ``forgetting``.
+    of the check ``forgetting``. ``files`` finds a version's files.
     """
 
     database: Database
     settings: AdmissionSettings
     via: ReadsTexts | None = None
     questions: Sequence[Question] = general_questions()
+    files: FindsFiles = local_files
 
     def turn(self) -> bool:
         """Run the next admission, if one waits; return True if there may be more."""
@@ -65,7 +66,7 @@ class Admissions:
     def _check(self, held: AdmissionClaim, version: Version, parent: Version | None) -> None:
         given = msgspec.convert(held.request, GivenTexts)
         like = self.database.run(lambda tx: _named(tx, version, given.same_as))
-        files = check_files(version, parent, self.settings.weights)
+        files = check_files(version, parent, self.settings.weights, find=self.files)
         self._renew(held)
         answers = check_answers(
             version,

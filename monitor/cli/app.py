@@ -38,6 +38,7 @@ COMMANDS: Final = MappingProxyType(
         "parity": "parity:parity",
         "admit": "admit:admit",
         "import": "importing:app",
+        "adapters": "artifacts:app",
         "demo": "running:demo",
         "reference": "reference:app",
         "incident": "incidents:app",

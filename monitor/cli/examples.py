@@ -32,6 +32,8 @@ EXAMPLES: Final[Mapping[str, str]] = MappingProxyType(
         "selftest": "selftest support",
         "inspect": "inspect ./support-v7",
         "parity": "parity support@v7 support@v7-merged --engine http://10.0.3.7:8000",
+        "adapters push": "adapters push support v8 ./support-v8",
+        "adapters pull": "adapters pull support v8 --into ./support-v8",
         "admit": "admit support v8 --junit admission.xml",
         "import folder": "import folder ./support-v8 support v8 --parent v7 --dataset train.jsonl",
         "import mlflow": "import mlflow http://mlflow:5000 --folder ./adapters --every 300",

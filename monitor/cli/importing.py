@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 from urllib.parse import quote
@@ -16,6 +17,9 @@ from monitor.cli.failures import CommandFailed, ExitCode, NotAnswering
 
 if TYPE_CHECKING:
     from monitor.cli.mlflow_registry import MlflowRegistry, ModelVersion, RegisteredModel
+
+DATASET: Final = timedelta(hours=6)
+"""For hashing a dataset at an address."""
 
 app = typer.Typer(help="Register versions from where they are kept.", no_args_is_help=True)
 
@@ -32,9 +36,10 @@ def folder(
         typer.Option(help="The version that it was trained from.", show_default=False),
     ] = None,
     dataset: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
-            help="A file or folder that it was trained on, hashed here; repeated for more.",
+            help="A file or folder that it was trained on, hashed here; repeated for more. Or one"
+            " address: hf://, s3:// or gs://.",
             show_default=False,
         ),
     ] = None,
@@ -49,7 +54,7 @@ def folder(
     Reads JSON and safetensors only, never a pickle. Exit code 0: registered, or in agreement; 5:
     what is registered says something else.
     """
-    body = _described(path, parent=parent, dataset=dataset or [])
+    body = description_of(path, parent=parent, dataset=dataset or [])
     where = place("adapters", adapter, "versions", version)
     if not check:
         service.show(service.put(where, body))
@@ -66,15 +71,19 @@ def folder(
     screen.say(f"{adapter}@{version} is what is registered", style="green")
 
 
-def _described(path: Path, *, parent: str | None, dataset: list[Path]) -> dict[str, Any]:
-    from monitor.probes.weights.described import dataset_hash, described
+def description_of(path: Path, *, parent: str | None, dataset: list[str]) -> dict[str, Any]:
+    """Return the registration of a version that lies in a folder; raises CommandFailed."""
+    from monitor.artifacts.copying import CopyFailed
+    from monitor.probes.weights.described import described
     from monitor.probes.weights.errors import WeightsRefused
 
     try:
         found = described(path)
-        data = dataset_hash(dataset) if dataset else None
+        data = _dataset(dataset) if dataset else None
     except WeightsRefused as refused:
         raise CommandFailed(f"{path}: {refused.reason}") from None
+    except CopyFailed as failed:
+        raise CommandFailed(f"{', '.join(dataset)}: {failed}") from None
     body = {
         "uri": str(path.resolve()),
         "parent": parent,
@@ -89,6 +98,19 @@ def _described(path: Path, *, parent: str | None, dataset: list[Path]) -> dict[s
         "metrics": dict(found.metrics),
     }
     return {name: value for name, value in body.items() if value is not None}
+
+
+def _dataset(named: list[str]) -> str:
+    """Hash what a version was trained on: files and folders here, or one address."""
+    from monitor.artifacts.copying import dataset_at
+    from monitor.artifacts.settings import SCHEMES
+    from monitor.probes.weights.described import dataset_hash
+
+    if not any(one.startswith(SCHEMES) for one in named):
+        return dataset_hash([Path(one) for one in named])
+    if len(named) > 1:
+        raise CommandFailed("an address of a dataset stands alone: name the folder of all files")
+    return dataset_at(named[0], timeout=DATASET)
 
 
 def _say(body: dict[str, Any]) -> None:
@@ -227,7 +249,7 @@ def _of_version(
         files = registry.fetch(kept, folder / quote(f"{version.name}@v{version.version}", safe="@"))
     body: dict[str, Any] = {"uri": kept}
     if files is not None:
-        body = _described(files, parent=None, dataset=[])
+        body = description_of(files, parent=None, dataset=[])
     if version.run_id:
         run = registry.run(version.run_id)
         params = dict(list(run.params.items())[:MOST_PARAMS])

@@ -82,6 +82,7 @@ def _work(
 ) -> TrainerWork:
     with loading():
         from alerts.outgoing import OutgoingClient
+        from monitor.config.artifacts import artifacts_of
         from monitor.engine_addresses import EngineAddresses
         from monitor.probes.perplexity import LARGEST_ANSWER
         from monitor.probes.serving import PRIVATE_NETWORKS
@@ -101,6 +102,9 @@ def _work(
             headers={"authorization": f"Bearer {key}"} if key else {},
         ),
         settings=found.trainer,
+        files=artifacts_of(
+            found.artifacts, found.outgoing, data_dir=found.service.data_dir
+        ).fetched,
         show=show,
     )
 

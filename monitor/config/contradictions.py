@@ -49,6 +49,7 @@ def contradictions(config: Config) -> list[str]:
     found += grouping.contradictions(config.alerting.grouping)
     found += _heartbeat_contradictions(config)
     found += routing.contradictions(config)
+    found += [f"artifacts.{problem}" for problem in config.artifacts.problems]
     found += [f"canary.{problem}" for problem in config.canary.problems]
     found += [f"admission.{problem}" for problem in config.admission.problems]
     if config.service.log_level not in LOG_LEVELS:

@@ -12,6 +12,7 @@ from alerts.outgoing import OutgoingPolicy
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
 from monitor.admission.settings import AdmissionSettings
+from monitor.artifacts.settings import ArtifactSettings
 from monitor.capture import intake
 from monitor.config.channels import read_channels
 from monitor.config.contradictions import contradictions
@@ -98,6 +99,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "capture": intake.Settings,
     "reference": ReferenceSection,
     "serving": ServingSection,
+    "artifacts": ArtifactSettings,
     "schedule": ScheduleSection,
     "policy": PolicySettings,
     "margins": Margins,

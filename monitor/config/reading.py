@@ -33,6 +33,7 @@ SECTIONS: Final = (
     "reference",
     "probes",
     "serving",
+    "artifacts",
     "schedule",
     "policy",
     "margins",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from alerts.outgoing import OutgoingClient
+from monitor.config.artifacts import artifacts_of
 from monitor.config.reading import build, resolve_secrets
 from monitor.probes.perplexity import LARGEST_ANSWER
 from monitor.probes.serving import PRIVATE_NETWORKS
@@ -58,6 +59,9 @@ def reach_of(config: Config) -> Reach:
         engines=config.serving.engines,
         engine_headers=engine_headers(config),
         gateway=f"http://{config.gateway.host}:{config.gateway.port}",
+        files=artifacts_of(
+            config.artifacts, config.outgoing, data_dir=config.service.data_dir
+        ).fetched,
     )
 
 

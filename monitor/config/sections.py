@@ -12,6 +12,7 @@ from detectors import DETECTORS
 from detectors.day_effect import ASSUMED_SD, DayEffect
 from detectors.feedback import FEEDBACK, Directions
 from monitor.admission.settings import AdmissionSettings
+from monitor.artifacts.settings import ArtifactSettings
 from monitor.capture import intake
 from monitor.config.channels import ChannelEntry
 from monitor.config.grouping import GroupingSection
@@ -204,6 +205,7 @@ class Config:
     reference: ReferenceSection = field(default_factory=ReferenceSection)
     probes: ProbesSection = field(default_factory=ProbesSection)
     serving: ServingSection = field(default_factory=ServingSection)
+    artifacts: ArtifactSettings = field(default_factory=ArtifactSettings)
     schedule: ScheduleSection = field(default_factory=ScheduleSection)
     policy: PolicySettings = field(default_factory=PolicySettings)
     margins: Margins = field(default_factory=Margins)

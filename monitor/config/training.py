@@ -8,15 +8,18 @@ from pathlib import Path
 from typing import Final
 
 from alerts.outgoing import OutgoingPolicy
+from monitor.artifacts.settings import ArtifactSettings
 from monitor.config.addresses import serving_problems
 from monitor.config.parts import read_parts, refuse
-from monitor.config.places import ServingSection
+from monitor.config.places import ServiceSection, ServingSection
 from monitor.trainer.settings import TrainerSettings
 
 _KINDS: Final[Mapping[str, type]] = {
     "serving": ServingSection,
     "outgoing": OutgoingPolicy,
     "trainer": TrainerSettings,
+    "service": ServiceSection,
+    "artifacts": ArtifactSettings,
 }
 
 
@@ -27,6 +30,8 @@ class TrainerPart:
     serving: ServingSection = field(default_factory=ServingSection)
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    service: ServiceSection = field(default_factory=ServiceSection)
+    artifacts: ArtifactSettings = field(default_factory=ArtifactSettings)
 
 
 def load_trainer_part(path: Path | None = None) -> TrainerPart:
@@ -35,6 +40,7 @@ def load_trainer_part(path: Path | None = None) -> TrainerPart:
     refuse(
         [
             *serving_problems(part.serving),
+            *(f"artifacts.{problem}" for problem in part.artifacts.problems),
             *(f"trainer.{problem}" for problem in part.trainer.problems),
         ]
     )

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import structlog
 
+from monitor.artifacts.finding import Artifacts
 from monitor.domain import Version, WeightsState
-from monitor.probes.asking import local_folder
 from monitor.probes.weights.errors import Remedy, WeightsRefused
 from monitor.probes.weights.process import inspect_apart
 from monitor.store.database import Database
@@ -20,7 +20,7 @@ NOT_READABLE: Final = "not readable here"
 """The only text for an unreachable folder, so that nobody can probe paths through us."""
 
 
-def inspecting(database: Database) -> Callable[[], bool]:
+def inspecting(database: Database, artifacts: Artifacts) -> Callable[[], bool]:
     """Return a loop's turn: it inspects one version, and returns True if there may be more.
 
     Two daemons may inspect the same version; one row and one log line remain.
@@ -30,7 +30,7 @@ def inspecting(database: Database) -> Callable[[], bool]:
         version = database.run(inspections.waiting)
         if version is None:
             return False
-        found = _inspect(version)
+        found = _inspect(version, artifacts)
         if database.run(lambda tx: inspections.put(tx, version_id=version.id, **found)):
             tell = _LOG.info if found["state"] is WeightsState.HEALTHY else _LOG.warning
             tell(
@@ -44,11 +44,11 @@ def inspecting(database: Database) -> Callable[[], bool]:
     return turn
 
 
-def _inspect(version: Version) -> dict[str, Any]:
-    folder = local_folder(version.uri or "")
-    if folder is None:
-        return {"state": WeightsState.UNREADABLE, "reason": NOT_READABLE}
+def _inspect(version: Version, artifacts: Artifacts) -> dict[str, Any]:
     try:
+        folder = artifacts.fetched(version)
+        if folder is None:
+            return {"state": WeightsState.UNREADABLE, "reason": NOT_READABLE}
         return _kept(version, inspect_apart(folder))
     except WeightsRefused as error:
         return _refused(error)

@@ -15,10 +15,12 @@ import structlog
 
 from alerts.outgoing import OutgoingClient
 from monitor.admission.job import Admissions
+from monitor.artifacts.finding import Artifacts
 from monitor.capture.redact import redact
 from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
 from monitor.capture.terms import TermHashes
+from monitor.config.artifacts import artifacts_of
 from monitor.config.sections import Config
 from monitor.daemon import disk
 from monitor.daemon.arrivals import EVERY, Arrivals
@@ -173,7 +175,12 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
             woken_by=wakeups.VERSIONS,
         ),
         *_arriving(parts, sleep),
-        sleep.loop("inspections", inspecting(database), every=tick, woken_by=wakeups.VERSIONS),
+        sleep.loop(
+            "inspections",
+            inspecting(database, _artifacts(parts)),
+            every=tick,
+            woken_by=wakeups.VERSIONS,
+        ),
         _admitting(parts, sleep),
         sleep.loop(
             "selftests",
@@ -209,9 +216,17 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
     ]
 
 
+def _artifacts(parts: WorkerParts) -> Artifacts:
+    config = parts.config
+    return artifacts_of(config.artifacts, config.outgoing, data_dir=config.service.data_dir)
+
+
 def _admitting(parts: WorkerParts, sleep: Sleep) -> Loop:
     job = Admissions(
-        database=parts.database, settings=parts.config.admission, via=parts.serving.probe
+        database=parts.database,
+        settings=parts.config.admission,
+        via=parts.serving.probe,
+        files=_artifacts(parts).fetched,
     )
     return sleep.loop(
         "admissions",

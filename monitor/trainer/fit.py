@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,6 +58,15 @@ class ParentVersion(msgspec.Struct, frozen=True, kw_only=True):
         return str(found) if found else None
 
 
+FindsFiles = Callable[[ParentVersion], Path | None]
+"""Returns the folder of a version's files; raises WeightsRefused where they cannot be fetched."""
+
+
+def local_files(parent: ParentVersion) -> Path | None:
+    """Return the folder that a version is registered with."""
+    return local_folder(parent.uri or "")
+
+
 class ParentWeights(msgspec.Struct, frozen=True, kw_only=True):
     """The parent's folder, the hash that it has now, and its base model's folder."""
 
@@ -66,7 +75,11 @@ class ParentWeights(msgspec.Struct, frozen=True, kw_only=True):
     base: str
 
 
-def parent_weights(settings: TrainerSettings, parent: ParentVersion) -> ParentWeights:
+def parent_weights(
+    settings: TrainerSettings,
+    parent: ParentVersion,
+    find: FindsFiles = local_files,
+) -> ParentWeights:
     """Find what to train from.
 
     Raises
@@ -74,7 +87,7 @@ def parent_weights(settings: TrainerSettings, parent: ParentVersion) -> ParentWe
     TrainingRefused
         It is not at hand, or is not what was registered.
     """
-    folder = local_folder(parent.uri or "")
+    folder = _files(parent, find)
     if folder is None:
         raise TrainingRefused(f"{parent.label} is registered without a folder of its weights")
     try:
@@ -97,6 +110,13 @@ def parent_weights(settings: TrainerSettings, parent: ParentVersion) -> ParentWe
             f" trainer.base (looked for: {', '.join(named) or 'nothing is named'})"
         )
     return ParentWeights(folder=str(folder), identity=identity, base=str(base))
+
+
+def _files(parent: ParentVersion, find: FindsFiles) -> Path | None:
+    try:
+        return find(parent)
+    except WeightsRefused as refused:
+        raise TrainingRefused(f"the weights of {parent.label}: {refused.reason}") from None
 
 
 def planned(settings: TrainerSettings, parent: ParentWeights, *, data: str, new: int) -> FitPlan:

@@ -57,6 +57,8 @@ class TrainerWork:
     ----------
     show
         Is told of every step, with how far it is in [0, 1].
+    files
+        Finds the folder of the parent's files.
     fit
         Trains, as :func:`monitor.trainer.fit.fit` does.
     """
@@ -66,6 +68,7 @@ class TrainerWork:
     engines: TrainerEngines
     settings: TrainerSettings
     show: Show
+    files: fit.FindsFiles = fit.local_files
     fit: Callable[..., FitResult] = fit.fit
 
     def train(self, request: int, *, again: bool = False) -> Ended:
@@ -136,7 +139,7 @@ class _Job:
         parent = self._get(
             f"{versions_path(asked.adapter)}/{quote(asked.version, safe='')}", ParentVersion
         )
-        weights = fit.parent_weights(self.settings, parent)
+        weights = fit.parent_weights(self.settings, parent, self.work.files)
         folder = self._folder(weights, again=again)
         mixed = self._mix(asked, parent, folder)
         self.reports.at("train")

@@ -23,7 +23,7 @@ COMPUTE = {
     *("serve", "gateway", "migrate", "backup", "restore", "check-config", "doctor", "demo"),
     *("discover", "report", "replay", "inspect", "parity"),
     *("keys create", "keys list", "keys revoke"),
-    *("retraining run", "import folder", "import mlflow"),
+    *("retraining run", "import folder", "import mlflow", "adapters push", "adapters pull"),
 }
 """Commands that run something, open the database or read models themselves."""
 

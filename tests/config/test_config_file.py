@@ -26,6 +26,7 @@ UNDOCUMENTED = {
     "teacher_key",
     "key",
     "password",
+    "store_password",
     "secret",
 }
 

@@ -14,6 +14,7 @@ import pytest
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
+from monitor.redis.protocol import Conversation, command
 from monitor.store import tables
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
@@ -22,7 +23,6 @@ from monitor.traffic import table
 from monitor.traffic.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
 from monitor.traffic.routers.gateway import GatewayRouting
 from monitor.traffic.routers.redis import RedisRouting
-from monitor.traffic.routers.resp import Conversation, command
 from monitor.traffic.routers.vllm import VllmRouting
 from monitor.traffic.routers.webhook import WebhookRouting
 from tests.loopback import (

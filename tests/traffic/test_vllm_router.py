@@ -12,6 +12,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.engine_addresses import EngineAddresses
 from monitor.probes.engines import Engines
+from monitor.probes.weights.errors import WeightsRefused, unsupported
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import canaries
@@ -39,6 +40,15 @@ class World:
     versions: dict[str, Version] = field(default_factory=dict)
     generation: int = 0
     now: datetime = NOW
+    files: dict[str, Path | WeightsRefused] = field(default_factory=dict)
+    """Where versions' files were fetched to, or why they were not."""
+
+    def found(self, version: Version) -> Path | None:
+        """A version's files, as Driftline finds them."""
+        found = self.files.get(version.name)
+        if isinstance(found, WeightsRefused):
+            raise found
+        return found
 
     @property
     def client(self) -> OutgoingClient:
@@ -47,10 +57,12 @@ class World:
     @property
     def router(self) -> Replicas:
         settings = VllmRouting(engines=tuple(self.urls), drain=DRAIN)
-        reach = Reach(inside=self.client)
+        reach = Reach(inside=self.client, files=self.found)
         return Replicas(settings, reach, self.database, clock=lambda: self.now)
 
-    def register(self, *names: str, parent: str | None = None) -> None:
+    def register(
+        self, *names: str, parent: str | None = None, at: str = "file:///adapters/support"
+    ) -> None:
         with self.database.begin() as tx:
             adapter = adapters.put(tx, name="support")
             for name in names:
@@ -60,7 +72,7 @@ class World:
                     name=name,
                     model=f"support@{name}",
                     parent=parent,
-                    uri=f"file:///adapters/support/{name}",
+                    uri=f"{at}/{name}",
                 )
 
     def flip(self, **weights: float) -> Route:
@@ -283,3 +295,21 @@ def test_the_proof_loads_a_version_before_it_asks_for_it(world: World) -> None:
     assert world.served() == names("v7")
     world.engines[1].refuses = True
     assert not proof.served("support@v8")
+
+
+def test_files_from_elsewhere_are_loaded_from_where_they_were_fetched_to(world: World) -> None:
+    world.register("v9", "v10", at="s3://models/support")
+    world.files = {"v9": Path("/cache/9f2a"), "v8": Path("/cache/never")}
+    world.flip(v9=1.0)
+    world.flip(v8=1.0)
+    world.flip(v10=1.0)
+    assert world.engines[0].models["support@v9"] == "/cache/9f2a"
+    assert world.engines[0].models["support@v8"] == "/adapters/support/v8"
+    assert world.engines[0].models["support@v10"] == "s3://models/support/v10", "an engine's own"
+
+
+def test_files_that_cannot_be_fetched_are_why_a_route_is_not_carried_out(world: World) -> None:
+    world.register("v9", at="s3://models/support")
+    world.files = {"v9": unsupported("its files could not be fetched: access is denied")}
+    with pytest.raises(RouterFailed, match=r"does not serve support@v9: .*access is denied"):
+        world.flip(v9=1.0)

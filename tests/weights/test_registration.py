@@ -12,6 +12,9 @@ import pytest
 
 from examples.corrupt import Corruption, corrupt_adapter
 from examples.weights import DemoAdapter
+from monitor.artifacts.cache import ArtifactCache
+from monitor.artifacts.finding import Artifacts
+from monitor.artifacts.settings import ArtifactSettings
 from monitor.daemon.inspections import NOT_READABLE, inspecting
 from monitor.domain import Scope, Version, WeightsState
 from monitor.probes.asking import local_folder
@@ -39,9 +42,15 @@ def register(database: Database) -> Register:
     return make
 
 
-def turns(database: Database) -> int:
+def artifacts(folder: Path, **settings: Any) -> Artifacts:
+    """What finds adapters' files, with a cache in a folder."""
+    cache = ArtifactCache(folder, most_bytes=1 << 30)
+    return Artifacts(ArtifactSettings(**settings), cache)
+
+
+def turns(database: Database, files: Artifacts | None = None) -> int:
     """Inspect until nothing waits; give how many versions there were."""
-    turn, done = inspecting(database), 0
+    turn, done = inspecting(database, files or artifacts(Path("nowhere"))), 0
     while turn():
         done += 1
     return done

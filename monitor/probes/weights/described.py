@@ -94,10 +94,15 @@ def dataset_hash(paths: Sequence[Path]) -> str:
         raise missing("there are no files")
     if len(found) > MOST_FILES:
         raise damaged(f"more than {MOST_FILES:,} files")
-    sums = [(name, _sha256(path)) for name, path in sorted(found)]
-    if len(sums) == 1 and paths[0].is_file():
+    sums = [(name, _sha256(path)) for name, path in found]
+    return dataset_of(sums, single=len(sums) == 1 and paths[0].is_file())
+
+
+def dataset_of(sums: Sequence[tuple[str, str]], *, single: bool = False) -> str:
+    """Return one hash of files, by their names and SHA-256s; that of a single file is its own."""
+    if single:
         return sums[0][1]
-    lines = "".join(f"{total}  {name}\n" for name, total in sums)
+    lines = "".join(f"{total}  {name}\n" for name, total in sorted(sums))
     return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -172,4 +177,4 @@ def _object(raw: bytes, name: str) -> Mapping[str, Any]:
     return found
 
 
-__all__ = ["FolderDescribed", "WeightsRefused", "dataset_hash", "described"]
+__all__ = ["FolderDescribed", "WeightsRefused", "dataset_hash", "dataset_of", "described"]

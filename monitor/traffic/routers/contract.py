@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from alerts.outgoing import OutgoingClient
 from monitor.domain import Arm, Route, Version
+from monitor.probes.asking import local_folder
 
 
 class RouterFailed(Exception):  # noqa: N818 (named as the outcome it reports)
@@ -50,6 +52,8 @@ class Reach:
         Replicas that serve the adapters, and the headers of each request to them.
     gateway
         Address of the gateway that ``[gateway]`` describes.
+    files
+        Returns the folder of a version's files, fetched if need be; None if they are elsewhere.
     """
 
     outside: OutgoingClient = field(default_factory=OutgoingClient)
@@ -57,3 +61,4 @@ class Reach:
     engines: tuple[str, ...] = ()
     engine_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: str = ""
+    files: Callable[[Version], Path | None] = lambda version: local_folder(version.uri or "")

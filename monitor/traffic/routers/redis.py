@@ -6,18 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, TypeVar
-from urllib.parse import urlsplit
 
-from alerts.outgoing import OutgoingClient, OutgoingError
+from alerts.outgoing import OutgoingClient
 from monitor.domain import Arm, Edition, Route, Version
+from monitor.redis import Conversation, RedisFailed, RedisServer, place
 from monitor.traffic.routers import document
 from monitor.traffic.routers.contract import Reach, RouterFailed
-from monitor.traffic.routers.resp import Conversation, Nonsense, ServerRefused
 
 T = TypeVar("T")
-
-PORT: Final = 6379
-_SCHEMES: Final = ("redis", "rediss")
 
 SCRIPT: Final = """
 local held = redis.call('GET', KEYS[1])
@@ -62,48 +58,6 @@ class RedisRouting:
     timeout: timedelta = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RedisPlace:
-    """Address of a Redis server, with the number of a database in it."""
-
-    host: str
-    port: int
-    number: int
-    tls: bool
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"redis{'s' * self.tls}://{host}:{self.port}"
-
-
-def place(url: str) -> RedisPlace:
-    """Read an address.
-
-    >>> str(place("redis://10.0.0.5/2")), place("redis://10.0.0.5/2").number
-    ('redis://10.0.0.5:6379', 2)
-
-    Raises
-    ------
-    ValueError
-        The text is no such address; the message does not quote it.
-    """
-    try:
-        parts = urlsplit(url)
-        port = parts.port or PORT
-    except ValueError:
-        raise ValueError("expected an address such as redis://10.0.0.5:6379/0") from None
-    if parts.scheme not in _SCHEMES or not parts.hostname or parts.query or parts.fragment:
-        raise ValueError("expected an address such as redis://10.0.0.5:6379/0")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("carries credentials; give username and password_env instead")
-    number = parts.path.strip("/") or "0"
-    if not (number.isascii() and number.isdigit()):
-        raise ValueError("the part after the host must be the number of a database")
-    return RedisPlace(
-        host=parts.hostname, port=port, number=int(number), tls=parts.scheme == "rediss"
-    )
-
-
 def problems(settings: RedisRouting, reach: Reach) -> list[str]:
     """Say what is wrong with the settings, each with its key."""
     del reach
@@ -127,7 +81,13 @@ class Redis:
     def __init__(self, settings: RedisRouting, client: OutgoingClient) -> None:
         self._settings = settings
         self._place = place(settings.url)
-        self._client = client
+        self._server = RedisServer(
+            place=self._place,
+            client=client,
+            username=settings.username,
+            password=settings.password,
+            timeout=settings.timeout,
+        )
 
     def prepare(self, versions: Sequence[Version]) -> None:
         del versions
@@ -171,24 +131,10 @@ class Redis:
         return f"{self._settings.prefix}{adapter}"
 
     def _talk(self, say: Callable[[Conversation], T]) -> T:
-        where, settings = self._place, self._settings
         try:
-            with self._client.connection(
-                where.host, where.port, tls=where.tls, timeout=settings.timeout.total_seconds()
-            ) as stream:
-                server = Conversation(stream)
-                if settings.password:
-                    names = (settings.username,) if settings.username else ()
-                    server.ask("AUTH", *names, settings.password)
-                if where.number:
-                    server.ask("SELECT", where.number)
-                return say(server)
-        except OutgoingError as error:
-            raise RouterFailed(f"{where}: {error}") from None
-        except ServerRefused as refused:
-            raise RouterFailed(f"{where} refused: {refused.code}{_hint(refused.code)}") from None
-        except Nonsense:
-            raise RouterFailed(f"{where} does not answer as Redis does") from None
+            return self._server.talk(say)
+        except RedisFailed as failed:
+            raise RouterFailed(f"{failed}{_hint(failed.code)}") from None
 
 
 def _hint(code: str) -> str:

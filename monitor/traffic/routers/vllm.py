@@ -22,6 +22,7 @@ from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
 from monitor.probes.asking import local_folder
 from monitor.probes.cards import ModelCard, list_models
 from monitor.probes.errors import ProbeFailed
+from monitor.probes.weights.errors import WeightsRefused
 from monitor.store import clock as store_clock
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
@@ -144,16 +145,20 @@ class Replicas:
                 raise RouterFailed(
                     f"{redacted(url)} does not serve {version.model}: {answers[version.model]}"
                 )
-            _check_place(url, version, cards[version.model])
+            self._check_place(url, version, cards[version.model])
 
     def _load(self, url: str, version: Version) -> str:
         """Ask a replica to load one adapter; the listing, not the answer, shows success."""
         if version.uri is None:
             return "its version is registered without a uri to load it from"
+        try:
+            path = self._path(version)
+        except WeightsRefused as refused:
+            return refused.reason
         status = self._post(
             url,
             "load_lora_adapter",
-            {"lora_name": version.model, "lora_path": _path(version.uri)},
+            {"lora_name": version.model, "lora_path": path},
         )
         match status:
             case HTTPStatus.NOT_FOUND:
@@ -163,6 +168,25 @@ class Replicas:
                 )
             case _:
                 return f"loading it was answered with {status}"
+
+    def _check_place(self, url: str, version: Version, card: ModelCard) -> None:
+        """Refuse a name that stands for other files: the model would be replaced in place."""
+        if card.parent is None or card.root is None or version.uri is None:
+            return
+        try:
+            path = self._path(version)
+        except WeightsRefused:
+            return  # what is served needs no files of ours
+        if card.root.rstrip("/") != path.rstrip("/"):
+            raise RouterFailed(
+                f"{redacted(url)} serves {version.model} from another place than it is registered"
+                " with; register other weights as another version"
+            )
+
+    def _path(self, version: Version) -> str:
+        """Return the path for the engine: a folder that it reads, or a URI it resolves itself."""
+        own = local_folder(version.uri or "")
+        return str(own or self._reach.files(version) or version.uri)
 
     def _let_go(self, url: str, unneeded: Sequence[str]) -> None:
         listed = self._cards(url) if unneeded else {}
@@ -235,20 +259,3 @@ def _fallbacks(tx: Connection, route: Route, registered: Sequence[Version]) -> s
         if arm.arm is ArmKind.STABLE and arm.weight > 0 and arm.version != stable
     )
     return parents | {name for name in [next(before, None)] if name is not None}
-
-
-def _check_place(url: str, version: Version, card: ModelCard) -> None:
-    """Refuse a name that stands for other files: the model would have to be replaced in place."""
-    if card.parent is None or card.root is None or version.uri is None:
-        return
-    if card.root.rstrip("/") != _path(version.uri).rstrip("/"):
-        raise RouterFailed(
-            f"{redacted(url)} serves {version.model} from another place than it is registered"
-            " with; register other weights as another version"
-        )
-
-
-def _path(uri: str) -> str:
-    """Return the path for the engine: a folder of *its* machine, or a URI it resolves itself."""
-    folder = local_folder(uri)
-    return uri if folder is None else str(folder)
