@@ -202,7 +202,7 @@ def test_a_damaged_note_of_the_cache_is_no_error(tmp_path: Path) -> None:
 
 
 @pytest.fixture(params=["folder", "valkey"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """The keys of ``[artifacts]`` that name a store."""
     if request.param == "folder":
         yield {"store": str(tmp_path / "store")}
@@ -214,7 +214,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
 
 
 def test_a_version_is_taken_from_the_store_by_its_identity(
-    store: dict[str, str], tmp_path: Path
+    store: dict[str, Any], tmp_path: Path
 ) -> None:
     found = artifacts(tmp_path, **store)
     identity = identity_of(SOUND)
@@ -233,7 +233,7 @@ def test_a_version_is_taken_from_the_store_by_its_identity(
 
 
 def test_another_adapter_under_an_identity_is_refused(
-    store: dict[str, str], tmp_path: Path
+    store: dict[str, Any], tmp_path: Path
 ) -> None:
     opened = open_store(ArtifactSettings(timeout=MINUTE, **store), LOOPBACK)
     assert opened is not None
