@@ -18,7 +18,7 @@ QUIET: Final = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
 
 class CopyKind(StrEnum):
-    """What is asked of the process."""
+    """The tasks of the process."""
 
     FETCH = "fetch"
     """Copy what is at an address into a folder."""

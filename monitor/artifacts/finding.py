@@ -21,7 +21,7 @@ _IDENTITY: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class RegisteredFiles(Protocol):
-    """What a registration says of a version's files."""
+    """The registered facts about a version's files."""
 
     @property
     def label(self) -> str: ...
