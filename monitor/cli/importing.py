@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -175,6 +176,15 @@ def mlflow(
             show_default=False,
         ),
     ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ARTIFACT",
+            help="A file or folder among the artifacts of each version's run, that it was trained"
+            " on: its hash is registered.",
+            show_default=False,
+        ),
+    ] = None,
     every: Annotated[
         float, typer.Option(min=0.0, help="Look again after so many seconds; 0: once.")
     ] = 0.0,
@@ -187,14 +197,12 @@ def mlflow(
     """
     from monitor.cli.mlflow_registry import MlflowRegistry
 
+    sources = _Sources(folder=folder, artifacts=artifacts, dataset=dataset)
     with MlflowRegistry(url) as registry:
         while True:
             try:
                 names = [registry.model(name) for name in model] if model else registry.models()
-                imported = [
-                    _of_mlflow(service, registry, one, folder=folder, artifacts=artifacts)
-                    for one in names
-                ]
+                imported = [_of_mlflow(service, registry, one, sources) for one in names]
             except CommandFailed as error:
                 if not every:
                     raise
@@ -206,13 +214,23 @@ def mlflow(
         raise typer.Exit(ExitCode.FAILED)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sources:
+    """Where files come from: fetched into ``folder``, or on this machine below ``artifacts``.
+
+    ``dataset`` is what each version was trained on, among the artifacts of its run.
+    """
+
+    folder: Path | None
+    artifacts: Path | None
+    dataset: str | None
+
+
 def _of_mlflow(
     service: Service,
     registry: MlflowRegistry,
     model: RegisteredModel,
-    *,
-    folder: Path | None,
-    artifacts: Path | None,
+    sources: _Sources,
 ) -> bool:
     """Register a model's new versions and its aliases; return False if one was refused."""
     known = service.found(place("adapters", model.name))
@@ -222,7 +240,7 @@ def _of_mlflow(
     missing.sort(key=lambda one: (one.version not in aliased[:1], int(one.version)))
     agreed = True
     for one in missing:
-        body = _of_version(registry, one, folder=folder, artifacts=artifacts)
+        body = _of_version(registry, one, sources)
         try:
             service.put(place("adapters", model.name, "versions", f"v{one.version}"), body)
         except NotAnswering:
@@ -238,15 +256,16 @@ def _of_mlflow(
 
 
 def _of_version(
-    registry: MlflowRegistry, version: ModelVersion, *, folder: Path | None, artifacts: Path | None
+    registry: MlflowRegistry, version: ModelVersion, sources: _Sources
 ) -> dict[str, Any]:
     """Describe a version: its files where they can be read, and the run that made it."""
     from monitor.cli.mlflow_registry import local_adapter
 
     kept = registry.place(version)
-    files = local_adapter(kept, within=artifacts) if artifacts else None
-    if files is None and folder:
-        files = registry.fetch(kept, folder / quote(f"{version.name}@v{version.version}", safe="@"))
+    files = local_adapter(kept, within=sources.artifacts) if sources.artifacts else None
+    if files is None and sources.folder:
+        name = quote(f"{version.name}@v{version.version}", safe="@")
+        files = registry.fetch(kept, sources.folder / name)
     body: dict[str, Any] = {"uri": kept}
     if files is not None:
         body = description_of(files, parent=None, dataset=[])
@@ -256,6 +275,8 @@ def _of_version(
         metrics = {name: one for name, one in run.metrics.items() if math.isfinite(one)}
         body["hyper_parameters"] = params | body.get("hyper_parameters", {})
         body["metrics"] = dict(list(metrics.items())[:MOST_PARAMS]) | body.get("metrics", {})
+        if sources.dataset and (hashed := registry.dataset(run, sources.dataset)):
+            body["training_data_hash"] = hashed
     return body
 
 

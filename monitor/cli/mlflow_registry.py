@@ -8,6 +8,7 @@ limit. Nothing is unpickled, and no code of a model is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import posixpath
@@ -25,6 +26,7 @@ import msgspec
 from monitor.artifacts.wanted import WANTED
 from monitor.cli.failures import CommandFailed
 from monitor.probes.weights.adapter_folder import CONFIG
+from monitor.probes.weights.described import MOST_FILES, dataset_of
 
 Shape = TypeVar("Shape")
 
@@ -70,10 +72,11 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MlflowRun:
-    """The parameters of a run, and the last of each number that it reached."""
+    """The parameters of a run, the last of each of its numbers, and the place of its artifacts."""
 
     params: Mapping[str, str]
     metrics: Mapping[str, float]
+    place: str
 
 
 class MlflowRegistry:
@@ -135,13 +138,15 @@ class MlflowRegistry:
 
     def run(self, run_id: str) -> MlflowRun:
         """Return a run's parameters and last metrics."""
-        data = self._get("/mlflow/runs/get", run_id=run_id).get("run", {}).get("data", {})
+        found = self._get("/mlflow/runs/get", run_id=run_id).get("run", {})
         try:
+            data, info = found.get("data", {}), found.get("info", {})
             return MlflowRun(
                 params={one["key"]: str(one["value"]) for one in data.get("params", ())},
                 metrics={one["key"]: float(one["value"]) for one in data.get("metrics", ())},
+                place=str(info.get("artifact_uri", "")),
             )
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise CommandFailed(f"{self._url}: run {run_id} is not as MLflow writes it") from None
 
     def place(self, of: ModelVersion) -> str:
@@ -165,6 +170,44 @@ class MlflowRegistry:
             if not one.is_dir and name in WANTED:
                 self._download(f"{root}/{name}", into / name, most=WANTED[name])
         return into
+
+    def dataset(self, run: MlflowRun, name: str) -> str | None:
+        """Hash a file or folder among a run's artifacts; None: the server does not keep them."""
+        parts = urlsplit(run.place)
+        if parts.scheme != PROXIED:
+            return None
+        root = f"{parts.path.strip('/')}/{name.strip('/')}"
+        files = sorted(self._files(root))
+        if not files:
+            return self._sum(root)
+        return dataset_of([(path.removeprefix(f"{root}/"), self._sum(path)) for path in files])
+
+    def _files(self, folder: str) -> Iterator[str]:
+        """Yield all files below a folder."""
+        left, count = [folder], 0
+        while left:
+            inside = left.pop()
+            for one in self._listed(inside):
+                path = f"{inside}/{posixpath.basename(one.path)}"
+                count += 1
+                if count > MOST_FILES:
+                    raise CommandFailed(f"{self._url}: {folder} has more than {MOST_FILES:,} files")
+                if one.is_dir:
+                    left.append(path)
+                else:
+                    yield path
+
+    def _sum(self, path: str) -> str:
+        total = hashlib.sha256()
+        with (
+            self._reached(),
+            self._http.stream("GET", f"/mlflow-artifacts/artifacts/{quote(path)}") as answer,
+        ):
+            if not answer.is_success:
+                raise CommandFailed(f"{self._url}: {path}: HTTP {answer.status_code}")
+            for chunk in answer.iter_bytes():
+                total.update(chunk)
+        return total.hexdigest()
 
     def _adapter_in(self, root: str) -> str | None:
         """Find the folder with an adapter's config, level by level."""

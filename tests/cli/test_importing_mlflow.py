@@ -19,6 +19,7 @@ import pytest
 
 from examples.weights import DemoAdapter
 from monitor.domain import Scope
+from monitor.probes.weights.described import dataset_hash
 from monitor.store.database import Database
 from tests.cli.command import Ran, driftline, failed
 from tests.loopback import unused_port
@@ -69,7 +70,8 @@ class FakeMlflow:
                 own = self.models[asked["name"]][int(asked["version"]) - 1]
                 return {"artifact_uri": own.get("source", kept)}
             case "mlflow/runs/get":
-                return {"run": {"data": self.runs[asked["run_id"]]}}
+                info = {"artifact_uri": f"mlflow-artifacts:/runs/{asked['run_id']}"}
+                return {"run": {"data": self.runs[asked["run_id"]], "info": info}}
             case "mlflow-artifacts/artifacts":
                 folder = self.artifacts / asked["path"]
                 each = sorted(folder.iterdir()) if folder.is_dir() else []
@@ -177,6 +179,30 @@ def test_models_versions_and_aliases_are_registered_and_followed(
     assert "Bearer t0ken" in registry.keys
 
 
+def test_a_dataset_among_a_runs_artifacts_is_hashed_as_its_files_are(
+    database: Database, tmp_path: Path, registry: FakeMlflow
+) -> None:
+    data = registry.artifacts / "runs" / "r1" / "data"
+    (data / "more").mkdir(parents=True)
+    (data / "a.jsonl").write_text("one")
+    (data / "more" / "b.jsonl").write_text("two")
+    registry.models["booking"] = [version("booking", 1, run_id="r1")]
+    with serving(database, tmp_path) as service, registry.served() as url:
+        whole = _import(service, url, "--model", "support", "--dataset", "data")
+        single = _import(service, url, "--model", "booking", "--dataset", "data/a.jsonl")
+        registry.models["travel"] = [version("travel", 1, run_id="r1")]
+        none = _import(service, url, "--model", "travel", "--dataset", "nothing")
+        with service.client(Scope.READ) as client:
+            found = {
+                name: client.get(f"/v1/adapters/{name}/versions/v1").json()["metadata"]
+                for name in ("support", "booking")
+            }
+    assert (whole.code, single.code) == (0, 0), (whole, single)
+    assert found["support"]["training_data_hash"] == dataset_hash([data])
+    assert found["booking"]["training_data_hash"] == dataset_hash([data / "a.jsonl"])
+    failed(none, "nothing: HTTP 404")
+
+
 def test_a_version_that_is_registered_stays_as_it_is(
     database: Database, tmp_path: Path, registry: FakeMlflow
 ) -> None:
@@ -269,7 +295,8 @@ def test_a_real_server_is_followed(database: Database, tmp_path: Path) -> None:
             script = [str(interpreter), "-c", REGISTER, url, str(SOUND)]
             subprocess.run(script, env=environ, check=True)
             with serving(database, tmp_path) as service:
-                ran = _import(service, url, "--folder", str(tmp_path / "fetched"))
+                words = ("--folder", str(tmp_path / "fetched"), "--dataset", "peft")
+                ran = _import(service, url, *words)
                 with service.client(Scope.READ) as client:
                     found = client.get("/v1/adapters/support").json()
                     one = client.get("/v1/adapters/support/versions/v1").json()
@@ -279,6 +306,7 @@ def test_a_real_server_is_followed(database: Database, tmp_path: Path) -> None:
     assert found["labels"] == {"mlflow.alias.champion": "v2"}
     assert one["sha256"]
     assert one["metadata"]["metrics"]["eval_loss"] == 0.31
+    assert one["metadata"]["training_data_hash"] == dataset_hash([SOUND])
 
 
 def mlflow_python() -> Path:
