@@ -147,7 +147,7 @@ def test_each_version_has_a_row_the_blind_first_and_obeys_no_name(
     for words in ("support", "@v1", "standard", "3,800", " seen after "):
         assert words in seeing, words
     assert re.search(
-        r"\d+ of 16 checks are blind: the baseline never measured what they look at", seeing
+        r"\d+ of 17 checks are blind: the baseline never measured what they look at", seeing
     )
     assert not looker.page.locator("tr", has_text="certainty of answers").last.is_visible()
     looker.page.locator("tr.checks summary").click()
