@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from threading import Event, Thread
 from typing import Any, Final
 
 import msgspec
 import structlog
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from detectors.checks import Check, CheckVerdict, worst
 from monitor.admission.answers import GivenTexts, ReadsTexts, check_answers
@@ -21,12 +24,15 @@ from monitor.admission.suite import general_questions
 from monitor.domain import Version
 from monitor.store import audit, clock
 from monitor.store.database import Database
+from monitor.store.errors import StoreError
 from monitor.store.evaluation.evaluations import finite
 from monitor.store.registry import admissions, versions
 from monitor.store.registry.admissions import AdmissionClaim
 from monitor.traffic import table
 
 _LOG: Final = structlog.get_logger(__name__)
+RENEWED_EVERY: Final = 60.0
+"""Seconds."""
 
 
 class _TakenOver(Exception):  # noqa: N818 (it says what happened)
@@ -66,7 +72,8 @@ class Admissions:
     def _check(self, held: AdmissionClaim, version: Version, parent: Version | None) -> None:
         given = msgspec.convert(held.request, GivenTexts)
         like = self.database.run(lambda tx: _named(tx, version, given.same_as))
-        files = check_files(version, parent, self.settings.weights, find=self.files)
+        with self._renewing(held):
+            files = check_files(version, parent, self.settings.weights, find=self.files)
         self._renew(held)
         answers = check_answers(
             version,
@@ -80,6 +87,26 @@ class Admissions:
         )
         checks = [*files.checks, *answers]
         self.database.run(lambda tx: self._finish(tx, held, version, files, checks))
+
+    @contextmanager
+    def _renewing(self, held: AdmissionClaim) -> Iterator[None]:
+        """Renew the lease now and then, while files are fetched and read."""
+        ended = Event()
+
+        def beat() -> None:
+            while not ended.wait(RENEWED_EVERY):
+                try:
+                    self._renew(held)
+                except (_TakenOver, StoreError, DBAPIError):  # who goes on finds out
+                    return
+
+        thread = Thread(target=beat, name="admission-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
 
     def _renew(self, held: AdmissionClaim) -> None:
         if not self.database.run(lambda tx: admissions.renew(tx, held)):

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from monitor.artifacts.copying import CopyAsked, CopyDone, CopyFailed, CopyKind
-from monitor.artifacts.wanted import NEEDED, WANTED
+from monitor.artifacts.wanted import WANTED
 from monitor.probes.weights.described import MOST_FILES, dataset_of
 
 CHUNK: Final = 1 << 20
 TRIES: Final = 3
+MEMORY: Final = 8 << 30
+"""Bytes of address space; clients of clouds map a lot of it."""
 _WAIT: Final = 2.0
 INSTALL: Final = "this needs more packages here: pip install 'driftline[fetch]'"
 
 
 def main() -> None:
-    """Do one task."""
+    """Do one task, within limits."""
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=CopyAsked)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if asked.most:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (asked.most, asked.most))
     sys.stdout.buffer.write(msgspec.json.encode(_tried(asked)))
 
 
@@ -60,17 +67,43 @@ def _done(asked: CopyAsked) -> CopyDone:
 
 
 def _fetch(fs: Any, root: str, folder: Path, *, most: int) -> None:
-    left = most
+    root, left = _settled(fs, root), most
+    before = [_mark(fs, f"{root}/{name}") for name in WANTED]
     for name, limit in WANTED.items():
         size = _size(fs, f"{root}/{name}")
         if size is None:
-            if name in NEEDED:
-                raise CopyFailed(f"there is no {name}", missing=True)
-            continue
+            raise CopyFailed(f"there is no {name}", missing=True)
         if size > min(left, limit):
             raise CopyFailed(f"{name} has {size:,} bytes, more than {min(left, limit):,}")
         with _access(), fs.open(f"{root}/{name}", "rb") as source:
             left -= _copied(source, folder / name, most=min(left, limit), name=name)
+    if [_mark(fs, f"{root}/{name}") for name in WANTED] != before:
+        raise _Changed
+
+
+class _Changed(Exception):  # noqa: N818 (named as the outcome)
+    """The files were replaced while they were copied; another try gets the new ones."""
+
+
+def _settled(fs: Any, root: str) -> str:
+    """Name the commit of a hub's branch, so that all files are of one."""
+    if "hf" not in (fs.protocol if isinstance(fs.protocol, tuple) else (fs.protocol,)):
+        return root
+    from huggingface_hub import HfApi  # noqa: PLC0415 (it may be missing here)
+
+    path = fs.resolve_path(root)
+    found = HfApi().repo_info(path.repo_id, repo_type=path.repo_type, revision=path.revision)
+    kind = "" if path.repo_type == "model" else f"{path.repo_type}s/"
+    return f"{kind}{path.repo_id}@{found.sha}/{path.path_in_repo}".rstrip("/")
+
+
+def _mark(fs: Any, path: str) -> str | None:
+    """Return what differs between two contents of a path; None: there is no such file."""
+    try:
+        with _access():
+            return str(fs.ukey(path))
+    except FileNotFoundError:
+        return None
 
 
 def _copied(source: Any, target: Path, *, most: int, name: str) -> int:
@@ -95,7 +128,7 @@ def _put(fs: Any, root: str, folder: Path) -> None:
 
 def _hash(fs: Any, root: str) -> str:
     with _access():
-        found = fs.find(root) or ([root] if fs.isfile(root) else [])
+        found = list(islice(_files(fs, root), MOST_FILES + 1))
     if not found:
         raise CopyFailed("there are no files", missing=True)
     if len(found) > MOST_FILES:
@@ -108,6 +141,15 @@ def _hash(fs: Any, root: str) -> str:
         ],
         single=single,
     )
+
+
+def _files(fs: Any, root: str) -> Iterator[str]:
+    """Yield the paths of all files, folder by folder."""
+    if fs.isfile(root):
+        yield root
+        return
+    for folder, _, names in fs.walk(root):
+        yield from (f"{folder}/{name}" for name in names if name)
 
 
 def _sum(fs: Any, path: str) -> str:

@@ -6,18 +6,23 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
 
+from monitor.artifacts.wanted import WANTED
 from monitor.probes.weights.adapter_folder import opened_adapter
 from monitor.probes.weights.errors import damaged
 
 _LOG: Final = structlog.get_logger(__name__)
+_PART: Final = ".part-"
+_ABANDONED: Final = 86_400.0
+"""Seconds after which nobody copies into a folder any more."""
 
 
 class KeptArtifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,22 +45,24 @@ class ArtifactCache:
 
     def find(self, address: str, *, sha256: str | None) -> Path | None:
         """Return the folder of a version that was fetched, by its hash or else by its address."""
-        known = self._known(address)
+        known = self._known(address) if address else None
         if sha256 is not None and (known is None or sha256 not in {known.identity, known.sha256}):
             known = KeptArtifact(identity=sha256, sha256="")
         if known is None or not known.identity.isalnum():
             return None
         found = self._folder / known.identity
-        if not found.is_dir():
+        if not _whole(found):
             return None
-        os.utime(found)
+        with suppress(OSError):  # another user's, or just dropped
+            os.utime(found)
         return found
 
     @contextmanager
     def room(self) -> Iterator[Path]:
         """Provide an empty folder to copy files into; it is gone afterwards unless it was kept."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        made = Path(tempfile.mkdtemp(prefix=".part-", dir=self._folder))
+        self._tidy()
+        made = Path(tempfile.mkdtemp(prefix=_PART, dir=self._folder))
         try:
             yield made
         finally:
@@ -76,13 +83,17 @@ class ArtifactCache:
                 f"the files at its address are {kept.identity[:12]}…, not those of its registration"
             )
         target = self._folder / kept.identity
+        if target.exists() and not _whole(target):
+            _remove(target)
         files.chmod(0o755)
         try:
             files.rename(target)
-        except OSError:  # another process was sooner
-            if not target.is_dir():
+        except OSError:
+            if not _whole(target):
                 raise
-        self._note(address, kept)
+            os.utime(target)  # another process was sooner
+        if address:
+            self._note(address, kept)
         self._shrink(besides=target)
         return target
 
@@ -95,25 +106,59 @@ class ArtifactCache:
     def _note(self, address: str, kept: KeptArtifact) -> None:
         place = self._place(address)
         place.parent.mkdir(exist_ok=True)
-        part = place.with_suffix(f".{os.getpid()}")
-        part.write_bytes(msgspec.json.encode(kept))
-        part.replace(place)
+        with tempfile.NamedTemporaryFile(dir=place.parent, prefix=".part-", delete=False) as part:
+            part.write(msgspec.json.encode(kept))
+        Path(part.name).replace(place)
 
     def _place(self, address: str) -> Path:
         name = hashlib.sha256(address.encode("utf-8", "surrogateescape")).hexdigest()
         return self._folder / ".places" / name
 
     def _shrink(self, *, besides: Path) -> None:
-        entries = [one for one in self._folder.iterdir() if one.name.isalnum() and one.is_dir()]
-        sizes = {one: sum(file.stat().st_size for file in one.iterdir()) for one in entries}
-        total = sum(sizes.values())
-        for oldest in sorted(sizes, key=lambda one: one.stat().st_mtime):
+        entries = [found for one in self._folder.iterdir() if (found := _entry(one)) is not None]
+        total = sum(one.size for one in entries)
+        for oldest in sorted(entries, key=lambda one: one.used_at):
             if total <= self._most_bytes:
                 return
-            if oldest != besides:
-                shutil.rmtree(oldest, ignore_errors=True)
-                total -= sizes[oldest]
-                _LOG.info("artifact_dropped", identity=oldest.name, bytes=sizes[oldest])
+            if oldest.folder != besides:
+                _remove(oldest.folder)
+                total -= oldest.size
+                _LOG.info("artifact_dropped", identity=oldest.folder.name, bytes=oldest.size)
+
+    def _tidy(self) -> None:
+        """Remove what processes left that were killed while they copied."""
+        for one in self._folder.glob(f"{_PART}*"):
+            with suppress(OSError):
+                if one.stat().st_mtime < time.time() - _ABANDONED:
+                    shutil.rmtree(one, ignore_errors=True)
+
+
+class _Entry(NamedTuple):
+    folder: Path
+    size: int
+    used_at: float
+
+
+def _entry(folder: Path) -> _Entry | None:
+    if not folder.name.isalnum():
+        return None
+    try:
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        return _Entry(folder, size, folder.stat().st_mtime)
+    except OSError:  # another process has just removed it
+        return None
+
+
+def _remove(folder: Path) -> None:
+    """Take a folder away whole, so that nobody finds half of it."""
+    aside = folder.with_name(f"{_PART}{folder.name}-{os.getpid()}")
+    with suppress(OSError):
+        folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _whole(folder: Path) -> bool:
+    return all((folder / name).is_file() for name in WANTED)
 
 
 _KEPT: Final = msgspec.json.Decoder(KeptArtifact)

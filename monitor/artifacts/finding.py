@@ -11,9 +11,9 @@ import structlog
 from monitor.artifacts import copying
 from monitor.artifacts.cache import ArtifactCache
 from monitor.artifacts.copying import CopyFailed
-from monitor.artifacts.settings import ArtifactSettings
+from monitor.artifacts.settings import STORED, ArtifactSettings
 from monitor.artifacts.stores import AdapterStore
-from monitor.probes.asking import local_folder
+from monitor.probes.asking import LOCAL, local_folder
 from monitor.probes.weights.errors import unsupported
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -41,6 +41,12 @@ class Artifacts:
         self._cache = cache
         self._store = store
 
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """Beginnings of the addresses of versions that may be read here."""
+        stored = (STORED,) if self._store is not None else ()
+        return (*LOCAL, *self._settings.sources, *stored)
+
     def at_hand(self, version: RegisteredFiles) -> Path | None:
         """Return the folder of a version's files on this machine; None: they are elsewhere.
 
@@ -49,7 +55,11 @@ class Artifacts:
         folder = local_folder(version.uri or "")
         if folder is not None and folder.is_dir():
             return folder
-        return self._cache.find(version.uri or "", sha256=version.sha256) or folder
+        try:
+            found = self._cache.find(self._place(version), sha256=version.sha256)
+        except OSError:
+            return folder
+        return found or folder
 
     def fetched(self, version: RegisteredFiles) -> Path | None:
         """Return the folder, after fetching the files if they are elsewhere.
@@ -64,16 +74,24 @@ class Artifacts:
         folder = self.at_hand(version)
         if folder is not None and folder.is_dir():
             return folder
-        address, sha256 = version.uri or "", version.sha256 or ""
+        address, sha256 = self._place(version), version.sha256 or ""
         try:
-            if self._settings.allows(address):
+            if address:
                 return self._fetch(version, address)
             if self._store is not None and _IDENTITY.fullmatch(sha256):
                 return self._take(version, self._store, sha256)
+        except OSError as error:
+            _LOG.warning("artifact_not_kept", version=version.label, reason=error.strerror)
+            raise unsupported(f"its files could not be kept here: {error.strerror}") from None
         except CopyFailed as failed:
             _LOG.warning("artifact_not_fetched", version=version.label, reason=str(failed))
             raise unsupported(f"its files could not be fetched: {failed}") from None
         return folder
+
+    def _place(self, version: RegisteredFiles) -> str:
+        """Return a version's address, if it may be fetched; else an empty text."""
+        address = version.uri or ""
+        return address if self._settings.allows(address) else ""
 
     def _fetch(self, version: RegisteredFiles, address: str) -> Path:
         with self._cache.room() as room:
@@ -93,6 +111,6 @@ class Artifacts:
             return self._kept(version, room)
 
     def _kept(self, version: RegisteredFiles, room: Path) -> Path:
-        found = self._cache.keep(room, version.uri or "", sha256=version.sha256)
+        found = self._cache.keep(room, self._place(version), sha256=version.sha256)
         _LOG.info("artifact_fetched", version=version.label, identity=found.name)
         return found

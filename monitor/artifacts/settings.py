@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
@@ -12,6 +13,7 @@ SCHEMES: Final = ("hf://", "s3://", "gs://")
 OBJECTS: Final = ("s3://", "gs://")
 STORED: Final = "store:"
 """Begins the address of a version whose files are in the store alone."""
+_ODD: Final = re.compile(r"::|[%?#\\\s\x00-\x1f\x7f]")
 REDIS: Final = ("redis://", "rediss://")
 
 
@@ -49,9 +51,9 @@ class ArtifactSettings:
     def problems(self) -> list[str]:
         """List what cannot work, each with its key."""
         found = [
-            f"sources: {one!r:.80} does not begin with {', '.join(SCHEMES)} and a name"
+            f"sources: {one!r:.80}: expected {', '.join(SCHEMES)}, a name, and a slash at the end"
             for one in self.sources
-            if one in SCHEMES or not one.startswith(SCHEMES)
+            if one in SCHEMES or not (one.startswith(SCHEMES) and one.endswith("/"))
         ]
         if not 0 < self.largest <= self.cache_bytes:
             found.append("largest: must be above 0, and at most `cache_bytes`")
@@ -67,5 +69,10 @@ class ArtifactSettings:
         return found
 
     def allows(self, address: str) -> bool:
-        """True if an address may be fetched: it begins as a source does, and climbs nowhere."""
-        return address.startswith(self.sources) and ".." not in address.split("/")
+        """True if an address may be fetched: it begins as a source does, and means what it says.
+
+        It climbs nowhere, chains no file systems, and names no pull request of a hub: anybody may
+        open one.
+        """
+        odd = _ODD.search(address) or ".." in address.split("/") or "@refs/" in address
+        return address.startswith(self.sources) and not odd

@@ -28,7 +28,7 @@ class AdapterStore(Protocol):
         ...
 
     def put(self, identity: str, folder: Path) -> None:
-        """Store a folder's files; what is stored already stays as it is."""
+        """Store a folder's files, in place of what is stored."""
         ...
 
 

@@ -23,7 +23,7 @@ from urllib.parse import quote, unquote, urlsplit
 import httpx2
 import msgspec
 
-from monitor.artifacts.wanted import WANTED
+from monitor.artifacts.wanted import WANTED as ADAPTERS
 from monitor.cli.failures import CommandFailed
 from monitor.probes.weights.adapter_folder import CONFIG
 from monitor.probes.weights.described import MOST_FILES, dataset_of
@@ -36,6 +36,14 @@ PAGE: Final = 100
 LARGEST_ANSWER: Final = 32 << 20
 MOST_VERSIONS: Final = 10_000
 PROXIED: Final = "mlflow-artifacts"
+WANTED: Final[Mapping[str, int]] = {
+    **ADAPTERS,
+    "tokenizer.json": 64 << 20,
+    "tokenizer_config.json": 64 << 20,
+    "chat_template.jinja": 1 << 20,
+    "trainer_state.json": 64 << 20,
+}
+"""Files of an adapter, and the most bytes of each."""
 DEEPEST: Final = 3
 """Folders below the model's own in which an adapter is looked for."""
 MOST_FOLDERS: Final = 100

@@ -53,15 +53,15 @@ def engine_headers(config: Config) -> Mapping[str, str]:
 
 def reach_of(config: Config) -> Reach:
     """Return the HTTP clients of routers."""
+    artifacts = artifacts_of(config.artifacts, config.outgoing, data_dir=config.service.data_dir)
     return Reach(
         outside=OutgoingClient(config.outgoing),
         inside=inside_of(config),
         engines=config.serving.engines,
         engine_headers=engine_headers(config),
         gateway=f"http://{config.gateway.host}:{config.gateway.port}",
-        files=artifacts_of(
-            config.artifacts, config.outgoing, data_dir=config.service.data_dir
-        ).fetched,
+        files=artifacts.fetched,
+        at_hand=artifacts.at_hand,
     )
 
 

@@ -27,7 +27,7 @@ def inspecting(database: Database, artifacts: Artifacts) -> Callable[[], bool]:
     """
 
     def turn() -> bool:
-        version = database.run(inspections.waiting)
+        version = database.run(lambda tx: inspections.waiting(tx, readable=artifacts.readable))
         if version is None:
             return False
         found = _inspect(version, artifacts)

@@ -72,6 +72,8 @@ class EngineReplica:
     name: str = field(init=False)
     written: str = field(init=False)
     software: str | None = None
+    places: int = 0
+    """The number of adapters that it holds at a time; 0 if it does not tell."""
     busy: int = 0
     away_until: float = 0.0
     lacking: dict[str, float] = field(default_factory=dict, repr=False)
@@ -85,21 +87,26 @@ class EngineReplica:
         if len(self.lacking) >= _MOST_LACKING:
             self.lacking.clear()
         self.lacking[model] = time.monotonic() + SET_ASIDE
+        self.recent.pop(model, None)
 
     def holds(self, model: str) -> None:
         """Note that it knows the model."""
         self.lacking.pop(model, None)
 
     def used(self, model: str, places: int) -> None:
-        """Note that it answers for a model; an engine drops what it used longest ago."""
+        """Note that it answers for a model; an engine drops what it used longest ago.
+
+        ``places`` count where the engine does not tell its own.
+        """
         self.recent.pop(model, None)
         self.recent[model] = None
-        while len(self.recent) > max(1, places):
+        while len(self.recent) > (self.places or places):
             del self.recent[next(iter(self.recent))]
 
     def next_dropped(self, places: int) -> str | None:
         """Return the model that makes room for another one; None while there is a free place."""
-        return next(iter(self.recent)) if len(self.recent) >= places else None
+        held = len(self.recent)
+        return next(iter(self.recent)) if held >= (self.places or places) else None
 
     def could_load(self, model: str, now: float) -> bool:
         """True if it knows a model that it does not hold."""
@@ -238,9 +245,10 @@ class ReplicaGroup:
             )
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             engine.away_until, engine.software = time.monotonic() + SET_ASIDE, None
-            engine.recent.clear()
+            engine.recent = {}
             raise Unreachable(sent=False) from error
         except TimeoutError as error:
             raise TooSlow from error
         except (aiohttp.ClientError, OSError) as error:
+            engine.recent = {}  # it may have ended
             raise Unreachable(sent=True) from error

@@ -191,13 +191,11 @@ class Inquiry:
         model = "" if arm is None else arm.model
         if arm is not None:
             attempt.switched = model not in engine.recent
-            engine.used(model, self._parts.settings.resident_adapters)
         engine.busy += 1
         try:
             response = await self._request(attempt)
             if arm is not None and self._scope["path"] in COMPLETIONS:
-                told = engine.lacks if response.status == _NOT_FOUND else engine.holds
-                told(model)
+                self._note(engine, model, response.status)
             if attempt.sample and attempt.sample.injected and response.status == _BAD_REQUEST:
                 response = await self._request_as_asked(attempt, attempt.sample, response)
         except BaseException:
@@ -205,6 +203,15 @@ class Inquiry:
             raise
         attempt.response = response
         return response
+
+    def _note(self, engine: EngineReplica, model: str, status: int) -> None:
+        """Note what an answer's status says of a replica."""
+        if status == _NOT_FOUND:
+            engine.lacks(model)
+            return
+        engine.holds(model)
+        if status < _BAD_REQUEST:
+            engine.used(model, self._parts.settings.resident_adapters)
 
     async def _request_as_asked(
         self, attempt: Attempt, sample: Sample, refused: aiohttp.ClientResponse

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Final, NamedTuple
@@ -25,10 +25,15 @@ class Loaded(NamedTuple):
     version: str
 
 
+class _Seen(NamedTuple):
+    seconds: float
+    at: float
+
+
 @dataclass(slots=True)
 class _FirstBytes:
-    held: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
-    fetched: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    held: deque[_Seen] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    fetched: deque[_Seen] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
 
 
 class Loading:
@@ -46,6 +51,7 @@ class Loading:
         self._seen: dict[Loaded, _FirstBytes] = {}
         self._switches: dict[Loaded, float] = {}
         self._remembered: dict[Loaded, float] = {}
+        self._now = 0.0
 
     @property
     def seen(self) -> Sequence[Loaded]:
@@ -55,15 +61,21 @@ class Loading:
     def observe(self, one: Loaded, seconds: float, *, switched: bool) -> None:
         """Record the first byte of one stream."""
         seen = self._seen.setdefault(one, _FirstBytes())
-        (seen.fetched if switched else seen.held).append(seconds)
+        (seen.fetched if switched else seen.held).append(_Seen(seconds, self._now))
         self._switches[one] = self._switches.get(one, 0.0) + switched
 
     def switch_seconds(self, one: Loaded) -> float | None:
         """Return the cost of a switch to this version, at least 0."""
         seen = self._seen.get(one)
-        if seen is None or min(len(seen.held), len(seen.fetched)) < ENOUGH:
+        if seen is None:
             return None
-        return max(0.0, median(seen.fetched) - median(seen.held))
+        held, fetched = self._lately(seen.held), self._lately(seen.fetched)
+        if min(len(held), len(fetched)) < ENOUGH:
+            return None
+        return max(0.0, median(fetched) - median(held))
+
+    def _lately(self, seen: Iterable[_Seen]) -> list[float]:
+        return [one.seconds for one in seen if one.at > self._now - 2 * HALF_LIFE]
 
     def to_keep(self) -> Sequence[Loaded]:
         """Return the versions worth keeping loaded, those that save most time first.
@@ -81,9 +93,17 @@ class Loading:
         """Return the versions whose switches cost more than 5 ms."""
         return [one for one in self._seen if self._cost(one) > NOTICEABLE]
 
-    def fade(self, seconds: float) -> None:
-        """Remember the costs now, and let what was before count less after some seconds."""
+    def fade(self, seconds: float, *, routed: Container[Loaded]) -> None:
+        """Remember the costs now, and let what was before count less after some seconds.
+
+        A version that no route names is forgotten.
+        """
         left = 0.5 ** (seconds / HALF_LIFE)
+        self._now += seconds
+        for one in self.seen:
+            if one not in routed:
+                for known in (self._seen, self._switches, self._remembered):
+                    known.pop(one, None)
         for one in self._seen:
             self._switches[one] *= left
             now = self.switch_seconds(one) or 0.0

@@ -28,7 +28,6 @@ _PATIENCE: Final = 30.0
 _AFTER_REFUSAL: Final = 60.0
 _MOST: Final = 1024 * 1024
 _OK: Final = 200
-_NOT_FOUND: Final = 404
 _COMPLETIONS: Final = "/v1/completions"
 
 
@@ -64,7 +63,7 @@ class ResidentKeeper:
         """Look until cancelled."""
         while True:
             await asyncio.sleep(LOOK)
-            self._loading.fade(LOOK)
+            self._loading.fade(LOOK, routed=self._models())
             self.tell()
             try:
                 await self.look()
@@ -101,9 +100,7 @@ class ResidentKeeper:
             return  # more versions are worth it than it has places for
         if (status := await self._load(engine, models[missing])) == _OK:
             engine.used(models[missing], self._places)
-        elif status == _NOT_FOUND:
-            engine.lacks(models[missing])
-        else:
+        else:  # also without the path: the engine may know no completions but those of chats
             self._not_before[engine.name] = now + _AFTER_REFUSAL
         outcome = "loaded" if status == _OK else "refused"
         self._meters.preloads.labels(*missing, outcome).inc()

@@ -1,4 +1,4 @@
-"""Ask engines for their software, in the background."""
+"""Ask engines for their software and their places for adapters, in the background."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import aiohttp
 from monitor.gateway.engines import EngineReplica, ReplicaGroup, TooSlow, Unreachable, read_most
 from monitor.gateway.settings import GatewaySettings
 from monitor.probes import software
+from monitor.probes.engine_metrics import adapter_places
 
 FRESH_FOR: Final = 60.0
 """Seconds after which a replica is asked again, since an upgrade may go unnoticed."""
@@ -58,24 +59,36 @@ class SoftwareKeeper:
     async def _ask(self, engine: EngineReplica) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                named = software.vllm(await self._told(engine, "/version") or {})
+                named, places = software.vllm(await self._told(engine, "/version") or {}), 0
                 if named is None:
                     told = await self._told(engine, "/get_server_info")
                     named = "" if told is None else software.sglang(told)
+                else:
+                    places = await self._places(engine)
         except (Unreachable, TooSlow, aiohttp.ClientError, TimeoutError, OSError):
             return  # unknown, or unchanged: the next look asks again
         engine.software = named
+        engine.places = places
         self._due[engine.name] = time.monotonic() + FRESH_FOR
 
     async def _told(self, engine: EngineReplica, path: str) -> Mapping[str, Any] | None:
         """Fetch a JSON object; None if the engine has no such page."""
+        try:
+            # the standard library, because engines write NaN
+            found = json.loads(await self._page(engine, path) or b"")
+        except (ValueError, RecursionError):
+            return None
+        return found if isinstance(found, dict) else None
+
+    async def _places(self, engine: EngineReplica) -> int:
+        """Ask for the number of adapters that it holds; 0 if it does not tell."""
+        try:
+            return adapter_places(await self._page(engine, "/metrics") or b"")
+        except aiohttp.ClientPayloadError:  # more than is read
+            return 0
+
+    async def _page(self, engine: EngineReplica, path: str) -> bytes | None:
+        """Fetch a page; None if the engine has no such page."""
         response = await self._engines.ask(engine, "GET", path, headers=self._headers, body=b"")
         async with response:
-            if response.status != _OK:
-                return None
-            try:
-                # the standard library, because engines write NaN
-                found = json.loads(await read_most(response, _MOST))
-            except (ValueError, RecursionError):
-                return None
-        return found if isinstance(found, dict) else None
+            return await read_most(response, _MOST) if response.status == _OK else None

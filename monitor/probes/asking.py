@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
 
 from detectors.parity import TopLogprobs
@@ -22,6 +22,10 @@ class Target:
 
     model: str
     folder: Path | None = None
+
+
+LOCAL: Final = ("/", "file:")
+"""Beginnings of the addresses of folders."""
 
 
 def local_folder(uri: str) -> Path | None:

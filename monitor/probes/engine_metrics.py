@@ -74,6 +74,16 @@ def resident_adapters(metrics: bytes) -> frozenset[str]:
     return frozenset(sorted(ran, key=lambda one: (-ran[one], one))[:slots])
 
 
+def adapter_places(metrics: bytes) -> int:
+    """Return how many adapters the engine holds at a time; 0 if it does not tell.
+
+    >>> adapter_places(b'vllm:lora_requests_info{max_lora="4",running_lora_adapters="a"} 1.0')
+    4
+    """
+    told = (labels for name, labels, _ in _samples(metrics) if name == _ADAPTERS)
+    return max((_whole(labels.get("max_lora", "")) for labels in told), default=0)
+
+
 def _samples(metrics: bytes) -> Iterator[tuple[str, Mapping[str, str], float]]:
     for line in metrics.decode("utf-8", "replace").splitlines():
         found = _SAMPLE.fullmatch(line.strip())

@@ -43,8 +43,8 @@ def from_items(
 ) -> str | None:
     """Embed the staged training lines, resuming where the last builder stopped.
 
-    Of what was learned, hashes of its words under the ``key`` are kept. ``keep_text`` redacts each
-    text before its beginning is stored; None: no text is stored.
+    Of what was learned, up to a million hashes of its words under the ``key`` are kept.
+    ``keep_text`` redacts each text before its beginning is stored; None: no text is stored.
     Returns the encoder, or None if there are no training lines.
     """
     first = _next(database, claim, after=0, limit=1)
@@ -55,16 +55,20 @@ def from_items(
     after = database.run(
         lambda tx: reference_items.last_used(tx, claim, role=ItemRole.TRAINING, used=done)
     )
+    hashed = database.run(lambda tx: reference_vectors.count_shingles(tx, claim.reference_id))
     while items := _next(database, claim, after=after, limit=TEXTS_PER_CHUNK):
         lines = [_line(item, version, horizon) for item in items]
         rows = _vectors(lines, embed)
+        left = 8 * max(0, shingles.MOST_HASHES - hashed)
+        hashes = shingles.kept((line.learned or "" for line in lines), key=key)[:left]
+        hashed += len(hashes) // 8
         made = VectorChunk(
             chunk=chunk,
             count=len(items),
             dimension=rows.shape[1],
             vectors=rows.tobytes(),
             texts=keep_text and [keep_text(line.text or "")[:LONGEST_TEXT] for line in lines],
-            shingles=shingles.kept((line.learned or "" for line in lines), key=key) or None,
+            shingles=hashes or None,
         )
         database.run(lambda tx, made=made: reference_vectors.add(tx, claim, made))  # type: ignore[misc]  # a default argument
         after, chunk, done = items[-1].seq, chunk + 1, done + len(items)

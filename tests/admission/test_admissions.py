@@ -348,7 +348,7 @@ def test_a_failure_of_one_admission_is_stored_with_it(
     assert json.dumps(found.report) == "null"
 
 
-def _fails(*_given: object) -> None:
+def _fails(*_given: object, **_: object) -> None:
     raise RuntimeError("the disk is gone")
 
 

@@ -108,7 +108,10 @@ def test_a_hub_that_fails_for_a_moment_is_asked_again(hub: FakeHub, tmp_path: Pa
 
 @pytest.mark.parametrize(
     "address",
-    ["hf://acme/../evil/support", "hf://evil/support", "s3://models/support", "redis://x/1"],
+    [
+        *("hf://acme/../evil/support", "hf://evil/support", "s3://models/support", "redis://x/1"),
+        *("hf://acme/support@refs/pr/7", "hf://acme/support@refs%2Fpr%2F7", "hf://acme/a::file://"),
+    ],
 )
 def test_only_addresses_of_the_sources_are_asked(
     hub: FakeHub, tmp_path: Path, address: str
@@ -184,6 +187,45 @@ def test_the_cache_drops_what_was_used_longest_ago(tmp_path: Path) -> None:
     assert cache.find("s3://models/0", sha256=None) is None
     assert [cache.find(f"s3://models/{n}", sha256=None) for n in (1, 2)] == kept[1:]
     assert kept[1].stat().st_mtime > time.time() - 60, "it was used"
+
+
+def test_half_an_adapter_is_not_found_and_is_replaced(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path / "cache", most_bytes=1 << 30)
+    for _ in range(2):
+        with cache.room() as room:
+            shutil.copytree(SOUND, room / "files")
+            kept = cache.keep(room / "files", "s3://models/support", sha256=None)
+        assert cache.find("s3://models/support", sha256=None) == kept
+        (kept / "adapter_model.safetensors").unlink()
+        assert cache.find("s3://models/support", sha256=None) is None
+
+
+def test_what_a_killed_process_left_goes(tmp_path: Path) -> None:
+    cache = ArtifactCache(tmp_path, most_bytes=1 << 30)
+    (tmp_path / ".part-old").mkdir()
+    os.utime(tmp_path / ".part-old", (0, 0))
+    (tmp_path / ".part-new").mkdir()
+    with cache.room() as room:
+        assert {one.name for one in tmp_path.iterdir()} == {".part-new", room.name}
+
+
+def test_a_version_without_an_address_has_no_files_of_others(
+    store: dict[str, Any], tmp_path: Path
+) -> None:
+    opened = open_store(ArtifactSettings(timeout=MINUTE, **store), LOOPBACK)
+    assert opened is not None
+    opened.put(identity_of(SOUND), SOUND)
+    found = artifacts(tmp_path, **store)
+    assert found.fetched(Registered(uri=None, sha256=identity_of(SOUND))) is not None
+    assert found.fetched(Registered(uri=None)) is None
+
+
+def test_a_cache_that_cannot_be_written_is_said(hub: FakeHub, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("a file")
+    found = artifacts(tmp_path, sources=("hf://acme/",))
+    with pytest.raises(WeightsRefused, match="could not be kept here: "):
+        found.fetched(Registered(uri="hf://acme/support"))
+    assert hub.asked == []
 
 
 def test_a_damaged_note_of_the_cache_is_no_error(tmp_path: Path) -> None:
@@ -287,6 +329,7 @@ def test_a_copy_that_hangs_is_ended(tmp_path: Path) -> None:
     ("settings", "key"),
     [
         ({"sources": ("hf://",)}, "sources"),
+        ({"sources": ("hf://acme",)}, "sources"),
         ({"sources": ("https://models.example/",)}, "sources"),
         ({"largest": 0}, "largest"),
         ({"largest": 2, "cache_bytes": 1}, "largest"),
@@ -305,4 +348,4 @@ def test_settings_that_cannot_work_are_named(settings: dict[str, Any], key: str)
 def test_settings_that_can_work_have_no_problem() -> None:
     stores = ("redis://host", "rediss://host/1", "s3://models/adapters", "gs://m", "/srv/adapters")
     assert [ArtifactSettings(store=one).problems for one in stores] == [[]] * 5
-    assert ArtifactSettings(sources=("hf://acme/", "s3://models/", "gs://m/a")).problems == []
+    assert ArtifactSettings(sources=("hf://acme/", "s3://models/", "gs://m/a/")).problems == []

@@ -79,12 +79,22 @@ def test_a_person_is_told_once_and_again_when_it_changes(
 def test_a_version_that_is_kept_loaded_stays_worth_it_for_a_while() -> None:
     loading = Loading(2)
     seen(loading, A, same=0.050, switched=0.080)
-    loading.fade(5.0)
+    loading.fade(5.0, routed={A})
     seen(loading, A, same=0.050, switched=0.050, switches=64)
     assert loading.switch_seconds(A) == 0.0
     assert (loading.to_keep(), loading.dear()) == ([A], [A])
-    loading.fade(4 * HALF_LIFE)
+    loading.fade(4 * HALF_LIFE, routed={A})
     assert (loading.to_keep(), loading.dear()) == ((), [])
+
+
+def test_old_streams_and_versions_without_a_route_count_no_more() -> None:
+    loading = Loading(2)
+    seen(loading, A, same=0.050, switched=0.080)
+    loading.fade(2 * HALF_LIFE, routed={A})
+    assert loading.switch_seconds(A) is None
+    seen(loading, A, same=0.050, switched=0.080)
+    loading.fade(5.0, routed={B})
+    assert (loading.seen, loading.to_keep(), loading.dear()) == ((), (), [])
 
 
 def looked(
@@ -135,6 +145,9 @@ def test_a_replica_without_the_model_or_that_refuses_is_left_alone() -> None:
     unknown = StubEngine()
     assert looked(dear(A), unknown, places=4, looks=3) == []
     assert len(unknown.asked) == 1
+    without = StubEngine(models={"a@v1"}, failures={"a@v1": deque([404] * 9)})
+    assert looked(dear(A), without, places=4, looks=3) == []
+    assert len(without.asked) == 1
     refusing = StubEngine(failures={"a@v1": deque([401] * 9)})
     assert looked(dear(A), refusing, places=4, looks=3) == []
     assert len(refusing.asked) == 1
@@ -158,6 +171,21 @@ def test_a_replica_that_holds_a_dear_model_is_preferred_until_it_is_busy() -> No
     two.busy = 3
     assert engines.pick("a@v1") is one
     assert engines.pick("b@v1") is one, "others go where there is less to do"
+
+
+def test_a_replica_that_refused_a_model_does_not_hold_it() -> None:
+    (engine,) = ReplicaGroup(GatewaySettings(upstreams=("http://one:1",))).all
+    engine.used("a@v1", 4)
+    engine.lacks("a@v1")
+    assert engine.recent == {}
+
+
+def test_an_engines_own_places_count() -> None:
+    (engine,) = ReplicaGroup(GatewaySettings(upstreams=("http://one:1",))).all
+    engine.places = 1
+    engine.used("a@v1", 4)
+    engine.used("b@v1", 4)
+    assert (engine.recent, engine.next_dropped(4)) == ({"b@v1": None}, "b@v1")
 
 
 def test_a_replica_that_was_away_holds_nothing() -> None:

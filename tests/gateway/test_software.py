@@ -15,6 +15,8 @@ from tests.loopback import Behaviour, Receiver, answer, unused_port
 
 SGLANG = answer(200, body=b'{"version": "0.5.23", "api_key": "secret", "max": Infinity}')
 NONE = answer(404)
+VLLM = answer(200, body=b'{"version": "0.32.0"}')
+PLACES = b'vllm:lora_requests_info{max_lora="3",running_lora_adapters="a"} 1.0\n'
 
 
 @asynccontextmanager
@@ -44,6 +46,21 @@ def test_engines_are_named_by_what_they_tell(pages: Sequence[Behaviour], named: 
         assert [seen.headers["authorization"] for seen in engine.seen] == ["Bearer k"] * len(
             engine.seen
         )
+
+
+@pytest.mark.parametrize(
+    ("page", "places"),
+    [(answer(200, body=PLACES), 3), (answer(200, body=b"up 1\n"), 0), (NONE, 0)],
+    ids=["told", "not told", "no metrics"],
+)
+def test_vllm_tells_how_many_adapters_it_holds(page: Behaviour, places: int) -> None:
+    async def ask(url: str) -> tuple[str | None, int]:
+        async with asking(url) as (engines, keeper):
+            await keeper.look()
+            return engines.all[0].software, engines.all[0].places
+
+    with Receiver([VLLM, page]) as engine:
+        assert asyncio.run(ask(f"http://127.0.0.1:{engine.port}")) == ("vllm 0.32.0", places)
 
 
 def test_an_engine_that_was_away_is_asked_again_and_one_that_is_known_is_left_alone() -> None:

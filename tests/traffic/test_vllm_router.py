@@ -57,7 +57,7 @@ class World:
     @property
     def router(self) -> Replicas:
         settings = VllmRouting(engines=tuple(self.urls), drain=DRAIN)
-        reach = Reach(inside=self.client, files=self.found)
+        reach = Reach(inside=self.client, files=self.found, at_hand=self.found)
         return Replicas(settings, reach, self.database, clock=lambda: self.now)
 
     def register(

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from examples.weights import DemoAdapter
 from monitor.artifacts.cache import ArtifactCache
 from monitor.artifacts.finding import Artifacts
 from monitor.artifacts.settings import ArtifactSettings
+from monitor.artifacts.stores import FilesStore
 from monitor.daemon.inspections import NOT_READABLE, inspecting
 from monitor.domain import Scope, Version, WeightsState
 from monitor.probes.asking import local_folder
@@ -60,6 +62,21 @@ def found_of(database: Database, version: Version) -> inspections.InspectionRow:
     row = database.run(lambda tx: inspections.fetch(tx, version.id))
     assert row
     return row
+
+
+def test_a_version_of_the_store_is_inspected(
+    database: Database, register: Register, tmp_path: Path
+) -> None:
+    store = FilesStore(str(tmp_path / "store"), most=1 << 30, timeout=timedelta(minutes=1))
+    identity = inspect_apart(SOUND)["identity"]
+    store.put(identity, SOUND)
+    stored = register("v1", f"store:{identity}", sha256=identity)
+    elsewhere = register("v2", "s3://models/support")
+    settings = ArtifactSettings()
+    files = Artifacts(settings, ArtifactCache(tmp_path / "cache", most_bytes=1 << 30), store)
+    assert turns(database, files) == 1
+    assert found_of(database, stored).state is WeightsState.HEALTHY
+    assert database.run(lambda tx: inspections.fetch(tx, elsewhere.id)) is None
 
 
 # --- the process --------------------------------------------------------------------------

@@ -112,6 +112,13 @@ def shingles(connection: Connection, reference_id: ReferenceId) -> list[bytes]:
     return list(connection.execute(query).scalars())
 
 
+def count_shingles(connection: Connection, reference_id: ReferenceId) -> int:
+    """Count the hashes of a reference's training texts."""
+    size = sa.func.coalesce(sa.func.sum(sa.func.octet_length(table.c.shingles)), 0)
+    query = sa.select(size).where(table.c.reference_id == reference_id)
+    return int(connection.execute(query).scalar_one()) // 8
+
+
 def with_shingles(connection: Connection) -> dict[VersionId, ReferenceId]:
     """Return the references in force that have hashes of training texts, by version."""
     query = sa.text(

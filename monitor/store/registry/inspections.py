@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -41,13 +41,16 @@ _REPLACEABLE: Final = (weight_inspections.c.state == WeightsState.UNREADABLE.val
 """Not readable, or read by a release whose hash left the config out: it is read again."""
 
 
-def waiting(tx: Connection) -> Version | None:
-    """Return the oldest version with weights in a local folder that was not inspected."""
+def waiting(tx: Connection, *, readable: Sequence[str]) -> Version | None:
+    """Return the oldest version whose weights were not inspected.
+
+    ``readable`` are beginnings of the addresses that are read here.
+    """
     query = (
         sa.select(versions.c.id)
         .outerjoin(weight_inspections, weight_inspections.c.version_id == versions.c.id)
         .where(
-            versions.c.uri.startswith("/") | versions.c.uri.startswith("file:"),
+            sa.or_(*(versions.c.uri.startswith(one, autoescape=True) for one in readable)),
             weight_inspections.c.version_id.is_(None)
             | (_REPLACEABLE & (weight_inspections.c.at < sa.func.now() - RETRY)),
         )

@@ -54,6 +54,8 @@ class Reach:
         Address of the gateway that ``[gateway]`` describes.
     files
         Returns the folder of a version's files, fetched if need be; None if they are elsewhere.
+    at_hand
+        Returns that folder, and fetches nothing.
     """
 
     outside: OutgoingClient = field(default_factory=OutgoingClient)
@@ -62,3 +64,4 @@ class Reach:
     engine_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: str = ""
     files: Callable[[Version], Path | None] = lambda version: local_folder(version.uri or "")
+    at_hand: Callable[[Version], Path | None] = lambda version: local_folder(version.uri or "")

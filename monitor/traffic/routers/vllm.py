@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
+from pathlib import Path, PurePath
+from threading import Lock
 from typing import Final
 
 from sqlalchemy import Connection
@@ -95,7 +97,8 @@ class Replicas:
     def prepare(self, versions: Sequence[Version]) -> None:
         """Load the versions on every replica under their own names, and check the listing."""
         urls = self._addresses.now()
-        failures = self._at_each(urls, lambda url: self._hold(url, versions))
+        paths = _Paths(self._reach.files)
+        failures = self._at_each(urls, lambda url: self._hold(url, versions, paths))
         if failures:
             done = [redacted(url) for url in urls if url not in failures]
             raise RouterFailed(
@@ -134,10 +137,10 @@ class Replicas:
     def _registered(self, adapter: str) -> list[Version]:
         return self._database.run(lambda tx: _versions(tx, adapter))
 
-    def _hold(self, url: str, wanted: Sequence[Version]) -> None:
+    def _hold(self, url: str, wanted: Sequence[Version], paths: _Paths) -> None:
         cards = self._cards(url)
         missing = [version for version in wanted if version.model not in cards]
-        answers = {version.model: self._load(url, version) for version in missing}
+        answers = {version.model: self._load(url, version, paths) for version in missing}
         if missing:
             cards = self._cards(url)
         for version in wanted:
@@ -147,12 +150,12 @@ class Replicas:
                 )
             self._check_place(url, version, cards[version.model])
 
-    def _load(self, url: str, version: Version) -> str:
+    def _load(self, url: str, version: Version, paths: _Paths) -> str:
         """Ask a replica to load one adapter; the listing, not the answer, shows success."""
         if version.uri is None:
             return "its version is registered without a uri to load it from"
         try:
-            path = self._path(version)
+            path = paths.of(version)
         except WeightsRefused as refused:
             return refused.reason
         status = self._post(
@@ -173,20 +176,14 @@ class Replicas:
         """Refuse a name that stands for other files: the model would be replaced in place."""
         if card.parent is None or card.root is None or version.uri is None:
             return
-        try:
-            path = self._path(version)
-        except WeightsRefused:
-            return  # what is served needs no files of ours
-        if card.root.rstrip("/") != path.rstrip("/"):
+        root = PurePath(card.root)
+        held = self._reach.at_hand(version)  # which the cache notes as used
+        known = {PurePath(version.uri), local_folder(version.uri), held}
+        if root not in known and root.name != version.sha256:
             raise RouterFailed(
                 f"{redacted(url)} serves {version.model} from another place than it is registered"
                 " with; register other weights as another version"
             )
-
-    def _path(self, version: Version) -> str:
-        """Return the path for the engine: a folder that it reads, or a URI it resolves itself."""
-        own = local_folder(version.uri or "")
-        return str(own or self._reach.files(version) or version.uri)
 
     def _let_go(self, url: str, unneeded: Sequence[str]) -> None:
         listed = self._cards(url) if unneeded else {}
@@ -230,6 +227,40 @@ class Replicas:
         with ThreadPoolExecutor(max_workers=min(_AT_ONCE, len(urls))) as pool:
             said = dict(zip(urls, pool.map(one, urls), strict=True))
         return {url: failure for url, failure in said.items() if failure is not None}
+
+
+class _Paths:
+    """The paths for engines to load from; a version is fetched once for all replicas."""
+
+    def __init__(self, files: Callable[[Version], Path | None]) -> None:
+        self._files = files
+        self._lock = Lock()
+        self._known: dict[str, str | WeightsRefused] = {}
+
+    def of(self, version: Version) -> str:
+        """Return a folder that the engine reads, or a URI that it resolves itself.
+
+        Raises
+        ------
+        WeightsRefused
+            The files cannot be fetched.
+        """
+        own = local_folder(version.uri or "")
+        if own is not None:
+            return str(own)
+        with self._lock:
+            if version.model not in self._known:
+                self._known[version.model] = self._found(version)
+            found = self._known[version.model]
+        if isinstance(found, WeightsRefused):
+            raise found
+        return found
+
+    def _found(self, version: Version) -> str | WeightsRefused:
+        try:
+            return str(self._files(version) or version.uri)
+        except WeightsRefused as refused:
+            return refused
 
 
 def _versions(tx: Connection, adapter: str) -> list[Version]:
