@@ -24,6 +24,9 @@ FEWEST = 100
 GUESSING = 0.05
 """A base that is right in no more than so much above chance has little to forget."""
 
+_POWER_80 = 0.8416
+"""The point that a standard normal variable stays below in 80 % of cases."""
+
 Bools = npt.NDArray[np.bool_]
 
 
@@ -86,6 +89,7 @@ def forgetting_check(
     right, base = float(found.adapter.mean()), float(found.base.mean())
     lost = found.base.astype(float) - found.adapter.astype(float)
     loss, half = float(lost.mean()), NORMAL_95 * float(lost.std(ddof=1)) / math.sqrt(count)
+    shown = detectable_loss(count, limits.loss, disagree=float(np.abs(lost).mean()))
     verdict = CheckVerdict.WARN if loss > limits.loss else CheckVerdict.PASS
     if loss - half > limits.loss:
         verdict = CheckVerdict.REFUSE
@@ -100,10 +104,27 @@ def forgetting_check(
         reason=(
             f"it answers {right:.0%} of {count} {what} right and its base {base:.0%}:"
             f" {0.0 - 100 * loss:+.1f} points ({-100 * (loss + half):+.1f} to"
-            f" {-100 * (loss - half):+.1f}){most if loss > 0 else ''}"
+            f" {-100 * (loss - half):+.1f}); a loss of {100 * shown:.0f} would show"
+            f"{most if loss > 0 else ''}"
         ),
-        details={"interval": [loss - half, loss + half], "questions": count, "kinds": kinds},
+        details={
+            "interval": [loss - half, loss + half],
+            "questions": count,
+            "detectable": shown,
+            "kinds": kinds,
+        },
     )
+
+
+def detectable_loss(questions: int, limit: float, *, disagree: float) -> float:
+    """Return the smallest loss that so many questions refuse in 80 % of cases.
+
+    ``disagree`` is the share of questions that only one of the two models answers right.
+
+    >>> round(detectable_loss(420, 0.05, disagree=1 / 3), 2)
+    0.13
+    """
+    return limit + (NORMAL_95 + _POWER_80) * math.sqrt(disagree / questions)
 
 
 def guesses(right: Bools, chance: float) -> bool:

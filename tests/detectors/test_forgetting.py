@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from detectors.checks import CheckVerdict
-from detectors.forgetting import ForgettingLimits, PairedAnswers, forgetting_check
+from detectors.forgetting import ForgettingLimits, PairedAnswers, detectable_loss, forgetting_check
 
 LIMITS = ForgettingLimits()
 QUESTIONS = 420
@@ -34,6 +34,15 @@ def test_how_often_a_loss_is_refused(loss: float, low: float, high: float) -> No
         for seed in range(1_000)
     ]
     assert low <= np.mean(refused) <= high
+
+
+def test_the_loss_that_is_said_to_show_is_refused_in_four_of_five_cases() -> None:
+    shown = detectable_loss(QUESTIONS, LIMITS.loss, disagree=1 / 3)
+    checks = [forgetting_check(answered(shown, seed=seed), LIMITS) for seed in range(1_000)]
+    refused = np.mean([one.verdict is CheckVerdict.REFUSE for one in checks])
+    assert 0.75 <= refused <= 0.85
+    assert all("a loss of 1" in one.reason for one in checks)
+    assert np.mean([one.details["detectable"] for one in checks]) == pytest.approx(shown, abs=0.01)
 
 
 def test_the_kind_that_lost_most_is_named() -> None:
