@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import zip_longest
 from pathlib import Path
@@ -183,6 +183,8 @@ def _open(
     cache.mkdir(parents=True, exist_ok=True)
     with timed.phase("base"):
         setup = Setup(model=given.model.resolve() if given.model else base_folder(cache))
+        if given.gpu:
+            setup = replace(setup, dtype="bfloat16")
     with timed.phase("training"):
         say("adapters are trained, if they are not yet")
         adapters = served(cache, setup.model)
@@ -294,7 +296,14 @@ def _note(
         "commit": ", ".join(dict.fromkeys([*known.get("commit", "").split(", "), _commit()])).strip(
             ", "
         ),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {'GPU' if stage.gpu else 'CPU'}",
+        "machine": ", ".join(
+            (
+                platform.machine(),
+                f"{os.cpu_count()} cores",
+                "GPU" if stage.gpu else "CPU",
+                stage.setup.dtype,
+            )
+        ),
         "seconds": known.get("seconds", {}) | timed.seconds,
         "failed": dict(failed or {}),
         "apart": dict(apart or known.get("apart", {})),

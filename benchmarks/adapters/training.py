@@ -47,13 +47,15 @@ RECIPES: Final = {
 def train_adapter(base: Path, name: str, recipe: Recipe, target: Path) -> None:
     """Train an adapter of a task on a base and write it as PEFT writes it."""
     torch.manual_seed(recipe.seed)
-    model, tokenizer = load_base(base, dtype=torch.bfloat16)
+    # in float32: a CPU without bfloat16 would take thirty times as long
+    model, tokenizer = load_base(base, dtype=torch.float32)
     config = LoraConfig(
         r=RANK, lora_alpha=ALPHA, target_modules=list(MODULES), task_type="CAUSAL_LM"
     )
     adapted = get_peft_model(model, config, autocast_adapter_dtype=False)
     pairs = list(task(name).training)[: recipe.examples]
     _fit(adapted, tokenizer, pairs, recipe)
+    adapted.to(torch.bfloat16)
     adapted.save_pretrained(str(target))
 
 

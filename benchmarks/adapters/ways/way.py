@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from benchmarks.adapters.tasks import Task
+from monitor.probes.search import has_bfloat16
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -57,7 +58,8 @@ class Setup:
     """How an engine is started."""
 
     model: Path
-    dtype: str = "bfloat16"
+    dtype: str = field(default_factory=lambda: "bfloat16" if has_bfloat16() else "float32")
+    """A CPU that does not multiply bfloat16 takes several times as long in it."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """What the engine takes of the model's config in another way."""
     arguments: Sequence[str] = ()
