@@ -119,12 +119,17 @@ def forgetting_check(
 def detectable_loss(questions: int, limit: float, *, disagree: float) -> float:
     """Return the smallest loss that so many questions refuse in 80 % of cases.
 
-    ``disagree`` is the share of questions that only one of the two models answers right.
+    ``disagree`` is the share of questions that only one of the two models answers right; a loss
+    needs at least as large a share.
 
     >>> round(detectable_loss(420, 0.05, disagree=1 / 3), 2)
     0.13
+    >>> round(detectable_loss(420, 0.05, disagree=0.0), 2)
+    0.1
     """
-    return limit + (NORMAL_95 + _POWER_80) * math.sqrt(disagree / questions)
+    far = (NORMAL_95 + _POWER_80) / math.sqrt(questions)
+    own = (far / 2 + math.sqrt(far**2 / 4 + limit)) ** 2  # where the loss is all that differs
+    return max(own, limit + far * math.sqrt(disagree))
 
 
 def guesses(right: Bools, chance: float) -> bool:

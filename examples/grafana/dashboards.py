@@ -344,6 +344,14 @@ def _gateway() -> Dashboard:
             ),
             unit="s",
         ),
+        _lines(
+            "Requests of one token that load an adapter",
+            (
+                "sum by (outcome) (rate(driftline_gateway_preloads_total[$__rate_interval]))",
+                "{{outcome}}",
+            ),
+            unit="reqps",
+        ),
         _bars(
             "Adapters worth keeping loaded",
             (

@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from detectors.checks import Check, CheckVerdict, worst
 from monitor.admission.answers import GivenTexts, ReadsTexts, check_answers
@@ -24,7 +23,6 @@ from monitor.admission.suite import general_questions
 from monitor.domain import Version
 from monitor.store import audit, clock
 from monitor.store.database import Database
-from monitor.store.errors import StoreError
 from monitor.store.evaluation.evaluations import finite
 from monitor.store.registry import admissions, versions
 from monitor.store.registry.admissions import AdmissionClaim
@@ -97,8 +95,10 @@ class Admissions:
             while not ended.wait(RENEWED_EVERY):
                 try:
                     self._renew(held)
-                except (_TakenOver, StoreError, DBAPIError):  # who goes on finds out
+                except _TakenOver:  # who goes on finds out
                     return
+                except Exception:  # noqa: BLE001 (the next beat may reach the database)
+                    _LOG.exception("admission_not_renewed")
 
         thread = Thread(target=beat, name="admission-lease", daemon=True)
         thread.start()

@@ -23,7 +23,7 @@ TRIES: Final = 3
 MEMORY: Final = 8 << 30
 """Bytes of address space; clients of clouds map a lot of it."""
 _WAIT: Final = 2.0
-INSTALL: Final = "this needs more packages here: pip install 'driftline[fetch]'"
+INSTALL: Final = "this needs more packages here: pip install 'driftline[fetch]', and s3fs or gcsfs"
 
 
 def main() -> None:
@@ -127,6 +127,7 @@ def _put(fs: Any, root: str, folder: Path) -> None:
 
 
 def _hash(fs: Any, root: str) -> str:
+    root = _settled(fs, root)
     with _access():
         found = list(islice(_files(fs, root), MOST_FILES + 1))
     if not found:
@@ -148,7 +149,7 @@ def _files(fs: Any, root: str) -> Iterator[str]:
     if fs.isfile(root):
         yield root
         return
-    for folder, _, names in fs.walk(root):
+    for folder, _, names in fs.walk(root, on_error="raise"):
         yield from (f"{folder}/{name}" for name in names if name)
 
 

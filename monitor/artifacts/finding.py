@@ -74,39 +74,46 @@ class Artifacts:
         folder = self.at_hand(version)
         if folder is not None and folder.is_dir():
             return folder
-        address, sha256 = self._place(version), version.sha256 or ""
         try:
-            if address:
-                return self._fetch(version, address)
-            if self._store is not None and _IDENTITY.fullmatch(sha256):
-                return self._take(version, self._store, sha256)
+            return self._from_address(version) or self._from_store(version) or folder
         except OSError as error:
             _LOG.warning("artifact_not_kept", version=version.label, reason=error.strerror)
             raise unsupported(f"its files could not be kept here: {error.strerror}") from None
         except CopyFailed as failed:
             _LOG.warning("artifact_not_fetched", version=version.label, reason=str(failed))
             raise unsupported(f"its files could not be fetched: {failed}") from None
-        return folder
 
     def _place(self, version: RegisteredFiles) -> str:
         """Return a version's address, if it may be fetched; else an empty text."""
         address = version.uri or ""
         return address if self._settings.allows(address) else ""
 
-    def _fetch(self, version: RegisteredFiles, address: str) -> Path:
-        with self._cache.room() as room:
-            copying.fetch(
-                address, room, most=self._settings.largest, timeout=self._settings.timeout
-            )
-            return self._kept(version, room)
-
-    def _take(self, version: RegisteredFiles, store: AdapterStore, identity: str) -> Path | None:
+    def _from_address(self, version: RegisteredFiles) -> Path | None:
+        """Fetch the files from their address; None: it is none of the sources."""
+        address = self._place(version)
+        if not address:
+            return None
+        most, timeout = self._settings.largest, self._settings.timeout
         with self._cache.room() as room:
             try:
-                store.get(identity, room)
+                copying.fetch(address, room, most=most, timeout=timeout)
+            except CopyFailed as failed:
+                if found := self._from_store(version):
+                    return found
+                raise failed from None
+            return self._kept(version, room)
+
+    def _from_store(self, version: RegisteredFiles) -> Path | None:
+        """Take the files from the store; None: there is none, or it does not have them."""
+        identity = version.sha256 or ""
+        if self._store is None or not _IDENTITY.fullmatch(identity):
+            return None
+        with self._cache.room() as room:
+            try:
+                self._store.get(identity, room)
             except CopyFailed as failed:
                 if failed.missing:
-                    return local_folder(version.uri or "")
+                    return None
                 raise
             return self._kept(version, room)
 

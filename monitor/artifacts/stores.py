@@ -68,7 +68,7 @@ class FilesStore:
         return f"{self._root}/{identity}"
 
 
-class Contents(msgspec.Struct, frozen=True, kw_only=True):
+class StoredFiles(msgspec.Struct, frozen=True, kw_only=True):
     """The value of an adapter's own key: the bytes of each file."""
 
     files: dict[str, int]
@@ -117,7 +117,7 @@ class RedisStore:
                     server.ask("SET", _key(identity, name, number), part)
                     number += 1
                 files[name] = file.tell()
-        server.ask("SET", _key(identity), msgspec.json.encode(Contents(files=files)))
+        server.ask("SET", _key(identity), msgspec.json.encode(StoredFiles(files=files)))
 
     def _talk(self, say: Any) -> None:
         try:
@@ -126,9 +126,9 @@ class RedisStore:
             raise CopyFailed(str(failed)) from None
 
 
-def _contents(found: object) -> Contents:
+def _contents(found: object) -> StoredFiles:
     try:
-        read = msgspec.json.decode(found if isinstance(found, bytes) else b"", type=Contents)
+        read = msgspec.json.decode(found if isinstance(found, bytes) else b"", type=StoredFiles)
     except (msgspec.DecodeError, ValueError):
         raise CopyFailed("the store's entry is not one of Driftline's") from None
     wrong = [name for name, size in read.files.items() if not 0 <= size <= WANTED.get(name, -1)]

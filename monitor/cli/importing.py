@@ -240,8 +240,8 @@ def _of_mlflow(
     missing.sort(key=lambda one: (one.version not in aliased[:1], int(one.version)))
     agreed = True
     for one in missing:
-        body = _of_version(registry, one, sources)
         try:
+            body = _of_version(registry, one, sources)
             service.put(place("adapters", model.name, "versions", f"v{one.version}"), body)
         except NotAnswering:
             raise
@@ -275,8 +275,12 @@ def _of_version(
         metrics = {name: one for name, one in run.metrics.items() if math.isfinite(one)}
         body["hyper_parameters"] = params | body.get("hyper_parameters", {})
         body["metrics"] = dict(list(metrics.items())[:MOST_PARAMS]) | body.get("metrics", {})
-        if sources.dataset and (hashed := registry.dataset(run, sources.dataset)):
-            body["training_data_hash"] = hashed
+        if sources.dataset:
+            hashed = registry.dataset(run, sources.dataset)
+            if hashed is None:
+                screen.note(f"{version.name}@v{version.version}: its run has no {sources.dataset}")
+            else:
+                body["training_data_hash"] = hashed
     return body
 
 

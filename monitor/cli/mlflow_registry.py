@@ -15,6 +15,7 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -180,15 +181,15 @@ class MlflowRegistry:
         return into
 
     def dataset(self, run: MlflowRun, name: str) -> str | None:
-        """Hash a file or folder among a run's artifacts; None: the server does not keep them."""
+        """Hash a file or folder among a run's artifacts; None: the server does not have it."""
         parts = urlsplit(run.place)
         if parts.scheme != PROXIED:
             return None
         root = f"{parts.path.strip('/')}/{name.strip('/')}"
         files = sorted(self._files(root))
-        if not files:
-            return self._sum(root)
-        return dataset_of([(path.removeprefix(f"{root}/"), self._sum(path)) for path in files])
+        sums = [(path.removeprefix(f"{root}/"), self._sum(path)) for path in files or [root]]
+        known = [(path, total) for path, total in sums if total is not None]
+        return dataset_of(known, single=not files) if known else None
 
     def _files(self, folder: str) -> Iterator[str]:
         """Yield all files below a folder."""
@@ -205,12 +206,15 @@ class MlflowRegistry:
                 else:
                     yield path
 
-    def _sum(self, path: str) -> str:
+    def _sum(self, path: str) -> str | None:
+        """Hash a file; None if there is none."""
         total = hashlib.sha256()
         with (
             self._reached(),
             self._http.stream("GET", f"/mlflow-artifacts/artifacts/{quote(path)}") as answer,
         ):
+            if answer.status_code == HTTPStatus.NOT_FOUND:
+                return None
             if not answer.is_success:
                 raise CommandFailed(f"{self._url}: {path}: HTTP {answer.status_code}")
             for chunk in answer.iter_bytes():

@@ -87,7 +87,7 @@ class EngineReplica:
         if len(self.lacking) >= _MOST_LACKING:
             self.lacking.clear()
         self.lacking[model] = time.monotonic() + SET_ASIDE
-        self.recent.pop(model, None)
+        self.dropped(model)
 
     def holds(self, model: str) -> None:
         """Note that it knows the model."""
@@ -102,6 +102,10 @@ class EngineReplica:
         self.recent[model] = None
         while len(self.recent) > (self.places or places):
             del self.recent[next(iter(self.recent))]
+
+    def dropped(self, model: str) -> None:
+        """Note that it does not hold a model."""
+        self.recent.pop(model, None)
 
     def next_dropped(self, places: int) -> str | None:
         """Return the model that makes room for another one; None while there is a free place."""

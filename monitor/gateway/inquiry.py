@@ -191,27 +191,30 @@ class Inquiry:
         model = "" if arm is None else arm.model
         if arm is not None:
             attempt.switched = model not in engine.recent
+            engine.used(model, self._parts.settings.resident_adapters)
         engine.busy += 1
         try:
             response = await self._request(attempt)
-            if arm is not None and self._scope["path"] in COMPLETIONS:
-                self._note(engine, model, response.status)
             if attempt.sample and attempt.sample.injected and response.status == _BAD_REQUEST:
                 response = await self._request_as_asked(attempt, attempt.sample, response)
         except BaseException:
             engine.busy -= 1
+            if attempt.switched:
+                engine.dropped(model)
             raise
+        if arm is not None and self._scope["path"] in COMPLETIONS:
+            self._note(attempt, model, response.status)
         attempt.response = response
         return response
 
-    def _note(self, engine: EngineReplica, model: str, status: int) -> None:
+    def _note(self, attempt: Attempt, model: str, status: int) -> None:
         """Note what an answer's status says of a replica."""
         if status == _NOT_FOUND:
-            engine.lacks(model)
+            attempt.engine.lacks(model)
             return
-        engine.holds(model)
-        if status < _BAD_REQUEST:
-            engine.used(model, self._parts.settings.resident_adapters)
+        attempt.engine.holds(model)
+        if status >= _BAD_REQUEST and attempt.switched:
+            attempt.engine.dropped(model)
 
     async def _request_as_asked(
         self, attempt: Attempt, sample: Sample, refused: aiohttp.ClientResponse

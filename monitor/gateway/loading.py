@@ -47,7 +47,8 @@ class Loading:
     """
 
     def __init__(self, places: int) -> None:
-        self._places = places
+        self.places = places
+        """The number of versions that an engine holds."""
         self._seen: dict[Loaded, _FirstBytes] = {}
         self._switches: dict[Loaded, float] = {}
         self._remembered: dict[Loaded, float] = {}
@@ -87,7 +88,7 @@ class Loading:
         if max(costs.values(), default=0.0) <= NOTICEABLE:
             return ()
         saved = {one: cost * self._switches[one] for one, cost in costs.items() if cost > 0}
-        return sorted(saved, key=lambda one: -saved[one])[: self._places]
+        return sorted(saved, key=lambda one: -saved[one])[: self.places]
 
     def dear(self) -> Sequence[Loaded]:
         """Return the versions whose switches cost more than 5 ms."""

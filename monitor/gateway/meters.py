@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 from prometheus_client import (
@@ -16,7 +17,7 @@ from prometheus_client import (
 )
 from prometheus_client.exposition import generate_latest
 
-from monitor.gateway.loading import Loading
+from monitor.gateway.loading import Loaded, Loading
 
 _OVERHEAD: Final = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
 _FIRST_BYTE: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -112,6 +113,7 @@ class Meters:
             ("adapter", "version"),
             registry=self.registry,
         )
+        self._shown: set[Loaded] = set()
         self.preloads = Counter(
             "driftline_gateway_preloads",
             "Requests of one token that load a version worth keeping, by what became of them",
@@ -132,6 +134,11 @@ class Meters:
     def show(self, loading: Loading) -> None:
         """Update the metrics that are computed from first bytes."""
         kept = set(loading.to_keep())
+        for gone in self._shown - set(loading.seen):
+            for gauge in (self.keep_loaded, self.switch):
+                with suppress(KeyError):
+                    gauge.remove(*gone)
+        self._shown = set(loading.seen)
         for one in loading.seen:
             self.keep_loaded.labels(*one).set(one in kept)
             cost = loading.switch_seconds(one)

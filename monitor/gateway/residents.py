@@ -57,7 +57,7 @@ class ResidentKeeper:
         self._headers += [("authorization", f"Bearer {key}")] if key else []
         self._told: frozenset[Loaded] = frozenset()
         self._told_at = float("-inf")
-        self._not_before: dict[str, float] = {}
+        self._not_before: dict[tuple[str, str], float] = {}
 
     async def run(self) -> None:
         """Look until cancelled."""
@@ -76,11 +76,17 @@ class ResidentKeeper:
         if frozenset(kept) == self._told or now < self._told_at + TOLD_EVERY:
             return
         self._told, self._told_at = frozenset(kept), now
-        _LOG.info("keep_loaded", versions=[self._written(one) for one in kept], places=self._places)
+        _LOG.info(
+            "keep_loaded",
+            versions=[self._written(one) for one in kept],
+            places=self._loading.places,
+        )
 
     async def look(self) -> None:
         """Prefer replicas for versions that are dear to load, and load what is worth keeping."""
         models = self._models()
+        told = [one.places for one in self._engines.all if one.places]
+        self._loading.places = min(told, default=self._places)
         self._engines.dear = frozenset(models[one] for one in self._loading.dear() if one in models)
         kept = [one for one in self._loading.to_keep() if one in models]
         if self._preload and kept:
@@ -91,19 +97,21 @@ class ResidentKeeper:
     ) -> None:
         now = time.monotonic()
         wanted = [models[one] for one in kept]
-        missing = next((one for one in kept if engine.could_load(models[one], now)), None)
-        if missing is None or now < max(
-            engine.away_until, self._not_before.get(engine.name, float("-inf"))
-        ):
+        missing = next((one for one in kept if self._could_load(engine, models[one], now)), None)
+        if missing is None or now < engine.away_until:
             return
         if engine.next_dropped(self._places) in wanted:
             return  # more versions are worth it than it has places for
         if (status := await self._load(engine, models[missing])) == _OK:
             engine.used(models[missing], self._places)
         else:  # also without the path: the engine may know no completions but those of chats
-            self._not_before[engine.name] = now + _AFTER_REFUSAL
+            self._not_before[engine.name, models[missing]] = now + _AFTER_REFUSAL
         outcome = "loaded" if status == _OK else "refused"
         self._meters.preloads.labels(*missing, outcome).inc()
+
+    def _could_load(self, engine: EngineReplica, model: str, now: float) -> bool:
+        paused_until = self._not_before.get((engine.name, model), float("-inf"))
+        return now >= paused_until and engine.could_load(model, now)
 
     async def _load(self, engine: EngineReplica, model: str) -> int:
         """Ask for one token, and return the status; 0 without an answer."""

@@ -59,17 +59,16 @@ class SoftwareKeeper:
     async def _ask(self, engine: EngineReplica) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
-                named, places = software.vllm(await self._told(engine, "/version") or {}), 0
+                named = software.vllm(await self._told(engine, "/version") or {})
                 if named is None:
                     told = await self._told(engine, "/get_server_info")
                     named = "" if told is None else software.sglang(told)
-                else:
-                    places = await self._places(engine)
         except (Unreachable, TooSlow, aiohttp.ClientError, TimeoutError, OSError):
             return  # unknown, or unchanged: the next look asks again
         engine.software = named
-        engine.places = places
         self._due[engine.name] = time.monotonic() + FRESH_FOR
+        if named.startswith("vllm"):
+            await self._ask_places(engine)
 
     async def _told(self, engine: EngineReplica, path: str) -> Mapping[str, Any] | None:
         """Fetch a JSON object; None if the engine has no such page."""
@@ -80,12 +79,14 @@ class SoftwareKeeper:
             return None
         return found if isinstance(found, dict) else None
 
-    async def _places(self, engine: EngineReplica) -> int:
-        """Ask for the number of adapters that it holds; 0 if it does not tell."""
+    async def _ask_places(self, engine: EngineReplica) -> None:
+        """Ask for the number of adapters that it holds; without an answer the last one stands."""
+        recent = engine.recent
         try:
-            return adapter_places(await self._page(engine, "/metrics") or b"")
-        except aiohttp.ClientPayloadError:  # more than is read
-            return 0
+            async with asyncio.timeout(_PATIENCE):
+                engine.places = adapter_places(await self._page(engine, "/metrics") or b"")
+        except (Unreachable, TooSlow, aiohttp.ClientError, TimeoutError, OSError):
+            engine.recent = recent  # its metrics broke off, and no request
 
     async def _page(self, engine: EngineReplica, path: str) -> bytes | None:
         """Fetch a page; None if the engine has no such page."""

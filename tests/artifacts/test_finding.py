@@ -274,6 +274,21 @@ def test_a_version_is_taken_from_the_store_by_its_identity(
     assert found.fetched(elsewhere) == folder
 
 
+def test_what_an_address_does_not_give_the_store_may(
+    hub: FakeHub, store: dict[str, Any], tmp_path: Path
+) -> None:
+    opened = open_store(ArtifactSettings(timeout=MINUTE, **store), LOOPBACK)
+    assert opened is not None
+    identity = identity_of(SOUND)
+    found = artifacts(tmp_path, sources=("hf://acme/",), **store)
+    version = Registered(uri="hf://acme/gone", sha256=identity)
+    with pytest.raises(WeightsRefused, match="could not be fetched"):
+        found.fetched(version)
+    opened.put(identity, SOUND)
+    assert found.fetched(version) is not None
+    assert hub.asked
+
+
 def test_another_adapter_under_an_identity_is_refused(
     store: dict[str, Any], tmp_path: Path
 ) -> None:

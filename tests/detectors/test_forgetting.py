@@ -45,6 +45,13 @@ def test_the_loss_that_is_said_to_show_is_refused_in_four_of_five_cases() -> Non
     assert np.mean([one.details["detectable"] for one in checks]) == pytest.approx(shown, abs=0.01)
 
 
+def test_where_both_answer_alike_a_loss_needs_as_many_that_differ() -> None:
+    shown = detectable_loss(QUESTIONS, LIMITS.loss, disagree=0.0)
+    lost = [answered(shown, differ=shown, seed=seed) for seed in range(1_000)]
+    refused = [forgetting_check(one, LIMITS).verdict is CheckVerdict.REFUSE for one in lost]
+    assert 0.7 <= np.mean(refused) <= 0.9
+
+
 def test_the_kind_that_lost_most_is_named() -> None:
     found = answered(0.0, differ=0.0)
     sums = np.array(found.kinds) == "sums"

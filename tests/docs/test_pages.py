@@ -82,6 +82,7 @@ SECTIONS = {
     "alerting": "`[alerting]`",
     "canary": "`[canary]`",
     "admission": "`[admission]`",
+    "artifacts": "`[artifacts]`",
     "routing": "`[routing]`",
     "routing.gateway": "`[routing.gateway]`",
     "routing.redis": "`[routing.redis]`",

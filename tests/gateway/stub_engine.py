@@ -56,6 +56,7 @@ class StubEngine:
         return Starlette(
             routes=[
                 Route("/version", self._version),
+                Route("/metrics", self._metrics),
                 Route("/v1/models", self._list),
                 Route("/v1/chat/completions", self._chat, methods=["POST"]),
                 Route("/v1/completions", self._complete, methods=["POST"]),
@@ -75,6 +76,9 @@ class StubEngine:
 
     async def _version(self, _: Request) -> Response:
         return JSONResponse({"version": self.version})  # asked beside the requests: not noted
+
+    async def _metrics(self, _: Request) -> Response:
+        return Response("")  # as above
 
     async def _list(self, request: Request) -> Response:
         await self._note(request)

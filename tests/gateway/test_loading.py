@@ -153,6 +153,21 @@ def test_a_replica_without_the_model_or_that_refuses_is_left_alone() -> None:
     assert len(refusing.asked) == 1
 
 
+def test_a_version_that_cannot_be_loaded_keeps_no_other_from_it() -> None:
+    stub = StubEngine(models={"b@v1"})
+    assert looked(dear(A, B), stub, places=4, looks=2) == ["b@v1"]
+
+
+def test_metrics_of_versions_without_a_route_go() -> None:
+    loading, meters = dear(A, B), Meters()
+    meters.show(loading)
+    loading.fade(5.0, routed={B})
+    meters.show(loading)
+    shown = meters.exposition().decode()
+    assert 'keep_loaded{adapter="b",version="v1"} 1.0' in shown
+    assert 'adapter="a"' not in shown
+
+
 def test_nothing_is_loaded_where_nothing_is_dear() -> None:
     stub = StubEngine(models={"a@v1"})
     assert looked(Loading(4), stub, places=4) == []

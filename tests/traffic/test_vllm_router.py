@@ -313,3 +313,16 @@ def test_files_that_cannot_be_fetched_are_why_a_route_is_not_carried_out(world: 
     world.files = {"v9": unsupported("its files could not be fetched: access is denied")}
     with pytest.raises(RouterFailed, match=r"does not serve support@v9: .*access is denied"):
         world.flip(v9=1.0)
+
+
+def test_an_engine_that_loaded_from_a_cache_is_known_by_the_folders_name(world: World) -> None:
+    identity = "9f" * 32
+    world.register("v9", at="s3://models/support")
+    world.files = {"v9": Path(f"/cache/{identity}")}
+    world.flip(v9=1.0)
+    for elsewhere in (Path(f"/other/{identity}"), None):
+        world.files = {} if elsewhere is None else {"v9": elsewhere}
+        world.router.prepare([world.versions["v9"]])
+    world.files = {"v9": Path(f"/cache/{'0a' * 32}")}
+    with pytest.raises(RouterFailed, match="from another place"):
+        world.router.prepare([world.versions["v9"]])

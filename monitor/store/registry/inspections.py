@@ -54,7 +54,7 @@ def waiting(tx: Connection, *, readable: Sequence[str]) -> Version | None:
             weight_inspections.c.version_id.is_(None)
             | (_REPLACEABLE & (weight_inspections.c.at < sa.func.now() - RETRY)),
         )
-        .order_by(versions.c.id)
+        .order_by(weight_inspections.c.at.asc().nulls_first(), versions.c.id)
         .limit(1)
     )
     found = tx.execute(query).scalar_one_or_none()

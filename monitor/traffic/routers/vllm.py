@@ -7,6 +7,7 @@ may answer from blocks of its prefix cache that the old weights filled.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from monitor.traffic.arms import stable_arm
 from monitor.traffic.routers.contract import Reach, RouterFailed
 
 _AT_ONCE: Final = 16
+_IDENTITY: Final = re.compile(r"[0-9a-f]{64}")
 _HISTORY: Final = 100
 """Generations of the route searched for the version that was last in charge."""
 
@@ -179,7 +181,10 @@ class Replicas:
         root = PurePath(card.root)
         held = self._reach.at_hand(version)  # which the cache notes as used
         known = {PurePath(version.uri), local_folder(version.uri), held}
-        if root not in known and root.name != version.sha256:
+        names = {version.sha256} if held is None else {version.sha256, held.name}
+        # without the files here, a folder of a cache is known by nothing but its form
+        unknown = held is None and _IDENTITY.fullmatch(root.name)
+        if root not in known and root.name not in names and not unknown:
             raise RouterFailed(
                 f"{redacted(url)} serves {version.model} from another place than it is registered"
                 " with; register other weights as another version"
