@@ -125,7 +125,7 @@ def detectable_loss(questions: int, limit: float, *, disagree: float) -> float:
     >>> round(detectable_loss(420, 0.05, disagree=1 / 3), 2)
     0.13
     >>> round(detectable_loss(420, 0.05, disagree=0.0), 2)
-    0.1
+    0.09
     """
     far = (NORMAL_95 + _POWER_80) / math.sqrt(questions)
     own = (far / 2 + math.sqrt(far**2 / 4 + limit)) ** 2  # where the loss is all that differs
