@@ -187,9 +187,14 @@ class MlflowRegistry:
             return None
         root = f"{parts.path.strip('/')}/{name.strip('/')}"
         files = sorted(self._files(root))
-        sums = [(path.removeprefix(f"{root}/"), self._sum(path)) for path in files or [root]]
-        known = [(path, total) for path, total in sums if total is not None]
-        return dataset_of(known, single=not files) if known else None
+        if not files:
+            return self._sum(root)
+        sums = {path: self._sum(path) for path in files}
+        if gone := [path for path, total in sums.items() if total is None]:
+            raise CommandFailed(f"{self._url}: {gone[0]} is listed and not there")
+        return dataset_of(
+            [(path.removeprefix(f"{root}/"), total) for path, total in sums.items() if total]
+        )
 
     def _files(self, folder: str) -> Iterator[str]:
         """Yield all files below a folder."""

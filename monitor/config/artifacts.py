@@ -13,11 +13,9 @@ from monitor.artifacts.finding import Artifacts
 from monitor.artifacts.settings import ArtifactSettings
 from monitor.artifacts.stores import AdapterStore, open_store
 from monitor.config.parts import read_parts, refuse
-from monitor.config.places import ServiceSection
 from monitor.probes.serving import PRIVATE_NETWORKS
 
 _KINDS: Final[Mapping[str, type]] = {
-    "service": ServiceSection,
     "outgoing": OutgoingPolicy,
     "artifacts": ArtifactSettings,
 }
@@ -28,7 +26,6 @@ FOLDER: Final = "adapters"
 class ArtifactPart:
     """The sections that adapters' files need."""
 
-    service: ServiceSection = field(default_factory=ServiceSection)
     outgoing: OutgoingPolicy = field(default_factory=OutgoingPolicy)
     artifacts: ArtifactSettings = field(default_factory=ArtifactSettings)
 

@@ -205,6 +205,19 @@ def test_a_dataset_among_a_runs_artifacts_is_hashed_as_its_files_are(
     assert "travel@v1: its run has no nothing" in none.err
 
 
+def test_a_dataset_of_which_a_file_is_gone_gets_no_hash_of_the_rest(
+    database: Database, tmp_path: Path, registry: FakeMlflow
+) -> None:
+    data = registry.artifacts / "runs" / "r1" / "data"
+    data.mkdir(parents=True)
+    (data / "a.jsonl").write_text("one")
+    (data / "gone.jsonl").symlink_to(tmp_path / "nowhere")
+    with serving(database, tmp_path) as service, registry.served() as url:
+        ran = _import(service, url, "--model", "support", "--dataset", "data")
+    assert ran.code == 1
+    assert "data/gone.jsonl is listed and not there" in ran.out
+
+
 def test_a_version_that_is_registered_stays_as_it_is(
     database: Database, tmp_path: Path, registry: FakeMlflow
 ) -> None:
