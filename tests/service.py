@@ -326,6 +326,7 @@ class Service:
             "accepted": len(records),
             "duplicates": 0,
             "sampled_out": 0,
+            "held": [],
             "rejected": [],
         }
 

@@ -247,6 +247,10 @@ def _service() -> Dashboard:
         _numbers("Disk of the database is full", ("max(driftline_disk_full)", "full")).thresholds(
             _limits({1.0: "red"})
         ),
+        _numbers(
+            "Records that wait for their version to be registered",
+            ("sum(driftline_records_held)", "held"),
+        ).thresholds(_limits({1.0: "orange"})),
         "Messages",
         _lines(
             "Oldest message that waits",

@@ -85,6 +85,7 @@ def create_app(
     registry = metrics.new_registry()
     names = [one.name for one in parts.known_channels]
     registry.register(metrics.StoredMetrics(parts.database, now=parts.clock, channels=names))
+    registry.register(metrics.HeldMetrics(parts.intake))
     app = FastAPI(
         title="Driftline",
         version=parts.version,

@@ -69,6 +69,10 @@ class IntakePort(Protocol):
         """Count the records that a sampler did not send; return its new share by adapter."""
         ...
 
+    def held(self) -> Mapping[str, int]:
+        """Return how many records wait for their version, by the adapter that they name."""
+        ...
+
 
 class Approver(Protocol):
     """Carries out an action that waited for approval: the breaker.

@@ -80,14 +80,14 @@ def post_traces(key: Ingester, parts: Parts, body: RawBody, request: Request) ->
     except errors.DiskFull as error:
         # of the codes that say "not now", exporters know 429 and 503
         raise errors.Unavailable(retry_after=error.retry_after) from error
-    refused = outcome.rejected
-    said = "; ".join(one.error for one in refused[:_SAID])
-    reply = otlp.answer(rejected=len(refused), message=said, content_type=kind)
+    reasons = [one.error for one in (*outcome.rejected, *outcome.held)]
+    said = "; ".join(reasons[:_SAID])
+    reply = otlp.answer(rejected=len(outcome.rejected), message=said, content_type=kind)
     return Response(reply, media_type=otlp.kind_of(kind))
 
 
 _SAID: Final = 5
-"""Refused spans whose reasons an answer has; an exporter writes them into its log."""
+"""Refused or held spans whose reasons an answer has; an exporter writes them into its log."""
 
 
 @router.post(

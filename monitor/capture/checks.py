@@ -52,6 +52,10 @@ class RecordRefused(Exception):  # noqa: N818 (a refusal of one record, not an e
     """The record cannot be used; the text names the field and says why."""
 
 
+class NotRegistered(RecordRefused):
+    """The record's adapter or version is not registered, or not yet."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Horizon:
     """The accepted times: not in the future, and not older than the retention."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from monitor.capture.checks import RecordRefused
+from monitor.capture.checks import NotRegistered
 from monitor.domain import AdapterId, ArmKind, VersionId
 from monitor.store.database import Database
 from monitor.store.registry import directory
@@ -31,7 +31,7 @@ class Resolved(NamedTuple):
 
 
 Resolve = Callable[[str, str | None, str | None], Resolved]
-"""Maps the names of adapter, version and arm to their ids; raises ``Refused``."""
+"""Maps the names of adapter, version and arm to their ids; raises ``NotRegistered``."""
 
 
 def resolve_in(
@@ -41,11 +41,11 @@ def resolve_in(
 
     A version that is not named is the one that the route's arm serves (the stable arm, if no arm is
     named), or the only one registered. An arm that is not named is the one that serves the version.
-    Raises ``Refused`` for unregistered names.
+    Raises ``NotRegistered`` for other names.
     """
     listing = listings.get(adapter)
     if listing is None:
-        raise RecordRefused(
+        raise NotRegistered(
             f"adapter: unknown adapter {adapter!r}; register it with PUT /v1/adapters/{adapter}"
         )
     wanted = ArmKind(arm) if arm else None
@@ -54,7 +54,7 @@ def resolve_in(
         return Resolved(listing.adapter_id, None, wanted, listing.facts)
     version_id = listing.versions.get(name)
     if version_id is None:
-        raise RecordRefused(
+        raise NotRegistered(
             f"version: unknown version {name!r} of adapter {adapter!r};"
             f" register it with PUT /v1/adapters/{adapter}/versions/{name}"
         )
@@ -78,7 +78,7 @@ class Directory:
         """Find adapter and version by name; see :func:`resolve_in`."""
         try:
             return resolve_in(self._current(_FRESH_FOR), adapter, version, arm)
-        except RecordRefused:
+        except NotRegistered:
             return resolve_in(self._current(_AGAIN_AFTER), adapter, version, arm)
 
     def _current(self, fresh_for: float) -> Mapping[str, ArmVersions]:

@@ -13,19 +13,21 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import structlog
 
 from monitor.capture import decoding, parse
 from monitor.capture.assemble import KeptFields, assemble
-from monitor.capture.checks import Horizon, RecordRefused, check_feedback
+from monitor.capture.checks import Horizon, NotRegistered, RecordRefused, check_feedback
 from monitor.capture.directory import Directory, Resolve
 from monitor.capture.errors import CaptureError, DiskFull
+from monitor.capture.held import HeldRecords, Wanted
 from monitor.capture.parse import MAX_RECORDS, Parsed, Rejected
 from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import Rates
 from monitor.capture.sender import Sender
-from monitor.capture.sieve import Sieve
+from monitor.capture.sieve import Sieve, Unregistered
 from monitor.capture.telemetry import records as telemetry
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.capture.training_texts import TrainingTexts
@@ -36,6 +38,8 @@ from monitor.store.database import Database
 from monitor.store.partitions import DEFAULT_RETENTION
 from monitor.store.records.capture_counts import CountKey
 from monitor.store.records.ingest import NUMBERS, FeedbackRow, RecordBatch, microseconds
+
+_LOG: Final = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +59,8 @@ class Settings:
     retention: timedelta = DEFAULT_RETENTION["records"]
     tokens_retention: timedelta = DEFAULT_RETENTION["record_tokens"]
     max_body: int = decoding.MAX_BODY
+    hold_unregistered: timedelta = timedelta(hours=1)
+    """How long records of a version that is not registered wait for it; 0: they are refused."""
     bounds: QueueBounds = field(default_factory=QueueBounds)
     telemetry: TelemetrySettings = field(default_factory=TelemetrySettings)
 
@@ -74,13 +80,16 @@ class IntakeOutcome:
     """The counts of a request's items by result; they add up to the items sent.
 
     ``accepted`` items are stored now, ``duplicates`` were stored before, ``sampled_out`` were not
-    needed, ``rejected`` were wrong. Only the rejected need to be sent again.
+    needed, ``held`` wait in memory for their version, ``rejected`` were wrong. Only the rejected
+    need to be sent again.
     """
 
     accepted: int
     duplicates: int
     sampled_out: int
     rejected: Sequence[Rejected]
+    held: Sequence[Rejected] = ()
+    """The reasons why they cannot be stored yet."""
 
     def together(self, other: IntakeOutcome) -> IntakeOutcome:
         """Return the outcome of both parts of one request."""
@@ -89,6 +98,7 @@ class IntakeOutcome:
             duplicates=self.duplicates + other.duplicates,
             sampled_out=self.sampled_out + other.sampled_out,
             rejected=(*self.rejected, *other.rejected),
+            held=(*self.held, *other.held),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,6 +107,7 @@ class IntakeOutcome:
             "accepted": self.accepted,
             "duplicates": self.duplicates,
             "sampled_out": self.sampled_out,
+            "held": [{"index": one.index, "error": one.error} for one in self.held],
             "rejected": [{"index": one.index, "error": one.error} for one in self.rejected],
         }
 
@@ -136,20 +147,31 @@ class Intake:
         )
         self._writer = BatchWriter(database, clock=clock, retention=self._settings.kept)
         self._queue = WriteQueue(self._writer.write, self._settings.bounds)
+        self._held = HeldRecords(
+            hold=self._settings.hold_unregistered,
+            is_registered=self._is_registered,
+            take=self._take_held,
+        )
         self._counted: Counter[str] = Counter()
         self._counting = threading.Lock()
 
     def start(self) -> None:
-        """Start the writer thread."""
+        """Start the writer's thread, and that of the records that wait for their version."""
         self._queue.start()
+        self._held.start()
 
     def close(self, *, timeout: float = 20.0) -> bool:
         """Refuse new requests and write the waiting ones; False if that took too long."""
+        self._held.close()
         return self._queue.close(timeout=timeout)
 
     def depth(self) -> tuple[int, int]:
         """Return the rows and bytes waiting to be written."""
         return self._queue.depth()
+
+    def held(self) -> Mapping[str, int]:
+        """Return how many records wait to be registered, by the adapter that they name."""
+        return self._held.waiting()
 
     def counters(self) -> Mapping[str, int]:
         """Return this process's totals: items by result, and refused requests by reason."""
@@ -250,6 +272,7 @@ class Intake:
                 "accepted": outcome.accepted,
                 "duplicates": outcome.duplicates,
                 "sampled_out": outcome.sampled_out,
+                "held": len(outcome.held),
                 "rejected": len(outcome.rejected),
             }
         )
@@ -286,11 +309,20 @@ class Intake:
         return outcome
 
     def _is_adapter(self, name: str) -> bool:
+        return self._is_registered(Wanted(name, None, None))
+
+    def _is_registered(self, wanted: Wanted) -> bool:
         try:
-            self._resolve(name, None, None)
-        except RecordRefused:
+            self._resolve(*wanted)
+        except NotRegistered:
             return False
         return True
+
+    def _take_held(self, records: Sequence[Record], sender: Sender) -> None:
+        parsed = Parsed(items=list(enumerate(records)), rejected=())
+        outcome = self._take_parsed(parsed, self._clock(), sender, size=0, noun="records")
+        for one in outcome.rejected:
+            _LOG.warning("held_record_refused", reason=one.error)
 
     def _take_parsed(
         self, parsed: Parsed[Record], now: datetime, sender: Sender, *, size: int, noun: str
@@ -310,12 +342,25 @@ class Intake:
         )
         submission = self._submit(batch, sieve.counts, size, sender)
         accepted = sum(submission.fresh_records)
+        held, refused = self._hold(sieve.unregistered, sender)
         return IntakeOutcome(
             accepted=accepted,
             duplicates=len(batch) - accepted,
             sampled_out=sieve.sampled_out,
-            rejected=_in_order([*parsed.rejected, *sieve.rejected]),
+            rejected=_in_order([*parsed.rejected, *sieve.rejected, *refused]),
+            held=held,
         )
+
+    def _hold(
+        self, unregistered: Sequence[Unregistered], sender: Sender
+    ) -> tuple[list[Rejected], list[Rejected]]:
+        """Hold records as long as there is room; return the reasons of the held and the refused."""
+        held: list[Rejected] = []
+        refused: list[Rejected] = []
+        for one in unregistered:
+            where = held if self._held.hold(one.record, sender) else refused
+            where.append(Rejected(index=one.index, error=one.error))
+        return held, refused
 
     def _take_feedback(
         self, body: bytes, now: datetime, content_type: str, sender: Sender

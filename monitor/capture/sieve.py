@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 
 from monitor.capture.assemble import SETTINGS, Admitted, context_of
-from monitor.capture.checks import Horizon, RecordRefused, check_record, tokens_of, unit_vector
+from monitor.capture.checks import (
+    Horizon,
+    NotRegistered,
+    RecordRefused,
+    Tokens,
+    check_record,
+    tokens_of,
+    unit_vector,
+)
 from monitor.capture.directory import Resolve, Resolved
 from monitor.capture.keeping import ALWAYS_KEPT, keep
 from monitor.capture.parse import Rejected
@@ -16,6 +25,15 @@ from monitor.capture.wire import Record
 from monitor.domain import AdapterId
 from monitor.store.records.capture_counts import BACKFILLED, CountKey
 from monitor.store.records.contexts import Context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Unregistered:
+    """A sound record whose adapter or version is not registered, and its place in the request."""
+
+    index: int
+    record: Record
+    error: str
 
 
 class Sieve:
@@ -41,6 +59,7 @@ class Sieve:
         self._rate_of: dict[AdapterId, float] = {}
         self.admitted: list[Admitted] = []
         self.rejected: list[Rejected] = []
+        self.unregistered: list[Unregistered] = []
         self.counts: Counter[CountKey] = Counter()
         self.sampled: Counter[AdapterId] = Counter()
         self.sampled_out = 0
@@ -50,10 +69,12 @@ class Sieve:
         try:
             resolved = self._found(record)
             adapter_id = resolved.adapter_id
-            check_record(record, self._horizon)
-            tokens, embedding = tokens_of(record), unit_vector(record)
+            tokens, embedding = self._checked(record)
+        except NotRegistered as error:
+            self._set_aside(index, record, error)
+            return
         except RecordRefused as error:
-            self.rejected.append(Rejected(index=index, error=f"{self._noun}[{index}].{error}"))
+            self._reject(index, error)
             if adapter_id is not None:
                 self._count(adapter_id, "rejected")
             return
@@ -67,6 +88,25 @@ class Sieve:
         self.sampled[adapter_id] += 1
         probability = record.sample_prob * rate
         self.admitted.append(Admitted(record, resolved, probability, tokens, embedding))
+
+    def _set_aside(self, index: int, record: Record, error: NotRegistered) -> None:
+        try:
+            self._checked(record)
+        except RecordRefused as wrong:
+            self._reject(index, wrong)
+            return
+        said = self._said(index, error)
+        self.unregistered.append(Unregistered(index=index, record=record, error=said))
+
+    def _checked(self, record: Record) -> tuple[Tokens | None, bytes | None]:
+        check_record(record, self._horizon)
+        return tokens_of(record), unit_vector(record)
+
+    def _reject(self, index: int, error: RecordRefused) -> None:
+        self.rejected.append(Rejected(index=index, error=self._said(index, error)))
+
+    def _said(self, index: int, error: RecordRefused) -> str:
+        return f"{self._noun}[{index}].{error}"
 
     def _may_say(self, record: Record, resolved: Resolved) -> bool:
         if resolved.arm not in ALWAYS_KEPT or record.subject is None:

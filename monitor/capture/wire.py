@@ -29,7 +29,7 @@ Stops = Annotated[tuple[Annotated[str, Meta(max_length=1024)], ...], Meta(max_le
 Named = Annotated[dict[Name, float], Meta(max_length=64)]
 
 
-class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False):
+class Record(Struct, forbid_unknown_fields=True, kw_only=True, gc=False, omit_defaults=True):
     """One sampled request with its answer and token statistics.
 
     Log-probabilities are in nats. The ``_f16`` fields are base64 of little-endian float16,

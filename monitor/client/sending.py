@@ -44,9 +44,10 @@ _OPENER: Final = urllib.request.build_opener(_Stay)
 class RecordSender:
     """A bounded queue of records and the thread that sends them.
 
-    ``counts`` says what became of them: ``accepted``, ``duplicates`` and ``sampled_out`` by the
-    service, ``rejected`` one by one, ``refused`` with their whole request, ``dropped`` for want of
-    room, and ``unread`` for calls that could not be read, or whose stream was left before its end.
+    ``counts`` says what became of them. The service says ``accepted``, ``duplicates``,
+    ``sampled_out``, ``held`` (until their version is registered) and ``rejected``. ``refused`` are
+    those of a whole request, ``dropped`` found no room, and ``unread`` are calls that could not be
+    read, or whose stream was left before its end.
 
     Parameters
     ----------
@@ -183,6 +184,7 @@ class RecordSender:
             for name in ("accepted", "duplicates", "sampled_out"):
                 self._add(name, int(outcome.get(name) or 0))
             self._add("rejected", min(len(refused), sent))
+            self._add("held", min(len(outcome.get("held") or []), sent))
         for one in refused[:_MOST_SAID]:
             _LOG.error("driftline rejects a record: %s", one.get("error"))
 

@@ -20,7 +20,7 @@ class Readiness(View):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedBody(View):
-    """A record that was not taken in; the others beside it were."""
+    """A record that was not taken in, or not yet; the others beside it were."""
 
     index: int
     error: str
@@ -34,6 +34,8 @@ class OutcomeBody(View):
     duplicates: int
     sampled_out: int
     rejected: Sequence[RejectedBody]
+    held: Sequence[RejectedBody] = ()
+    """Records whose version is not registered yet; they wait for it in memory."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,6 @@ RECORDS = [
     case({"id": 7}, "records[1].id: expected str, got int"),
     case({"id": "x" * 129}, "records[1].id: expected str of length <= 128"),
     case({"id": "a\nb"}, "records[1].id: has characters that cannot be printed"),
-    case({"adapter": "nobody"}, "records[1].adapter: unknown adapter 'nobody'; register it"),
-    case({"version": "v9"}, "records[1].version: unknown version 'v9' of adapter 'support'"),
     case({"at": "yesterday"}, "records[1].at: invalid RFC3339 encoded datetime"),
     case({"at": "2026-11-24T12:00:00"}, "records[1].at: expected datetime with a timezone"),
     case({"at": (NOW + timedelta(hours=1)).isoformat()}, "more than 10 minutes in the future"),
@@ -71,6 +69,24 @@ def test_a_wrong_record_is_named_and_those_beside_it_are_stored(
     (rejected,) = outcome["rejected"]
     assert rejected["index"] == 1
     assert said in rejected["error"]
+
+
+UNREGISTERED = [
+    case({"adapter": "nobody"}, "records[1].adapter: unknown adapter 'nobody'; register it"),
+    case({"version": "v9"}, "records[1].version: unknown version 'v9' of adapter 'support'"),
+]
+
+
+@pytest.mark.parametrize(("change", "said"), UNREGISTERED)
+def test_a_record_of_no_registered_version_is_held_and_told(
+    shared: Service, change: dict[str, Any], said: str
+) -> None:
+    body = json.dumps({"records": [good(), good(**change), good()]}).encode()
+    outcome = shared.call("POST", "/v1/records", content=body, headers=JSON).json()
+    assert (outcome["accepted"], outcome["rejected"]) == (2, [])
+    (held,) = outcome["held"]
+    assert held["index"] == 1
+    assert said in held["error"]
 
 
 FEEDBACK = [

@@ -58,18 +58,18 @@ def test_a_batch_is_taken_whole_and_again(registered: Serving) -> None:
         assert sources.scalars().all() == ["otlp", "otlp"]
 
 
-def test_spans_that_are_refused_are_counted_and_named(registered: Serving) -> None:
+def test_spans_that_are_refused_or_held_are_named(registered: Serving) -> None:
     told = _spans({}, {"gen_ai.request.temperature": -1.0}, {"gen_ai.response.model": "new@v1"})
     with registered.client(Scope.INGEST) as client:
         answer = client.post("/v1/traces", json=told)
         in_protobuf = client.post("/v1/traces", content=_compressed(told), headers=PROTOBUF)
     assert answer.status_code == 200
     partial = answer.json()["partialSuccess"]
-    assert partial["rejectedSpans"] == "2"
+    assert partial["rejectedSpans"] == "1"
     assert "spans[1].temperature" in partial["errorMessage"]
     assert "spans[2].adapter: unknown adapter 'new'" in partial["errorMessage"]
     same = ExportTraceServiceResponse.FromString(in_protobuf.content).partial_success
-    assert (same.rejected_spans, same.error_message) == (2, partial["errorMessage"])
+    assert (same.rejected_spans, same.error_message) == (1, partial["errorMessage"])
 
 
 def test_more_calls_than_a_request_of_records_are_taken_in_parts(registered: Serving) -> None:

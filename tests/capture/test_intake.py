@@ -81,6 +81,8 @@ def test_one_bad_record_does_not_lose_the_good_ones(send: Send, record: Make) ->
     assert outcome.accepted == 1
     assert outcome.to_dict()["rejected"] == [
         {"index": 1, "error": "records[1].status: expected int | null, got str"},
+    ]
+    assert outcome.to_dict()["held"] == [
         {
             "index": 2,
             "error": "records[2].adapter: unknown adapter 'nobody';"
@@ -304,11 +306,8 @@ def test_a_version_and_arm_come_from_the_route_where_they_are_not_named(
 def test_a_record_may_follow_the_registration_of_its_version(
     send: Send, record: Make, database: Database, support: Adapter
 ) -> None:
-    assert (
-        send(record(version="v8"))
-        .rejected[0]
-        .error.startswith("records[0].version: unknown version 'v8'")
-    )
+    (early,) = send(record(version="v8")).held
+    assert early.error.startswith("records[0].version: unknown version 'v8'")
     with database.begin() as tx:
         versions.put(tx, adapter=support, name="v8", model="support@v8")
     deadline = time.monotonic() + 10
@@ -526,6 +525,7 @@ def test_an_empty_request_is_fine(intake: Intake) -> None:
         "accepted": 0,
         "duplicates": 0,
         "sampled_out": 0,
+        "held": [],
         "rejected": [],
     }
 
@@ -615,8 +615,8 @@ def test_closing_writes_what_waits_and_then_refuses(
     assert len(_rows(database, "SELECT id FROM records")) == 1
 
 
-def test_an_unregistered_fleet_refuses_every_record(send: Send, record: Make) -> None:
-    assert len(send(record(), record(id="b")).rejected) == 2
+def test_an_unregistered_fleet_holds_every_record(send: Send, record: Make) -> None:
+    assert len(send(record(), record(id="b")).held) == 2
 
 
 def test_a_version_without_a_route_or_sibling_is_found_and_two_are_not_guessed(
