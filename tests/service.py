@@ -121,6 +121,7 @@ class Service:
     """Entries of ``[[channels]]`` beside the inbox, read at each start."""
     key: str = ""
     port: int = field(default_factory=unused_port)
+    role: str = "all"
     prefix: Sequence[str] = ()
     """A command that runs it, such as one that lowers limits."""
     process: subprocess.Popen[bytes] | None = None
@@ -154,9 +155,10 @@ class Service:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.toml"
         config.write_text(CONFIG + (CHANNEL if self.inbox else "") + self.channels)
+        words = ("-c", str(config), "--role", self.role)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, "-m", "monitor", "serve", "-c", str(config)],
+                [*self.prefix, sys.executable, "-m", "monitor", "serve", *words],
                 cwd=ROOT,
                 stdout=output,
                 stderr=output,

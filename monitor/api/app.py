@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -93,9 +92,10 @@ def create_app(
         docs_url=None,  # these pages load scripts from a CDN; nothing here phones home
         redoc_url=None,
         redirect_slashes=False,  # a redirect would repeat the caller's own `Host`
-        lifespan=_lifespan,
+        lifespan=health.lifespan,
     )
     app.state.parts = parts
+    app.state.vitals = parts.vitals
     app.state.gate = KeyGate(parts.database, told=parts.clock, settings=parts.access)
     _add_routes(app, parts, registry)
     if pages is not None:
@@ -110,12 +110,6 @@ def create_app(
     app.add_middleware(Deadline, limit=parts.deadline, longest_wait=parts.longest_wait)
     app.add_middleware(ExchangeMiddleware, registry=registry)
     return app
-
-
-@asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    app.state.probe = health.new_probe()
-    yield
 
 
 def _add_routes(app: FastAPI, parts: ApiParts, registry: CollectorRegistry) -> None:

@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 
 import sqlalchemy as sa
 from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
 
 from monitor.api.answering import answered
-from monitor.api.parts import ApiParts, Beat, Parts
 from monitor.store import backlog, schema
+from monitor.store.database import Database
 from monitor.store.room import DISK_FULL
 from monitor.views.service import Readiness
 
@@ -35,6 +37,29 @@ SHORTEST_SILENCE: Final = timedelta(seconds=5)
 OPEN: Final[dict[str, Any]] = {"security": []}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beat:
+    """A loop that must keep turning; ``last`` gives monotonic seconds of its last turn."""
+
+    last: Callable[[], float]
+    every: timedelta
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """What this process needs to do its work.
+
+    ``beats`` names its loops; ``delivery_lag`` is how long a due message of ``channels`` (None: of
+    any) may stay untouched.
+    """
+
+    database: Database
+    version: str
+    beats: Mapping[str, Beat] = field(default_factory=dict)
+    channels: frozenset[str] | None = None
+    delivery_lag: timedelta = timedelta(minutes=5)
+
+
 @dataclass(slots=True)
 class Probe:
     """The last readiness answer, and the one thread that computes the next."""
@@ -46,10 +71,20 @@ class Probe:
     reasons: tuple[str, ...] = ()
 
 
-def new_probe() -> Probe:
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Create the probe of one application, inside its event loop."""
     # Its own limiter: sixty slow requests in the thread pool must not make us look dead.
-    return Probe(limiter=CapacityLimiter(2), lock=asyncio.Lock())
+    app.state.probe = Probe(limiter=CapacityLimiter(2), lock=asyncio.Lock())
+    yield
+
+
+def create_health_app(vitals: Vitals) -> FastAPI:
+    """Build the application of a process that answers about its health and nothing else."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app.state.vitals = vitals
+    app.include_router(router)
+    return app
 
 
 @router.get("/livez", openapi_extra=OPEN)
@@ -64,23 +99,24 @@ async def live() -> dict[str, str]:
     response_model=Readiness,
     responses={503: {"model": Readiness, "description": "Not ready, with the reasons."}},
 )
-async def ready(request: Request, parts: Parts) -> Response:
+async def ready(request: Request) -> Response:
     """Answer whether this process does its work, with the reasons where it does not."""
     probe: Probe = request.app.state.probe
+    vitals: Vitals = request.app.state.vitals
     async with probe.lock:
         if time.monotonic() - probe.checked >= KEPT_SECONDS:
-            probe.reasons = await _reasons(parts, probe)
+            probe.reasons = await _reasons(vitals, probe)
             probe.checked = time.monotonic()
-    body = Readiness(ready=not probe.reasons, version=parts.version, reasons=probe.reasons)
+    body = Readiness(ready=not probe.reasons, version=vitals.version, reasons=probe.reasons)
     return answered(body, status=503 if probe.reasons else 200)
 
 
-async def _reasons(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
-    silent = tuple(filter(None, (_silent(name, beat) for name, beat in parts.beats.items())))
+async def _reasons(vitals: Vitals, probe: Probe) -> tuple[str, ...]:
+    silent = tuple(filter(None, (_silent(name, beat) for name, beat in vitals.beats.items())))
     try:
         async with asyncio.timeout(DATABASE_SECONDS):
             stored = await to_thread.run_sync(
-                _stored, parts, probe, abandon_on_cancel=True, limiter=probe.limiter
+                _stored, vitals, probe, abandon_on_cancel=True, limiter=probe.limiter
             )
     except TimeoutError:
         stored = (f"the database did not answer within {DATABASE_SECONDS:g} s",)
@@ -94,18 +130,18 @@ def _silent(name: str, beat: Beat) -> str | None:
     return f"the {name} has not turned for {silence.total_seconds():.0f} s"
 
 
-def _stored(parts: ApiParts, probe: Probe) -> tuple[str, ...]:
-    if parts.database.room.full():
+def _stored(vitals: Vitals, probe: Probe) -> tuple[str, ...]:
+    if vitals.database.room.full():
         return (DISK_FULL,)
     try:
-        with parts.database.begin() as tx:
+        with vitals.database.begin() as tx:
             # checked until true: a newer daemon may migrate further while this one still runs
             probe.at_head = probe.at_head or schema.at_head(tx)
             if not probe.at_head:
                 return ("the database's schema is not at this version's head; run the migrations",)
-            late = backlog.untouched_seconds(tx, channels=parts.channels)
+            late = backlog.untouched_seconds(tx, channels=vitals.channels)
     except sa.exc.SQLAlchemyError as error:
         return (f"the database does not answer ({type(error).__name__})",)
-    if late > parts.delivery_lag.total_seconds():
+    if late > vitals.delivery_lag.total_seconds():
         return (f"a message has been due for {late:.0f} s and nobody sends it",)
     return ()

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
+from monitor.api.health import Beat, Vitals
 from monitor.api.limits import BodyLimits
 from monitor.api.problems import ProblemPage
 from monitor.capture.intake import IntakeOutcome
@@ -111,14 +112,6 @@ class ServedProof(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Beat:
-    """A loop that must keep turning; ``last`` gives monotonic seconds of its last turn."""
-
-    last: Callable[[], float]
-    every: timedelta
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
     """The parts of the API.
 
@@ -161,6 +154,17 @@ class ApiParts:
     """The smoke test that a person can run from an incident."""
     clock: Callable[[], datetime] = _utc_now
     """The clock by which keys, silences, links and waiting actions end."""
+
+    @property
+    def vitals(self) -> Vitals:
+        """What ``/readyz`` looks at."""
+        return Vitals(
+            database=self.database,
+            version=self.version,
+            beats=self.beats,
+            channels=self.channels,
+            delivery_lag=self.delivery_lag,
+        )
 
     @property
     def hearers(self) -> Hearers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,6 +29,10 @@ def create(
             " repeat for several. Only with the scope ingest; all if left out."
         ),
     ] = None,
+    from_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the text of a key made elsewhere; run again freely."),
+    ] = None,
     config: options.Config = None,
 ) -> None:
     """Create a key and print it this once; only its hash is stored."""
@@ -40,15 +45,28 @@ def create(
     for key_of, value in map(options.pair, match or []):
         bound.setdefault(key_of, []).append(value)
     details = {"name": name, "match": bound} if bound else {"name": name}
+    given = None if from_file is None else _read(from_file)
     with options.database(config) as database, database.begin() as tx:
         expires = clock.now(tx) + timedelta(days=days) if days else None
         try:
-            key, text = keys.create(tx, name=name, scopes=scope, expires_at=expires, match=bound)
+            key, text = keys.create(
+                tx, name=name, scopes=scope, expires_at=expires, match=bound, text=given
+            )
         except ValueError as error:
             raise CommandFailed(str(error)) from error
         audit.append(tx, actor="cli", act="key created", subject=key.id, details=details)
+    if given is not None:
+        screen.note(f"key {key.id} for {name}")
+        return
     screen.note(f"key {key.id} for {name}; it is shown this once:")
     typer.echo(text)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        raise CommandFailed(f"cannot read {path}: {error}") from None
 
 
 @app.command("list")

@@ -48,8 +48,11 @@ def serve(
     except SystemExit as end:
         # the HTTP server exits like this if it cannot listen, with a code that here means drift
         if end.code:
-            where = f"{settings.server.host}:{settings.server.port}"
-            raise CommandFailed(f"cannot listen on {where}; the log says why") from None
+            section = settings.server
+            port = section.worker_port if role is Role.WORKER else section.port
+            raise CommandFailed(
+                f"cannot listen on {section.host}:{port}; the log says why"
+            ) from None
 
 
 def gateway(config: options.Config = None) -> None:

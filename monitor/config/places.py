@@ -28,6 +28,8 @@ class ServerSection:
 
     host: str = "127.0.0.1"
     port: int = 8440
+    worker_port: int = 0
+    """Where a process with ``--role worker`` answers about its health; 0: nowhere."""
     public_url: str = ""
     public_metrics: bool = False
     trusted_proxies: tuple[str, ...] = ()

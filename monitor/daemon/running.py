@@ -15,11 +15,14 @@ from types import FrameType
 
 import structlog
 import uvicorn
+from fastapi import FastAPI
 
 from monitor.api.app import create_app
-from monitor.api.parts import ApiParts, Beat, Dashboard
+from monitor.api.health import Beat, Vitals, create_health_app
+from monitor.api.parts import ApiParts, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
+from monitor.config.places import ServerSection
 from monitor.config.sections import Config
 from monitor.config.showing import shown
 from monitor.connections import Door, allow_files, fitted
@@ -110,6 +113,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             stack.callback(database.run, partial(pending_decisions.release, owner=owner))
             embedder = stack.enter_context(closing(embedder_of(config)))
             ending.kills(embedder.close)
+            telling = CanaryMessages(channels=channels, base_url=config.server.url)
             parts = WorkerParts(
                 config=config,
                 database=database,
@@ -118,12 +122,7 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 embedder=embedder,
                 router=router,
                 breaker=breaker,
-                hands=hands_of(
-                    config,
-                    database,
-                    proof,
-                    tell=CanaryMessages(channels=channels, base_url=config.server.url),
-                ),
+                hands=hands_of(config, database, proof, tell=telling),
             )
             pulse = Pulse()
             loops = loops_of(parts, Sleep(pulse=pulse, wakeups=wakeups), owner=owner)
@@ -132,9 +131,8 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
             early.callback(pulse.stop)
         wakeups.start()
         stack.callback(wakeups.stop)
+        server: _Server | None = None
         if api:
-            watch.start()
-            stack.callback(watch.stop)
             server = _server(
                 stack,
                 config,
@@ -146,11 +144,9 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
                 beats=beats,
                 ending=ending,
             )
-            signals.stop(server)
-            _LOG.info("serving", url=config.server.url)
-            server.run()
-        else:
-            signals.wait()
+        elif config.server.worker_port:
+            server = _health_server(config, database, beats=beats, ending=ending)
+        signals.until_told(server)
         _LOG.info("stopping")
         early.close()
 
@@ -227,6 +223,8 @@ def _server(
 ) -> _Server:
     from monitor.web import WebParts, create_pages  # noqa: PLC0415 (a worker draws no pages)
 
+    watch.start()
+    stack.callback(watch.stop)
     clock = DatabaseClock(database)
     intake = Intake(
         database,
@@ -296,16 +294,41 @@ def _server(
             )
         )
 
+    app = create_app(parts, pages=pages)
+    return _listening(app, config.server, port=config.server.port, ending=ending, watch=watch)
+
+
+def _health_server(
+    config: Config, database: Database, *, beats: dict[str, Beat], ending: Shutdown
+) -> _Server:
+    """Answer for a worker: whether its loops turn, and messages are sent."""
+    vitals = Vitals(
+        database=database,
+        version=installed_version("driftline"),
+        beats=beats,
+        channels=frozenset(entry.name for entry in config.channels),
+    )
     section = config.server
+    return _listening(create_health_app(vitals), section, port=section.worker_port, ending=ending)
+
+
+def _listening(
+    app: FastAPI,
+    section: ServerSection,
+    *,
+    port: int,
+    ending: Shutdown,
+    watch: RouteWatch | None = None,
+) -> _Server:
     limits = fitted(section.connections, files=allow_files(), own=OWN_FILES)
     door = Door(limits, trusted=section.trusted_proxies)
     return _Server(
         watch,
         ending,
         uvicorn.Config(
-            create_app(parts, pages=pages),
+            app,
             host=section.host,
-            port=section.port,
+            port=port,
             http=door.protocol(),
             ws="none",
             proxy_headers=bool(section.trusted_proxies),
@@ -324,7 +347,7 @@ class _Server(uvicorn.Server):
     uvicorn looks ten times a second whether it is to end; this class is told.
     """
 
-    def __init__(self, watch: RouteWatch, ending: Shutdown, config: uvicorn.Config) -> None:
+    def __init__(self, watch: RouteWatch | None, ending: Shutdown, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._watch = watch
         self._ending = ending
@@ -347,7 +370,8 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._ending.begin()
-        self._watch.release()
+        if self._watch is not None:
+            self._watch.release()
         super().handle_exit(sig, frame)
         self.end()
 
@@ -365,18 +389,20 @@ class _Signals:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._handle)
 
-    def stop(self, server: _Server) -> None:
-        """Let a signal that came before the server listened stop it too."""
+    def until_told(self, server: _Server | None) -> None:
+        """Serve until a signal comes; one that came before the server listened counts too."""
+        if server is None:
+            self._asked.wait()
+            return
 
         def tell() -> None:
             self._asked.wait()
             server.end()
 
         threading.Thread(target=tell, name="signals", daemon=True).start()
-
-    def wait(self) -> None:
-        """Block until a signal comes."""
-        self._asked.wait()
+        host, port = server.config.host, server.config.port
+        _LOG.info("serving", url=f"http://{host}:{port}")
+        server.run()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         if self._asked.is_set():

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from monitor.api.health import Beat
 from monitor.api.metrics import RecordTotals
-from monitor.api.parts import Beat
 from monitor.domain import Scope
 from monitor.store.database import Database
 from monitor.store.incidents import outbox

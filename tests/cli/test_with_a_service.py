@@ -339,6 +339,26 @@ def test_a_senders_key_is_bound_to_adapters(alone: Run) -> None:
     failed(alone("keys", "create", "x", "--scope", "ingest", "--match", "tax"), "write KEY=VALUE")
 
 
+def test_a_key_of_a_secret_store_is_taken_over_once(
+    alone: Run, service: Service, tmp_path: Path
+) -> None:
+    text = f"dl_0123456789ab_{'x' * 43}"
+    file = tmp_path / "gateway.key"
+    file.write_text(f"{text}\n")
+    words = ("keys", "create", "gateway", "--scope", "read", "--from-file", str(file))
+    for _ in range(2):
+        made = alone(*words)
+        assert (made.code, made.out) == (0, "")
+        assert text not in made.err
+    told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": text}
+    assert driftline("status", QUIET, environ=told, cwd=tmp_path).code == 0
+    assert alone("keys", "list").out.count("0123456789ab") == 1
+    failed(alone(*words, "--scope", "ingest"), "has other scopes")
+    file.write_text(text[:-1])
+    failed(alone(*words), "a key is dl_, 12 hex digits")
+    failed(alone(*words[:-1], "nowhere"), "cannot read nowhere")
+
+
 @pytest.mark.parametrize("name", ["", "x" * 129, "two\nlines", "\x1b[31m"])
 def test_a_key_has_a_name_that_can_be_shown(alone: Run, name: str) -> None:
     failed(alone("keys", "create", name, "--scope", "read"), "1 to 128 printable characters")

@@ -76,6 +76,21 @@ def test_admin_may_do_everything_and_others_only_their_own(
     )
 
 
+def test_a_text_made_elsewhere_is_a_key_until_it_is_revoked(database: Database) -> None:
+    text = f"dl_0123456789ab_{'x' * 43}"
+    with database.begin() as tx:
+        first, given = keys.create(tx, name="gateway", scopes=[Scope.READ], text=text)
+        assert given == text
+        again, _ = keys.create(tx, name="gateway", scopes=[Scope.READ], text=text)
+        assert again == first
+        assert keys.verify(tx, text, now=NOW) is not None
+        with pytest.raises(ValueError, match="is another one"):
+            keys.create(tx, name="gateway", scopes=[Scope.READ], text=text[:-1] + "y")
+        keys.revoke(tx, first.id, now=NOW)
+        with pytest.raises(ValueError, match="was revoked"):
+            keys.create(tx, name="gateway", scopes=[Scope.READ], text=text)
+
+
 def test_a_key_without_scopes_is_refused(database: Database) -> None:
     with database.begin() as tx, pytest.raises(ValueError, match="at least one scope"):
         keys.create(tx, name="none", scopes=[])

@@ -69,18 +69,29 @@ def create(
     scopes: Iterable[Scope],
     expires_at: datetime | None = None,
     match: Mapping[str, Sequence[str]] | None = None,
+    text: str | None = None,
 ) -> tuple[Key, str]:
     """Create a key; the returned text is the only copy there will ever be.
 
-    Raises ``ValueError`` if no scope is given, since such a key could do nothing; and if a key with
-    more than the ingest scope is bound to adapters, since only ingestion checks that.
+    With ``text``, that of a key made elsewhere; where it is stored with the same scopes and is not
+    revoked, it stays as it is.
+
+    Raises ``ValueError`` if no scope is given, since such a key could do nothing; if a key with
+    more than the ingest scope is bound to adapters, since only ingestion checks that; and if the
+    text is no key's, or that of another key.
     """
     wanted = frozenset(scopes)
     if not wanted:
         raise ValueError("a key needs at least one scope")
     if match and wanted != {Scope.INGEST}:
         raise ValueError("only a key with no scope but ingest can be bound to adapters")
-    key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    key_id, secret = _taken_apart(text or _new_text())
+    if (stored := _stored(connection, key_id)) is not None:
+        key = _key(stored)
+        same = hmac.compare_digest(_digest(secret), bytes(stored["digest"]))
+        if not same or key.scopes != wanted or key.revoked_at is not None:
+            raise ValueError(f"key {key_id} is another one, has other scopes, or was revoked")
+        return key, f"dl_{key_id}_{secret}"
     statement = (
         keys.insert()
         .values(
@@ -103,11 +114,10 @@ def verify(connection: Connection, text: str, *, now: datetime) -> Key | None:
     The digest is compared in constant time. The use is noted at most once a minute, so that a busy
     key does not turn each read into a write.
     """
-    match = _TEXT.fullmatch(text)
-    if match is None:
+    if not _TEXT.fullmatch(text):
         return None
-    key_id, secret = match.groups()
-    row = connection.execute(sa.select(keys).where(keys.c.id == key_id)).mappings().one_or_none()
+    key_id, secret = _taken_apart(text)
+    row = _stored(connection, key_id)
     stored = bytes(row["digest"]) if row else b""
     if not hmac.compare_digest(_digest(secret), stored) or row is None:
         return None
@@ -133,6 +143,23 @@ def revoke(connection: Connection, key_id: str, *, now: datetime) -> bool:
         .returning(keys.c.id)
     )
     return connection.execute(statement).one_or_none() is not None
+
+
+def _new_text() -> str:
+    return f"dl_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+
+
+def _taken_apart(text: str) -> tuple[str, str]:
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise ValueError("a key is dl_, 12 hex digits, _, and 43 letters, digits, - or _")
+    key_id, secret = match.groups()
+    return key_id, secret
+
+
+def _stored(connection: Connection, key_id: str) -> RowMapping | None:
+    found = connection.execute(sa.select(keys).where(keys.c.id == key_id))
+    return found.mappings().one_or_none()
 
 
 def _touch(connection: Connection, key: Key, *, now: datetime) -> None:
