@@ -9,6 +9,7 @@ READY  := $(VENV)/.ready
 ENGINE := .venv-engine
 ATTACK := .venv-attack
 SBOM   := .venv-sbom
+DEPLOY := .venv-deploy
 OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
@@ -16,7 +17,7 @@ INTO   ?= sbom.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus clean
+.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -26,6 +27,8 @@ help:
 	@echo "make slow    simulations and soak runs of minutes"
 	@echo "make attack  long attacks on running processes, and a fuzzer of the whole API: half an hour"
 	@echo "make release sdist and wheel into dist/, used where nothing else of this tree is"
+	@echo "make image   images for containers: driftline, driftline-api, driftline-gateway (BASE=…, WHEELS=…)"
+	@echo "make manifests  deploy/kubernetes anew, from the Helm chart"
 	@echo "make lock    requirements.lock anew, from the ranges in pyproject.toml"
 	@echo "make sbom    what is installed, as CycloneDX, into sbom.json (OF=…/python: of another environment)"
 	@echo "make engine  tests against a real vLLM on the CPU (its own environment: 3.4 GB)"
@@ -61,7 +64,7 @@ check: $(READY)
 	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime prometheus $(SBOM)/.ready
+test: check browser faketime prometheus $(SBOM)/.ready $(DEPLOY)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -78,6 +81,18 @@ matrix:
 
 release: $(READY)
 	$(BIN)/python -m release
+
+image: $(READY)
+	$(BIN)/python -m release.image $(if $(BASE),--base $(BASE)) $(if $(WHEELS),--wheels $(WHEELS)) -- $(BUILD_WITH)
+
+manifests: $(DEPLOY)/.ready
+	$(DEPLOY)/bin/python release/chart.py --plain > deploy/kubernetes/driftline.yaml
+
+# Helm's engine is a library of 230 MB, so it is not in everyone's environment.
+$(DEPLOY)/.ready:
+	test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --progress-bar on 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2'
+	@touch $@
 
 slow: $(READY)
 	$(BIN)/pytest -m slow

@@ -31,7 +31,7 @@ LOOK_EVERY: Final = 5.0
 """Seconds between two looks for names that are registered now."""
 
 
-class Wanted(NamedTuple):
+class RecordNames(NamedTuple):
     """The names that a record gives, which together find its version."""
 
     adapter: str
@@ -47,7 +47,7 @@ class _Group:
     records: deque[tuple[float, bytes]] = field(default_factory=deque)
 
 
-_Key = tuple[str, Wanted]
+_Key = tuple[str, RecordNames]
 _DECODER: Final = msgspec.json.Decoder(Record)
 
 
@@ -71,7 +71,7 @@ class HeldRecords:
         self,
         *,
         hold: timedelta,
-        is_registered: Callable[[Wanted], bool],
+        is_registered: Callable[[RecordNames], bool],
         take: Callable[[Sequence[Record], Sender], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -101,7 +101,7 @@ class HeldRecords:
     def hold(self, record: Record, sender: Sender) -> bool:
         """Hold a record; False if there is no room, or nothing is held at all."""
         body = msgspec.json.encode(record)
-        key = sender.name, Wanted(record.adapter, record.version, record.arm)
+        key = sender.name, RecordNames(record.adapter, record.version, record.arm)
         with self._changed:
             is_new = key not in self._groups
             full = self._bytes + len(body) > MOST_BYTES

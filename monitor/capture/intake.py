@@ -20,7 +20,7 @@ from monitor.capture.assemble import KeptFields, assemble
 from monitor.capture.checks import Horizon, NotRegistered, RecordRefused, check_feedback
 from monitor.capture.directory import Directory, Resolve
 from monitor.capture.errors import CaptureError, DiskFull
-from monitor.capture.held import HeldRecords, Wanted
+from monitor.capture.held import HeldRecords, RecordNames
 from monitor.capture.parse import MAX_RECORDS, Parsed, Rejected
 from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
@@ -309,9 +309,9 @@ class Intake:
         return outcome
 
     def _is_adapter(self, name: str) -> bool:
-        return self._is_registered(Wanted(name, None, None))
+        return self._is_registered(RecordNames(name, None, None))
 
-    def _is_registered(self, wanted: Wanted) -> bool:
+    def _is_registered(self, wanted: RecordNames) -> bool:
         try:
             self._resolve(*wanted)
         except NotRegistered:

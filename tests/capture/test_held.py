@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from monitor.capture import held
 from monitor.capture.errors import Unavailable
-from monitor.capture.held import HeldRecords, Wanted
+from monitor.capture.held import HeldRecords, RecordNames
 from monitor.capture.intake import Intake, IntakeOutcome
 from monitor.capture.sender import Sender
 from monitor.capture.wire import Record
@@ -72,7 +72,7 @@ def test_what_was_held_is_the_record_that_came() -> None:
     taken: list[Record] = []
     holding = HeldRecords(
         hold=HOUR,
-        is_registered=lambda wanted: wanted == Wanted("new", "v2", None),
+        is_registered=lambda wanted: wanted == RecordNames("new", "v2", None),
         take=lambda records, _: taken.extend(records),
     )
     came = _record(
