@@ -17,7 +17,7 @@ INTO   ?= sbom.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus clean
+.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -64,7 +64,7 @@ check: $(READY)
 	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime prometheus $(SBOM)/.ready $(DEPLOY)/.ready
+test: check browser faketime prometheus pgbouncer $(SBOM)/.ready $(DEPLOY)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -168,6 +168,10 @@ prometheus:
 	@command -v promtool >/dev/null || $(call debian,promtool)
 	@command -v promtool >/dev/null || $(call debian,prometheus)
 	@command -v prometheus-alertmanager >/dev/null || $(call debian,prometheus-alertmanager)
+
+# Database tests go through a real pooler.
+pgbouncer:
+	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || $(call debian,pgbouncer)
 
 clean:
 	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, NewType
-from urllib.parse import urlsplit
 
 from alerts.types import Blame, Sureness, VerdictKind
 
@@ -27,9 +26,6 @@ ChangeId = NewType("ChangeId", int)
 
 FIRST_VERSION: Final = "v1"
 """Version of a served name without one: what is served now is its first."""
-BY_NAME: Final = "dns+"
-IN_FILE: Final = "file://"
-"""How lists of engines' addresses begin; see :mod:`monitor.engine_addresses`."""
 UNMEASURED: Final = "unmeasured"
 """The verdict of a fixed-text score after a suspicion, until it is probed."""
 
@@ -133,57 +129,6 @@ class Adapter:
     def facts(self) -> Mapping[str, str]:
         """The facts that matchers read."""
         return facts_of(self.name, owner=self.owner, tier=self.tier, labels=self.labels)
-
-
-def is_web_address(text: str) -> bool:
-    """True if a text is an address that a browser, or an HTTP client, may open.
-
-    >>> [is_web_address(one) for one in ("https://wiki/x", "javascript:alert(1)", "http://")]
-    [True, False, False]
-    """
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        return False
-    sound = text.isprintable() and " " not in text and port != 0
-    return sound and parts.scheme in {"http", "https"} and bool(parts.hostname)
-
-
-def is_list(address: str) -> bool:
-    """True if it stands for any number of addresses.
-
-    >>> is_list("dns+http://engines:8000"), is_list("http://engines:8000")
-    (True, False)
-    """
-    return address.startswith((BY_NAME, IN_FILE))
-
-
-def list_fault(address: str) -> str | None:
-    """Say what is wrong with an address for which :func:`is_list` is true."""
-    try:
-        parts = urlsplit(address.removeprefix(BY_NAME))
-    except ValueError:
-        return "it is no address"
-    if address.startswith(IN_FILE):
-        sound = parts.netloc in {"", "localhost"} and parts.path.startswith("/")
-        sound = sound and not parts.query and not parts.fragment
-        return None if sound else "expected file:/// and an absolute path, with # and ? as %23, %3F"
-    if parts.scheme == "https":
-        return "a name's addresses are asked by http: certificates name hosts, not addresses"
-    return address_fault(address.removeprefix(BY_NAME))
-
-
-def address_fault(address: str) -> str | None:
-    """Say what is wrong with an address, without quoting one that may hold a secret."""
-    if "@" in address:
-        return "an address carries no credentials; give them as a key"
-    if not is_web_address(address):
-        return f"expected an address such as http://10.0.3.7:8000, got {address!r:.100}"
-    parts = urlsplit(address)
-    if parts.query or parts.fragment:
-        return f"{address!r:.100}: an address has no ? and no #"
-    return None
 
 
 def facts_of(

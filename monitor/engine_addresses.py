@@ -1,8 +1,9 @@
 """The addresses of engines: as they are written, of a file that is read again, or of a name.
 
 Replicas come and go without a restart: ``file:///etc/engines`` stands for the addresses on the
-file's lines, ``dns+http://engines.models.svc:8000`` for all addresses of the name, such as those of
-a headless service of Kubernetes.
+file's lines, ``dns+http://engines.models.svc:8000`` for all addresses of the name, and
+``kubernetes+http://vllm.models:8000`` for the ready endpoints of a Service
+(:mod:`monitor.kubernetes`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 
-from monitor.domain import BY_NAME, IN_FILE, address_fault, is_list
+from monitor.addresses import BY_NAME, IN_CLUSTER, IN_FILE, address_fault, is_list
+from monitor.kubernetes import ClusterError, watch_of
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -67,8 +69,15 @@ class EngineAddresses:
                 self._look_beside()
             else:
                 self.look()
-        every = (one for written in self._written for one in self._lists.get(written, (written,)))
+        every = (one for written in self._written for one in self._known(written))
         return tuple(dict.fromkeys(one.rstrip("/").removesuffix("/v1") for one in every))
+
+    def _known(self, written: str) -> Sequence[str]:
+        """Return what an address stands for; endpoints of a cluster as they are at this moment."""
+        known = self._lists.get(written)
+        if known and written.startswith(IN_CLUSTER):
+            return watch_of(written).addresses() or known
+        return (written,) if known is None else known
 
     def look(self) -> None:
         """Look the lists up, unless they are fresh; waits for a look that goes on."""
@@ -95,7 +104,7 @@ class EngineAddresses:
         for written, known in self._lists.items():
             try:
                 found, fault = self._of(written)
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, ClusterError) as error:
                 found, fault = (), f"{type(error).__name__}: {error}"
             if not found:
                 fault = fault or "it gives no address"
@@ -111,6 +120,9 @@ class EngineAddresses:
         """Return the addresses, and what is wrong with the list; "" where it is sound."""
         if written.startswith(IN_FILE):
             return _lines(Path(unquote(urlsplit(written).path)))
+        if written.startswith(IN_CLUSTER):
+            watch = watch_of(written)
+            return watch.addresses(), watch.fault
         parts = urlsplit(written.removeprefix(BY_NAME))
         port = parts.port or 80
         hosts = self._hosts_of(parts.hostname or "", port)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.domain import list_fault
+from monitor.addresses import list_fault
 from monitor.engine_addresses import LARGEST_FILE, LOOK_EVERY, EngineAddresses
 
 ONE, TWO, THREE = (f"http://10.0.0.{number}:8000" for number in (1, 2, 3))

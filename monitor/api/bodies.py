@@ -18,9 +18,10 @@ from pydantic import (
     model_validator,
 )
 
+from monitor.addresses import is_web_address
 from monitor.api.moments import Moment
 from monitor.capture.surrogates import is_whole
-from monitor.domain import ArmKind, ChangeKind, Mode, is_web_address
+from monitor.domain import ArmKind, ChangeKind, Mode
 
 DEEPEST: Final = 8
 MOST_VALUES: Final = 2000

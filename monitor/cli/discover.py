@@ -113,7 +113,7 @@ def _texts(prompts: Path | None) -> list[str]:
 
 def _hint(url: str, settings: Config) -> str | None:
     """Print what to add to the config so that the service asks this engine too."""
-    from monitor.domain import is_list
+    from monitor.addresses import is_list
     from monitor.engine_addresses import EngineAddresses
 
     written = settings.serving.engines

@@ -6,9 +6,9 @@ import ipaddress
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
+from monitor.addresses import address_fault, is_list, list_fault
 from monitor.capture.wire import MAX_TOP
 from monitor.config.places import ServerSection, ServingSection
-from monitor.domain import address_fault, is_list, list_fault
 from monitor.gateway.settings import GatewaySettings
 
 

@@ -11,11 +11,11 @@ from sqlalchemy.exc import ArgumentError
 
 from alerts.outgoing import OutgoingClient, OutgoingError
 from detectors.feedback import FEEDBACK
+from monitor.addresses import is_web_address
 from monitor.capture import intake
 from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.config import addresses, grouping, probes, routing
-from monitor.config.sections import LONGEST, Config, FeedbackSection
-from monitor.domain import is_web_address
+from monitor.config.sections import LONGEST, Config, DatabaseSection, FeedbackSection
 
 POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
@@ -36,9 +36,7 @@ def contradictions(config: Config) -> list[str]:
         found.append('schedule.selftest_interval: must be 0 or longer; "0s": only when asked')
     if schedule.renew * 2 > schedule.lease:
         found.append("schedule.renew: must be at most half of schedule.lease")
-    if config.database.url and not _is_postgres(config.database.url):
-        # not quoted: it may hold a password
-        found.append("database.url: expected an address such as postgresql://user@host/name")
+    found += _database_problems(config.database)
     found += addresses.server_problems(config.server)
     found += addresses.serving_problems(config.serving)
     found += addresses.embedding_problems(config.probes.embedding.url)
@@ -71,6 +69,18 @@ def contradictions(config: Config) -> list[str]:
     found += _feedback_contradictions(config)
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
+    return found
+
+
+def _database_problems(section: DatabaseSection) -> list[str]:
+    # not quoted: an address may hold a password
+    found = [
+        f"database.{name}: expected an address such as postgresql://user@host/name"
+        for name in ("url", "owner_url", "direct_url")
+        if (url := getattr(section, name)) and not _is_postgres(url)
+    ]
+    if section.direct_url and not section.url:
+        found.append("database.direct_url: there is no database.url that leads through a pooler")
     return found
 
 

@@ -42,10 +42,16 @@ class DatabaseSection:
     owner_url
         The same database as the role that owns its tables; only migrations use it. Empty:
         ``url`` is the owner's.
+    direct_url
+        The same database past a pooler in transaction mode, which ``url`` then leads through.
+    password_command
+        Prints the password of each new connection.
     """
 
     url: str = field(default="", repr=False)
     owner_url: str = field(default="", repr=False)
+    direct_url: str = field(default="", repr=False)
+    password_command: tuple[str, ...] = ()
     pool_size: int = 12
     embedded: ServerSettings = field(default_factory=ServerSettings)
 

@@ -21,6 +21,7 @@ from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import audit, roles, schema
 from monitor.store.database import Database
+from monitor.store.passwords import PasswordCommand
 from monitor.store.people import keys
 from monitor.store.room import DiskRoom
 
@@ -66,16 +67,28 @@ class ServiceDatabase:
 
     service: str
     owner: str
+    """Past any pooler: migrations take a lock of their session."""
+    direct: str | None = None
+    """The service's address past a pooler; None: there is none on the way."""
+    password: PasswordCommand | None = None
     room: DiskRoom
 
 
 @contextmanager
 def _reached(settings: Config) -> Iterator[ServiceDatabase]:
     """Find the config's database, starting the embedded server if configured."""
-    service, owner = settings.database.url, settings.database.owner_url
-    if service:
+    section = settings.database
+    if section.url:
+        service = _with_driver(section.url)
+        direct = _with_driver(section.direct_url) if section.direct_url else None
+        owner = _with_driver(section.owner_url) if section.owner_url else direct or service
+        command = section.password_command
         yield ServiceDatabase(
-            service=_with_driver(service), owner=_with_driver(owner or service), room=DiskRoom()
+            service=service,
+            owner=owner,
+            direct=direct,
+            password=PasswordCommand(command) if command else None,
+            room=DiskRoom(),
         )
         return
     prepare_folder(settings.service.data_dir)
@@ -91,6 +104,8 @@ def _reached(settings: Config) -> Iterator[ServiceDatabase]:
 def _connected(settings: Config, place: ServiceDatabase, url: str) -> Iterator[Database]:
     database = Database(
         url,
+        direct=place.direct if url == place.service else None,
+        password=place.password,
         pool_size=settings.database.pool_size,
         # at least the pauses of a busy machine; others wait for the lease anyway
         longest_pause=max(settings.schedule.lease, SHORTEST_PAUSE),
@@ -108,9 +123,10 @@ def _migrate(database: Database, place: ServiceDatabase) -> None:
     if place.owner == place.service:
         schema.migrate(database)
         return
-    owner = Database(place.owner, pool_size=2)
+    service, migrates = make_url(place.service).username, make_url(place.owner).username
+    owner = Database(place.owner, password=place.password, pool_size=2)
     try:
-        schema.migrate(owner, service=make_url(place.service).username)
+        schema.migrate(owner, service=None if service == migrates else service)
     finally:
         owner.close()
 

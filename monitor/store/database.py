@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -73,36 +73,80 @@ class Database:
 
     The server ends a transaction that says nothing for ``longest_pause``: a process that
     was frozen in the middle of one must not hold its locks against those who follow it.
+
+    With ``direct``, ``url`` leads through a pooler in transaction mode, such as PgBouncer: each
+    transaction may be on another session. Settings are then made in each transaction, nothing is
+    prepared, and what needs a session of its own goes to ``direct``.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        direct: str | None = None,
+        password: Callable[[], str] | None = None,
         pool_size: int = 10,
         application: str = "driftline",
         longest_pause: timedelta = LONGEST_PAUSE,
         room: DiskRoom | None = None,
     ) -> None:
         self.room = room or DiskRoom()
-        self.engine: Engine = sa.create_engine(
-            url,
-            pool_size=pool_size,
-            max_overflow=pool_size,
-            pool_pre_ping=True,
-            hide_parameters=True,  # an error must not carry texts and keys into the log
-            connect_args={
-                "application_name": application,
-                "connect_timeout": 5,
-                "keepalives": 1,
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
-                "tcp_user_timeout": 20_000,
-                "options": "-c timezone=UTC -c statement_timeout=30s"
-                f" -c idle_in_transaction_session_timeout={longest_pause.total_seconds():.0f}s",
-            },
+        self._password = password
+        settings = {
+            "timezone": "UTC",
+            "statement_timeout": "30s",
+            "idle_in_transaction_session_timeout": f"{longest_pause.total_seconds():.0f}s",
+        }
+        kept = {"options": " ".join(f"-c {name}={value}" for name, value in settings.items())}
+        reach = {
+            "application_name": application,
+            "connect_timeout": 5,
+            "keepalives": 1,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 20_000,
+        }
+        pool = {"pool_size": pool_size, "max_overflow": pool_size, "pool_pre_ping": True}
+        if direct is None:
+            self.engine = self._engine(url, reach | kept, **pool)
+            self._direct = self.engine
+            return
+        self.engine = self._engine(url, reach | {"prepare_threshold": None}, **pool)
+        self._direct = self._engine(direct, reach | kept, poolclass=sa.NullPool)
+        each = ", ".join(
+            f"set_config('{name}', '{value}', true)" for name, value in settings.items()
         )
+
+        @sa.event.listens_for(self.engine, "begin")
+        def set_up(connection: Connection) -> None:
+            connection.exec_driver_sql(f"SELECT {each}")
+
+    def _engine(self, url: str, reach: Mapping[str, Any], **pool: Any) -> Engine:
+        # an error must not carry texts and keys into the log
+        engine = sa.create_engine(url, hide_parameters=True, connect_args=dict(reach), **pool)
+        if (password := self._password) is not None:
+
+            @sa.event.listens_for(engine, "do_connect")
+            def ask(
+                _dialect: object, _record: object, _words: object, named: dict[str, Any]
+            ) -> None:
+                named["password"] = password()
+
+        return engine
+
+    @contextmanager
+    def session(self) -> Iterator[psycopg.Connection]:
+        """Open a session of its own that commits each statement, past any pooler.
+
+        It is closed at the end and never goes back into the pool.
+        """
+        with self._direct.connect() as pooled:
+            connection = pooled.connection.driver_connection
+            pooled.detach()
+            assert isinstance(connection, psycopg.Connection)  # noqa: S101 (the only driver)
+            connection.autocommit = True
+            yield connection
 
     def run(self, work: Callable[[Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """Call ``work`` in one transaction; retry it whole on the listed errors.
@@ -132,6 +176,7 @@ class Database:
         """Close idle connections; those in use close when returned."""
         sa.event.listen(self.engine.pool, "checkin", _close_returned)
         self.engine.dispose()
+        self._direct.dispose()
 
 
 def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:

@@ -31,8 +31,8 @@ Known here so that a service whose schema is at head need not load Alembic: 12 M
 """
 FIRST: Final = "0031"
 """The revision of the first schema; rows of an earlier development state are not read."""
-_LOCK: Final = sa.text("SELECT pg_try_advisory_lock(hashtext('driftline migrations'))")
-_UNLOCK: Final = sa.text("SELECT pg_advisory_unlock(hashtext('driftline migrations'))")
+_LOCK: Final = "SELECT pg_try_advisory_lock(hashtext('driftline migrations'))"
+_UNLOCK: Final = "SELECT pg_advisory_unlock(hashtext('driftline migrations'))"
 _LETTING_IN: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline roles'))")
 _TURN: Final = timedelta(milliseconds=100)
 _PATIENCE: Final = timedelta(minutes=10)
@@ -96,8 +96,9 @@ def migrate(
             with turn(database):
                 _upgrade(database, lock_timeout=lock_timeout)
             break
-        except sa.exc.OperationalError as error:
-            locked = isinstance(error.orig, psycopg.errors.LockNotAvailable)
+        except (sa.exc.OperationalError, psycopg.OperationalError) as error:
+            cause = error.orig if isinstance(error, sa.exc.OperationalError) else error
+            locked = isinstance(cause, psycopg.errors.LockNotAvailable)
             if left == 0 or not (locked or retryable(error)):
                 raise
             why = "a lock" if locked else "the server"
@@ -155,13 +156,13 @@ def turn(database: Database) -> Iterator[None]:
         When another process held it for ten minutes.
     """
     until = time.monotonic() + _PATIENCE.total_seconds()
-    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        while not connection.execute(_LOCK).scalar_one():
+    with database.session() as connection:
+        while connection.execute(_LOCK).fetchone() != (True,):
             if time.monotonic() > until:
                 raise TimeoutError("another process has been migrating for ten minutes")
             time.sleep(_TURN.total_seconds())
         try:
             yield
         finally:
-            with suppress(sa.exc.OperationalError):  # a server that is gone holds no lock
+            with suppress(psycopg.OperationalError):  # a server that is gone holds no lock
                 connection.execute(_UNLOCK)

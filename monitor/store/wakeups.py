@@ -161,12 +161,8 @@ class WakeUps:
 
     @contextmanager
     def _connected(self) -> Iterator[psycopg.Connection]:
-        with self._database.engine.connect() as pooled:
-            connection = pooled.connection.driver_connection
-            # a listening session must not return to the pool with its subscriptions
-            pooled.detach()
-            assert isinstance(connection, psycopg.Connection)  # noqa: S101 (the only driver)
-            connection.autocommit = True
+        # a listening session must not return to the pool with its subscriptions
+        with self._database.session() as connection:
             try:
                 yield connection
             finally:

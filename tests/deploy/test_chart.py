@@ -64,6 +64,11 @@ SETS: Final[dict[str, Thing]] = {
         "volumes": [{"name": "models", "persistentVolumeClaim": {"claimName": "models"}}],
         "volumeMounts": [{"name": "models", "mountPath": "/models", "readOnly": True}],
     },
+    "looks-for-engines": {
+        "database": POSTGRES,
+        "discovery": {"namespaces": ["models", "more-models"]},
+        "config": '[serving]\nengines = ["kubernetes+http://vllm.models:8000"]\n',
+    },
     "own-config": {
         "config": '[service]\nmode = "approve"\n\n[serving]\napi_key_env = "VLLM_API_KEY"\n',
         "env": [
@@ -135,10 +140,12 @@ def test_wrong_values_are_refused(outcomes: dict[str, Thing], name: str) -> None
 @pytest.mark.parametrize("name", SETS)
 def test_no_process_may_more_than_it_needs(outcomes: dict[str, Thing], name: str) -> None:
     objects = _objects(outcomes, name)
+    looks = "discovery" in SETS[name]
     kinds = {one["kind"] for one in objects}
-    assert not any("Role" in kind for kind in kinds), "nothing asks the cluster's API"
+    assert not any(kind.startswith("Cluster") for kind in kinds)
+    assert any("Role" in kind for kind in kinds) is looks
     for where, pod in _pods(objects):
-        assert pod["automountServiceAccountToken"] is False, where
+        assert pod["automountServiceAccountToken"] is (looks and not where.startswith("Job")), where
         rights = pod["securityContext"]
         assert (rights["runAsNonRoot"], rights["runAsUser"]) == (True, 10001), where
         assert rights["seccompProfile"] == {"type": "RuntimeDefault"}, where
@@ -249,6 +256,28 @@ def test_secrets_of_your_own_are_referred_to_and_never_made(outcomes: dict[str, 
     for _, pod in _pods(objects):
         (keys,) = [volume for volume in pod["volumes"] if volume["name"] == "keys"]
         assert keys["secret"]["secretName"] == "from-the-vault"
+
+
+def test_who_looks_for_engines_may_read_their_endpoints_and_no_more(
+    outcomes: dict[str, Thing],
+) -> None:
+    objects = _objects(outcomes, "looks-for-engines")
+    roles = [one for one in objects if one["kind"] == "Role"]
+    bindings = [one for one in objects if one["kind"] == "RoleBinding"]
+    places = [one["metadata"]["namespace"] for one in roles]
+    assert places == [one["metadata"]["namespace"] for one in bindings] == ["models", "more-models"]
+    rule = {
+        "apiGroups": ["discovery.k8s.io"],
+        "resources": ["endpointslices"],
+        "verbs": ["list", "watch"],
+    }
+    assert all(one["rules"] == [rule] for one in roles)
+    (account,) = _of_kind(objects, "ServiceAccount")
+    for one in bindings:
+        assert one["roleRef"]["name"] == roles[0]["metadata"]["name"]
+        assert one["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "ml"}]
+    for where, pod in _pods(objects):
+        assert pod.get("serviceAccountName") == (None if where.startswith("Job") else account)
 
 
 def test_rules_and_dashboards_are_those_of_the_examples(outcomes: dict[str, Thing]) -> None:

@@ -20,7 +20,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingError, redacted
-from monitor.domain import Arm, ArmKind, Route, Version, is_list, list_fault
+from monitor.addresses import is_list, list_fault
+from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
 from monitor.probes.asking import local_folder
 from monitor.probes.cards import ModelCard, list_models

@@ -28,9 +28,14 @@ labels:
   {{- include "driftline.labels" . | nindent 2 }}
 {{- end }}
 
-{{- /* Who runs a pod and what it may do: {root}. */ -}}
+{{- /* Who runs a pod and what it may do: {root, asks}; `asks`: it looks for engines. */ -}}
 {{- define "driftline.pod" -}}
+{{- if and .asks .root.Values.discovery.namespaces }}
+serviceAccountName: {{ include "driftline.name" .root }}
+automountServiceAccountToken: true
+{{- else }}
 automountServiceAccountToken: false
+{{- end }}
 securityContext:
   runAsNonRoot: true
   runAsUser: 10001

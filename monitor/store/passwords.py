@@ -1,0 +1,68 @@
+"""Passwords of the database that a command prints: tokens of a cloud's IAM, of a vault."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+import psycopg
+
+KEPT: Final = timedelta(minutes=1)
+"""How long one password serves new connections; such tokens live for minutes."""
+PATIENCE: Final = timedelta(seconds=15)
+
+
+class PasswordCommand:
+    """Asks a command for the password of each new connection; threads may share it.
+
+    The command gets no input, and neither its output nor its errors are ever logged.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._command = tuple(command)
+        self._monotonic = monotonic
+        self._kept: tuple[float, str] | None = None
+        self._asking = threading.Lock()
+
+    def __call__(self) -> str:
+        """Return the password, at most a minute old.
+
+        Raises
+        ------
+        psycopg.OperationalError
+            The command failed, took too long, or printed nothing: as if no connection could be
+            made, so that it is tried again.
+        """
+        with self._asking:
+            now = self._monotonic()
+            if self._kept is None or now - self._kept[0] > KEPT.total_seconds():
+                self._kept = (now, self._asked())
+            return self._kept[1]
+
+    def _asked(self) -> str:
+        program = self._command[0]
+        try:
+            ran = subprocess.run(  # noqa: S603 (of the configuration, which its owner wrote)
+                self._command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE.total_seconds(),
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise psycopg.OperationalError(
+                f"database.password_command: {program}: {type(error).__name__}"
+            ) from None
+        password = ran.stdout.decode(errors="replace").strip()
+        if ran.returncode or not password:
+            raise psycopg.OperationalError(
+                f"database.password_command: {program} ended with {ran.returncode}"
+                f" and {'a' if password else 'no'} password"
+            )
+        return password

@@ -1,0 +1,262 @@
+"""A double of Kubernetes' API server for EndpointSlices: list, watch, bookmarks, 410 and resets.
+
+It speaks HTTPS, knows one token at a time, keeps a history of changes that it may forget, and ends
+watches in each way that a real one does.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import socket
+import ssl
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
+
+import trustme
+
+from monitor.kubernetes import Cluster
+
+NAMESPACE: Final = "models"
+SERVICE: Final = "kubernetes.io/service-name"
+Slice = dict[str, Any]
+
+
+def endpoint_slice(
+    name: str,
+    hosts: Mapping[str, bool | None],
+    *,
+    ports: Mapping[str, int] | None = None,
+    kind: str = "IPv4",
+    **labels: str,
+) -> Slice:
+    """A slice of hosts, each ready or not; None: the controller does not know."""
+    return {
+        "metadata": {"name": name, "labels": {SERVICE: "vllm", **labels}},
+        "addressType": kind,
+        "ports": [{"name": key, "port": port} for key, port in (ports or {"http": 8000}).items()],
+        "endpoints": [
+            {"addresses": [host], "conditions": {} if ready is None else {"ready": ready}}
+            for host, ready in hosts.items()
+        ],
+    }
+
+
+class KubernetesApi:
+    """The server; use it as a context manager."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = trustme.CA()
+        self._certificate = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(str(folder / "ca.crt"))
+        self._folder = folder
+        self.rotate_token()
+        self._slices: dict[str, Slice] = {}
+        self._version = 100
+        self._events: list[tuple[int, dict[str, Any]]] = []
+        self._oldest = 0
+        self._ended = 0
+        self._changed = threading.Condition()
+        self._open: set[socket.socket] = set()
+        self.asked: list[dict[str, str]] = []
+        """The queries of all requests that were answered."""
+        self.refuse: int | None = None
+        """A status to answer everything with."""
+        self.page = 500
+        self._server = ThreadingHTTPServer(
+            ("127.0.0.1", 0), type("OwnHandler", (ApiHandler,), {"api": self})
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._certificate.configure_cert(context)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self._server.daemon_threads = True
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_watches()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a pod finds in its environment."""
+        host, port = self._server.server_address[:2]
+        return {"KUBERNETES_SERVICE_HOST": str(host), "KUBERNETES_SERVICE_PORT": str(port)}
+
+    @property
+    def cluster(self) -> Cluster:
+        return Cluster.around(self.environ, self._folder)
+
+    def rotate_token(self) -> None:
+        """Give pods another token; the one before is worth nothing."""
+        self.token = secrets.token_hex(8)
+        (self._folder / "token").write_text(f"{self.token}\n")
+
+    # --- what happens in the cluster ------------------------------------------------------
+
+    def put(self, one: Slice) -> None:
+        """Create or replace a slice."""
+        with self._changed:
+            kind = "MODIFIED" if one["metadata"]["name"] in self._slices else "ADDED"
+            self._happened(kind, one)
+
+    def delete(self, name: str) -> None:
+        with self._changed:
+            self._happened("DELETED", self._slices[name])
+
+    def _happened(self, kind: str, one: Slice) -> None:
+        self._version += 1
+        name = one["metadata"]["name"]
+        one = {**one, "metadata": {**one["metadata"], "resourceVersion": str(self._version)}}
+        if kind == "DELETED":
+            del self._slices[name]
+        else:
+            self._slices[name] = one
+        self._events.append((self._version, {"type": kind, "object": one}))
+        self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Drop the history: who goes on from an older place is told 410."""
+        with self._changed:
+            self._version += 1
+            self._oldest = self._version
+            self._events.clear()
+
+    def bookmark(self) -> None:
+        """Tell watchers how far they are, although nothing of theirs changed."""
+        with self._changed:
+            self._version += 7
+            found = {"metadata": {"resourceVersion": str(self._version)}}
+            self._events.append((self._version, {"type": "BOOKMARK", "object": found}))
+            self._changed.notify_all()
+
+    def end_watches(self) -> None:
+        """End them as after `timeoutSeconds`."""
+        with self._changed:
+            self._ended += 1
+            self._changed.notify_all()
+
+    def reset(self) -> None:
+        """Break all connections."""
+        with self._changed:
+            connections, self._open = self._open, set()
+        for connection in connections:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    # --- what it answers ------------------------------------------------------------------
+
+    def listed(self, query: Mapping[str, str]) -> dict[str, Any]:
+        """One page of a list."""
+        with self._changed:
+            found = self._matching(query)
+            begin = int(query.get("continue", 0))
+            page = found[begin : begin + self.page]
+            more = str(begin + self.page) if begin + self.page < len(found) else ""
+            return {
+                "kind": "EndpointSliceList",
+                "metadata": {"resourceVersion": str(self._version), "continue": more},
+                "items": page,
+            }
+
+    def _matching(self, query: Mapping[str, str]) -> list[Slice]:
+        return [one for one in self._slices.values() if _matches(one, query["labelSelector"])]
+
+    def after(self, version: int, ended: int, selector: str) -> Sequence[dict[str, Any]] | None:
+        """Wait for the events after a version; None when the watch ends."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    self._ended != ended
+                    or version < self._oldest
+                    or any(at > version for at, _ in self._events)
+                ),
+                30,
+            )
+            if version < self._oldest:
+                status = {"kind": "Status", "code": 410, "message": "too old resource version"}
+                return [{"type": "ERROR", "object": status}]
+            found = [event for at, event in self._events if at > version]
+            fitting = [
+                event
+                for event in found
+                if event["type"] == "BOOKMARK" or _matches(event["object"], selector)
+            ]
+            return fitting or None
+
+    @property
+    def ends(self) -> int:
+        return self._ended
+
+    def opened(self, connection: socket.socket) -> None:
+        with self._changed:
+            self._open.add(connection)
+
+
+def _matches(one: Slice, selector: str) -> bool:
+    labels = one["metadata"]["labels"]
+    wanted = dict(part.split("=", 1) for part in selector.split(","))
+    return wanted.items() <= labels.items()
+
+
+class ApiHandler(BaseHTTPRequestHandler):
+    """Answers for the server that it is made for."""
+
+    api: KubernetesApi
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
+        if self.api.refuse is not None:
+            self.send_error(self.api.refuse)
+        elif self.headers["Authorization"] != f"Bearer {self.api.token}":
+            self.send_error(401)
+        elif parts.path != path:
+            self.send_error(403)
+        else:
+            self.api.asked.append(query)
+            (self._watch if "watch" in query else self._list)(query)
+
+    def _list(self, query: dict[str, str]) -> None:
+        body = json.dumps(self.api.listed(query)).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _watch(self, query: dict[str, str]) -> None:
+        self.api.opened(self.connection)
+        version, ended = int(query["resourceVersion"]), self.api.ends
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        try:
+            while events := self.api.after(version, ended, query["labelSelector"]):
+                for event in events:
+                    self._chunk(json.dumps(event).encode() + b"\n")
+                    if event["type"] == "ERROR":
+                        self._chunk(b"")
+                        return
+                    version = int(event["object"]["metadata"]["resourceVersion"])
+            self._chunk(b"")
+        except OSError:
+            self.close_connection = True
+
+    def _chunk(self, body: bytes) -> None:
+        self.wfile.write(f"{len(body):x}\r\n".encode() + body + b"\r\n")
+        self.wfile.flush()

@@ -1,0 +1,219 @@
+"""Through a real PgBouncer in transaction mode, and with passwords that a command prints."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+
+from monitor.domain import Scope
+from monitor.store import schema
+from monitor.store.database import Database
+from monitor.store.passwords import KEPT, PasswordCommand
+from monitor.store.people import keys
+from monitor.store.wakeups import OUTBOX, WakeUps, notify
+from tests.loopback import unused_port
+from tests.service import CALM, Service, Talk, baseline, running, until
+
+BOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
+AS_NOBODY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+"""PgBouncer refuses to run as root."""
+SESSIONS = 2
+"""Of the server, that it lends to everyone."""
+
+pytestmark = pytest.mark.skipif(
+    BOUNCER is None and "CI" not in os.environ, reason="`make pgbouncer` installs it"
+)
+
+
+@pytest.fixture
+def pooled(database_url: str, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database through PgBouncer."""
+    direct = make_url(database_url)
+    port = unused_port()
+    (tmp_path / "users").write_text(f'"{direct.username}" "{direct.password}"\n')
+    (tmp_path / "pgbouncer.ini").write_text(
+        f"""
+[databases]
+* = host={direct.query.get("host", direct.host)} port={direct.port or 5432}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = plain
+auth_file = {tmp_path / "users"}
+pool_mode = transaction
+default_pool_size = {SESSIONS}
+max_client_conn = 500
+"""
+    )
+    (tmp_path / "users").chmod(0o600)
+    words = [*(AS_NOBODY if os.geteuid() == 0 else ()), str(BOUNCER), tmp_path / "pgbouncer.ini"]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(words, stdout=log, stderr=log)
+    through = URL.create(
+        direct.drivername,
+        username=direct.username,
+        password=direct.password,
+        host="127.0.0.1",
+        port=port,
+        database=direct.database,
+    )
+    text = through.render_as_string(hide_password=False)
+
+    def answers() -> bool:
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        try:
+            psycopg.connect(_plain(text), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    try:
+        until(answers, "PgBouncer answers")
+        yield text
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _plain(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def pool(pooled: str, database_url: str) -> Iterator[Database]:
+    database = Database(pooled, direct=database_url, longest_pause=timedelta(seconds=77))
+    yield database
+    database.close()
+
+
+SETTINGS = sa.text(
+    "SELECT current_setting('statement_timeout'), current_setting('TimeZone'),"
+    " current_setting('idle_in_transaction_session_timeout'), pg_backend_pid()"
+)
+
+
+def test_each_transaction_has_its_settings_on_whatever_session(pool: Database, pooled: str) -> None:
+    def work(_number: int) -> tuple[object, ...]:
+        return tuple(pool.run(lambda tx: tx.execute(SETTINGS).one()))
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(work, range(200)))
+    assert {one[:3] for one in found} == {("30s", "UTC", "77s")}
+    assert len({one[3] for one in found}) <= SESSIONS
+    with psycopg.connect(_plain(pooled), prepare_threshold=None) as other:
+        (own, *_) = other.execute(str(SETTINGS)).fetchone() or ()
+        assert own == "0", "nothing is left on a session that others get"
+
+
+def test_the_schema_is_made_past_it_and_used_through_it(pool: Database, database_url: str) -> None:
+    schema.migrate(pool)
+    with ThreadPoolExecutor(8) as threads:
+        made = list(
+            threads.map(
+                lambda n: pool.run(
+                    lambda tx: keys.create(tx, name=f"key {n}", scopes=[Scope.READ])
+                ),
+                range(60),
+            )
+        )
+    found = pool.run(keys.fetch_all)
+    assert {key.id for key, _ in made} == {key.id for key in found}
+    direct = Database(database_url)
+    with schema.turn(direct):  # nobody kept the lock of migrations
+        assert direct.run(schema.at_head)
+    direct.close()
+
+
+def test_wake_ups_arrive_although_the_pooler_carries_none(pool: Database) -> None:
+    schema.migrate(pool)
+    heard: list[str] = []
+    wakeups = WakeUps(pool)
+    wakeups.on(OUTBOX, heard.append)
+    wakeups.start()
+    try:
+        until(lambda: wakeups.heard, "wake-ups arrive")
+        pool.run(lambda tx: notify(tx, OUTBOX, payload="a message"))
+        until(lambda: "a message" in heard, "the wake-up")
+    finally:
+        wakeups.stop()
+
+
+def test_a_service_works_through_it(pooled: str, database_url: str, tmp_path: Path) -> None:
+    changes = {**CALM, "database.url": pooled, "database.direct_url": database_url}
+    with running(tmp_path / "service", changes=changes) as service:
+        service.register("support", "v1")
+        service.upload("support", "v1", baseline(300))
+        service.send(Talk("support").records(60))
+        until(lambda: _judged(service), "scores")
+        assert not service.events("wake_ups_lost")
+        assert not [one for one in service.events("request") if one["status"] >= 500]
+
+
+def _judged(service: Service) -> bool:
+    return any(one["n_window"] for one in service.get("/v1/adapters/support")["scores"])
+
+
+# --- passwords that change ------------------------------------------------------------------
+
+
+def _printing(folder: Path, text: str, *, code: int = 0) -> list[str]:
+    program = folder / "password.py"
+    counter = folder / "asked"
+    program.write_text(
+        f"import sys; open({str(counter)!r}, 'a').write('x'); print({text!r}); sys.exit({code})"
+    )
+    return [sys.executable, str(program)]
+
+
+def test_a_command_gives_the_password_of_new_connections(database_url: str, tmp_path: Path) -> None:
+    url = make_url(database_url)
+    words = _printing(tmp_path, str(url.password))
+    wrong = url.set(password="stale").render_as_string(hide_password=False)  # noqa: S106
+    database = Database(wrong, password=PasswordCommand(words))
+    with ThreadPoolExecutor(4) as threads:
+        pids = set(
+            threads.map(
+                lambda _: database.run(
+                    lambda tx: tx.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
+                ),
+                range(40),
+            )
+        )
+    database.close()
+    assert pids
+    assert (tmp_path / "asked").read_text() == "x", "one answer serves all connections of a minute"
+
+
+def test_a_password_is_asked_for_again_after_a_minute(tmp_path: Path) -> None:
+    times = iter([0.0, KEPT.total_seconds(), KEPT.total_seconds() + 1])
+    command = PasswordCommand(_printing(tmp_path, "token"), monotonic=lambda: next(times))
+    assert [command() for _ in range(3)] == ["token"] * 3
+    assert (tmp_path / "asked").read_text() == "xx"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [("secret", 3, "ended with 3"), ("", 0, "no password")],
+)
+def test_a_command_that_fails_is_told_without_its_output(
+    tmp_path: Path, text: str, code: int, said: str
+) -> None:
+    command = PasswordCommand(_printing(tmp_path, text, code=code))
+    with pytest.raises(psycopg.OperationalError, match=said) as failed:
+        command()
+    assert "secret" not in str(failed.value)
+
+
+def test_a_command_that_is_not_there_is_told() -> None:
+    with pytest.raises(psycopg.OperationalError, match="nowhere: FileNotFoundError"):
+        PasswordCommand(["nowhere"])()
