@@ -51,9 +51,13 @@ class EndpointsWanted:
         return cls(
             namespace=namespace,
             selector=asked.get("selector", [f"kubernetes.io/service-name={service}"])[0],
-            port=parts.port or asked.get("port", [None])[0],
+            port=parts.port or _number_or_name(asked.get("port", [""])[0]),
             path=parts.path.rstrip("/"),
         )
+
+
+def _number_or_name(port: str) -> int | str | None:
+    return int(port) if port.isdecimal() else port or None
 
 
 def is_web_address(text: str) -> bool:

@@ -21,7 +21,7 @@ from urllib.parse import unquote, urlsplit
 import structlog
 
 from monitor.addresses import BY_NAME, IN_CLUSTER, IN_FILE, address_fault, is_list
-from monitor.kubernetes import ClusterError, watch_of
+from monitor.kubernetes import ClusterError, known_now, watch_of
 
 _LOG: Final = structlog.get_logger(__name__)
 
@@ -74,10 +74,10 @@ class EngineAddresses:
 
     def _known(self, written: str) -> Sequence[str]:
         """Return what an address stands for; endpoints of a cluster as they are at this moment."""
-        known = self._lists.get(written)
-        if known and written.startswith(IN_CLUSTER):
-            return watch_of(written).addresses() or known
-        return (written,) if known is None else known
+        if written not in self._lists:
+            return (written,)
+        now = known_now(written) if written.startswith(IN_CLUSTER) else ()
+        return now or self._lists[written]
 
     def look(self) -> None:
         """Look the lists up, unless they are fresh; waits for a look that goes on."""

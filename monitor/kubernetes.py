@@ -15,6 +15,7 @@ import random
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -35,8 +36,9 @@ FIRST_LIST_S: Final = 10.0
 """How long the first question for addresses waits for an answer of the API server."""
 WATCH_S: Final = 300
 """After so long the API server ends a watch, and the next one begins where it ended."""
+QUIET_S: Final = 100.0
+"""A watch that says nothing for so long is begun anew: a bookmark comes each minute."""
 _ANSWER_S: Final = 10.0
-_SLACK_S: Final = 30.0
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
 _PAGE: Final = 500
@@ -150,6 +152,7 @@ class EndpointWatch:
         self._ending = threading.Event()
         self._socket: socket.socket | None = None
         self._fault = "the API server has not answered yet"
+        self._pause = _FIRST_PAUSE_S
         self._thread = threading.Thread(target=self._run, name="endpoints", daemon=True)
 
     def start(self) -> None:
@@ -170,29 +173,35 @@ class EndpointWatch:
         return self._addresses
 
     @property
+    def known(self) -> tuple[str, ...]:
+        """The engines' addresses at this moment, without waiting."""
+        return self._addresses
+
+    @property
     def fault(self) -> str:
         """Why there may be others by now; empty while the API server answers."""
         return self._fault
 
     def _run(self) -> None:
-        pause = _FIRST_PAUSE_S
+        """Follow the endpoints; each pause doubles until the API server answers again."""
         while not self._ending.is_set():
+            begun = time.monotonic()
             try:
                 if not self._version:
                     self._list()
                 self._watch()
-                pause = _FIRST_PAUSE_S
-                continue
             except ListingGone:
                 self._version = ""
-                continue
-            except (ClusterError, OSError, http.client.HTTPException) as error:
-                self._failed(f"{type(error).__name__}: {error}")
             except msgspec.MsgspecError as error:
                 self._failed(f"no EndpointSlice: {error}")
                 self._version = ""
-            self._ending.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
-            pause = min(2 * pause, _LONGEST_PAUSE_S)
+            except Exception as error:  # noqa: BLE001 (one turn of the loop: the next tries again)
+                self._failed(f"{type(error).__name__}: {error}")
+            else:
+                if time.monotonic() - begun > _FIRST_PAUSE_S:
+                    continue
+            self._ending.wait(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 (jitter)
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_S)
 
     def _failed(self, fault: str) -> None:
         if self._ending.is_set():
@@ -208,7 +217,7 @@ class EndpointWatch:
         more = ""
         while True:
             query = {"limit": str(_PAGE)} | ({"continue": more} if more else {})
-            with self._asked(query, timeout=_ANSWER_S) as response:
+            with self._asked(query) as response:
                 page = _SLICES.decode(response.read())
             found |= {one.metadata.name: one for one in page.items}
             more = page.metadata.more
@@ -218,14 +227,14 @@ class EndpointWatch:
         self._became()
 
     def _watch(self) -> None:
-        """Follow the changes until the API server ends the watch."""
+        """Follow the changes until the watch ends, breaks, or says nothing more."""
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(WATCH_S),
         }
-        with self._asked(query, timeout=WATCH_S + _SLACK_S) as response:
+        with self._asked(query) as response, suppress(OSError, http.client.HTTPException):
             for line in _lines(response):
                 self._take(_EVENT.decode(line))
 
@@ -244,20 +253,17 @@ class EndpointWatch:
 
     def _became(self) -> None:
         self._addresses = ready_addresses(self._slices.values(), self._wanted)
-        self._fault = ""
         self._listed.set()
 
     @contextmanager
-    def _asked(
-        self, query: Mapping[str, str], *, timeout: float
-    ) -> Iterator[http.client.HTTPResponse]:
+    def _asked(self, query: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
         wanted = self._wanted
         where = f"/apis/discovery.k8s.io/v1/namespaces/{wanted.namespace}/endpointslices"
         cluster = self._cluster
         connection = http.client.HTTPSConnection(
             cluster.host,
             cluster.port,
-            timeout=timeout,
+            timeout=_ANSWER_S,
             context=ssl.create_default_context(cafile=str(cluster.authority)),
         )
         token = cluster.token.read_text(encoding="ascii").strip()
@@ -265,11 +271,13 @@ class EndpointWatch:
         headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         with closing(connection):
             connection.request("GET", f"{where}?{asked}", headers=headers)
-            self._socket = connection.sock
+            self._socket = connected = connection.sock
             if self._ending.is_set():  # looked at after the socket is known to `stop`
                 raise ClusterError("the watch ends")
             with connection.getresponse() as response:
                 self._check(response.status)
+                self._fault, self._pause = "", _FIRST_PAUSE_S
+                connected.settimeout(QUIET_S)
                 yield response
 
     def _check(self, status: int) -> None:
@@ -336,3 +344,9 @@ def watch_of(
             watch.start()
             _WATCHES[written] = watch
         return _WATCHES[written]
+
+
+def known_now(written: str) -> tuple[str, ...]:
+    """Return what an address stands for at this moment; nothing where nobody watches it yet."""
+    watch = _WATCHES.get(written)
+    return () if watch is None else watch.known

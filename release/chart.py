@@ -35,7 +35,8 @@ def main() -> None:
     if "--plain" in sys.argv:
         files = _rendered(chart, PLAIN, namespace="driftline")
         del files["NOTES.txt"]
-        sys.stdout.write(HEAD + "".join(f"---\n{_stripped(text)}\n" for text in files.values()))
+        text = "".join(f"---\n{_stripped(one)}\n" for one in files.values())
+        sys.stdout.write(HEAD + text.replace("managed-by: Helm", "managed-by: kubectl"))
         return
     wanted: dict[str, dict[str, Any]] = json.load(sys.stdin)
     json.dump({name: _outcome(chart, values) for name, values in wanted.items()}, sys.stdout)

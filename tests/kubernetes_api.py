@@ -68,6 +68,8 @@ class KubernetesApi:
         self.refuse: int | None = None
         """A status to answer everything with."""
         self.page = 500
+        self.always_gone = False
+        """True: every watch is told that its place is forgotten."""
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), type("OwnHandler", (ApiHandler,), {"api": self})
         )
@@ -176,12 +178,13 @@ class KubernetesApi:
             self._changed.wait_for(
                 lambda: (
                     self._ended != ended
+                    or self.always_gone
                     or version < self._oldest
                     or any(at > version for at, _ in self._events)
                 ),
                 30,
             )
-            if version < self._oldest:
+            if self.always_gone or version < self._oldest:
                 status = {"kind": "Status", "code": 410, "message": "too old resource version"}
                 return [{"type": "ERROR", "object": status}]
             found = [event for at, event in self._events if at > version]

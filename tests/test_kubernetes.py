@@ -1,5 +1,6 @@
 """Endpoints of a cluster are followed through all that an API server does to a watch."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,7 @@ def test_rights_that_are_missing_are_named(api: KubernetesApi) -> None:
         ("kubernetes+http://vllm.models", _urls("10.0.0.1", "10.0.0.2")),
         ("kubernetes+http://vllm.models?port=metrics", _urls("10.0.0.1", port=9000)),
         ("kubernetes+http://vllm.models:9000", _urls("10.0.0.1", port=9000)),
+        ("kubernetes+http://vllm.models?port=9000", _urls("10.0.0.1", port=9000)),
         ("kubernetes+http://vllm.models:1234", ()),
         ("kubernetes+http://models:8000?selector=tier%3Dgold", _urls("10.0.0.2")),
         (
@@ -185,6 +187,33 @@ def test_where_there_is_only_ipv6_it_is_taken(api: KubernetesApi, watch: Endpoin
     api.put(endpoint_slice("six", {"fd00::1": True}, kind="IPv6"))
     watch.start()
     assert watch.addresses() == ("http://[fd00::1]:8000",)
+
+
+def test_breaks_and_refusals_are_never_followed_at_once(
+    api: KubernetesApi, watch: EndpointWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "_FIRST_PAUSE_S", 0.2)
+    api.put(endpoint_slice("a", {"10.0.0.1": True}))
+    api.always_gone = True
+    begun = time.monotonic()
+    watch.start()
+    until(lambda: len(_watches(api)) >= 4, "four watches that are refused")
+    assert time.monotonic() - begun > 3 * 0.1
+    assert watch.addresses() == _urls("10.0.0.1")
+    api.always_gone = False
+    api.put(endpoint_slice("a", {"10.0.0.2": True}))
+    _follows(watch, _urls("10.0.0.2"))
+
+
+def test_a_watch_that_says_nothing_is_begun_anew(
+    api: KubernetesApi, watch: EndpointWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "QUIET_S", 0.3)
+    api.put(endpoint_slice("a", {"10.0.0.1": True}))
+    watch.start()
+    until(lambda: len(_watches(api)) >= 3, "the third watch")
+    assert watch.fault == ""
+    assert len(_lists(api)) == 1
 
 
 def test_five_hundred_endpoints_that_churn(api: KubernetesApi, watch: EndpointWatch) -> None:
@@ -235,7 +264,7 @@ def test_addresses_of_engines_are_those_of_this_moment(
     mine = watch_of(VLLM, cluster=lambda: api.cluster)
     assert watch_of(VLLM) is mine, "one for the whole process"
     found = EngineAddresses(["http://10.0.0.9:8000", VLLM], monotonic=lambda: 0.0)
-    assert found.now() == _urls("10.0.0.9", "10.0.0.1")[::-1]
+    assert found.now() == ("http://10.0.0.9:8000", "http://10.0.0.1:8000")
     api.put(endpoint_slice("a", {"10.0.0.2": True}))
     until(lambda: "http://10.0.0.2:8000" in found.now(), "the new endpoint")
     api.delete("a")

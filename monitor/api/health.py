@@ -50,13 +50,14 @@ class Vitals:
     """What this process needs to do its work.
 
     ``beats`` names its loops; ``delivery_lag`` is how long a due message of ``channels`` (None: of
-    any) may stay untouched.
+    any) may stay untouched, where it is this process that ``delivers``.
     """
 
     database: Database
     version: str
     beats: Mapping[str, Beat] = field(default_factory=dict)
     channels: frozenset[str] | None = None
+    delivers: bool = True
     delivery_lag: timedelta = timedelta(minutes=5)
 
 
@@ -81,7 +82,9 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 def create_health_app(vitals: Vitals) -> FastAPI:
     """Build the application of a process that answers about its health and nothing else."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+    )
     app.state.vitals = vitals
     app.include_router(router)
     return app
@@ -139,6 +142,8 @@ def _stored(vitals: Vitals, probe: Probe) -> tuple[str, ...]:
             probe.at_head = probe.at_head or schema.at_head(tx)
             if not probe.at_head:
                 return ("the database's schema is not at this version's head; run the migrations",)
+            if not vitals.delivers:
+                return ()
             late = backlog.untouched_seconds(tx, channels=vitals.channels)
     except sa.exc.SQLAlchemyError as error:
         return (f"the database does not answer ({type(error).__name__})",)

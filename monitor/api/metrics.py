@@ -74,23 +74,23 @@ class MetricsReading:
 class Holds(Protocol):
     """Holds records that wait for their version, as the intake does."""
 
-    def held(self) -> Mapping[str, int]:
-        """Return how many wait, by the adapter that they name."""
+    def held(self) -> int:
+        """Return how many wait."""
         ...
 
 
 class HeldMetrics:
-    """A collector of the records that wait in this process; senders made their names up."""
+    """A collector of the records that wait in this process, without labels: senders chose names."""
 
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
 
     def collect(self) -> Iterator[Metric]:
-        """Return their number, without the names: those are in the log."""
+        """Return their number; the log has their names."""
         yield GaugeMetricFamily(
             "driftline_records_held",
             "Records that wait in this process for their version to be registered",
-            value=sum(self._holds.held().values()),
+            value=self._holds.held(),
         )
 
 

@@ -70,8 +70,8 @@ class IntakePort(Protocol):
         """Count the records that a sampler did not send; return its new share by adapter."""
         ...
 
-    def held(self) -> Mapping[str, int]:
-        """Return how many records wait for their version, by the adapter that they name."""
+    def held(self) -> int:
+        """Return how many records wait for their version to be registered."""
         ...
 
 
@@ -139,6 +139,8 @@ class ApiParts:
     """Names of the configured channels; only their messages can be late. None: any."""
     known_channels: tuple[ChannelFacts, ...] = ()
     """The public facts about the configured channels."""
+    delivers: bool = True
+    """Whether this process sends messages; another one's backlog makes it no less ready."""
     longest_wait: timedelta = timedelta(seconds=60)
     deadline: timedelta = timedelta(seconds=60)
     """Longest time from a request's last byte to its answer."""
@@ -163,6 +165,7 @@ class ApiParts:
             version=self.version,
             beats=self.beats,
             channels=self.channels,
+            delivers=self.delivers,
             delivery_lag=self.delivery_lag,
         )
 

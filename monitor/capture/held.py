@@ -18,7 +18,6 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from monitor.capture.parse import MAX_RECORDS
 from monitor.capture.sender import Sender
 from monitor.capture.wire import Record
 
@@ -26,7 +25,9 @@ _LOG: Final = structlog.get_logger(__name__)
 
 MOST_BYTES: Final = 16 * 1024 * 1024
 MOST_NAMES: Final = 1_000
-"""More names at once are no versions to come, but a sender that makes names up."""
+"""Of all senders. More at once are no versions to come, but a sender that makes names up."""
+AT_ONCE: Final = 100
+"""Records taken together: the queue of writes may be short."""
 LOOK_EVERY: Final = 5.0
 """Seconds between two looks for names that are registered now."""
 
@@ -41,14 +42,14 @@ class RecordNames(NamedTuple):
 
 @dataclass(slots=True)
 class _Group:
-    """The records of one sender for one name, oldest first: when each came, and its JSON."""
+    """The records of one sender for one name, oldest first: when each came, and its bytes."""
 
     sender: Sender
     records: deque[tuple[float, bytes]] = field(default_factory=deque)
 
 
 _Key = tuple[str, RecordNames]
-_DECODER: Final = msgspec.json.Decoder(Record)
+_DECODER: Final = msgspec.msgpack.Decoder(Record)
 
 
 class HeldRecords:
@@ -89,18 +90,18 @@ class HeldRecords:
         """Start the looks."""
         self._thread.start()
 
-    def close(self) -> None:
-        """End the looks; what still waits is lost."""
+    def close(self, *, timeout: float) -> None:
+        """End the looks, within ``timeout`` seconds; what still waits is lost."""
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(timeout)
         if lost := sum(self.waiting().values()):
             _LOG.warning("held_records_lost", records=lost, reason="the process ends")
 
     def hold(self, record: Record, sender: Sender) -> bool:
         """Hold a record; False if there is no room, or nothing is held at all."""
-        body = msgspec.json.encode(record)
+        body = msgspec.msgpack.encode(record)  # JSON has no NaN, which a failing model sends
         key = sender.name, RecordNames(record.adapter, record.version, record.arm)
         with self._changed:
             is_new = key not in self._groups
@@ -130,20 +131,24 @@ class HeldRecords:
         return counts
 
     def look(self) -> None:
-        """Let in what is registered now, and drop what has waited for too long."""
+        """Drop what has waited for too long, and let in what is registered now.
+
+        What cannot be taken waits for the next look; it keeps no other name waiting.
+        """
         with self._changed:
             keys = list(self._groups)
         for key in keys:
-            if self._is_registered(key[1]):
-                self._let_in(key)
             self._drop_old(key)
+        for key in keys:
+            try:
+                if self._is_registered(key[1]):
+                    self._let_in(key)
+            except Exception as error:  # noqa: BLE001 (one name of the loop)
+                _LOG.warning("held_records_not_taken", **_named(key), error=type(error).__name__)
 
     def _run(self) -> None:
         while self._wait():
-            try:
-                self.look()
-            except Exception as error:  # noqa: BLE001 (one look of the loop: the next tries again)
-                _LOG.warning("held_records_not_taken", error=type(error).__name__)
+            self.look()
 
     def _wait(self) -> bool:
         """Sleep until something is held, and then until the next look; False once it ends."""
@@ -153,7 +158,7 @@ class HeldRecords:
             return not self._closing
 
     def _let_in(self, key: _Key) -> None:
-        while part := self._oldest(key):
+        while not self._closing and (part := self._oldest(key)):
             sender, bodies = part
             self._take([_DECODER.decode(body) for body in bodies], sender)
             with self._changed:
@@ -161,12 +166,12 @@ class HeldRecords:
             _LOG.info("held_records_taken", **_named(key), records=len(bodies))
 
     def _oldest(self, key: _Key) -> tuple[Sender, list[bytes]] | None:
-        """Return as many of a group as one request may have; they stay until they are taken."""
+        """Return the first of a group; they stay until they are taken."""
         with self._changed:
             group = self._groups.get(key)
             if group is None:
                 return None
-            return group.sender, [body for _, body in islice(group.records, MAX_RECORDS)]
+            return group.sender, [body for _, body in islice(group.records, AT_ONCE)]
 
     def _drop_old(self, key: _Key) -> None:
         oldest = self._monotonic() - self._hold

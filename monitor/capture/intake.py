@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -162,16 +163,18 @@ class Intake:
 
     def close(self, *, timeout: float = 20.0) -> bool:
         """Refuse new requests and write the waiting ones; False if that took too long."""
-        self._held.close()
+        until = time.monotonic() + timeout
+        self._held.close(timeout=timeout / 2)
+        timeout = max(0.0, until - time.monotonic())
         return self._queue.close(timeout=timeout)
 
     def depth(self) -> tuple[int, int]:
         """Return the rows and bytes waiting to be written."""
         return self._queue.depth()
 
-    def held(self) -> Mapping[str, int]:
-        """Return how many records wait to be registered, by the adapter that they name."""
-        return self._held.waiting()
+    def held(self) -> int:
+        """Return how many records wait for their version to be registered."""
+        return sum(self._held.waiting().values())
 
     def counters(self) -> Mapping[str, int]:
         """Return this process's totals: items by result, and refused requests by reason."""
@@ -319,16 +322,32 @@ class Intake:
         return True
 
     def _take_held(self, records: Sequence[Record], sender: Sender) -> None:
+        """Take held records of one name, as if they came now; raise if there is no room."""
+        if self._room.full():
+            raise DiskFull(retry_after=jittered())
+        self._queue.admit(sender.name)
         parsed = Parsed(items=list(enumerate(records)), rejected=())
-        outcome = self._take_parsed(parsed, self._clock(), sender, size=0, noun="records")
+        # no quota: what fails is tried again, and would count again
+        outcome = self._take_parsed(
+            parsed, self._clock(), sender, size=0, noun="held", quota=Quota(0)
+        )
         for one in outcome.rejected:
-            _LOG.warning("held_record_refused", reason=one.error)
+            adapter = records[one.index].adapter
+            _LOG.warning("held_record_refused", adapter=adapter, reason=one.error)
 
     def _take_parsed(
-        self, parsed: Parsed[Record], now: datetime, sender: Sender, *, size: int, noun: str
+        self,
+        parsed: Parsed[Record],
+        now: datetime,
+        sender: Sender,
+        *,
+        size: int,
+        noun: str,
+        quota: Quota | None = None,
     ) -> IntakeOutcome:
         horizon = Horizon(now=now, retention=self._kept)
-        sieve = Sieve(self._resolve, self._rates, horizon, sender, self._quota, noun=noun)
+        quota = quota or self._quota
+        sieve = Sieve(self._resolve, self._rates, horizon, sender, quota, noun=noun)
         for index, record in parsed.items:
             sieve.take(index, record)
         admitted = sieve.admitted

@@ -17,6 +17,10 @@ class Sender:
     name: str = ""
     match: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
+    def may_name(self, adapter: str) -> bool:
+        """False if no adapter of this name can be one that the sender may send for."""
+        return adapter in self.match.get("adapter", (adapter,))
+
     def check(self, adapter: str, found: Resolved) -> None:
         """Raise ``Refused`` if the sender may not send for this adapter."""
         if not may_send_for(self.match, found.facts):

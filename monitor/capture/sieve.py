@@ -95,6 +95,9 @@ class Sieve:
         except RecordRefused as wrong:
             self._reject(index, wrong)
             return
+        if not self._sender.may_name(record.adapter):
+            self._reject(index, error)
+            return
         said = self._said(index, error)
         self.unregistered.append(Unregistered(index=index, record=record, error=said))
 

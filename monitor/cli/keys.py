@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -47,16 +47,25 @@ def create(
     details = {"name": name, "match": bound} if bound else {"name": name}
     given = None if from_file is None else _read(from_file)
     with options.database(config) as database, database.begin() as tx:
-        expires = clock.now(tx) + timedelta(days=days) if days else None
+        now = clock.now(tx)
+        more: dict[str, Any] = {
+            "name": name,
+            "scopes": scope,
+            "expires_at": now + timedelta(days=days) if days else None,
+            "match": bound,
+        }
         try:
-            key, text = keys.create(
-                tx, name=name, scopes=scope, expires_at=expires, match=bound, text=given
-            )
+            if given is None:
+                key, text = keys.create(tx, **more)
+                is_new = True
+            else:
+                key, is_new = keys.adopt(tx, given, now=now, **more)
         except ValueError as error:
             raise CommandFailed(str(error)) from error
-        audit.append(tx, actor="cli", act="key created", subject=key.id, details=details)
+        if is_new:
+            audit.append(tx, actor="cli", act="key created", subject=key.id, details=details)
     if given is not None:
-        screen.note(f"key {key.id} for {name}")
+        screen.note(f"key {key.id} for {name}{'' if is_new else ' is known'}")
         return
     screen.note(f"key {key.id} for {name}; it is shown this once:")
     typer.echo(text)

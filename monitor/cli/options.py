@@ -137,6 +137,7 @@ def database(config: Path | None) -> Iterator[Database]:
 @contextmanager
 def told() -> Iterator[None]:
     """Turn an error that an operator can fix into one message, without a traceback."""
+    import psycopg
     import sqlalchemy as sa
 
     from monitor.capture.subjects import KeyUnfit
@@ -149,8 +150,9 @@ def told() -> Iterator[None]:
         yield
     except (PostgresError, UnsupportedServer, ForeignSchema, CorpusInvalid, KeyUnfit) as error:
         raise CommandFailed(str(error)) from None
-    except sa.exc.DBAPIError as error:
-        reason = str(error.orig).strip().partition("\n")[0]
+    except (sa.exc.DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        reason = str(cause).strip().partition("\n")[0]
         raise CommandFailed(f"the database does not do what is asked: {reason}") from None
     except OSError as error:
         raise unusable(error) from None
@@ -158,4 +160,4 @@ def told() -> Iterator[None]:
 
 def unusable(error: OSError) -> CommandFailed:
     """Name the file, or the other resource, that the system refused."""
-    return CommandFailed(f"{error.filename or 'the system'}: {error.strerror}")
+    return CommandFailed(f"{error.filename or 'the system'}: {error.strerror or error}")

@@ -15,6 +15,8 @@ from monitor.gateway.settings import GatewaySettings
 def server_problems(server: ServerSection) -> list[str]:
     """List the problems of ``[server]``."""
     found = [*_port("server.port", server.port), *_fit("server.public_url", [server.public_url])]
+    if server.worker_port:
+        found += _port("server.worker_port", server.worker_port)
     if server.deadline <= timedelta():
         found.append("server.deadline: must be longer than 0")
     found += _proxies("server.trusted_proxies", server.trusted_proxies)

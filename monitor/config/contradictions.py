@@ -81,6 +81,10 @@ def _database_problems(section: DatabaseSection) -> list[str]:
     ]
     if section.direct_url and not section.url:
         found.append("database.direct_url: there is no database.url that leads through a pooler")
+    if section.password_command and not section.url:
+        found.append("database.password_command: there is no database.url that needs a password")
+    if not section.migrates and not section.url:
+        found.append("database.migrates: nobody else migrates the embedded server")
     return found
 
 

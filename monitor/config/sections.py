@@ -45,13 +45,16 @@ class DatabaseSection:
     direct_url
         The same database past a pooler in transaction mode, which ``url`` then leads through.
     password_command
-        Prints the password of each new connection.
+        Prints the password of each new connection whose address has none.
+    migrates
+        False: this process waits until another one has brought the schema to its release.
     """
 
     url: str = field(default="", repr=False)
     owner_url: str = field(default="", repr=False)
     direct_url: str = field(default="", repr=False)
     password_command: tuple[str, ...] = ()
+    migrates: bool = True
     pool_size: int = 12
     embedded: ServerSettings = field(default_factory=ServerSettings)
 

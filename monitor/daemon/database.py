@@ -43,7 +43,10 @@ def opened_database(config: Config | Path | None) -> Iterator[Database]:
     """Open and migrate the config's database, starting the embedded server if configured."""
     settings = config if isinstance(config, Config) else load(config)
     with _reached(settings) as place, _connected(settings, place, place.service) as database:
-        _migrate(database, place)
+        if settings.database.migrates:
+            _migrate(database, place)
+        else:
+            schema.wait_for_head(database)
         yield database
 
 

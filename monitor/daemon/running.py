@@ -252,6 +252,7 @@ def _server(
         public_metrics=config.server.public_metrics,
         deadline=config.server.deadline,
         channels=frozenset(entry.name for entry in config.channels),
+        delivers=bool(beats),
         known_channels=tuple(
             ChannelFacts(
                 name=entry.name,

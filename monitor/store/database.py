@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from monitor.store.passwords import PasswordCommand
 from monitor.store.room import DiskRoom
 
 T = TypeVar("T")
@@ -84,7 +85,7 @@ class Database:
         url: str,
         *,
         direct: str | None = None,
-        password: Callable[[], str] | None = None,
+        password: PasswordCommand | None = None,
         pool_size: int = 10,
         application: str = "driftline",
         longest_pause: timedelta = LONGEST_PAUSE,
@@ -125,13 +126,17 @@ class Database:
     def _engine(self, url: str, reach: Mapping[str, Any], **pool: Any) -> Engine:
         # an error must not carry texts and keys into the log
         engine = sa.create_engine(url, hide_parameters=True, connect_args=dict(reach), **pool)
-        if (password := self._password) is not None:
+        if (command := self._password) is not None:
 
             @sa.event.listens_for(engine, "do_connect")
             def ask(
                 _dialect: object, _record: object, _words: object, named: dict[str, Any]
             ) -> None:
-                named["password"] = password()
+                if not named.get("password"):  # an address that has one keeps it
+                    user, host, port = (
+                        str(named.get(name) or "") for name in ("user", "host", "port")
+                    )
+                    named["password"] = command(user=user, host=host, port=port)
 
         return engine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -19,7 +20,8 @@ PATIENCE: Final = timedelta(seconds=15)
 class PasswordCommand:
     """Asks a command for the password of each new connection; threads may share it.
 
-    The command gets no input, and neither its output nor its errors are ever logged.
+    The command gets no input, and learns by ``PGUSER``, ``PGHOST`` and ``PGPORT`` whose password is
+    wanted. Neither its output nor its errors are ever logged.
     """
 
     def __init__(
@@ -27,11 +29,11 @@ class PasswordCommand:
     ) -> None:
         self._command = tuple(command)
         self._monotonic = monotonic
-        self._kept: tuple[float, str] | None = None
+        self._kept: dict[tuple[str, ...], tuple[float, str]] = {}
         self._asking = threading.Lock()
 
-    def __call__(self) -> str:
-        """Return the password, at most a minute old.
+    def __call__(self, *, user: str = "", host: str = "", port: str = "") -> str:
+        """Return the password of a user at a server, at most a minute old.
 
         Raises
         ------
@@ -39,14 +41,17 @@ class PasswordCommand:
             The command failed, took too long, or printed nothing: as if no connection could be
             made, so that it is tried again.
         """
+        whose = (user, host, port)
         with self._asking:
             now = self._monotonic()
-            if self._kept is None or now - self._kept[0] > KEPT.total_seconds():
-                self._kept = (now, self._asked())
-            return self._kept[1]
+            kept = self._kept.get(whose)
+            if kept is None or now - kept[0] > KEPT.total_seconds():
+                kept = self._kept[whose] = (now, self._asked(whose))
+            return kept[1]
 
-    def _asked(self) -> str:
+    def _asked(self, whose: tuple[str, ...]) -> str:
         program = self._command[0]
+        names = ("PGUSER", "PGHOST", "PGPORT")
         try:
             ran = subprocess.run(  # noqa: S603 (of the configuration, which its owner wrote)
                 self._command,
@@ -54,6 +59,7 @@ class PasswordCommand:
                 capture_output=True,
                 timeout=PATIENCE.total_seconds(),
                 check=False,
+                env=os.environ | dict(zip(names, whose, strict=True)),
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise psycopg.OperationalError(

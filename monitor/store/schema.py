@@ -36,6 +36,7 @@ _UNLOCK: Final = "SELECT pg_advisory_unlock(hashtext('driftline migrations'))"
 _LETTING_IN: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline roles'))")
 _TURN: Final = timedelta(milliseconds=100)
 _PATIENCE: Final = timedelta(minutes=10)
+_LOOK: Final = timedelta(seconds=1)
 
 
 def alembic_config(connection: Connection | None = None) -> Config:
@@ -86,7 +87,7 @@ def migrate(
     ------
     ForeignSchema
         The database has a schema that this release cannot bring to its own; nothing is changed.
-    sqlalchemy.exc.OperationalError
+    sqlalchemy.exc.OperationalError, psycopg.OperationalError
         When the tables stayed locked, or the server was away, through all tries.
     TimeoutError
         When another daemon held the turn for ten minutes.
@@ -108,6 +109,25 @@ def migrate(
         database.run(lambda tx: _let_in(tx, service))
     # nothing is dropped here: only housekeeping knows this installation's retention
     database.run(lambda tx: partitions.create_ahead(tx, now=clock.now(tx)))
+
+
+def wait_for_head(database: Database) -> None:
+    """Wait until another process has brought the schema to this release.
+
+    Raises
+    ------
+    TimeoutError
+        It did not, for ten minutes.
+    """
+    until = time.monotonic() + _PATIENCE.total_seconds()
+    told = False
+    while not database.run(at_head):
+        if not told:
+            _LOG.info("waits_for_the_migration", schema=HEAD)
+            told = True
+        if time.monotonic() > until:
+            raise TimeoutError("nobody has migrated the database for ten minutes")
+        time.sleep(_LOOK.total_seconds())
 
 
 def _let_in(tx: Connection, service: str) -> None:

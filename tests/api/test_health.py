@@ -48,6 +48,17 @@ def test_a_message_that_nobody_sends_makes_it_unready(service: Serving) -> None:
         assert "nobody sends it" in client.get("/readyz").json()["reasons"][0]
 
 
+def test_a_backlog_makes_no_process_unready_that_sends_nothing(
+    database: Database, tmp_path: Path
+) -> None:
+    with serving(database, tmp_path, delivers=False) as service, service.client() as client:
+        with service.database.begin() as tx:
+            outbox.enqueue(tx, channel="log", alert={})
+            late = sa.text("now() - interval '6 minutes'")
+            tx.execute(outbox_table.update().values(next_at=late))
+        assert client.get("/readyz").status_code == 200
+
+
 def test_a_receiver_that_is_down_does_not(service: Serving) -> None:
     with service.database.begin() as tx:
         outbox.enqueue(tx, channel="log", alert={})

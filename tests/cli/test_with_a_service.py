@@ -353,9 +353,10 @@ def test_a_key_of_a_secret_store_is_taken_over_once(
     told = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": text}
     assert driftline("status", QUIET, environ=told, cwd=tmp_path).code == 0
     assert alone("keys", "list").out.count("0123456789ab") == 1
-    failed(alone(*words, "--scope", "ingest"), "has other scopes")
-    file.write_text(text[:-1])
-    failed(alone(*words), "a key is dl_, 12 hex digits")
+    failed(alone(*words, "--scope", "ingest"), "or has other scopes")
+    for wrong in (text[:-1], ""):
+        file.write_text(wrong)
+        failed(alone(*words), "a key is dl_, 12 hex digits")
     failed(alone(*words[:-1], "nowhere"), "cannot read nowhere")
 
 

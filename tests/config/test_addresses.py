@@ -62,6 +62,11 @@ def test_engines_may_be_listed_in_a_file_or_under_a_name(section: str, key: str)
     [
         ({"server": {"trusted_proxies": ["10.0.0.1/8"]}}, "server.trusted_proxies: '10.0.0.1/8'"),
         ({"gateway": {"trusted_proxies": ["*"]}}, "gateway.trusted_proxies: '*' is no network"),
+        ({"server": {"worker_port": 70000}}, "server.worker_port: "),
+        ({"database": {"direct_url": "postgresql://h/d"}}, "database.direct_url: there is no"),
+        ({"database": {"direct_url": "mysql://h/d"}}, "database.direct_url: expected an address"),
+        ({"database": {"password_command": ["x"]}}, "database.password_command: there is no"),
+        ({"database": {"migrates": False}}, "database.migrates: nobody else"),
         ({"server": {"deadline": "0s"}}, "server.deadline: must be longer than 0"),
         ({"server": {"connections": {"head": "0s"}}}, "server.connections.head: must be longer"),
         ({"gateway": {"connections": {"most": 0}}}, "gateway.connections.most: must be at least"),

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -78,17 +79,43 @@ def test_admin_may_do_everything_and_others_only_their_own(
 
 def test_a_text_made_elsewhere_is_a_key_until_it_is_revoked(database: Database) -> None:
     text = f"dl_0123456789ab_{'x' * 43}"
+    like: dict[str, Any] = {
+        "name": "sender",
+        "scopes": [Scope.INGEST],
+        "match": {"adapter": ["tax"]},
+        "now": NOW,
+    }
     with database.begin() as tx:
-        first, given = keys.create(tx, name="gateway", scopes=[Scope.READ], text=text)
-        assert given == text
-        again, _ = keys.create(tx, name="gateway", scopes=[Scope.READ], text=text)
-        assert again == first
+        first, is_new = keys.adopt(tx, text, **like)
+        assert is_new
+        assert keys.adopt(tx, text, **like) == (first, False)
         assert keys.verify(tx, text, now=NOW) is not None
-        with pytest.raises(ValueError, match="is another one"):
-            keys.create(tx, name="gateway", scopes=[Scope.READ], text=text[:-1] + "y")
+        for other in (
+            {"text": text[:-1] + "y"},
+            {"match": {}},
+            {"scopes": [Scope.READ], "match": {}},
+        ):
+            with pytest.raises(ValueError, match="is another one"):
+                keys.adopt(tx, **({"text": text} | like | other))
+        for none in ("", "dl_x", text + "x"):
+            with pytest.raises(ValueError, match="a key is dl_"):
+                keys.adopt(tx, none, **like)
         keys.revoke(tx, first.id, now=NOW)
         with pytest.raises(ValueError, match="was revoked"):
-            keys.create(tx, name="gateway", scopes=[Scope.READ], text=text)
+            keys.adopt(tx, text, **like)
+
+
+def test_a_key_taken_over_expires_as_others_do(database: Database) -> None:
+    text = f"dl_0123456789ab_{'x' * 43}"
+    like: dict[str, Any] = {
+        "name": "gateway",
+        "scopes": [Scope.READ],
+        "expires_at": NOW + timedelta(days=1),
+    }
+    with database.begin() as tx:
+        keys.adopt(tx, text, **like, now=NOW)
+        with pytest.raises(ValueError, match="has expired"):
+            keys.adopt(tx, text, **like, now=NOW + timedelta(days=2))
 
 
 def test_a_key_without_scopes_is_refused(database: Database) -> None:

@@ -170,7 +170,8 @@ def _printing(folder: Path, text: str, *, code: int = 0) -> list[str]:
     program = folder / "password.py"
     counter = folder / "asked"
     program.write_text(
-        f"import sys; open({str(counter)!r}, 'a').write('x'); print({text!r}); sys.exit({code})"
+        f"import os, sys; open({str(counter)!r}, 'a').write(os.environ['PGUSER'] + '\\n');"
+        f" print({text!r}); sys.exit({code})"
     )
     return [sys.executable, str(program)]
 
@@ -178,27 +179,40 @@ def _printing(folder: Path, text: str, *, code: int = 0) -> list[str]:
 def test_a_command_gives_the_password_of_new_connections(database_url: str, tmp_path: Path) -> None:
     url = make_url(database_url)
     words = _printing(tmp_path, str(url.password))
-    wrong = url.set(password="stale").render_as_string(hide_password=False)  # noqa: S106
-    database = Database(wrong, password=PasswordCommand(words))
+    bare = url._replace(password=None).render_as_string(hide_password=False)
+    database = Database(bare, password=PasswordCommand(words))
     with ThreadPoolExecutor(4) as threads:
-        pids = set(
-            threads.map(
-                lambda _: database.run(
-                    lambda tx: tx.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
-                ),
-                range(40),
-            )
-        )
+        pids = set(threads.map(lambda _: _session_of(database), range(40)))
     database.close()
     assert pids
-    assert (tmp_path / "asked").read_text() == "x", "one answer serves all connections of a minute"
+    asked = (tmp_path / "asked").read_text().split()
+    assert asked == [str(url.username)], "one answer serves all connections of a minute"
+
+
+def test_an_address_with_a_password_keeps_it(database_url: str, tmp_path: Path) -> None:
+    database = Database(database_url, password=PasswordCommand(_printing(tmp_path, "token")))
+    assert _session_of(database)
+    database.close()
+    assert not (tmp_path / "asked").exists()
+
+
+def test_each_user_has_its_own(tmp_path: Path) -> None:
+    command = PasswordCommand(_printing(tmp_path, "token"))
+    for user in ("owner", "service", "owner"):
+        command(user=user, host="db", port="5432")
+    assert (tmp_path / "asked").read_text().split() == ["owner", "service"]
+
+
+def _session_of(database: Database) -> int:
+    asked = sa.text("SELECT pg_backend_pid()")
+    return int(database.run(lambda tx: tx.execute(asked).scalar_one()))
 
 
 def test_a_password_is_asked_for_again_after_a_minute(tmp_path: Path) -> None:
     times = iter([0.0, KEPT.total_seconds(), KEPT.total_seconds() + 1])
     command = PasswordCommand(_printing(tmp_path, "token"), monotonic=lambda: next(times))
     assert [command() for _ in range(3)] == ["token"] * 3
-    assert (tmp_path / "asked").read_text() == "xx"
+    assert (tmp_path / "asked").read_text() == "\n\n"
 
 
 @pytest.mark.parametrize(

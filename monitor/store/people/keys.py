@@ -69,29 +69,65 @@ def create(
     scopes: Iterable[Scope],
     expires_at: datetime | None = None,
     match: Mapping[str, Sequence[str]] | None = None,
-    text: str | None = None,
 ) -> tuple[Key, str]:
     """Create a key; the returned text is the only copy there will ever be.
 
-    With ``text``, that of a key made elsewhere; where it is stored with the same scopes and is not
-    revoked, it stays as it is.
-
-    Raises ``ValueError`` if no scope is given, since such a key could do nothing; if a key with
-    more than the ingest scope is bound to adapters, since only ingestion checks that; and if the
-    text is no key's, or that of another key.
+    Raises ``ValueError`` if no scope is given, since such a key could do nothing; and if a key with
+    more than the ingest scope is bound to adapters, since only ingestion checks that.
     """
+    text = f"dl_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
+    key = _insert(
+        connection, text, name=name, scopes=scopes, expires_at=expires_at, match=match or {}
+    )
+    return key, text
+
+
+def adopt(
+    connection: Connection,
+    text: str,
+    *,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None = None,
+    match: Mapping[str, Sequence[str]] | None = None,
+    now: datetime,
+) -> tuple[Key, bool]:
+    """Take over a key that was made elsewhere; True if it was not known yet.
+
+    Raises ``ValueError`` as :func:`create` does; if the text is no key's; and if the key is known
+    with another secret, other scopes or adapters, or no longer works.
+    """
+    key_id, secret = _taken_apart(text)
+    row = _stored(connection, key_id)
+    if row is None:
+        key = _insert(
+            connection, text, name=name, scopes=scopes, expires_at=expires_at, match=match or {}
+        )
+        return key, True
+    key = _key(row)
+    same = hmac.compare_digest(_digest(secret), bytes(row["digest"]))
+    if not same or key.scopes != frozenset(scopes) or key.match != (match or {}):
+        raise ValueError(f"key {key_id} is another one, or has other scopes or adapters")
+    if not key.alive(now):
+        raise ValueError(f"key {key_id} was revoked, or has expired")
+    return key, False
+
+
+def _insert(
+    connection: Connection,
+    text: str,
+    *,
+    name: str,
+    scopes: Iterable[Scope],
+    expires_at: datetime | None,
+    match: Mapping[str, Sequence[str]],
+) -> Key:
     wanted = frozenset(scopes)
     if not wanted:
         raise ValueError("a key needs at least one scope")
     if match and wanted != {Scope.INGEST}:
         raise ValueError("only a key with no scope but ingest can be bound to adapters")
-    key_id, secret = _taken_apart(text or _new_text())
-    if (stored := _stored(connection, key_id)) is not None:
-        key = _key(stored)
-        same = hmac.compare_digest(_digest(secret), bytes(stored["digest"]))
-        if not same or key.scopes != wanted or key.revoked_at is not None:
-            raise ValueError(f"key {key_id} is another one, has other scopes, or was revoked")
-        return key, f"dl_{key_id}_{secret}"
+    key_id, secret = _taken_apart(text)
     statement = (
         keys.insert()
         .values(
@@ -99,13 +135,12 @@ def create(
             name=name,
             digest=_digest(secret),
             scopes=sorted(wanted),
-            match={name: list(values) for name, values in (match or {}).items()},
+            match={name: list(values) for name, values in match.items()},
             expires_at=expires_at,
         )
         .returning(keys)
     )
-    row = connection.execute(statement).mappings().one()
-    return _key(row), f"dl_{key_id}_{secret}"
+    return _key(connection.execute(statement).mappings().one())
 
 
 def verify(connection: Connection, text: str, *, now: datetime) -> Key | None:
@@ -143,10 +178,6 @@ def revoke(connection: Connection, key_id: str, *, now: datetime) -> bool:
         .returning(keys.c.id)
     )
     return connection.execute(statement).one_or_none() is not None
-
-
-def _new_text() -> str:
-    return f"dl_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
 
 
 def _taken_apart(text: str) -> tuple[str, str]:

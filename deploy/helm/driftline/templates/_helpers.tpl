@@ -1,6 +1,6 @@
 {{- define "driftline.name" -}}
 {{- $name := ternary .Release.Name (printf "%s-driftline" .Release.Name) (contains "driftline" .Release.Name) -}}
-{{- $name | trunc 45 | trimSuffix "-" -}}
+{{- $name | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
 {{- define "driftline.keys" -}}
@@ -10,7 +10,7 @@
 {{- /* Labels that select the pods of a component: {root, component}. */ -}}
 {{- define "driftline.selector" -}}
 app.kubernetes.io/name: driftline
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end }}
 
@@ -22,8 +22,8 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end }}
 
 {{- define "driftline.metadata" -}}
-name: {{ include "driftline.name" .root }}{{ with .suffix }}-{{ . }}{{ end }}
-namespace: {{ .root.Release.Namespace }}
+name: {{ printf "%s%s" (include "driftline.name" .root) (empty .suffix | ternary "" (printf "-%s" .suffix)) | quote }}
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- include "driftline.labels" . | nindent 2 }}
 {{- end }}
@@ -31,7 +31,7 @@ labels:
 {{- /* Who runs a pod and what it may do: {root, asks}; `asks`: it looks for engines. */ -}}
 {{- define "driftline.pod" -}}
 {{- if and .asks .root.Values.discovery.namespaces }}
-serviceAccountName: {{ include "driftline.name" .root }}
+serviceAccountName: {{ include "driftline.name" .root | quote }}
 automountServiceAccountToken: true
 {{- else }}
 automountServiceAccountToken: false
@@ -57,7 +57,7 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
-{{- /* Image, rights and environment of a container: {root, image, owner}. */ -}}
+{{- /* Image, rights and environment of a container: {root, image, owner, waits}; `waits`: for the migration. */ -}}
 {{- define "driftline.container" -}}
 image: {{ printf "%s%s:%s" .root.Values.image.repository .image (.root.Values.image.tag | default .root.Chart.AppVersion) | quote }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
@@ -71,7 +71,9 @@ env:
   - {name: DRIFTLINE_GATEWAY__SERVICE, value: {{ printf "http://%s:8440" (include "driftline.name" .root) | quote }}}
   - {name: DRIFTLINE_GATEWAY__KEY_FILE, value: /run/driftline/gateway.key}
   {{- else }}
-  - {name: DRIFTLINE_SERVER__WORKER_PORT, value: "8442"}
+  {{- if .waits }}
+  - {name: DRIFTLINE_DATABASE__MIGRATES, value: "false"}
+  {{- end }}
   {{- if .root.Values.database.secret }}
   - name: DRIFTLINE_DATABASE__URL
     valueFrom:
@@ -106,7 +108,7 @@ envFrom: {{- toYaml . | nindent 2 }}
 
 {{- define "driftline.volumes" -}}
 - name: config
-  configMap: {name: {{ include "driftline.name" .root }}}
+  configMap: {name: {{ include "driftline.name" .root | quote }}}
 - name: tmp
   emptyDir: {}
 - name: keys
