@@ -14,7 +14,7 @@ IN_CLUSTER: Final = "kubernetes+"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointsWanted:
-    """Which endpoints are engines: a namespace, a label selector, and a port by number or name."""
+    """The endpoints that are engines: by namespace, label selector, and port number or name."""
 
     namespace: str
     selector: str

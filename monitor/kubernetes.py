@@ -37,7 +37,7 @@ FIRST_LIST_S: Final = 10.0
 WATCH_S: Final = 300
 """After so long the API server ends a watch, and the next one begins where it ended."""
 QUIET_S: Final = 100.0
-"""A watch that says nothing for so long is begun anew: a bookmark comes each minute."""
+"""A watch that says nothing in this time is begun anew: a bookmark comes each minute."""
 _ANSWER_S: Final = 10.0
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 30.0
@@ -347,6 +347,6 @@ def watch_of(
 
 
 def known_now(written: str) -> tuple[str, ...]:
-    """Return what an address stands for at this moment; nothing where nobody watches it yet."""
+    """Return what an address stands for at this moment; empty until a watch of it has begun."""
     watch = _WATCHES.get(written)
     return () if watch is None else watch.known

@@ -249,10 +249,11 @@ def _watch(
             ended.result()  # clients ended by an error
         if broken.run.answered.asked >= least and all_asked is None:
             all_asked = datetime.now(UTC)
-        page = any(one.pages and one.at >= since for one in _told(service, broken.hits))
+        told = _told(service, broken.hits)
+        page = any(one.pages and not one.of_sight and one.at >= since for one in told)
         paged_since = paged_since or (now if page else None)
         done_since = done_since or (now if page and moved else None)
-        named = set(causes(_told(service, broken.hits), since=since)) - {UNKNOWN}
+        named = set(causes(told, since=since)) - {UNKNOWN}
         if done_since is not None and now - done_since > (GRACE_S if named else CAUSE_S):
             break
         asks_why = paged_since is not None and not named and now - paged_since < CAUSE_S
@@ -315,7 +316,7 @@ def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str
 
 def _done(service: Service, adapter: str) -> list[Mapping[str, Any]]:
     """Newest evaluations of the version in charge that have ended."""
-    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=100)["items"]
+    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=1_000)["items"]
     return [one for one in found if one["state"] == "done"]
 
 

@@ -12,6 +12,7 @@ PROBABLE: Final = "likely"
 QUIET: Final = frozenset({"updated", "recovered"})
 """Messages that tell more of what was told, or its end."""
 PROBES: Final = frozenset({"perplexity"})
+BLIND: Final = "blind"
 UNKNOWN: Final = "unknown"
 """The blame of who says that the cause is not known yet."""
 
@@ -30,6 +31,11 @@ class Told:
         members = (self.body.get("together") or {}).get("members", ())
         named = {str(self.body.get("adapter") or "")} | {str(one["adapter"]) for one in group}
         return named | {str(member).partition("@")[0] for member in members}
+
+    @property
+    def of_sight(self) -> bool:
+        """Whether it says only that Driftline compares too little, whatever made it so."""
+        return self.body.get("kind") == BLIND and self.body["blame"] == UNKNOWN
 
     @property
     def wakes(self) -> bool:
@@ -76,13 +82,15 @@ def outcome(seen: Seen) -> dict[str, Any]:
     """Write it down as ``driftline.json`` has it."""
     about = [one for one in seen.told if seen.adapters & one.adapters]
     before = [one for one in about if one.wakes and one.at < seen.broken_at]
-    after = [one for one in about if one.wakes and one.at >= seen.broken_at]
+    since = [one for one in about if one.wakes and one.at >= seen.broken_at]
+    after = [one for one in since if not one.of_sight]  # which says nothing of the fault
     page = next((one for one in after if one.pages), None)
     first = page or (after[0] if after else None)
     return {
         "ticket": _when(seen, after[0]) if after else None,
         "page": _when(seen, page) | _by(page.body) | _probed(seen, page) if page else None,
         "false_before": len(before),
+        "blind": len(since) - len(after),
         "blame": str(first.body["blame"]) if first else None,
         "causes": causes(about, since=seen.broken_at),
         "blame_now": seen.blame_now,
@@ -98,7 +106,11 @@ def outcome(seen: Seen) -> dict[str, Any]:
 
 def causes(told: Sequence[Told], *, since: datetime) -> list[str]:
     """Return the causes that messages gave, updates included, each once and in their order."""
-    said = [one for one in told if one.at >= since and one.body["status"] != "recovered"]
+    said = [
+        one
+        for one in told
+        if one.at >= since and one.body["status"] != "recovered" and not one.of_sight
+    ]
     return list(dict.fromkeys(str(one.body["blame"]) for one in said))
 
 

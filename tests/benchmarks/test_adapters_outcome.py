@@ -106,6 +106,17 @@ def test_causes_are_those_of_all_messages_but_the_end() -> None:
     assert of(*messages)["causes"] == ["unknown", "adapter"]
 
 
+def test_what_is_not_compared_is_no_sight_of_the_fault_and_is_counted_apart() -> None:
+    starved = told(2, "ticket", kind="blind", blame="unknown")
+    found = of(starved, told(30))
+    assert (found["ticket"]["requests"], found["blind"]) == (31, 1)
+    assert found["causes"] == ["adapter"]
+    alone = of(starved)
+    assert (alone["ticket"], alone["blame"], alone["blind"]) == (None, None, 1)
+    settings = of(told(2, "ticket", kind="blind", blame="input"))
+    assert (settings["ticket"]["requests"], settings["blind"]) == (3, 0), "clients changed"
+
+
 def test_a_page_names_its_detectors() -> None:
     assert of(told(1))["page"]["detectors"] == ["logit_ks"]
 

@@ -166,6 +166,13 @@ def test_a_page_counts_within_a_hundred_requests_a_cycle_or_by_the_first_probe()
     assert goal(of(ways, probe_cycle_s=60.0), "faults of weights").held == 4, "within 40 s"
 
 
+def test_the_page_says_by_which_clause_pages_came_in_time() -> None:
+    ways = way(experiment(100), experiment(90), experiment(1, page=Told(300, 80.0, "probe", 1)))
+    said = page(of(ways))
+    assert "Of the first goal's pages, 2 within the requests, 1 with the first probe came." in said
+    assert "Of the first goal's pages" not in page(of(way(experiment(None))))
+
+
 def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:
     small = way(experiment(None, kl=0.01))
     topic = way(experiment(None, kl=1.0), family="traffic")
@@ -232,8 +239,10 @@ def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> Non
 
 
 def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> None:
-    close = way(replace(experiment(None, kl=0.001), seen=False))
-    assert "it hardly differs from the approved version" in page(of(close))
+    close = way(replace(experiment(None, kl=0.001), seen=False, probe_moved=0.905))
+    assert (
+        "it hardly differs from the approved version: the probe moved by 90 % of the line at most"
+    ) in page(of(close))
     assert "not known yet" in page(of(way(experiment(None))))
 
 
@@ -282,6 +291,30 @@ def test_the_page_sets_what_was_wrong_before_beside_this_run() -> None:
     assert "|  | this run | - | 20 (40 s) | adapter | stays | 0 of" in before
     assert "| `alpha-doubled` | `e446ce05` |" in before
     assert "## Before and after" not in page(of(way(experiment(3))))
+
+
+def test_the_page_says_how_much_broken_versions_answered_until_traffic_left_them() -> None:
+    due = [
+        replace(way(replace(experiment(20, moved=Told(count, 60.0)), moved=True)), way=name)
+        for name, count in (("alpha-halved", 70), ("alpha-doubled", 90))
+    ]
+    said = page(of(*due))
+    assert "`alpha-halved` kept all of their traffic then." in said
+    assert "answered 80 requests until it left, 90 at most; it left 2 of 2." in said
+
+
+def test_blindness_in_a_harmless_change_is_loud() -> None:
+    harmless = way(experiment(None, blind=1), experiment(None), family="harmless", harmless=True)
+    assert goal(of(harmless), "harmless").missed == ["a_way/0"]
+
+
+def test_tools_stand_beside_each_other_with_driftline_first(run: Path) -> None:
+    said = page(collect(run)).partition("## The other tools")[2].partition("\n## ")[0]
+    rows = [line.split(" | ") for line in said.splitlines() if line.startswith("| ")]
+    assert rows[2][0] == "| Driftline"
+    assert rows[2][2:6] == ["1 of 2", "20", "0 of 1", "0"]
+    (errors,) = [row for row in rows if row[0].startswith("| Errors only")]
+    assert errors[2:4] == ["1 of 2", "50"]
 
 
 def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:

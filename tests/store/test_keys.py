@@ -90,11 +90,12 @@ def test_a_text_made_elsewhere_is_a_key_until_it_is_revoked(database: Database) 
         assert is_new
         assert keys.adopt(tx, text, **like) == (first, False)
         assert keys.verify(tx, text, now=NOW) is not None
-        for other in (
+        others: tuple[dict[str, Any], ...] = (
             {"text": text[:-1] + "y"},
             {"match": {}},
             {"scopes": [Scope.READ], "match": {}},
-        ):
+        )
+        for other in others:
             with pytest.raises(ValueError, match="is another one"):
                 keys.adopt(tx, **({"text": text} | like | other))
         for none in ("", "dl_x", text + "x"):

@@ -30,6 +30,10 @@ class First:
         return self.blame != NOTHING
 
     @property
+    def moved(self) -> bool:
+        return "moved" in self.route
+
+    @property
     def wrong(self) -> bool:
         return "**" in self.blame + self.route
 

@@ -44,7 +44,7 @@ def goals(results: Results) -> list[Goal]:
             f"faults of weights and serving with KL ≥ {LEAST_KL:g} are paged within"
             f" {MOST_REQUESTS} requests{waited}",
             results,
-            lambda way, one: way.family in ACTED_ON and (one.kl or 0.0) >= LEAST_KL,
+            to_page,
             lambda _, one: _paged(one, cycle),
         ),
         _goal(
@@ -73,7 +73,7 @@ def goals(results: Results) -> list[Goal]:
             f"harmless changes are silent in ≥ {100 * SILENT:.0f} % of runs",
             results,
             lambda way, _: way.harmless,
-            lambda _, one: one.driftline.first is None and one.driftline.moved is None,
+            lambda _, one: _silent(one.driftline),
             wanted=SILENT,
         ),
         *_resampled(results.silence),
@@ -86,6 +86,16 @@ def goals(results: Results) -> list[Goal]:
         ),
         *_healthy(results.run.get("calm_told")),
     ]
+
+
+def to_page(way: Way, one: Repeat) -> bool:
+    """Whether a fault is one that must be paged."""
+    return way.family in ACTED_ON and (one.kl or 0.0) >= LEAST_KL
+
+
+def _silent(ours: Ours) -> bool:
+    """Whether nobody heard of it: of too little compared neither."""
+    return ours.first is None and ours.moved is None and not ours.blind
 
 
 def acted_right(one: Repeat) -> bool:
@@ -162,11 +172,17 @@ def _experiments(results: Results) -> Iterator[tuple[Way, str, Repeat]]:
 
 
 def _paged(one: Repeat, cycle: float | None) -> bool:
-    """Whether the page came within the requests, within a cycle, or with the first probe."""
+    return paged_by(one, cycle) is not None
+
+
+def paged_by(one: Repeat, cycle: float | None) -> str | None:
+    """Say by which clause of the goal the page came in time; None: by none."""
     page = one.driftline.page
     if page is None:
-        return False
-    in_time = cycle is not None and page.seconds is not None and page.seconds <= cycle
+        return None
+    if page.requests <= MOST_REQUESTS:
+        return "requests"
+    if cycle is not None and page.seconds is not None and page.seconds <= cycle:
+        return "cycle"
     told = page.probed or page.by == "probe"
-    by_first = told and page.probes is not None and page.probes <= 1
-    return page.requests <= MOST_REQUESTS or in_time or by_first
+    return "first probe" if told and page.probes is not None and page.probes <= 1 else None

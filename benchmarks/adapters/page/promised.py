@@ -29,9 +29,9 @@ from detectors.types import SECONDS_PER_DAY, Budget, Process, State, Window
 
 SHARE = 0.1
 """Of the notices accepted of an adapter in 30 days: about what one of its detectors has."""
-CHECK_SECONDS = 3.0
-PER_CHECK = 15
-"""Of a window of the run, at its traffic."""
+CHECK_SECONDS = 8.0
+PER_CHECK = 8
+"""Of a window of the run, at its traffic: `live_interval`, and a request a second."""
 _DRAWS = 400
 
 

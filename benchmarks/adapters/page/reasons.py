@@ -12,7 +12,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "bots": "the repeated questions are known ones, and a repeated user counts once",
         "heavy-user": "the user's questions are known ones, and a repeated user counts once",
         "retries": "the same questions come twice, and their answers are as before",
-        "timeouts": "clients that hang up leave no answer to look at",
+        "timeouts": "clients that hang up leave no answer to look at, and the others are as before",
         "new-topic-5": "a share of 5 % takes 400 to 720 requests ([measured]"
         "(benchmarks.md#input-drift-on-real-texts))",
         "new-topic-20": "a share of 20 % takes 80 to 160 requests, or 280 to 520 of a kind near to"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import MISSING, asdict, astuple, dataclass, fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,8 @@ class Ours:
     answered_broken: int
     probes: int
     cpu_s: float
+    blind: int = 0
+    """Messages that it compares too little, without a cause."""
 
     @property
     def first(self) -> Told | None:
@@ -97,6 +99,8 @@ class Repeat:
     tools: Mapping[str, Theirs]
     adapter: str = "-"
     asked: int | None = None
+    probe_moved: float | None = None
+    """The largest move of the fixed texts at the last probe, as a share of the ticket's line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,7 +263,8 @@ def _as_read(body: dict[str, Any], slugs: Sequence[str]) -> Way:
 
 
 def _ours(values: Sequence[Any]) -> Ours:
-    body = dict(zip((one.name for one in fields(Ours)), values, strict=True))
+    names = [one.name for one in fields(Ours)]
+    body = dict(zip(names, values, strict=len(values) == len(names)))
     told = {name: body[name] and Told(*body[name]) for name in _TOLD}
     return Ours(**body | told | {"causes": tuple(body["causes"])})
 
@@ -279,8 +284,13 @@ def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, T
     body = _read(experiment.folder / "driftline.json")
     told: dict[str, Any] = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
     told["causes"] = tuple(body["causes"])
-    kept = {one.name: body[one.name] for one in fields(Ours) if one.name not in told}
+    kept = {
+        one.name: body[one.name]
+        for one in fields(Ours)
+        if one.name not in told and (one.name in body or one.default is MISSING)
+    }
     return Repeat(
+        probe_moved=_probe_moved(body.get("scores", ())),
         adapter=truth["adapter"],
         calm=experiment.calm,
         asked=body["clients"]["asked"],
@@ -292,6 +302,11 @@ def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, T
         driftline=Ours(**told, **kept),
         tools=_theirs(experiment.folder, tools),
     )
+
+
+def _probe_moved(scores: Sequence[Mapping[str, Any]]) -> float | None:
+    logs = [one["evidence_notice"] for one in scores if one["detector"] == "perplexity"]
+    return round(float(10 ** logs[0]), 3) if logs and logs[0] is not None else None
 
 
 def _theirs(folder: Path, tools: dict[str, Tool]) -> dict[str, Theirs]:

@@ -11,10 +11,19 @@ from typing import Any
 
 from benchmarks.adapters.page.before import NOTHING, First, first_published
 from benchmarks.adapters.page.columns import cell, columns
-from benchmarks.adapters.page.goals import Goal, acted_right, blamed_right, goals
+from benchmarks.adapters.page.goals import (
+    Goal,
+    acted_right,
+    blamed_right,
+    goals,
+    paged_by,
+    to_page,
+)
+from benchmarks.adapters.page.leaderboard import leaderboard
 from benchmarks.adapters.page.promised import Promise
 from benchmarks.adapters.page.reasons import REASONS, UNEXPLAINED
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
+from benchmarks.adapters.page.tables import table
 
 _HEAD = """# What goes wrong with adapters, and who sees it
 
@@ -33,6 +42,8 @@ _LIMITS = """
   missed by single runs here.
 - Broken weights are loaded from another folder, so that the files are known to be others. Where
   somebody overwrites a folder in place, Driftline knows that only if it can read it.
+- The same {calm} healthy requests begin every experiment. Other tools could alarm in them each
+  time; Driftline was asked of them once, and each time of ten fresh ones.
 - `base-under-the-name` is served as an adapter of zeros, `patched-kernels` as another frequency of
   positions in the base's config: both give the numbers of the real thing.
 {base}"""
@@ -83,14 +94,14 @@ def page(results: Results) -> str:
         _HEAD,
         _about(results),
         "\n![Ways to go wrong and who saw them](pictures/adapters.svg)\n",
-        _goals(goals(results)),
+        _goals(goals(results), results),
         "\n![Requests until the page, over the fault's KL](pictures/adapters-kl.svg)\n",
         _ways(results),
         _before(results),
         _unseen(results),
         _promises(results),
         _limits(results),
-        _tools(results),
+        leaderboard(results),
         _ENTER,
     ]
     return "\n".join(parts)
@@ -122,7 +133,7 @@ def _how(run: Mapping[str, Any]) -> str:
     return f", each on one of {named}; at least {run['requests']} requests after the break"
 
 
-def _goals(found: Sequence[Goal]) -> str:
+def _goals(found: Sequence[Goal], results: Results) -> str:
     rows = [
         [
             one.text,
@@ -132,7 +143,22 @@ def _goals(found: Sequence[Goal]) -> str:
         ]
         for one in found
     ]
-    return "\n## Goals\n\n" + _table(["goal", "held in", "reached", "missed in"], rows)
+    head = ["goal", "held in", "reached", "missed in"]
+    return "\n## Goals\n\n" + table(head, rows) + _clauses(results)
+
+
+def _clauses(results: Results) -> str:
+    """Say by which clause of the first goal pages came in time."""
+    cycle = results.run.get("probe_cycle_s")
+    found = Counter(
+        by
+        for way in results.ways
+        for one in way.repeats
+        if to_page(way, one) and (by := paged_by(one, cycle)) is not None
+    )
+    words = {"requests": "within the requests", "cycle": "within the cycle"}
+    said = [f"{count} {words.get(by, f'with the {by}')}" for by, count in found.most_common()]
+    return f"\nOf the first goal's pages, {', '.join(said)} came.\n" if said else ""
 
 
 def _missed(names: Sequence[str]) -> str:
@@ -158,7 +184,7 @@ def _ways(results: Results) -> str:
     for family, group in groupby(results.ways, key=lambda way: way.family):
         rows = [_row(way) for way in group]
         note = f"{_NOTES[family]}\n\n" if family in _NOTES else ""
-        parts += [f"\n### {family.capitalize()}\n\n", note, _table(_COLUMNS, rows)]
+        parts += [f"\n### {family.capitalize()}\n\n", note, table(_COLUMNS, rows)]
     return "".join(parts)
 
 
@@ -256,7 +282,30 @@ def _before(results: Results) -> str:
         " do not compare: blame, pages and moves do.\n\n"
     )
     columns = ["way", "", "ticket", "page", "blame", "route", "answered"]
-    return head + _table(columns, (row for rows_of_way in rows for row in rows_of_way))
+    both = table(columns, (row for rows_of_way in rows for row in rows_of_way))
+    return head + both + _damage(results, first)
+
+
+def _damage(results: Results, first: Mapping[str, First]) -> str:
+    """Say which broken versions kept their traffic then, and how much the others answered now."""
+    due = [
+        way for way in results.ways if any(to_page(way, one) and one.moved for one in way.repeats)
+    ]
+    then = [f"`{way.way}`" for way in due if way.way in first and not first[way.way].moved]
+    moved = [
+        one.driftline.moved.requests
+        for way in due
+        for one in way.repeats
+        if one.driftline.moved is not None
+    ]
+    if not moved:
+        return ""
+    kept = f"{', '.join(then)} kept all of their traffic then. " if then else ""
+    return (
+        f"\n{kept}Now a broken version of the {len(due)} that traffic is to leave answered"
+        f" {median(moved):.0f} requests until it left, {max(moved)} at most; it left"
+        f" {len(moved)} of {sum(len(way.repeats) for way in due)}.\n"
+    )
 
 
 def _then_and_now(way: Way, first: First) -> list[list[str]] | None:
@@ -295,7 +344,7 @@ def _unseen(results: Results) -> str:
     head = "\n## What remains unseen\n\n"
     if not rows:
         return head + "Nothing: every way was seen in every run.\n"
-    return head + _table(["way", "KL", "unseen in", "seen by", "why"], rows)
+    return head + table(["way", "KL", "unseen in", "seen by", "why"], rows)
 
 
 def _limits(results: Results) -> str:
@@ -306,6 +355,7 @@ def _limits(results: Results) -> str:
     return _LIMITS.format(
         cycle=f"{cycle:g} s" if cycle else "cycle",
         times="once" if runs == 1 else f"{runs} times",
+        calm=max((one.calm for way in results.ways for one in way.repeats), default=0),
         base=_UNPACKED.format(base=base) if base.startswith("SmolLM2") else "",
     )
 
@@ -324,7 +374,7 @@ def _promises(results: Results) -> str:
         " nothing was promised of one of them, too. The plan's other kinds, such as shares of the"
         " requests, topics and the probe, are not held against a run.\n\n"
     )
-    return head + _table(
+    return head + table(
         ["kind of fault", "promised", "of these told", "not promised", "of these told"],
         ([kind, *_kept(each)] for kind, each in kinds.items()),
     )
@@ -342,6 +392,9 @@ def _reason(way: Way) -> str:
     unseen = [one for one in way.repeats if one.driftline.first is None]
     known = way.kl is not None and not any(one.seen for one in unseen)
     usual = "it hardly differs from the approved version" if known else UNEXPLAINED
+    moves = [one.probe_moved for one in unseen if one.probe_moved is not None]
+    if known and moves:
+        usual += f": the probe moved by {100 * max(moves):.0f} % of the line at most"
     return REASONS.get(way.way, usual)
 
 
@@ -356,31 +409,6 @@ def _who_saw(results: Results, way: Way) -> str:
     return ", ".join(saw) or none
 
 
-def _tools(results: Results) -> str:
-    rows = [
-        [f"{tool.tool} {tool.version or ''}".strip(), tool.settings, _cpu(results, slug)]
-        for slug, tool in results.tools.items()
-    ]
-    head = (
-        "\n## The other tools\n\nWhere a tool reads a table, it has the mean and 95th percentile of"
-        " the NLL, the share of near-certain tokens, entropy, margin, the logs of both token counts"
-        " and whether the request failed; what was not measured is the baseline's median. Windows"
-        " begin and end at the break, which favours them; Driftline also asks the engine. CPU is of"
-        " one experiment, the baseline included.\n\n"
-    )
-    return head + _table(["tool", "settings", "CPU"], rows)
-
-
-def _cpu(results: Results, slug: str) -> str:
-    known = [
-        seen.cpu_s
-        for way in results.ways
-        for one in way.repeats
-        if (seen := one.tools.get(slug)) is not None and seen.cpu_s is not None
-    ]
-    return f"{median(known):.2g} s" if known else "-"
-
-
 def _words(each: Iterable[str]) -> str:
     """Say what is the same once."""
     return ", ".join(dict.fromkeys(each))
@@ -388,8 +416,3 @@ def _words(each: Iterable[str]) -> str:
 
 def _bold(said: str, *, wrong: bool) -> str:
     return f"**{said}**" if wrong else said
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
