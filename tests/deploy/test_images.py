@@ -1,0 +1,135 @@
+"""What the images, the compose file and the units start: commands and settings that exist."""
+
+import configparser
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import pytest
+import yaml
+
+from monitor.cli.app import COMMANDS
+from monitor.config.loading import parse
+from monitor.config.reading import overlay
+from release.image import TARGETS, command
+from tests.docs.pages import ROOT
+
+DEPLOY: Final = ROOT / "deploy"
+CONTAINERFILE: Final = (DEPLOY / "Containerfile").read_text()
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+UNITS: Final = sorted((DEPLOY / "systemd").glob("*.service"))
+ADDRESS: Final = "postgresql://driftline@db/driftline"
+"""What a secret would give."""
+
+
+def _settings(environ: Mapping[str, str]) -> object:
+    """Read settings as a process with these variables does; raises for one that is none."""
+    secrets = {name: ADDRESS for name, one in environ.items() if name.endswith("URL") and not one}
+    return parse(overlay({}, {**environ, **secrets}), source="deploy", environ={})
+
+
+def _in_the_images() -> dict[str, str]:
+    found = dict(re.findall(r"(DRIFTLINE_\w+)=(\S+)", CONTAINERFILE))
+    assert len(found) == 4
+    return found
+
+
+def _manifests() -> Iterator[tuple[str, dict[str, Any]]]:
+    for one in yaml.safe_load_all((DEPLOY / "kubernetes" / "driftline.yaml").read_text()):
+        if "template" in one.get("spec", {}):
+            pod = one["spec"]["template"]["spec"]
+            for container in [*pod["containers"], *pod.get("initContainers", ())]:
+                yield f"{one['metadata']['name']}/{container['name']}", container
+
+
+def _is_a_command(words: list[str]) -> bool:
+    names = set(COMMANDS)
+    return words[0] in names or " ".join(words[:2]) in names
+
+
+def test_every_target_of_the_release_is_in_the_containerfile() -> None:
+    stages = re.findall(r"^FROM \S+ AS (\S+)$", CONTAINERFILE, re.MULTILINE)
+    assert set(TARGETS) <= set(stages)
+    for target in TARGETS:
+        assert command("buildah", target, "1.2.3")[-3:] == [target, "--tag", f"{target}:1.2.3"]
+
+
+def test_images_run_as_an_ordinary_user_without_pip() -> None:
+    assert "\nUSER 10001:10001\n" in CONTAINERFILE
+    assert CONTAINERFILE.count("pip uninstall --quiet --yes pip") == len(TARGETS)
+
+
+def test_settings_of_the_images_are_settings() -> None:
+    assert _settings(_in_the_images())
+    with pytest.raises(Exception, match="unknown key"):
+        _settings({"DRIFTLINE_SERVER__WORKER_PROT": "1"})
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_the_compose_file_starts_commands_with_settings_that_exist(name: str) -> None:
+    service = COMPOSE["services"][name]
+    assert service["image"].partition(":")[0] in TARGETS
+    assert service["read_only"] is True
+    environ = {**COMPOSE["x-driftline"]["environment"], **service.get("environment", {})}
+    files = {one: value for one, value in environ.items() if one.endswith(("_FILE", "_CONFIG"))}
+    assert _settings({one: value for one, value in environ.items() if one not in files})
+    text = " ".join(service["command"])
+    parts = [part.removeprefix("exec ") for part in text.split(" && ")]
+    commands = [shlex.split(part.removeprefix("driftline ")) for part in parts]
+    assert all(map(_is_a_command, commands)), commands
+    mounted = [volume.split(":")[1] for volume in service["volumes"]]
+    secrets = [f"/run/secrets/{secret}" for secret in service["secrets"]]
+    assert set(files.values()) <= {*mounted, *secrets}
+
+
+def test_manifests_start_commands_with_settings_that_exist() -> None:
+    seen = dict(_manifests())
+    assert len(seen) == 6
+    for where, container in seen.items():
+        assert _is_a_command(container["args"]), where
+        given = {one["name"]: one.get("value", "") for one in container["env"]}
+        files = {name for name in given if name.endswith(("_FILE", "_CONFIG"))}
+        known = {name: value for name, value in given.items() if name not in files}
+        assert _settings(_in_the_images() | known), where
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_units_start_commands_as_users_of_their_own(unit: Any) -> None:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]
+    parser.read(unit)
+    service = dict(parser["Service"])
+    _, *words = shlex.split(service["ExecStart"])
+    assert _is_a_command(words)
+    name, _, value = service["Environment"].partition("=")
+    assert _settings({name: value})
+    folder = service["StateDirectory"]
+    assert service["User"] == service["Group"] == folder == unit.stem
+    assert value == service["WorkingDirectory"] == f"/var/lib/{folder}"
+
+
+def test_the_two_units_differ_in_what_they_run_alone() -> None:
+    hardening = [
+        {
+            line
+            for line in unit.read_text().splitlines()
+            if line.startswith(("Protect", "Private", "Restrict", "NoNew", "Lock", "System", "Cap"))
+        }
+        for unit in UNITS
+    ]
+    assert hardening[0] == hardening[1]
+    assert len(hardening[0]) > 15
+
+
+def test_what_the_plain_manifests_need_is_said() -> None:
+    page = (ROOT / "docs" / "install.md").read_text()
+    text = (DEPLOY / "kubernetes" / "driftline.yaml").read_text()
+    named = re.findall(r'secretKeyRef: \{name: "([^"]+)", key: "([^"]+)"\}', text)
+    assert {"driftline-database"} == {name for name, _ in named}
+    for _, key in named:
+        assert f"--from-literal {key}=" in page
+    for key in ("subject.key", "session.key", "gateway.key", "metrics.key"):
+        assert f"--from-file {key}" in page
+    assert json.dumps("driftline-keys") in text
