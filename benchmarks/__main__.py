@@ -2,7 +2,7 @@
 
 ``python -m benchmarks adapters`` runs the benchmark of broken adapters, which needs a real
 engine: see :mod:`benchmarks.adapters`. ``adapters-tools`` puts what it recorded through other
-tools, and ``adapters-page`` writes its page.
+tools, and ``adapters-page`` writes its page. ``fleet-live`` measures whole fleets at work.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from benchmarks import peers
+from benchmarks.live import page as live
 from benchmarks.row import Row, from_json
 from benchmarks.statistics import page as statistics
 from benchmarks.table import number, render
@@ -63,8 +64,9 @@ APART = {
     "adapters": "benchmarks.adapters.command",
     "adapters-tools": "benchmarks.adapters.contestants.command",
     "adapters-page": "benchmarks.adapters.page.command",
+    "fleet-live": "benchmarks.live.command",
 }
-"""Commands with options of their own: they need an engine, or what one left."""
+"""Commands with options of their own: they need an engine, what one left, or an hour."""
 NAMES = tuple(one.module for one in BENCHMARKS)
 
 
@@ -97,7 +99,7 @@ def main(wanted: Sequence[str]) -> int:
         console.print(f"{name} did not run: {why}", style="red", markup=False)
     if not wanted:
         page = render(rows, seeds=seeds, failures=failures)
-        PAGE.write_text(f"{page}\n{statistics.section()}", encoding="utf-8")
+        PAGE.write_text(f"{page}\n{live.section()}{statistics.section()}", encoding="utf-8")
         console.print(f"written: {PAGE.relative_to(ROOT)}", markup=False)
     return 1 if failures else 0
 

@@ -102,7 +102,9 @@ def test_a_bound_key_speaks_for_its_adapters_only(service: Serving) -> None:
             batch = {"records": [_record(id=str(match)[:9]), _record("tax"), _record("nobody")]}
             told = client.post("/v1/records", json=batch).json()
             assert told["accepted"] + told["duplicates"] == 1
-            assert [one["index"] for one in told["rejected"]] == [1, 2]
+            refused, held = ([one["index"] for one in told[what]] for what in ("rejected", "held"))
+            # an adapter that nobody has registered may become the team's, never 'support'
+            assert (refused, held) == (([1, 2], []) if "adapter" in match else ([1], [2]))
             assert "may not send for 'tax'" in told["rejected"][0]["error"]
             value = {"id": "1", "at": now, "name": "helpful", "value": 0}
             answers = {"feedback": [{"adapter": name, **value} for name in ("support", "tax")]}
