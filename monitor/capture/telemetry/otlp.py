@@ -12,18 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from google.protobuf.message import DecodeError
 from msgspec import Raw, Struct
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
-    ExportTracePartialSuccess,
-    ExportTraceServiceResponse,
-)
-from opentelemetry.proto.common.v1 import common_pb2
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
-from opentelemetry.proto.trace.v1 import trace_pb2
 
 from monitor.capture.errors import Malformed, TooLarge, Unsupported
 from monitor.capture.parse import Rejected
@@ -36,7 +29,6 @@ MOST_SPANS: Final = 50_000
 """Of one request; a Collector's batch has 8,192 by default."""
 
 _UNREADABLE: Final = (
-    DecodeError,
     msgspec.DecodeError,
     ValueError,
     OverflowError,
@@ -97,12 +89,16 @@ def answer(*, rejected: int, message: str, content_type: str) -> bytes:
     if kind_of(content_type) == JSON:
         partial = {"rejectedSpans": str(rejected), "errorMessage": message}
         return json.dumps({"partialSuccess": partial} if message else {}).encode()
-    partly = ExportTracePartialSuccess(rejected_spans=rejected, error_message=message)
-    reply = ExportTraceServiceResponse(partial_success=partly if message else None)
-    return bytes(reply.SerializeToString())
+    return bytes(_messages().answer(rejected=rejected, message=message))
 
 
 # --- protobuf ------------------------------------------------------------------------------
+
+
+def _messages() -> ModuleType:
+    from monitor.capture.telemetry import messages  # noqa: PLC0415 (2 MB that few need)
+
+    return messages
 
 
 def _of_protobuf(body: bytes) -> Iterator[Callable[[], Span]]:
@@ -154,25 +150,14 @@ def _resource(resource_spans: memoryview) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for one in _parts(resource_spans, 1):
         with suppress(*_UNREADABLE):
-            found |= _pairs(Resource.FromString(bytes(one)).attributes, _protobuf_value)
+            found |= _pairs(_messages().resource(bytes(one)), _messages().value)
     return found
 
 
 def _protobuf_span(message: memoryview, around: Mapping[str, Any]) -> Span:
-    raw = trace_pb2.Span.FromString(bytes(message))
-    return _span(raw, f"{raw.trace_id.hex()}-{raw.span_id.hex()}", around, _protobuf_value)
-
-
-def _protobuf_value(value: common_pb2.AnyValue) -> Any:
-    match kind := value.WhichOneof("value"):
-        case None:
-            return None
-        case "array_value":
-            return [_protobuf_value(one) for one in value.array_value.values]
-        case "kvlist_value":
-            return _pairs(value.kvlist_value.values, _protobuf_value)
-        case _:
-            return getattr(value, kind)
+    raw = _messages().span(bytes(message))
+    name = f"{raw.trace_id.hex()}-{raw.span_id.hex()}"
+    return _span(raw, name, around, _messages().value)
 
 
 # --- JSON ----------------------------------------------------------------------------------
