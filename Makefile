@@ -88,7 +88,7 @@ image: $(READY)
 manifests: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python release/chart.py --plain > deploy/kubernetes/driftline.yaml
 
-# Helm's engine is a library of 230 MB, so it is not in everyone's environment.
+# Helm's engine is a library of 250 MB, so it is not in everyone's environment.
 $(DEPLOY)/.ready:
 	test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
 	$(DEPLOY)/bin/python -m pip install --quiet --progress-bar on 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2'
@@ -174,4 +174,4 @@ pgbouncer:
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || $(call debian,pgbouncer)
 
 clean:
-	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) $(DEPLOY) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -169,8 +169,8 @@ def test_a_page_counts_within_a_hundred_requests_a_cycle_or_by_the_first_probe()
 def test_the_page_says_by_which_clause_pages_came_in_time() -> None:
     ways = way(experiment(100), experiment(90), experiment(1, page=Told(300, 80.0, "probe", 1)))
     said = page(of(ways))
-    assert "Of the first goal's pages, 2 within the requests, 1 with the first probe came." in said
-    assert "Of the first goal's pages" not in page(of(way(experiment(None))))
+    assert "The first goal's pages came: 2 within the requests, 1 with the first probe." in said
+    assert "The first goal's pages" not in page(of(way(experiment(None))))
 
 
 def test_faults_too_small_or_of_other_families_are_not_asked_to_page() -> None:

@@ -158,7 +158,7 @@ def _clauses(results: Results) -> str:
     )
     words = {"requests": "within the requests", "cycle": "within the cycle"}
     said = [f"{count} {words.get(by, f'with the {by}')}" for by, count in found.most_common()]
-    return f"\nOf the first goal's pages, {', '.join(said)} came.\n" if said else ""
+    return f"\nThe first goal's pages came: {', '.join(said)}.\n" if said else ""
 
 
 def _missed(names: Sequence[str]) -> str:
