@@ -1,9 +1,12 @@
-"""Access control: bearer keys, scopes, and a limit on floods of wrong keys.
+"""Access control: bearer keys, scopes, teams, and a limit on floods of wrong keys.
 
 A key is looked up once and remembered for ``REMEMBERED`` seconds, so a revoked key works at
 most that much longer. Each failed attempt takes from a bucket of the caller's address.
 While the bucket is empty, this process refuses unknown keys without a look-up. Keys that it
 has seen valid still work, so one client cannot lock out another behind the same address.
+
+A key that is bound to a team's adapters reads as :mod:`monitor.store.teams` lets it. It changes
+only what the path names, and only if that is the team's, or what the handler has looked up so.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from collections import OrderedDict
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import structlog
@@ -24,10 +28,12 @@ from fastapi.security import HTTPBearer
 from fastapi.security.http import HTTPAuthorizationCredentials
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.owning import check_path, of_the_whole
 from monitor.api.problems import Problem
 from monitor.api.throttle import Allowance, Throttle
 from monitor.connections import client_network
 from monitor.domain import Scope
+from monitor.store import teams
 from monitor.store.database import Database
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
@@ -172,7 +178,19 @@ async def _found(request: Request, credentials: HTTPAuthorizationCredentials | N
     return key
 
 
-def needs(*scopes: Scope) -> Callable[..., object]:
+class Reach(StrEnum):
+    """What a key that is bound to a team's adapters may do at an endpoint."""
+
+    READS = "reads"
+    """It reads what is the team's."""
+    CHANGES = "changes"
+    """It changes what the path names, if that is the team's."""
+    LOOKED_UP = "looked up"
+    """The handler looks up what it may."""
+    NONE = "none"
+
+
+def needs(*scopes: Scope, reach: Reach) -> Callable[..., object]:
     """Return the dependency that admits only keys with one of ``scopes``, and yields the key."""
 
     async def admitted(
@@ -183,9 +201,24 @@ def needs(*scopes: Scope) -> Callable[..., object]:
         structlog.contextvars.bind_contextvars(key=key.name[:64])
         if not any(keys.permits(key, scope) for scope in scopes):
             raise scope_missing(key, *scopes)
+        if key.match:
+            await _restrict(request, key, reach)
         return key
 
     return admitted
+
+
+async def _restrict(request: Request, key: Key, reach: Reach) -> None:
+    match reach:
+        case Reach.READS:
+            teams.see(key.match)
+        case Reach.CHANGES:
+            database: Database = request.app.state.parts.database
+            await run_in_threadpool(check_path, database, key, request.path_params)
+        case Reach.NONE:
+            raise of_the_whole(key)
+        case Reach.LOOKED_UP:
+            pass
 
 
 def scope_missing(key: Key, *scopes: Scope, why: str = "This") -> Problem:
@@ -198,11 +231,13 @@ def scope_missing(key: Key, *scopes: Scope, why: str = "This") -> Problem:
     )
 
 
-Ingester = Annotated[Key, Depends(needs(Scope.INGEST))]
-Reader = Annotated[Key, Depends(needs(Scope.READ))]
-Declarer = Annotated[Key, Depends(needs(Scope.INGEST, Scope.OPERATE))]
-Operator = Annotated[Key, Depends(needs(Scope.OPERATE))]
-Admin = Annotated[Key, Depends(needs(Scope.ADMIN))]
+Ingester = Annotated[Key, Depends(needs(Scope.INGEST, reach=Reach.LOOKED_UP))]
+Reader = Annotated[Key, Depends(needs(Scope.READ, reach=Reach.READS))]
+FleetReader = Annotated[Key, Depends(needs(Scope.READ, reach=Reach.NONE))]
+Declarer = Annotated[Key, Depends(needs(Scope.INGEST, Scope.OPERATE, reach=Reach.LOOKED_UP))]
+Operator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.CHANGES))]
+CheckedOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.LOOKED_UP))]
+Admin = Annotated[Key, Depends(needs(Scope.ADMIN, reach=Reach.NONE))]
 
 
 def _digest(text: str) -> bytes:

@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
-from monitor.api import lookup
-from monitor.api.access import Operator, Reader
+from monitor.api import lookup, owning
+from monitor.api.access import CheckedOperator, Operator, Reader
 from monitor.api.bodies import AdapterRequest, Name, VersionRequest
 from monitor.api.paging import LARGEST_LIMIT, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
-from monitor.store import audit
+from monitor.store import audit, teams
 from monitor.store.errors import Conflict
 from monitor.store.registry import adapters, versions
 from monitor.traffic import table
@@ -72,11 +72,16 @@ def get_adapter(_key: Reader, parts: Parts, adapter: AdapterName) -> AdapterDeta
 
 @router.put("/{adapter}")
 def put_adapter(
-    key: Operator, parts: Parts, adapter: AdapterName, body: AdapterRequest
+    key: CheckedOperator, parts: Parts, adapter: AdapterName, body: AdapterRequest
 ) -> AdapterDetail:
-    """Create an adapter, or replace what is said of it."""
+    """Create an adapter, or replace what is said of it.
+
+    A team's key does so only with adapters that are the team's, before and after.
+    """
 
     def put(tx: Connection) -> AdapterDetail:
+        if adapters.fetch(tx, adapter) is not None:
+            owning.check(tx, key, adapter=adapter)
         adapters.put(
             tx,
             name=adapter,
@@ -86,6 +91,8 @@ def put_adapter(
             runbook=body.runbook,
             mode=body.mode,
         )
+        if key.match and not teams.sees(tx, key.match, {"adapter": adapter}):
+            raise Problem(403, f"So said, {adapter!r} would not be of your team.", kind="not-yours")
         audit.append(
             tx,
             actor=key.name,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from prometheus_client.registry import Collector
 
 from monitor.api import (
     actions,
@@ -42,6 +43,7 @@ from monitor.api.limits import LimitBody
 from monitor.api.parts import ApiParts, Dashboard
 from monitor.api.paths import KeepSlashes
 from monitor.store.people.keys import Key
+from monitor.store.registry import adapters as stored_adapters
 
 ENDPOINTS: Final = (
     records.router,
@@ -116,7 +118,7 @@ def _add_routes(app: FastAPI, parts: ApiParts, registry: CollectorRegistry) -> N
     for router in ENDPOINTS:
         app.include_router(_summarised(router), prefix="/v1")
     app.include_router(_summarised(health.router))
-    app.include_router(_summarised(_metrics_router(registry, public=parts.public_metrics)))
+    app.include_router(_summarised(_metrics_router(registry, parts)))
 
 
 def _summarised(router: APIRouter) -> APIRouter:
@@ -136,13 +138,13 @@ def first_clause(description: str) -> str:
     return re.split(r"[.;:](?=\s|$)", description, maxsplit=1)[0].replace("`", "")
 
 
-def _metrics_router(registry: CollectorRegistry, *, public: bool) -> APIRouter:
+def _metrics_router(registry: CollectorRegistry, parts: ApiParts) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    def scrape() -> Response:
-        return Response(metrics.exposition(registry), media_type=CONTENT_TYPE_LATEST)
+    def scrape(found: Collector = registry) -> Response:
+        return Response(metrics.exposition(found), media_type=CONTENT_TYPE_LATEST)
 
-    if public:
+    if parts.public_metrics:
 
         @router.get("/metrics", response_class=PlainTextResponse, openapi_extra=health.OPEN)
         def get_public_metrics() -> Response:
@@ -152,8 +154,11 @@ def _metrics_router(registry: CollectorRegistry, *, public: bool) -> APIRouter:
     else:
 
         @router.get("/metrics", response_class=PlainTextResponse)
-        def get_metrics(_key: Reader) -> Response:
-            """Show the metrics in Prometheus's text format; needs a key with `read`."""
-            return scrape()
+        def get_metrics(key: Reader) -> Response:
+            """Show the metrics in Prometheus's text format; a team's key sees its adapters'."""
+            if not key.match:
+                return scrape()
+            own = {one.name for one in parts.database.run(stored_adapters.fetch_all)}
+            return scrape(metrics.OfAdapters(registry, own))
 
     return router

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query
 from sqlalchemy import Connection
 
 from monitor.api import lookup
-from monitor.api.access import Reader
+from monitor.api.access import FleetReader, Reader
 from monitor.api.bodies import Name
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
@@ -59,7 +59,7 @@ def get_plan(
 
 @router.get("/receipt")
 def get_receipt(
-    _key: Reader,
+    _key: FleetReader,
     parts: Parts,
     month: Annotated[
         str | None,

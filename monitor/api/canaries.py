@@ -10,15 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import Connection
 
 from detectors.trial_plan import Wanted, choices, choose
-from monitor.api import lookup, paging
-from monitor.api.access import Operator, Reader
+from monitor.api import lookup, owning, paging
+from monitor.api.access import CheckedOperator, Operator, Reader
 from monitor.api.bodies import Line, Name
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.domain import Mode
+from monitor.domain import Mode, Version
 from monitor.store.errors import NotFound
 from monitor.store.records import capture_counts
 from monitor.store.traffic import canaries
@@ -103,13 +103,18 @@ def get_canaries(
 
 
 @router.post("/canaries", status_code=201, responses={409: {"description": "It cannot begin now."}})
-def post_canary(key: Operator, parts: Parts, body: CanaryRequest) -> CanaryBegun:
+def post_canary(key: CheckedOperator, parts: Parts, body: CanaryRequest) -> CanaryBegun:
     """Begin a canary; another one of the adapter that is under way is superseded.
 
     It answers people once its pre-checks have passed. `prospect.warning` says where its steps
     cannot be decided by themselves at the adapter's traffic.
     """
-    version = parts.database.run(lambda tx: lookup.version(tx, body.adapter, body.version))
+
+    def read(tx: Connection) -> Version:
+        owning.check(tx, key, adapter=body.adapter)
+        return lookup.version(tx, body.adapter, body.version)
+
+    version = parts.database.run(read)
     least = parts.orders.settings.requests
     wish = Wish(
         version=version,

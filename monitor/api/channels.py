@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from alerts.message import Alert
 from alerts.types import Severity
 from monitor.api import paging
-from monitor.api.access import Admin, Operator, Reader
+from monitor.api.access import Admin, FleetReader, Operator, Reader
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -37,7 +37,7 @@ Told = Annotated[Severity, Query(description="`ticket` wakes nobody, `page` may.
 
 
 @router.get("/channels")
-def get_channels(_key: Reader, parts: Parts) -> Page[ChannelBody]:
+def get_channels(_key: FleetReader, parts: Parts) -> Page[ChannelBody]:
     """List the configured channels."""
     health = parts.database.run(receivers.health)
     return Page(

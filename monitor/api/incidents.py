@@ -27,6 +27,7 @@ from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.outbox.linking import permits
 from monitor.reference.accept import accept
+from monitor.store import teams
 from monitor.store.incidents.inbox import (
     Inbox,
     InboxState,
@@ -221,6 +222,7 @@ async def viewer(
     known = await identify(request, credentials)
     if not keys.permits(known, Scope.READ):
         raise scope_missing(known, Scope.READ)
+    teams.see(known.match)
 
 
 @router.get(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 from fastapi import Path
 from sqlalchemy import Connection
 
 from monitor.api.parts import ApiParts
+from monitor.api.paths import LARGEST_NUMBER
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, IncidentId, Version
 from monitor.incident import IncidentStory, read_story
@@ -18,9 +19,6 @@ from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import canaries, fleet
 from monitor.store.traffic.canaries import CanaryId, CanaryRow
-
-LARGEST_NUMBER: Final = 2**63 - 1
-"""The largest number that the database can hold."""
 
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 IncidentNumber = Annotated[

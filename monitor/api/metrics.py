@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -19,10 +19,12 @@ from typing import Final, Protocol
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from monitor.domain import AdapterId, Route, WeightsState
+from monitor.store import teams
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations, probing, verdicts
 from monitor.store.evaluation.evaluations import ScoreRow
@@ -168,7 +170,8 @@ class StoredMetrics:
         with self._lock:
             now = self._clock()
             if self._kept is None or now - self._kept[0] >= KEPT:
-                self._kept = (now, self._database.run(self._read, attempts=1))
+                with teams.unbound():
+                    self._kept = (now, self._database.run(self._read, attempts=1))
             return self._kept[1]
 
     def _read(self, tx: Connection) -> MetricsReading:
@@ -391,6 +394,24 @@ def new_registry() -> CollectorRegistry:
     return registry
 
 
-def exposition(registry: CollectorRegistry) -> bytes:
+class OfAdapters:
+    """A collector of those series of a registry that are of some adapters."""
+
+    def __init__(self, registry: Collector, adapters: Collection[str]) -> None:
+        self._registry = registry
+        self._adapters = adapters
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the families that have any, with these alone."""
+        for family in self._registry.collect():
+            chosen = Metric(family.name, family.documentation, family.type, family.unit)
+            chosen.samples = [
+                one for one in family.samples if one.labels.get("adapter") in self._adapters
+            ]
+            if chosen.samples:
+                yield chosen
+
+
+def exposition(registry: Collector) -> bytes:
     """Return everything in Prometheus's text format."""
     return generate_latest(registry)

@@ -15,6 +15,8 @@ from pydantic import AfterValidator
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 LONGEST_NAME: Final = 128
+LARGEST_NUMBER: Final = 2**63 - 1
+"""The largest number that the database can hold."""
 
 
 class KeepSlashes:

@@ -21,10 +21,12 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from monitor.store import teams
 from monitor.store.database import retryable
 
 MEDIA_TYPE: Final = "application/problem+json"
 DISK_FULL: Final = "53100"
+NO_SUCH_TABLE: Final = "42P01"
 RETRY_SECONDS: Final = 5
 
 
@@ -184,13 +186,15 @@ async def _on_database(request: Request, error: Exception) -> Response:
 
 
 def database_problem(error: Exception) -> Problem:
-    """Distinguish a passing outage (503), a full disk (507) and a fault of ours.
+    """Distinguish a passing outage (503), a full disk (507), a team's limit and a fault of ours.
 
     Any other database error is raised again: it is a 500 like every unforeseen error.
     """
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
     if isinstance(cause, psycopg.Error) and cause.sqlstate == DISK_FULL:
         return Problem(507, "The database's disk is full; nothing was stored.", kind="disk-full")
+    if isinstance(cause, psycopg.Error) and cause.sqlstate == NO_SUCH_TABLE and teams.bound():
+        return Problem(403, "This is not for a key that is bound to adapters.", kind="not-yours")
     if isinstance(error, sa.exc.TimeoutError) or retryable(error):
         return Problem(
             503,

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from alerts.silences import Silence, SilenceRefused
 from monitor.api import paging
-from monitor.api.access import Operator, Reader
+from monitor.api.access import CheckedOperator, Operator, Reader
 from monitor.api.bodies import SilenceRequest
 from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -45,7 +45,7 @@ def get_silences(
 
 
 @router.post("", status_code=201)
-def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBody:
+def post_silence(key: CheckedOperator, parts: Parts, body: SilenceRequest) -> SilenceBody:
     """Hold messages back; what matches opens and ends as ever, and is told when it is over."""
     now = parts.clock()
     starts_at = body.starts_at or now
@@ -60,6 +60,7 @@ def post_silence(key: Operator, parts: Parts, body: SilenceRequest) -> SilenceBo
                 author=key.name,
                 comment=body.comment,
                 now=now,
+                of=key.match,
             )
         except SilenceRefused as reason:
             raise Problem(422, f"{reason}.", kind="invalid-silence") from reason

@@ -7,7 +7,7 @@ from typing import Final
 from fastapi import APIRouter
 from sqlalchemy import Connection
 
-from monitor.api.access import Admin, Reader
+from monitor.api.access import Admin, FleetReader
 from monitor.api.parts import Parts
 from monitor.store import audit, clock
 from monitor.views.service import RetentionBody
@@ -16,7 +16,7 @@ router: Final = APIRouter(prefix="/retention", tags=["health"])
 
 
 @router.get("")
-def get_retention(_key: Reader, parts: Parts) -> RetentionBody:
+def get_retention(_key: FleetReader, parts: Parts) -> RetentionBody:
     """Show up to when old data is deleted, and what holds deletions up."""
     known = parts.database.run(clock.read)
     held = parts.database.run(clock.held)

@@ -25,8 +25,8 @@ def create(
     match: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE of adapters it may send for: adapter, owner, tier or a label;"
-            " repeat for several. Only with the scope ingest; all if left out."
+            help="KEY=VALUE of the adapters it is for: adapter, owner, tier or a label;"
+            " repeat for several. Not with the scope admin; all if left out."
         ),
     ] = None,
     from_file: Annotated[

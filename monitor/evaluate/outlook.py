@@ -38,6 +38,7 @@ from monitor.policy.coverage_words import blind_share_words
 from monitor.policy.rounds import LONGEST, Round, plan_rounds
 from monitor.policy.settings import PolicySettings
 from monitor.reference.older_feedback import FEEDBACK_OF
+from monitor.store import teams
 from monitor.store.evaluation import evaluations, probing, verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.references import calibrations, references
@@ -176,9 +177,14 @@ class Outlook:
         return self._cadences[EvaluationKind.LIVE].interval
 
     def rounds(self, tx: Connection, *, now: datetime) -> tuple[Round, ...]:
-        """Return the rounds of routine probes of each engine, the most stretched first."""
+        """Return the rounds of routine probes of each engine, the most stretched first.
+
+        An engine is shared, so the versions of every team count.
+        """
+        with teams.whole(tx):
+            measured = probing.measured(tx, since=now - LONGEST)
         return plan_rounds(
-            probing.measured(tx, since=now - LONGEST),
+            measured,
             share=self.settings.probe_share,
             wanted=self._cadences[EvaluationKind.PERPLEXITY].interval,
         )

@@ -12,10 +12,11 @@ import alerts.types as words
 from alerts import matching
 from alerts.silences import Silence, SilenceRefused, check, silencing
 from monitor.domain import IncidentId
-from monitor.store import audit
+from monitor.store import audit, teams
 from monitor.store.incidents import silences
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.registry import adapters
+from monitor.store.teams import Match
 
 
 def silence(
@@ -27,13 +28,17 @@ def silence(
     author: str,
     comment: str,
     now: datetime,
+    of: Match | None = None,
 ) -> Silence:
     """Set a silence on alerts that ``match`` accepts, written as a channel's match is.
+
+    ``of`` is what the author's key is bound to.
 
     Raises
     ------
     SilenceRefused
-        The silence makes no sense (:func:`alerts.silences.check`), or ``match`` is unreadable.
+        The silence makes no sense (:func:`alerts.silences.check`), ``match`` is unreadable, or it
+        could accept alerts of another team.
     """
     try:
         matcher = matching.parse_matcher(match)
@@ -43,6 +48,8 @@ def silence(
     made = silences.add(
         tx, matcher, starts_at=starts_at, ends_at=ends_at, author=author, comment=comment
     )
+    if of and not teams.sees(tx, of, {"silence": made.id}):
+        raise SilenceRefused("name adapters of your team, or what your key is bound to")
     audit.append(
         tx,
         actor=author,

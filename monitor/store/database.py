@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from monitor.store import teams
 from monitor.store.passwords import PasswordCommand
 from monitor.store.room import DiskRoom
 
@@ -78,6 +79,8 @@ class Database:
     With ``direct``, ``url`` leads through a pooler in transaction mode, such as PgBouncer: each
     transaction may be on another session. Settings are then made in each transaction, nothing is
     prepared, and what needs a session of its own goes to ``direct``.
+
+    What a team's request reads is restricted by :mod:`monitor.store.teams`.
     """
 
     def __init__(
@@ -160,7 +163,7 @@ class Database:
         """
         for attempt in range(1, attempts + 1):
             try:
-                with self.engine.begin() as connection:
+                with self.begin() as connection:
                     return work(connection)
             except (sa.exc.DBAPIError, psycopg.Error) as error:
                 self.room.notice(error)
@@ -175,6 +178,7 @@ class Database:
     def begin(self) -> Iterator[Connection]:
         """Begin a transaction without retry, for callers that stream or hold it open."""
         with self.engine.begin() as connection:
+            teams.enter(connection)
             yield connection
 
     def close(self) -> None:

@@ -38,7 +38,8 @@ def lacking(tx: Connection, role: str) -> bool:
         not tx.execute(_HAS_FUNCTION, {"role": role, "function": function}).scalar()
         for function in FUNCTIONS
     )
-    return tables or functions
+    views = bool(tx.execute(_LACKS_VIEWS, {"role": role}).scalar())
+    return tables or functions or views
 
 
 def grant(tx: Connection, role: str) -> None:
@@ -55,6 +56,9 @@ def grant(tx: Connection, role: str) -> None:
         # a database restored without rights has this from PostgreSQL's own defaults
         tx.execute(sa.text(f"REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"))
         tx.execute(sa.text(f"GRANT EXECUTE ON FUNCTION {function} TO {named}"))
+    if (views := tx.execute(_TEAM_SCHEMA).scalar()) is not None:
+        tx.execute(sa.text(f"GRANT USAGE ON SCHEMA {views} TO {named}"))
+        tx.execute(sa.text(f"GRANT SELECT ON ALL TABLES IN SCHEMA {views} TO {named}"))
 
 
 def excess(tx: Connection) -> str | None:
@@ -76,6 +80,15 @@ def excess(tx: Connection) -> str | None:
 
 _HAS_TABLE: Final = sa.text("SELECT has_table_privilege(:role, :table, :right)")
 _HAS_FUNCTION: Final = sa.text("SELECT has_function_privilege(:role, :function, 'EXECUTE')")
+_TEAM_SCHEMA: Final = sa.text(
+    "SELECT quote_ident(nspname) FROM pg_namespace WHERE nspname = current_schema() || '_team'"
+)
+_LACKS_VIEWS: Final = sa.text(
+    "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE n.nspname = current_schema() || '_team' AND c.relkind = 'v'"
+    " AND NOT (has_schema_privilege(:role, n.oid, 'USAGE')"
+    " AND has_table_privilege(:role, c.oid, 'SELECT'))"
+)
 _EXCESS: Final = sa.text(
     """
     SELECT current_user, rolsuper,

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store import clock, partitions, roles
+from monitor.store import clock, partitions, roles, teams
 from monitor.store.database import Database, retryable
 from monitor.store.errors import ForeignSchema
 
@@ -141,15 +141,16 @@ def _upgrade(database: Database, *, lock_timeout: timedelta) -> None:
     with database.engine.begin() as connection:
         milliseconds = int(lock_timeout.total_seconds() * 1000)
         connection.execute(sa.text(f"SET LOCAL lock_timeout = {milliseconds}"))
-        if at_head(connection):
-            return
-        _refuse_foreign(revision(connection))
-        connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
-        # loading Alembic on a busy machine takes longer than a frozen process may keep a lock
-        connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        from alembic import command  # see HEAD
+        if not at_head(connection):
+            _refuse_foreign(revision(connection))
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            # loading Alembic on a busy machine takes longer than a frozen process may keep a lock
+            connection.execute(sa.text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+            from alembic import command  # see HEAD
 
-        command.upgrade(alembic_config(connection), "head")
+            teams.drop(connection)
+            command.upgrade(alembic_config(connection), "head")
+        teams.ensure(connection)
 
 
 def _refuse_foreign(known: str | None) -> None:

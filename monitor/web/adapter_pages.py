@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.api.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.domain import Version
 from monitor.reference.approve import NotApprovable, approve
+from monitor.store import teams
 from monitor.store.evaluation.verdicts import VerdictRow, current
 from monitor.store.people import changes
 from monitor.store.people.changes import StoredChange
@@ -46,7 +47,7 @@ def adapter_pages(frame: Frame) -> APIRouter:
     pages = AdapterPages(frame)
     router = frame.router()
     place = "/adapters/{adapter}"
-    router.add_api_route(place, pages.show, methods=["GET"], dependencies=[Depends(frame.session)])
+    router.add_api_route(place, pages.show, methods=["GET"], dependencies=[Depends(frame.reader)])
     router.add_api_route(f"{place}/approve", pages.approve, methods=["POST"])
     return router
 
@@ -96,13 +97,14 @@ class AdapterPages:
         return await run_in_threadpool(self._approve, request, wording.name_of(adapter), fields)
 
     def _approve(self, request: Request, adapter: str, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.sender(request)
         name, refused = fields.get("version", ""), may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             status = HTTPStatus.FORBIDDEN
             return self._page(request, adapter, name, {}, refused=refused, status=status)
         try:
-            self._parts.database.run(lambda tx: _approved(tx, adapter, fields, by=key.name))
+            with teams.unbound():
+                self._parts.database.run(lambda tx: _approved(tx, adapter, fields, by=key.name))
         except NotApprovable as why:
             status = HTTPStatus.CONFLICT
             return self._page(request, adapter, name, {}, refused=str(why), status=status)

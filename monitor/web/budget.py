@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from monitor.evaluate.outlook import Outlook
 from monitor.outbox.receipt import read_receipt, read_watched
+from monitor.store import teams
 from monitor.views.budget import DRIFTS
 from monitor.views.reading import budget
 from monitor.views.versions_seen import by_version
@@ -30,11 +31,6 @@ def read_budget(
     last = max(1, -(-len(versions) // VERSIONS_A_PAGE))
     page = min(page, last)
     first = (page - 1) * VERSIONS_A_PAGE
-    receipts = [
-        read_receipt(tx, outlook.settings.budget, month=month, now=now)
-        for month in (None, f"{now:%Y-%m}")
-    ]
-    watched = read_watched(tx, start=receipts[0].start, end=receipts[0].end)
     return {
         "versions": versions[first : first + VERSIONS_A_PAGE],
         "first": first,
@@ -43,6 +39,18 @@ def read_budget(
         "last": last,
         "drifts": list(DRIFTS.items())[::-1],
         "budget": found,
+        **({"receipts": []} if teams.bound() else _receipts(tx, outlook, now=now)),
+    }
+
+
+def _receipts(tx: Connection, outlook: Outlook, *, now: datetime) -> dict[str, Any]:
+    """Read the account of the whole fleet, which is promised to all of it together."""
+    receipts = [
+        read_receipt(tx, outlook.settings.budget, month=month, now=now)
+        for month in (None, f"{now:%Y-%m}")
+    ]
+    watched = read_watched(tx, start=receipts[0].start, end=receipts[0].end)
+    return {
         "receipts": receipts,
         "most_pages": MOST_PAGES,
         "uncompared": [one for one in watched if not one.whole],

@@ -11,6 +11,7 @@ from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
+from monitor.store import teams
 from monitor.store.errors import NotFound
 from monitor.store.traffic.canaries import CanaryId, OneAtATime
 from monitor.store.traffic.routes import GenerationConflict
@@ -41,7 +42,7 @@ def canary_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = CanaryPages(frame)
     router = frame.router()
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     router.add_api_route("/canaries", pages.canaries, methods=["GET"], dependencies=reader)
     router.add_api_route("/canaries", pages.begin, methods=["POST"])
     router.add_api_route("/canaries/new", pages.plan, methods=["GET"], dependencies=reader)
@@ -90,13 +91,14 @@ class CanaryPages:
         return await run_in_threadpool(self._order, request, CanaryId(canary), fields)
 
     def _begin(self, request: Request, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.form_sender(request)
         refused = may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._plan(request, fields, refused=refused, status=HTTPStatus.FORBIDDEN)
         try:
             wish = self._parts.database.run(lambda tx: read_wish(tx, fields))
-            made = self._parts.orders.start(wish, by=key.name, now=self._parts.clock())
+            with teams.unbound():
+                made = self._parts.orders.start(wish, by=key.name, now=self._parts.clock())
         except (ValueError, NotFound) as why:
             status = HTTPStatus.UNPROCESSABLE_ENTITY
             return self._plan(request, fields, refused=f"Not begun: {why}.", status=status)
@@ -106,22 +108,23 @@ class CanaryPages:
         return RedirectResponse(f"/canaries/{made.id}", status_code=HTTPStatus.SEE_OTHER)
 
     def _order(self, request: Request, canary: CanaryId, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.sender(request)
         refused = may_not(request, key) or no_reason(fields)
         kind = ORDERS.get(fields.get("order", ""))
         if refused is None and kind is None:
             refused = "Say what shall become of it."
-        if key is None or kind is None or refused is not None:
+        if kind is None or refused is not None:
             return self._canary(request, canary, refused=refused, status=HTTPStatus.FORBIDDEN)
         try:
-            self._parts.orders.order(
-                canary,
-                kind,
-                by=key.name,
-                now=self._parts.clock(),
-                why=fields["reason"],
-                force=fields["order"] == FORCE,
-            )
+            with teams.unbound():
+                self._parts.orders.order(
+                    canary,
+                    kind,
+                    by=key.name,
+                    now=self._parts.clock(),
+                    why=fields["reason"],
+                    force=fields["order"] == FORCE,
+                )
         except NotFound:
             return self._canary(request, canary)
         except (NotPossible, GenerationConflict) as why:

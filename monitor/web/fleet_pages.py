@@ -53,7 +53,7 @@ def fleet_pages(frame: Frame) -> APIRouter:
     """Build the router of this page."""
     pages = FleetPages(frame)
     router = frame.router()
-    router.add_api_route("/", pages.show, methods=["GET"], dependencies=[Depends(frame.session)])
+    router.add_api_route("/", pages.show, methods=["GET"], dependencies=[Depends(frame.reader)])
     return router
 
 

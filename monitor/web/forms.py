@@ -17,11 +17,11 @@ LONGEST_REASON: Final = 500
 MOST_FIELDS: Final = 16
 
 
-def may_not(request: Request, key: Key | None, *, scope: Scope = Scope.OPERATE) -> str | None:
+def may_not(request: Request, key: Key, *, scope: Scope = Scope.OPERATE) -> str | None:
     """Return why the sender of a form may not do what needs a scope; None: it may."""
     if is_from_elsewhere(request):
         return "This form was sent by another site."
-    if key is None or not keys.permits(key, scope):
+    if not keys.permits(key, scope):
         return f"Log in with a key that may {scope}."
     return None
 

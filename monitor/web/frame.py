@@ -13,12 +13,15 @@ import jinja2
 from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
+from starlette.concurrency import run_in_threadpool
 
 from alerts.gist import gist
 from detectors.words import name_words
+from monitor.api.owning import check_path, of_the_whole
 from monitor.domain import Scope
 from monitor.evaluate.faults import size_words
 from monitor.policy.coverage_words import percent
+from monitor.store import teams
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.store.people.words import by_a_person
@@ -30,6 +33,8 @@ from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
+SERVICE: Final = ("/channels", "Service")
+"""Leads to pages about the whole installation, which no team sees."""
 TABS: Final = (
     ("/", "Fleet"),
     ("/incidents", "Incidents"),
@@ -38,7 +43,7 @@ TABS: Final = (
     ("/silences", "Silences"),
     ("/budget", "Budget"),
     ("/runbooks", "Runbooks"),
-    ("/channels", "Service"),
+    SERVICE,
 )
 
 
@@ -55,12 +60,48 @@ class Frame:
         """Return a router for some pages."""
         return APIRouter(route_class=PackedRoute)
 
-    def session(self, request: Request) -> Session:
-        """Admit only people with a session; everyone else is sent to the login page."""
+    async def reader(self, request: Request) -> None:
+        """Admit people with a session, who see what their key may; send others to the login."""
+        key = await run_in_threadpool(self.viewer, request)
+        teams.see(key.match)
+
+    async def fleet_reader(self, request: Request) -> None:
+        """As :meth:`reader`, for pages about the whole installation."""
+        key = await run_in_threadpool(self.viewer, request)
+        if key.match:
+            raise of_the_whole(key)
+
+    def sender(self, request: Request) -> Key:
+        """Return the key of who sent a form about what the path names, which is its team's.
+
+        From here on the sender sees what its key may. What the form asks for is done inside
+        :func:`monitor.store.teams.unbound`.
+        """
+        key = self.viewer(request)
+        check_path(self.parts.database, key, request.path_params)
+        teams.see(key.match)
+        return key
+
+    def form_sender(self, request: Request) -> Key:
+        """As :meth:`sender`, where only the form says what it is about: the handler looks it up."""
+        key = self.viewer(request)
+        teams.see(key.match)
+        return key
+
+    def fleet_sender(self, request: Request) -> Key:
+        """As :meth:`sender`, of what is of the whole installation."""
+        key = self.viewer(request)
+        if key.match:
+            raise of_the_whole(key)
+        return key
+
+    def viewer(self, request: Request) -> Key:
+        """Return the key of the request's session; without one, send it to the login page."""
         session = self.signed_in(request)
-        if session is None or self.key(session) is None:
+        key = self.key(session) if session else None
+        if key is None:
             raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
-        return session
+        return key
 
     def signed_in(self, request: Request) -> Session | None:
         """Return the session of the request's cookie, even if its key no longer works."""
@@ -69,13 +110,13 @@ class Frame:
     def key(self, session: Session) -> Key | None:
         """Return the session's key while it works."""
         now = self.parts.clock()
-        known: list[Key] = self.parts.database.run(keys.fetch_all)
+        with teams.unbound():
+            known: list[Key] = self.parts.database.run(keys.fetch_all)
         return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
 
     def may_operate(self, request: Request) -> bool:
         """Whether the viewer may operate, and so sees buttons that change something."""
-        key = self.key(self.session(request))
-        return key is not None and keys.permits(key, Scope.OPERATE)
+        return keys.permits(self.viewer(request), Scope.OPERATE)
 
     def page(
         self,
@@ -86,7 +127,9 @@ class Frame:
         **values: Any,
     ) -> Response:
         """Render a template."""
-        return HTMLResponse(self.drawn(template, **values), status_code=status, headers=headers)
+        tabs = [one for one in TABS if one != SERVICE or not teams.bound()]
+        drawn = self.drawn(template, tabs=tabs, **values)
+        return HTMLResponse(drawn, status_code=status, headers=headers)
 
     def missing(self, what: str, *, version: str | None = None) -> Response:
         """Say in a page that something is not there."""
@@ -106,7 +149,7 @@ def _environment(assets: Assets, *, version: str) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(asset=assets.url, service_version=version, tabs=TABS)
+    environment.globals.update(asset=assets.url, service_version=version)
     environment.filters.update(
         blocked=lambda gate: WHY_BLOCKED.get(gate, gate),
         author=lambda actor: actor if by_a_person(actor) else "Driftline",

@@ -32,7 +32,7 @@ def inbox_pages(frame: Frame) -> APIRouter:
     pages = InboxPages(frame)
     router = frame.router()
     router.add_api_route(
-        "/incidents", pages.show, methods=["GET"], dependencies=[Depends(frame.session)]
+        "/incidents", pages.show, methods=["GET"], dependencies=[Depends(frame.reader)]
     )
     return router
 

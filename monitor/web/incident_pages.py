@@ -18,6 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from alerts.types import Kind
 from alerts.words import rate_words
 from monitor.api.lookup import LARGEST_NUMBER, Number
+from monitor.api.owning import check
 from monitor.api.ranges import LONGEST
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested
@@ -27,6 +28,7 @@ from monitor.incident.moving import TrafficMove, move, read_choices, unproven
 from monitor.incident.smoke import ComparedAnswers, NotAskable
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
+from monitor.store import teams
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.people.keys import Key
 from monitor.store.records import capture_counts
@@ -58,7 +60,7 @@ def incident_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = IncidentPages(frame)
     router = frame.router()
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     place = "/incidents/{incident}"
     router.add_api_route(place, pages.show, methods=["GET"], dependencies=reader)
     router.add_api_route(f"{place}/do", pages.do, methods=["POST"])
@@ -100,7 +102,7 @@ class IncidentPages:
 
     def answers(self, request: Request, incident: Number) -> Response:
         """Send the adapter's smoke prompts to its models; show the answers, unstored."""
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.sender(request)
         refused = may_not(request, key)
         if refused is not None:
             return self._page(incident, refused=refused, status=HTTPStatus.FORBIDDEN)
@@ -114,15 +116,16 @@ class IncidentPages:
         return self._page(incident, exchanges=exchanges)
 
     def _do(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.sender(request)
         refused = may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._page(incident, refused=refused, status=HTTPStatus.FORBIDDEN)
         act = self._acts.get(fields.get("do", ""))
         if act is None:
             return self._page(incident, refused="Press one of the buttons.", status=422)
         try:
-            act(IncidentId(incident), key, fields)
+            with teams.unbound():
+                act(IncidentId(incident), key, fields)
         except LookupError as missing:
             return self._page(incident, refused=str(missing), status=HTTPStatus.CONFLICT)
         except FormRefused as why:
@@ -300,6 +303,7 @@ class IncidentPages:
     def _approve(self, _incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         """Carry out the action that the person saw; its conditions are checked again."""
         action = ActionId(_number(fields, "action"))
+        self._parts.database.run(lambda tx: check(tx, key, action=action))
         try:
             self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
         except (NotFound, ActionNotOpen) as why:

@@ -51,7 +51,7 @@ def create_pages(parts: WebParts) -> Dashboard:
     router.include_router(service_pages(frame))
     router.include_router(version_pages(frame))
     router.include_router(canary_pages(frame))
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     router.add_api_route("/login", pages.login_form, methods=["GET"])
     router.add_api_route("/login", pages.login, methods=["POST"])
     router.add_api_route("/logout", pages.logout, methods=["POST"])

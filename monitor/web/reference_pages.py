@@ -37,6 +37,6 @@ def reference_pages(frame: Frame) -> APIRouter:
             **around,
         )
 
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     router.add_api_route("/references", show, methods=["GET"], dependencies=reader)
     return router

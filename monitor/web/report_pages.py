@@ -17,6 +17,7 @@ from monitor.api.problems import Problem
 from monitor.api.ranges import RangeRefused, read_range
 from monitor.api.reports import drawn, spanned
 from monitor.domain import Version
+from monitor.store import teams
 from monitor.store.evaluation import reports
 from monitor.store.evaluation.reports import Form, ReportRow
 from monitor.views.reading.report import report
@@ -31,7 +32,7 @@ def report_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = ReportPages(frame)
     router = APIRouter()
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     place = "/adapters/{adapter}/report"
     router.add_api_route(place, pages.ask, methods=["POST"])
     router.add_api_route(f"{place}/{{number}}", pages.show, methods=["GET"], dependencies=reader)
@@ -70,7 +71,7 @@ class ReportPages:
         )
 
     def _ask(self, request: Request, adapter: str, fields: Mapping[str, str]) -> Response:
-        refused = may_not(request, self._frame.key(self._frame.session(request)))
+        refused = may_not(request, self._frame.sender(request))
         if refused is not None:
             raise Problem(HTTPStatus.FORBIDDEN, refused)
         now = self._parts.clock()
@@ -87,7 +88,8 @@ class ReportPages:
             place = f"/adapters/{wording.path_part(of.adapter)}/report/{number}"
             return f"{place}?version={wording.path_part(of.name)}"
 
-        place = self._parts.database.run(request_it)
+        with teams.unbound():
+            place = self._parts.database.run(request_it)
         return RedirectResponse(place, status_code=HTTPStatus.SEE_OTHER)
 
     def _of(

@@ -49,7 +49,7 @@ def request_pages(frame: Frame) -> APIRouter:
         "/adapters/{adapter}/requests",
         pages.show,
         methods=["GET"],
-        dependencies=[Depends(frame.session)],
+        dependencies=[Depends(frame.reader)],
     )
     return router
 

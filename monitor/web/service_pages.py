@@ -35,11 +35,12 @@ def service_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = ServicePages(frame)
     router = frame.router()
-    reader = [Depends(frame.session)]
-    router.add_api_route("/channels", pages.channels, methods=["GET"], dependencies=reader)
+    reader = [Depends(frame.reader)]
+    fleet = [Depends(frame.fleet_reader)]
+    router.add_api_route("/channels", pages.channels, methods=["GET"], dependencies=fleet)
     router.add_api_route("/audit", pages.audit, methods=["GET"], dependencies=reader)
     router.add_api_route("/keys", pages.keys, methods=["GET"], dependencies=reader)
-    router.add_api_route("/settings", pages.settings, methods=["GET"], dependencies=reader)
+    router.add_api_route("/settings", pages.settings, methods=["GET"], dependencies=fleet)
     router.add_api_route("/deliveries/{delivery}/replay", pages.replay, methods=["POST"])
     router.add_api_route("/keys/{key}/revoke", pages.revoke, methods=["POST"])
     return router
@@ -93,9 +94,9 @@ class ServicePages:
         return await run_in_threadpool(self._revoke, request, key)
 
     def _replay(self, request: Request, delivery: UUID) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.fleet_sender(request)
         refused = may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._channels(request, refused=refused, status=HTTPStatus.FORBIDDEN)
 
         def work(tx: Connection) -> bool:
@@ -110,9 +111,9 @@ class ServicePages:
         return RedirectResponse("/channels", status_code=HTTPStatus.SEE_OTHER)
 
     def _revoke(self, request: Request, key_id: str) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.fleet_sender(request)
         refused = may_not(request, key, scope=Scope.ADMIN)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._keys(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         now = self._parts.clock()
 
@@ -162,9 +163,9 @@ class ServicePages:
     def _keys(
         self, request: Request, *, refused: str | None = None, status: int = HTTPStatus.OK
     ) -> Response:
-        own = self._frame.key(self._frame.session(request))
+        own = self._frame.viewer(request)
         now = self._parts.clock()
-        if own is None or not keys.permits(own, Scope.ADMIN):
+        if not keys.permits(own, Scope.ADMIN):
             refused = refused or may_not(request, own, scope=Scope.ADMIN)
             status = HTTPStatus.FORBIDDEN
             return self._frame.page(

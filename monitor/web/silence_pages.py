@@ -15,6 +15,7 @@ from alerts import matching
 from alerts.silences import LONGEST, SilenceRefused
 from monitor.api.lookup import Number
 from monitor.outbox import expire, silence
+from monitor.store import teams
 from monitor.store.incidents import silences
 from monitor.store.people.keys import Key
 from monitor.web.forms import may_not, no_reason, read_form
@@ -30,7 +31,7 @@ def silence_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = SilencePages(frame)
     router = frame.router()
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     router.add_api_route("/silences", pages.silences, methods=["GET"], dependencies=reader)
     router.add_api_route("/silences", pages.add, methods=["POST"])
     router.add_api_route("/silences/{silence}/expire", pages.expire, methods=["POST"])
@@ -62,9 +63,9 @@ class SilencePages:
         return await run_in_threadpool(self._expire, request, silence)
 
     def _add(self, request: Request, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.form_sender(request)
         refused = may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._page(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         try:
             self._set(key, fields)
@@ -81,26 +82,29 @@ class SilencePages:
         now = self._parts.clock()
         ends_at = now + _hours(fields.get("hours", "")) * HOUR
         match = {name: fields[name] for name in FACTS if fields.get(name)}
-        self._parts.database.run(
-            lambda tx: silence(
-                tx,
-                match,
-                starts_at=now,
-                ends_at=ends_at,
-                author=key.name,
-                comment=fields["reason"],
-                now=now,
+        with teams.unbound():
+            self._parts.database.run(
+                lambda tx: silence(
+                    tx,
+                    match,
+                    starts_at=now,
+                    ends_at=ends_at,
+                    author=key.name,
+                    comment=fields["reason"],
+                    now=now,
+                    of=key.match,
+                )
             )
-        )
 
     def _expire(self, request: Request, number: int) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.sender(request)
         refused = may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._page(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         now = self._parts.clock()
         # a silence that is over already needs no error
-        self._parts.database.run(lambda tx: expire(tx, number, actor=key.name, now=now))
+        with teams.unbound():
+            self._parts.database.run(lambda tx: expire(tx, number, actor=key.name, now=now))
         return RedirectResponse("/silences", status_code=HTTPStatus.SEE_OTHER)
 
     def _page(

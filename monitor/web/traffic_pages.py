@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import LARGEST_NUMBER, Number
 from monitor.domain import ActionId
+from monitor.store import teams
 from monitor.store.errors import NotFound
 from monitor.store.traffic import actions, flags
 from monitor.traffic.fallback.breaker import ActionNotOpen
@@ -27,7 +28,7 @@ def traffic_pages(frame: Frame) -> APIRouter:
     """Build the router of these pages."""
     pages = TrafficPages(frame)
     router = frame.router()
-    reader = [Depends(frame.session)]
+    reader = [Depends(frame.reader)]
     router.add_api_route("/routes", pages.routes, methods=["GET"], dependencies=reader)
     router.add_api_route("/routes/{adapter}", pages.route, methods=["GET"], dependencies=reader)
     router.add_api_route("/actions/{action}/approve", pages.approve, methods=["POST"])
@@ -61,12 +62,13 @@ class TrafficPages:
         return await run_in_threadpool(self._kill_switch, request, fields)
 
     def _approve(self, request: Request, action: ActionId) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.sender(request)
         refused = may_not(request, key)
-        if key is None or refused is not None:
+        if refused is not None:
             return self._routes(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         try:
-            self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
+            with teams.unbound():
+                self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
         except NotFound:
             return self._frame.missing(f"action {action}")
         except ActionNotOpen as why:
@@ -79,11 +81,11 @@ class TrafficPages:
         )
 
     def _kill_switch(self, request: Request, fields: Mapping[str, str]) -> Response:
-        key = self._frame.key(self._frame.session(request))
+        key = self._frame.fleet_sender(request)
         refused = may_not(request, key) or no_reason(fields)
         if refused is None and fields.get("set") not in {"on", "off"}:
             refused = "Say whether it shall be on or off."
-        if key is None or refused is not None:
+        if refused is not None:
             return self._routes(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         self._parts.database.run(
             lambda tx: flags.set_kill_switch(

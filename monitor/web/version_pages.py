@@ -26,7 +26,7 @@ def version_pages(frame: Frame) -> APIRouter:
         "/adapters/{adapter}/versions",
         pages.show,
         methods=["GET"],
-        dependencies=[Depends(frame.session)],
+        dependencies=[Depends(frame.reader)],
     )
     return router
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from monitor.store import audit, partitions, schema
+from monitor.store import audit, partitions, schema, teams
 from monitor.store.database import Database
 from monitor.store.tables import metadata
 
@@ -38,6 +38,7 @@ def test_migrations_build_exactly_the_tables_of_the_code(database: Database) -> 
 def test_up_down_up_leaves_nothing_behind_and_ends_at_head(empty: Database) -> None:
     schema.migrate(empty)
     with empty.begin() as connection:
+        teams.drop(connection)
         command.downgrade(schema.alembic_config(connection), "base")
     assert _tables(empty) == {"alembic_version"}
     with empty.begin() as connection:

@@ -21,20 +21,16 @@ from fastapi.routing import APIRoute
 from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
-from sqlalchemy import Connection
 
-from monitor.domain import Interval, Scope
+from monitor.domain import Scope
 from monitor.outbox import ChannelFacts
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import schema
 from monitor.store.database import Database
-from monitor.store.evaluation import reports
-from monitor.store.registry import versions
-from tests import asked
 from tests.clocks import ShiftedDatabase
 from tests.serving import Serving, serving
-from tests.web import asking, kinds, moves, trials
 from tests.web.conftest import SLOW, chromium
+from tests.web.filled import fill
 
 NOW: Final = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
 WRITTEN: Final = NOW - timedelta(minutes=2)
@@ -119,14 +115,8 @@ def touring(database: Database, folder: Path) -> Iterator[Tour]:
 
 def _places(service: Serving) -> Mapping[str, str]:
     with service.database.begin() as tx:
-        moves.seed(tx, now=NOW)
-        tried = trials.seed(tx, now=NOW)
-        told = kinds.seed(tx, now=NOW)
-        asking.seed(tx)
-        report = _reported(tx)
-        listed = versions.fetch(tx, adapter="search-rewrite", name="v1")
-        assert listed is not None
-        asked.arrive(tx, listed, now=NOW)
+        filled = fill(tx, now=NOW)
+    report, tried, told = filled.report, filled.tried, filled.told
     return {
         "/": "/",
         "/adapters/{adapter}": "/adapters/support?signal=mean_nll",
@@ -155,19 +145,6 @@ def _places(service: Serving) -> Mapping[str, str]:
         MISSING: "/adapters/nobody",
         FAILED: "/routes",
     }
-
-
-def _reported(tx: Connection) -> int:
-    """Draw a report, as a worker does."""
-    version = versions.fetch(tx, adapter="support", name="v7")
-    assert version is not None
-    number = reports.ask(tx, version.id, Interval(start=NOW - timedelta(days=1), end=NOW))
-    held = reports.claim(tx)
-    assert held is not None
-    facts = {"n_window": 612, "n_reference": 12_480, "generation": 1, "signals": ["entropy"],
-             "rates": ["refusal"], "texts": [], "left_out": ["latency_ms"]}  # fmt: skip
-    reports.finish(tx, held, facts=facts, page=b"", snapshot=b"")
-    return number
 
 
 def test_the_tour_leaves_no_page_out(tour: Tour) -> None:

@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import Scope
+from monitor.store import teams
 from monitor.store.tables import keys
 
 _TEXT: Final = re.compile(r"dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -30,8 +31,8 @@ _TOUCHED_EVERY: Final = timedelta(minutes=1)
 class Key:
     """A key, without its secret.
 
-    ``match`` restricts the adapters it may send for: for each fact named, the adapter's value must
-    be listed.
+    ``match`` restricts it to a team's adapters, those it sends for, sees and changes: for each fact
+    named, the adapter's value must be listed.
     """
 
     id: str
@@ -72,8 +73,8 @@ def create(
 ) -> tuple[Key, str]:
     """Create a key; the returned text is the only copy there will ever be.
 
-    Raises ``ValueError`` if no scope is given, since such a key could do nothing; and if a key with
-    more than the ingest scope is bound to adapters, since only ingestion checks that.
+    Raises ``ValueError`` if no scope is given, since such a key could do nothing; and if a key that
+    may administer is bound to adapters, since keys and clocks are of no adapter.
     """
     text = f"dl_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
     key = _insert(
@@ -125,8 +126,13 @@ def _insert(
     wanted = frozenset(scopes)
     if not wanted:
         raise ValueError("a key needs at least one scope")
-    if match and wanted != {Scope.INGEST}:
-        raise ValueError("only a key with no scope but ingest can be bound to adapters")
+    if match and Scope.ADMIN in wanted:
+        raise ValueError("a key that may administer cannot be bound to adapters")
+    if match and wanted != {Scope.INGEST} and not teams.ready(connection):
+        raise ValueError(
+            "this database has no views for teams: its owner needs the right CREATE on it, and"
+            " then `driftline migrate` makes them"
+        )
     key_id, secret = _taken_apart(text)
     statement = (
         keys.insert()

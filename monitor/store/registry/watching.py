@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, ReferenceState, Version, VersionId
 from monitor.policy.budget import ShareStanding
+from monitor.store import teams
 from monitor.store.tables import adapters, increments, references, routes, versions
 
 SILENT_AFTER: Final = timedelta(days=7)
@@ -61,7 +62,7 @@ def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, ShareStanding]:
 
 
 def adapters_by_tier(tx: Connection) -> dict[str, int]:
-    """Count the watched adapters of each tier."""
+    """Count the watched adapters of each tier, those of every team."""
     query = (
         sa.select(adapters.c.tier, sa.func.count(sa.distinct(adapters.c.id)).label("n"))
         .join(versions, versions.c.adapter_id == adapters.c.id)
@@ -69,7 +70,8 @@ def adapters_by_tier(tx: Connection) -> dict[str, int]:
         .where(_READY)
         .group_by(adapters.c.tier)
     )
-    return {row.tier: row.n for row in tx.execute(query)}
+    with teams.whole(tx):
+        return {row.tier: row.n for row in tx.execute(query)}
 
 
 def _watched(

@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store import audit, wakeups
+from monitor.store import audit, teams, wakeups
 from monitor.store.tables import route_epochs, route_refusals
 
 _LOG = structlog.get_logger(__name__)
@@ -46,7 +46,8 @@ class Epoch:
 
 def in_force(tx: Connection) -> int:
     """Return the current epoch of routes; open a new one if the table is a copy."""
-    return _own(tx) or _opened_once(tx)
+    with teams.whole(tx):
+        return _own(tx) or _opened_once(tx)
 
 
 def newest(tx: Connection) -> Epoch:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import JSONB
 
 from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route
-from monitor.store import wakeups
+from monitor.store import teams, wakeups
 from monitor.store.errors import Conflict
 from monitor.store.rows import shaped
 from monitor.store.tables import (
@@ -106,14 +106,18 @@ class FleetState(NamedTuple):
 
 
 def fleet_state(tx: Connection) -> FleetState:
-    """Return the state of the whole table, without reading a route."""
+    """Return the state of the whole table, that of every team, without reading a route."""
     query = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(routes.c.generation), 0))
-    count, total = tx.execute(query.select_from(routes)).one()
+    with teams.whole(tx):
+        count, total = tx.execute(query.select_from(routes)).one()
     return FleetState(epochs.in_force(tx), int(count), int(total))
 
 
 def fleet(tx: Connection) -> tuple[FleetState, list[RouteRow]]:
-    """Return the whole table with its state."""
+    """Return the whole table, of a team its own routes, with the state that a watch compares."""
+    if teams.bound():
+        state = fleet_state(tx)  # before the routes: none of them can be older than it
+        return state, rows(tx)
     found = rows(tx)
     total = sum(row.route.generation for row in found)
     return FleetState(epochs.in_force(tx), len(found), total), found

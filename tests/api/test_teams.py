@@ -1,0 +1,371 @@
+"""A team's key sees and changes nothing of another team's adapters, on any path."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import httpx2
+import pytest
+import sqlalchemy as sa
+from fastapi.routing import APIRoute
+from sqlalchemy import Connection
+
+from alerts.matching import parse_matcher
+from monitor.domain import AdapterId, ChangeKind, Interval, Scope, Version
+from monitor.store.evaluation import reports
+from monitor.store.incidents import silences
+from monitor.store.people import changes, keys
+from monitor.store.people.changes import Declaration
+from monitor.store.registry import adapters, versions
+from monitor.store.tables import (
+    actions,
+    canaries,
+    incidents,
+    outbox,
+    retrainings,
+)
+from monitor.store.traffic import retrainings as asked_trainings
+from monitor.store.traffic.retrainings import NewRetraining, RetrainCause
+from tests import worlds
+from tests.serving import Serving
+from tests.web.filled import fill
+
+TEAM: Final = {"owner": ["care-team"]}
+OWN: Final = "support"
+OTHER: Final = "catalogue"
+PLACE: Final = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoTeams:
+    """A full service, a key of one team, and what a path can name of either."""
+
+    service: Serving
+    key: str
+    own: Mapping[str, str]
+    others: Mapping[str, str]
+    names: frozenset[str]
+    """The team's adapters."""
+    foreign: re.Pattern[str]
+    """Any name of another team's adapter, but of ``billing``, a word of some prompts."""
+
+    def client(self) -> httpx2.Client:
+        return self.service.client(key=self.key)
+
+    def person(self) -> httpx2.Client:
+        """Somebody of the team who is logged in."""
+        client = self.service.client()
+        assert client.post("/login", data={"key": self.key}).status_code == 303
+        return client
+
+
+@pytest.fixture
+def world(service: Serving) -> TwoTeams:
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        fill(tx, now=now)
+        _, text = keys.create(tx, name="care", scopes=[Scope.READ, Scope.OPERATE], match=TEAM)
+        known = adapters.fetch_all(tx)
+        own = frozenset(one.name for one in known if one.owner == "care-team")
+        for name in (OWN, OTHER):
+            _add(tx, name, now=now)
+        foreign = {one.name for one in known} - own - {"billing"}
+        return TwoTeams(
+            service=service,
+            key=text,
+            own=_named(tx, OWN, {one.id for one in known if one.name in own}),
+            others=_named(tx, OTHER, {one.id for one in known if one.name not in own}),
+            names=own,
+            foreign=re.compile(rf"(?<![\w/-])({'|'.join(map(re.escape, foreign))})(?![\w/-])"),
+        )
+
+
+def _add(tx: Connection, adapter: str, *, now: datetime) -> None:
+    """Add what the full service lacks of an adapter."""
+    version = _newest(tx, adapter)
+    window = Interval(start=now - timedelta(days=1), end=now)
+    reports.ask(tx, version.id, window)
+    asked_trainings.add(
+        tx,
+        NewRetraining(
+            version=version,
+            cause=RetrainCause.PERSON,
+            reason="new questions",
+            window=window,
+            below=None,
+            replay_share=0.5,
+            evidence={},
+        ),
+        now=now,
+    )
+
+
+def _newest(tx: Connection, adapter: str) -> Version:
+    found = adapters.fetch(tx, adapter)
+    assert found is not None
+    return versions.of_adapter(tx, found.id)[-1]
+
+
+def _named(tx: Connection, adapter: str, ids: set[AdapterId]) -> dict[str, str]:
+    version = _newest(tx, adapter)
+    named = {"adapter": adapter, "version": version.name, "form": "page"}
+    for kind, table in {
+        "incident": incidents,
+        "canary": canaries,
+        "action": actions,
+        "retraining": retrainings,
+    }.items():
+        found = tx.execute(sa.select(table.c.id).where(table.c.adapter_id.in_(ids)).limit(1))
+        named[kind] = str(found.scalar_one_or_none())
+    sent = sa.select(outbox.c.id).join(incidents, incidents.c.id == outbox.c.incident_id)
+    told = tx.execute(sent.where(incidents.c.adapter_id.in_(ids)).limit(1)).scalar_one()
+    [report] = [one for one in reports.newest(tx, version.id) if one.version_id == version.id][:1]
+    declared = changes.add(
+        tx,
+        Declaration(
+            kind=ChangeKind.PROMPT,
+            title="shorter greeting",
+            adapters=(adapter,),
+            begun_at=version.registered_at,
+            ended_at=None,
+            author="ann",
+        ),
+    )
+    return named | {
+        "delivery": str(told),
+        "number": str(report.id),
+        "change": str(declared.id),
+        "silence": str(_silence(tx, adapter)),
+    }
+
+
+def _silence(tx: Connection, adapter: str) -> int:
+    now = datetime.now(UTC)
+    return silences.add(
+        tx,
+        parse_matcher({"adapter": adapter}),
+        starts_at=now,
+        ends_at=now + timedelta(hours=1),
+        author="ann",
+        comment="load test",
+    ).id
+
+
+def _paths(world: TwoTeams, *methods: str) -> Iterator[tuple[str, str]]:
+    with world.service.client() as client:
+        described = client.get("/openapi.json").json()["paths"]
+    for path, operations in described.items():
+        for method in operations:
+            if method.upper() in methods:
+                yield method.upper(), path
+
+
+def _filled(path: str, named: Mapping[str, str]) -> str:
+    return PLACE.sub(lambda found: named[found[1]].replace("/", "%2F"), path)
+
+
+def test_no_path_of_the_api_reads_what_is_of_another_team(world: TwoTeams) -> None:
+    leaks: dict[str, Any] = {}
+    with world.client() as client:
+        for _, path in _paths(world, "GET"):
+            if PLACE.search(path) and path != "/v1/changes/{change}":
+                answer = client.get(_filled(path, world.others))
+                if answer.status_code not in {403, 404}:
+                    leaks[f"{path} of others"] = (answer.status_code, answer.text[:300])
+            if "{canary}" in path:
+                continue  # this team has none
+            answer = client.get(_filled(path, world.own))
+            if found := world.foreign.search(answer.text):
+                around = answer.text[max(0, found.start() - 100) : found.end() + 100]
+                leaks[path] = (answer.status_code, around)
+            if answer.status_code >= 500:
+                leaks[path] = (answer.status_code, answer.text)
+    assert leaks == {}
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v1/adapters", "/v1/incidents", "/v1/routes", "/v1/actions", "/v1/deliveries", "/v1/budget"],
+)
+def test_a_list_has_all_of_the_team_as_everybody_sees_it(world: TwoTeams, path: str) -> None:
+    wide = {"limit": 500} if path not in {"/v1/routes", "/v1/budget"} else {}
+    with world.client() as team, world.service.client(Scope.READ) as everybody:
+        seen = team.get(path, params=wide).json()["items"]
+        known = everybody.get(path, params=wide).json()["items"]
+    own = [one for one in known if one.get("adapter", one.get("name")) in world.names]
+    assert own != []
+    assert seen == own
+
+
+def _pages(found: Sequence[object], method: str) -> Iterator[str]:
+    for one in found:
+        if isinstance(one, APIRoute):
+            if method in (one.methods or ()) and one.endpoint.__module__.startswith("monitor.web"):
+                yield one.path
+        elif included := getattr(one, "original_router", None):
+            yield from _pages(included.routes, method)
+
+
+OPEN_PAGES: Final = {"/login", "/docs", "/runbooks", "/runbooks/{name}"}
+
+
+def test_no_page_shows_what_is_of_another_team(world: TwoTeams) -> None:
+    leaks: dict[str, Any] = {}
+    with world.person() as client:
+        for path in _pages(world.service.app.routes, "GET"):
+            if path.startswith("/assets") or path in OPEN_PAGES:
+                continue
+            if PLACE.search(path):
+                answer = client.get(_filled(path, world.others))
+                if answer.status_code not in {403, 404}:
+                    leaks[f"{path} of others"] = (answer.status_code, answer.text[:300])
+            if "{canary}" in path:
+                continue
+            answer = client.get(_filled(path, world.own))
+            if found := world.foreign.search(answer.text):
+                around = answer.text[max(0, found.start() - 100) : found.end() + 100]
+                leaks[path] = (answer.status_code, around)
+            if answer.status_code not in {200, 403}:
+                leaks[path] = (answer.status_code, answer.text[:300])
+    assert leaks == {}
+
+
+def test_pages_of_the_whole_installation_are_refused_in_words(world: TwoTeams) -> None:
+    with world.person() as client:
+        for path in ("/channels", "/settings"):
+            answer = client.get(path, headers={"accept": "text/html"})
+            assert answer.status_code == 403
+            assert "of the whole installation" in answer.text
+        assert "Service</a>" not in client.get("/").text
+    with world.service.client() as client:
+        client.post("/login", data={"key": world.service.keys[Scope.READ]})
+        assert "Service</a>" in client.get("/").text
+
+
+def test_no_path_changes_what_is_of_another_team(world: TwoTeams) -> None:
+    done: dict[str, Any] = {}
+    with world.client() as client:
+        for method, path in _paths(world, "POST", "PUT", "DELETE"):
+            if not PLACE.search(path):
+                continue
+            answer = client.request(method, _filled(path, world.others), json={})
+            if answer.status_code not in {403, 404}:
+                done[f"{method} {path}"] = (answer.status_code, answer.text)
+    with world.person() as person:
+        for path in _pages(world.service.app.routes, "POST"):
+            if not PLACE.search(path):
+                continue
+            named = world.others | {"key": "0" * 12}
+            answer = person.post(_filled(path, named), data={"reason": "x"})
+            if answer.status_code not in {403, 404}:
+                done[path] = (answer.status_code, answer.text[:300])
+    assert done == {}
+
+
+def test_what_is_named_in_a_body_must_be_the_teams(world: TwoTeams) -> None:
+    change = {"kind": "prompt", "title": "x"}
+    silence = {"hours": 1, "comment": "load test"}
+    refused = {
+        ("POST", "/v1/canaries"): [({"adapter": OTHER, "version": "v2"}, 404)],
+        ("POST", "/v1/changes"): [(change | {"adapters": [OTHER]}, 403), (change, 403)],
+        ("POST", "/v1/silences"): [
+            (silence | {"match": {"adapter": [OWN, OTHER]}}, 422),
+            (silence | {"match": {"tier": "standard"}}, 422),
+            (silence | {"match": {"owner": ["care-team", "growth"]}}, 422),
+        ],
+        ("POST", "/v1/references/refreeze"): [({"all": True, "cause": "x"}, 403)],
+        ("POST", "/v1/routes/epoch"): [({"reason": "x"}, 403)],
+        ("PUT", "/v1/kill-switch"): [({"on": True, "reason": "x"}, 403)],
+        ("PUT", f"/v1/adapters/{OWN}"): [({"owner": "growth"}, 403)],
+        ("PUT", "/v1/adapters/new"): [({"owner": "growth"}, 403), ({}, 403)],
+    }
+    with world.client() as client, world.service.client(Scope.READ) as everybody:
+        before = [everybody.get(path).json() for path in ("/v1/adapters", "/v1/silences")]
+        for (method, path), bodies in refused.items():
+            for body, status in bodies:
+                answer = client.request(method, path, json=body)
+                assert answer.status_code == status, (path, body, answer.text)
+        after = [everybody.get(path).json() for path in ("/v1/adapters", "/v1/silences")]
+        assert [[one.get("name") for one in was["items"]] for was in after] == [
+            [one.get("name") for one in was["items"]] for was in before
+        ]
+
+
+def test_a_form_names_nothing_of_another_team(world: TwoTeams) -> None:
+    reason = {"reason": "load test"}
+    with world.person() as person:
+        silenced = person.post("/silences", data=reason | {"adapter": OTHER, "hours": "1"})
+        assert (silenced.status_code, "adapters of your team" in silenced.text) == (422, True)
+        begun = person.post("/canaries", data={"adapter": OTHER, "version": "v2"})
+        assert begun.status_code in {404, 422}
+        assert person.post("/kill-switch", data=reason | {"set": "on"}).status_code == 403
+        asked = reason | {"do": "approve", "action": world.others["action"]}
+        approved = person.post(f"/incidents/{world.own['incident']}/do", data=asked)
+        assert approved.status_code == 404
+
+
+def test_a_team_works_with_its_own_adapters(world: TwoTeams) -> None:
+    with world.client() as client:
+        incident = f"/v1/incidents/{world.own['incident']}"
+        assert client.post(f"{incident}/ack", json={}).status_code == 200
+        assert client.get(incident).json()["acknowledged_by"] == "care"
+        by_name = {"match": {"adapter": OWN}, "hours": 1, "comment": "load test"}
+        by_owner = {"match": TEAM | {"severity": "ticket"}, "hours": 1, "comment": "load test"}
+        made = [client.post("/v1/silences", json=body).json()["id"] for body in (by_name, by_owner)]
+        listed = {one["id"] for one in client.get("/v1/silences").json()["items"]}
+        assert set(made) <= listed
+        assert client.delete(f"/v1/silences/{made[0]}").status_code == 200
+        new = client.put("/v1/adapters/new", json={"owner": "care-team"})
+        assert new.status_code == 200, new.text
+        own = client.post("/v1/changes", json={"kind": "prompt", "title": "x", "adapters": [OWN]})
+        assert own.status_code == 201, own.text
+        freeze = client.post(f"/v1/changes/{own.json()['change']}/end")
+        assert freeze.status_code == 200
+    with world.person() as person:
+        page = person.get(f"/incidents/{world.own['incident']}")
+        assert (page.status_code, OWN in page.text) == (200, True)
+
+
+def test_what_the_whole_fleet_is_told_every_team_reads(world: TwoTeams) -> None:
+    with world.service.client(Scope.OPERATE) as operator:
+        body = {"kind": "engine", "title": "vLLM 0.33", "rebaseline": False}
+        told = operator.post("/v1/changes", json=body).json()["change"]
+    with world.client() as client:
+        assert client.get(f"/v1/changes/{told}").json()["title"] == "vLLM 0.33"
+        assert client.post(f"/v1/changes/{told}/end").status_code == 404
+        assert client.get("/v1/kill-switch").status_code == 200
+
+
+def test_the_metrics_are_those_of_the_teams_adapters(world: TwoTeams) -> None:
+    with world.client() as client, world.service.client(Scope.READ) as everybody:
+        seen = client.get("/metrics").text
+        known = everybody.get("/metrics").text
+    assert 'driftline_verdict{adapter="support"' in seen
+    assert world.foreign.search(seen) is None
+    assert "process_cpu_seconds_total" not in seen
+    own = {line for line in known.splitlines() if f'adapter="{OWN}"' in line}
+    assert own <= set(seen.splitlines())
+    assert "process_cpu_seconds_total" in everybody.get("/metrics").text
+
+
+def test_who_waits_for_routes_waits_as_long_as_none_changes(world: TwoTeams) -> None:
+    with world.client() as client:
+        first = client.get("/v1/routes")
+        tag = {"if-none-match": first.headers["etag"]}
+        same = client.get("/v1/routes", headers=tag, params={"wait": 0.5})
+        assert same.status_code == 304
+        with world.service.database.begin() as tx:
+            worlds.table.put(
+                tx,
+                OWN,
+                arms=[worlds.ArmRequest(arm=worlds.ArmKind.STABLE, version="v6", weight=1.0)],
+                expected_generation=2,
+                reason="back",
+                actor="ann",
+                now=datetime.now(UTC),
+            )
+        moved = client.get("/v1/routes", headers=tag, params={"wait": 20})
+    assert moved.status_code == 200
+    assert {one["adapter"] for one in moved.json()["items"]} <= world.names
