@@ -103,12 +103,17 @@ class WeightsState(StrEnum):
 
 
 class Scope(StrEnum):
-    """The rights of a key. Scopes do not contain each other, except that admin includes all."""
+    """The rights of a key. Scopes do not contain each other, except that admin includes all.
+
+    ``ask`` is for clients of adapters, at a gateway that asks for keys; the service does nothing
+    for it.
+    """
 
     INGEST = "ingest"
     READ = "read"
     OPERATE = "operate"
     ADMIN = "admin"
+    ASK = "ask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,13 +30,13 @@ from starlette.concurrency import run_in_threadpool
 
 from monitor.api.owning import check_path, of_the_whole
 from monitor.api.problems import Problem
-from monitor.api.throttle import Allowance, Throttle
 from monitor.connections import client_network
 from monitor.domain import Scope
 from monitor.store import teams
 from monitor.store.database import Database
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
+from monitor.throttle import Allowance, Throttle
 
 REMEMBERED: Final = 5.0
 SEEN: Final = 4096

@@ -29,6 +29,12 @@ def create(
             " repeat for several. Not with the scope admin; all if left out."
         ),
     ] = None,
+    per_minute: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Requests that a gateway passes on in a minute. With the scope ask."
+        ),
+    ] = None,
     from_file: Annotated[
         Path | None,
         typer.Option(help="File with the text of a key made elsewhere; run again freely."),
@@ -53,6 +59,7 @@ def create(
             "scopes": scope,
             "expires_at": now + timedelta(days=days) if days else None,
             "match": bound,
+            "per_minute": per_minute,
         }
         try:
             if given is None:
@@ -90,7 +97,17 @@ def list_(config: options.Config = None) -> None:
         return
     screen.table(
         "keys",
-        ["id", "name", "scopes", "only for", "created", "expires", "last used", "revoked"],
+        [
+            "id",
+            "name",
+            "scopes",
+            "only for",
+            "a minute",
+            "created",
+            "expires",
+            "last used",
+            "revoked",
+        ],
         [
             [
                 key.id,
@@ -98,6 +115,7 @@ def list_(config: options.Config = None) -> None:
                 " ".join(sorted(scope.value for scope in key.scopes)),
                 " ".join(f"{fact}={one}" for fact, of in sorted(key.match.items()) for one in of)
                 or "-",
+                "-" if key.per_minute is None else f"{key.per_minute:,}",
                 _day(key.created_at),
                 _day(key.expires_at),
                 _day(key.last_used_at),

@@ -9,7 +9,7 @@ import structlog
 from monitor.config.parts import GatewayPart
 from monitor.config.reading import ConfigError
 from monitor.daemon import logs
-from monitor.gateway.running import serve
+from monitor.gateway.running import OPEN, is_open, serve
 from monitor.gateway.settings import GatewaySettings
 
 _LOG = structlog.get_logger(__name__)
@@ -31,6 +31,8 @@ def run_gateway(config: GatewayPart) -> None:
         engines=len(settings.upstreams),
         service=settings.service,
     )
+    if is_open(settings):
+        _LOG.warning("gateway_is_open", reason=OPEN, see="docs/gateway.md#keys-of-clients")
     folder = config.service.data_dir
     try:
         serve(settings, cache=folder / "gateway-routes.json", key_file=folder / "admin.key")

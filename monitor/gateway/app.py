@@ -18,6 +18,7 @@ from monitor.gateway import catalogue, refusals
 from monitor.gateway.exchange import answer, refuse
 from monitor.gateway.inquiry import GatewayParts
 from monitor.gateway.passing import passes
+from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.shadows import Shadows
 
 
@@ -33,13 +34,20 @@ class Proxy:
             await send({"type": "websocket.close", "code": 1003})
             return
         parts = self._parts
+        key = None
+        if parts.ring is not None and scope["method"] != "OPTIONS":  # no browser sends a key there
+            admitted = parts.ring.admit(scope["headers"])
+            if isinstance(admitted, GatewayRefusal):
+                await refuse(parts, admitted, send)
+                return
+            key = admitted
         if not passes(scope["method"], scope["raw_path"], parts.settings.passes):
             await refuse(parts, refusals.NOT_PASSED_ON, send)
             return
-        if catalogue.is_asked_for(scope, parts.book):
-            await catalogue.tell(parts, scope, receive, send)
+        if catalogue.is_asked_for(scope, parts.book, key=key):
+            await catalogue.tell(parts, scope, receive, send, key=key)
             return
-        answered = await answer(parts, scope, receive, send)
+        answered = await answer(parts, scope, receive, send, key=key)
         if answered is not None:
             self.shadows.offer(scope, answered)
 

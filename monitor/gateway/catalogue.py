@@ -14,6 +14,7 @@ from monitor.gateway.asked import RequestBody
 from monitor.gateway.engines import TooSlow, Unreachable, read_most
 from monitor.gateway.exchange import answer
 from monitor.gateway.inquiry import GatewayParts, Inquiry
+from monitor.gateway.keyring import ClientKey
 from monitor.gateway.meters import NO_ADAPTER
 from monitor.gateway.passing import MODELS
 from monitor.gateway.routebook import RouteBook
@@ -28,28 +29,44 @@ _NO_ACCESS: Final = frozenset({401, 403})
 Card = Mapping[str, Any]
 
 
-def is_asked_for(scope: Scope, book: RouteBook) -> bool:
+def is_asked_for(scope: Scope, book: RouteBook, *, key: ClientKey | None = None) -> bool:
     """True if the gateway itself answers this request: the list, or an adapter's card.
 
-    Without any route it adds nothing, and the request goes to an engine unchanged.
+    Without any route it adds nothing, and the request goes to an engine unchanged, except that a
+    key with adapters of its own sees no list but these.
     """
-    if scope["method"] != "GET" or not len(book):
+    bound = key is not None and key.adapters is not None
+    if scope["method"] != "GET" or not (len(book) or bound):
         return False
     name = _name(scope)
-    return scope["path"] == MODELS if name is None else book.find(name) is not None
+    if name is None:
+        return bool(scope["path"] == MODELS)
+    return book.find(name) is not None and (key is None or key.may_ask(name))
 
 
-async def tell(parts: GatewayParts, scope: Scope, receive: Receive, send: Send) -> None:
+async def tell(
+    parts: GatewayParts,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    key: ClientKey | None = None,
+) -> None:
     """Answer with the adapters that have routes, then with one replica's models.
 
     If no replica can be asked, only the routed names are listed. If an engine refuses the client's
-    key, its own answer is passed on.
+    key, its own answer is passed on. A ``key`` with adapters of its own sees only these.
     """
-    served = await _served(parts, scope)
-    if served is None:
-        await answer(parts, scope, receive, send)
+    cards = await _served(parts, scope)
+    if cards is None:
+        await answer(parts, scope, receive, send, key=key)
         return
-    routed = {route.adapter: routed_card(route, served) for route in parts.book.now()}
+    served = [card for card in cards if key is None or key.may_ask(card.get("id"))]
+    routed = {
+        route.adapter: routed_card(route, cards)
+        for route in parts.book.now()
+        if key is None or key.may_ask(route.adapter)
+    }
     name = _name(scope)
     told = _listed(routed, served) if name is None else routed[name]
     body = msgspec.json.encode(told)

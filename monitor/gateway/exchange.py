@@ -27,8 +27,9 @@ from monitor.gateway.hangup import (
     read_body,
 )
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
+from monitor.gateway.keyring import ClientKey
 from monitor.gateway.loading import Loaded
-from monitor.gateway.passing import ASKED
+from monitor.gateway.passing import ASKED, MODELS
 from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.sampling import Sample
 
@@ -47,9 +48,17 @@ class Answered:
 
 
 async def answer(
-    parts: GatewayParts, scope: Scope, receive: Receive, send: Send
+    parts: GatewayParts,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    key: ClientKey | None = None,
 ) -> Answered | None:
-    """Read, route and answer a request; None if a shadow may not get a copy."""
+    """Read, route and answer a request; None if a shadow may not get a copy.
+
+    ``key`` is the client's; None: everybody may ask for everything.
+    """
     with BodyMemory(parts.room, holder=scope["client"][0] if scope["client"] else "") as held:
         try:
             body = await read_body(receive, limit=parts.settings.max_body, held=held)
@@ -61,7 +70,7 @@ async def answer(
         except BodiesFull:
             await refuse(parts, refusals.NO_ROOM, send)
             return None
-        return await _answer(parts, scope, body, receive, send)
+        return await _answer(parts, scope, body, receive, send, key=key)
 
 
 async def refuse(parts: GatewayParts, refusal: GatewayRefusal, send: Send) -> None:
@@ -71,11 +80,19 @@ async def refuse(parts: GatewayParts, refusal: GatewayRefusal, send: Send) -> No
 
 
 async def _answer(
-    parts: GatewayParts, scope: Scope, body: bytes, receive: Receive, send: Send
+    parts: GatewayParts,
+    scope: Scope,
+    body: bytes,
+    receive: Receive,
+    send: Send,
+    *,
+    key: ClientKey | None,
 ) -> Answered | None:
     complete_at = time.perf_counter()
     asked, route = _resolved(parts, scope, body)
     refusal = _refusal(scope, asked)
+    if refusal is None and key is not None and not _may_ask(key, scope, asked):
+        refusal = refusals.NOT_FOR_THIS_KEY
     if refusal is not None:
         await refuse(parts, refusal, send)
         return None
@@ -110,6 +127,14 @@ def _refusal(scope: Scope, asked: RequestBody) -> GatewayRefusal | None:
         if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
             return refusals.ENCODED
     return refusals.NO_JSON if asked.fields is None else None
+
+
+def _may_ask(key: ClientKey, scope: Scope, asked: RequestBody) -> bool:
+    """True if a key may ask for what the request names; one without a body names nothing."""
+    if scope["method"] == "POST":
+        return key.may_ask(asked.model)
+    named = scope["path"].removeprefix(f"{MODELS}/")
+    return named == scope["path"] or key.may_ask(named)
 
 
 def _chosen(route: Route, inquiry: Inquiry, asked: RequestBody) -> Arm | None:

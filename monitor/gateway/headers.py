@@ -34,7 +34,11 @@ _MADE_ANEW: Final = frozenset({b"host", b"content-length", b"expect"})
 
 
 def to_engine(
-    headers: RawHeaders, *, engine_key: str = "", encoding: str | None = None
+    headers: RawHeaders,
+    *,
+    engine_key: str = "",
+    own_keys: bool = False,
+    encoding: str | None = None,
 ) -> list[tuple[str, str]]:
     """Return the headers of a request to the engine, from the client's headers.
 
@@ -42,10 +46,12 @@ def to_engine(
     ----------
     engine_key
         Replaces ``Authorization`` if not empty.
+    own_keys
+        ``Authorization`` has a key of the gateway, which no engine gets.
     encoding
         Replaces ``Accept-Encoding``.
     """
-    replaced = {b"authorization"} if engine_key else set()
+    replaced = {b"authorization"} if engine_key or own_keys else set()
     if encoding is not None:
         replaced.add(b"accept-encoding")
     kept = [

@@ -16,6 +16,7 @@ from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.asked import RequestBody
 from monitor.gateway.choice import rescuer
 from monitor.gateway.engines import EngineReplica, ReplicaGroup, TooSlow, Unreachable
+from monitor.gateway.keyring import KeyRing
 from monitor.gateway.loading import Loading
 from monitor.gateway.meters import NO_ADAPTER, Meters
 from monitor.gateway.records import SeenAnswer
@@ -47,6 +48,8 @@ class GatewayParts:
     loading: Loading
     afterwards: Afterwards
     room: Room
+    ring: KeyRing | None = None
+    """The keys of clients; None: everybody is admitted."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -241,6 +244,7 @@ class Inquiry:
             headers=headers.to_engine(
                 self._scope["headers"],
                 engine_key=self._parts.settings.engine_key,
+                own_keys=self._parts.settings.keys,
                 encoding="identity" if sample else None,
             ),
             body=body,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 from starlette.types import Send
+
+_UNAUTHORIZED: Final = 401
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +19,8 @@ class GatewayRefusal:
     message: str
     kind: str
     code: str
+    retry_after: int | None = None
+    """Seconds after which the same request is answered."""
 
     async def send(self, send: Send) -> None:
         """Send the answer."""
@@ -25,6 +30,10 @@ class GatewayRefusal:
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
         ]
+        if self.status == _UNAUTHORIZED:
+            headers.append((b"www-authenticate", b"Bearer"))
+        if self.retry_after is not None:
+            headers.append((b"retry-after", b"%d" % self.retry_after))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -65,6 +74,38 @@ ENCODED = GatewayRefusal(
     kind="invalid_request_error",
     code="body_encoded",
 )
+
+
+NO_KEY = GatewayRefusal(
+    status=401,
+    message="Send `Authorization: Bearer dl_...` with a key of the scope ask that works.",
+    kind="invalid_request_error",
+    code="invalid_api_key",
+)
+NO_KEYS_KNOWN = GatewayRefusal(
+    status=503,
+    message="The gateway has not been told any keys yet.",
+    kind="server_error",
+    code="keys_unknown",
+    retry_after=5,
+)
+NOT_FOR_THIS_KEY = GatewayRefusal(
+    status=404,
+    message="The model that the body names does not exist, or this key may not ask for it.",
+    kind="invalid_request_error",
+    code="model_not_found",
+)
+
+
+def too_often(wait: int) -> GatewayRefusal:
+    """Refuse a request beyond its key's limit, for ``wait`` seconds."""
+    return GatewayRefusal(
+        status=429,
+        message="This key has asked more often than it may.",
+        kind="rate_limit_error",
+        code="rate_limit_exceeded",
+        retry_after=wait,
+    )
 
 
 def too_large(limit: int) -> GatewayRefusal:

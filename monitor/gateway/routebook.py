@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +13,7 @@ import msgspec
 import structlog
 
 from monitor.domain import Route
+from monitor.gateway.cached import read_cached, replace_cached
 from monitor.traffic.arms import effective
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -81,29 +80,16 @@ class RouteBook:
 
     def load(self) -> None:
         """Load the cached routes of an earlier run; an unusable file is ignored."""
-        if self._cache is None:
-            return
-        try:
-            kept = read_routes(self._cache.read_bytes())
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError) as error:
-            _LOG.warning("kept_routes_unusable", error=type(error).__name__)
-            return
-        self._take(kept)
-        _LOG.info("kept_routes_loaded", routes=len(self._routes))
+        kept = read_cached(self._cache, read_routes, what="routes")
+        if kept is not None:
+            self._take(kept)
+            _LOG.info("kept_routes_loaded", routes=len(self._routes))
 
     def update(self, routes: Iterable[Route]) -> bool:
         """Take and cache the service's routes; False if none was newer."""
         if not self._take(routes):
             return False
-        if self._cache is not None:
-            try:
-                _replace(self._cache, msgspec.json.encode(self.routes))
-            except OSError as error:
-                # the routes are in force all the same; only a restart without the service would
-                # miss them
-                _LOG.warning("routes_not_kept", error=error.strerror)
+        replace_cached(self._cache, self.routes, what="routes")
         return True
 
     def _take(self, routes: Iterable[Route]) -> bool:
@@ -142,18 +128,3 @@ def read_routes(body: bytes) -> tuple[Route, ...]:
         if not route.arms or any(time is not None and time.tzinfo is None for time in times):
             raise ValueError(f"the route of {route.adapter!r} has no arms, or times without zone")
     return found
-
-
-def _replace(path: Path, body: bytes) -> None:
-    """Replace a file atomically: a reader, or a crash, sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -21,6 +21,7 @@ from monitor.gateway.disputes import Disputes, sentences
 from monitor.gateway.engines import ReplicaGroup
 from monitor.gateway.follow import RouteFollower
 from monitor.gateway.inquiry import GatewayParts
+from monitor.gateway.keyring import KeyKeeper, KeyRing
 from monitor.gateway.loading import Loading
 from monitor.gateway.meters import Meters
 from monitor.gateway.outbound import Outbound
@@ -43,6 +44,14 @@ OWN_FILES: Final = 64
 FLUSH: Final = 5.0
 """Seconds at the end for sending queued records."""
 
+LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+KEYS_CACHE: Final = "gateway-keys.json"
+
+OPEN: Final = (
+    "open: whoever reaches this address asks the engines; keys = true in [gateway] asks for keys"
+)
+
+_NO_KEYS: Final = "no keys: the service has not told any, and none were kept"
 _LEAVING: Final = "this process is about to end"
 _NO_ROUTES: Final = "no routes: the service has not told any, and none were kept"
 
@@ -59,7 +68,7 @@ def assemble(
     Parameters
     ----------
     cache
-        Where routes are cached over restarts.
+        Where routes are cached over restarts; the keys of clients beside it.
     key_file
         Holds the service's key, if the settings have none.
     leaving
@@ -68,6 +77,10 @@ def assemble(
     meters = Meters()
     book = RouteBook(cache)
     book.load()
+    ring = None
+    if settings.keys:
+        ring = KeyRing(time=book.time, cache=cache and cache.with_name(KEYS_CACHE))
+        ring.load()
     shares = Shares()
     engines = ReplicaGroup(settings)
     leaving = leaving or Leaving()
@@ -80,6 +93,7 @@ def assemble(
         shares=shares,
         loading=loading,
         key_file=key_file,
+        ring=ring,
     )
     parts = GatewayParts(
         settings=settings,
@@ -92,14 +106,20 @@ def assemble(
         loading=loading,
         afterwards=Afterwards(),
         room=Room(settings.max_bodies),
+        ring=ring,
     )
     app = create_app(
         parts,
         ready=lambda: _LEAVING if leaving.begun else beside.why_not_ready(),
-        warnings=lambda: sentences(book),
+        warnings=lambda: [*sentences(book), *([OPEN] if is_open(settings) else [])],
         work=beside.start,
     )
     return leaving.telling(app)
+
+
+def is_open(settings: GatewaySettings) -> bool:
+    """True if other machines reach the gateway, and it asks nobody for a key."""
+    return not settings.keys and settings.host not in LOOPBACK
 
 
 def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | None = None) -> None:
@@ -143,7 +163,9 @@ class _Beside:
         shares: Shares,
         loading: Loading,
         key_file: Path | None,
+        ring: KeyRing | None,
     ) -> None:
+        self._ring = ring
         self._settings = settings
         self._book = book
         self._engines = engines
@@ -155,9 +177,14 @@ class _Beside:
         self._outbound: Outbound | None = None
 
     def why_not_ready(self) -> str | None:
-        """Return None once there is an engine, and routes or the service's word for none."""
+        """Return None once there is an engine, and routes or the service's word for none.
+
+        Where clients need keys, they have to be known, too.
+        """
         if not self._engines.all:
             return NO_ADDRESS
+        if self._ring is not None and not self._ring.known:
+            return _NO_KEYS
         heard = self._follower is not None and self._follower.heard
         return None if heard or len(self._book) else _NO_ROUTES
 
@@ -168,7 +195,7 @@ class _Beside:
 
     async def start(self) -> Callable[[], Awaitable[None]]:
         """Start the tasks; the returned function ends them."""
-        settings, meters = self._settings, self._meters
+        settings, meters, ring = self._settings, self._meters, self._ring
         service = ServiceClient(settings, key_file=self._key_file)
         outbound = Outbound(service, settings=settings, meters=meters)
         keeper = ShareKeeper(service, shares=self._shares)
@@ -197,6 +224,7 @@ class _Beside:
                 ("engines", self._engines.follow()),
                 ("software", SoftwareKeeper(self._engines, settings=settings).run()),
                 ("residents", residents.run()),
+                *([("keys", KeyKeeper(service, ring=ring).run())] if ring is not None else []),
             )
         ]
 

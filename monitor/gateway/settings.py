@@ -26,6 +26,8 @@ class GatewaySettings:
     engine_key: str = field(default="", repr=False)
     service: str = ""
     key: str = field(default="", repr=False)
+    keys: bool = False
+    """True to admit only clients with a key of the scope ``ask``."""
     passes: tuple[str, ...] = ()
     max_body: int = 32 * 1024 * 1024
     max_bodies: int = 512 * 1024 * 1024

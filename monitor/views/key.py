@@ -18,10 +18,25 @@ class KeyBody(View):
     name: str
     scopes: Sequence[Scope]
     match: Mapping[str, Sequence[str]]
-    """The adapters that it may send for, by what is known of them; empty: all."""
+    """The adapters that it is for, by what is known of them; empty: all."""
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
     works: bool
     """Neither revoked nor expired."""
+    per_minute: int | None = None
+    """Requests of its client that a gateway passes on in a minute; null: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientKeyBody(View):
+    """What a gateway knows of a client's key."""
+
+    key: str
+    digest: str
+    """SHA-256 of its secret, in hex."""
+    adapters: Sequence[str] | None
+    """What it may ask for, by name; null: every model."""
+    per_minute: int | None
+    expires_at: datetime | None

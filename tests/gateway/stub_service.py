@@ -14,13 +14,14 @@ from starlette.routing import Route
 
 @dataclass
 class StubService:
-    """Gives ``shares`` and ``routes``, and takes records with ``status``."""
+    """Gives ``shares``, ``routes`` and ``keys``, and takes records with ``status``."""
 
     shares: dict[str, float] = field(default_factory=dict)
     routes: list[dict[str, Any]] = field(default_factory=list)
     status: int = 202
     records: list[dict[str, Any]] = field(default_factory=list)
     sampled_out: Counter[str] = field(default_factory=Counter)
+    keys: list[dict[str, Any]] = field(default_factory=list)
 
     def app(self) -> Starlette:
         return Starlette(
@@ -28,6 +29,7 @@ class StubService:
                 Route("/v1/routes", self._routes),
                 Route("/v1/sampling", self._sampling, methods=["POST"]),
                 Route("/v1/records", self._take, methods=["POST"]),
+                Route("/v1/keys/clients", self._keys),
             ]
         )
 
@@ -37,6 +39,12 @@ class StubService:
             await asyncio.sleep(0.2)
             return Response(status_code=304)
         return JSONResponse({"items": self.routes}, headers={"etag": tag})
+
+    async def _keys(self, request: Request) -> Response:
+        tag = f'"{hash(json.dumps(self.keys))}"'
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304)
+        return JSONResponse({"items": self.keys}, headers={"etag": tag})
 
     async def _sampling(self, request: Request) -> Response:
         self.sampled_out.update((await request.json())["sampled_out"])

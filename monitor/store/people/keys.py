@@ -19,8 +19,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
-from monitor.domain import Scope
+from monitor.domain import Adapter, Scope
 from monitor.store import teams
+from monitor.store.registry import adapters
 from monitor.store.tables import keys
 
 _TEXT: Final = re.compile(r"dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -43,10 +44,24 @@ class Key:
     expires_at: datetime | None = None
     revoked_at: datetime | None = None
     last_used_at: datetime | None = None
+    """When the service saw it; what a gateway sees is not told."""
+    per_minute: int | None = None
+    """Requests that a gateway passes on in a minute; None: all."""
 
     def alive(self, now: datetime) -> bool:
         """True if neither revoked nor expired."""
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientsKey:
+    """What a gateway knows of a client's key; ``adapters`` None: it may ask for every model."""
+
+    id: str
+    digest: bytes
+    adapters: Sequence[str] | None
+    per_minute: int | None
+    expires_at: datetime | None
 
 
 def permits(key: Key, scope: Scope) -> bool:
@@ -70,15 +85,23 @@ def create(
     scopes: Iterable[Scope],
     expires_at: datetime | None = None,
     match: Mapping[str, Sequence[str]] | None = None,
+    per_minute: int | None = None,
 ) -> tuple[Key, str]:
     """Create a key; the returned text is the only copy there will ever be.
 
-    Raises ``ValueError`` if no scope is given, since such a key could do nothing; and if a key that
-    may administer is bound to adapters, since keys and clocks are of no adapter.
+    Raises ``ValueError`` if no scope is given, since such a key could do nothing; if a key that may
+    administer is bound to adapters, since keys and clocks are of no adapter; and if one that may
+    not ask is limited in what it asks.
     """
     text = f"dl_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}"
     key = _insert(
-        connection, text, name=name, scopes=scopes, expires_at=expires_at, match=match or {}
+        connection,
+        text,
+        name=name,
+        scopes=scopes,
+        expires_at=expires_at,
+        match=match or {},
+        per_minute=per_minute,
     )
     return key, text
 
@@ -91,24 +114,32 @@ def adopt(
     scopes: Iterable[Scope],
     expires_at: datetime | None = None,
     match: Mapping[str, Sequence[str]] | None = None,
+    per_minute: int | None = None,
     now: datetime,
 ) -> tuple[Key, bool]:
     """Take over a key that was made elsewhere; True if it was not known yet.
 
     Raises ``ValueError`` as :func:`create` does; if the text is no key's; and if the key is known
-    with another secret, other scopes or adapters, or no longer works.
+    with another secret, other scopes, adapters or limit, or no longer works.
     """
     key_id, secret = _taken_apart(text)
     row = _stored(connection, key_id)
     if row is None:
         key = _insert(
-            connection, text, name=name, scopes=scopes, expires_at=expires_at, match=match or {}
+            connection,
+            text,
+            name=name,
+            scopes=scopes,
+            expires_at=expires_at,
+            match=match or {},
+            per_minute=per_minute,
         )
         return key, True
     key = _key(row)
     same = hmac.compare_digest(_digest(secret), bytes(row["digest"]))
-    if not same or key.scopes != frozenset(scopes) or key.match != (match or {}):
-        raise ValueError(f"key {key_id} is another one, or has other scopes or adapters")
+    like = (key.scopes, key.match, key.per_minute)
+    if not same or like != (frozenset(scopes), match or {}, per_minute):
+        raise ValueError(f"key {key_id} is another one, or has other scopes, adapters or limit")
     if not key.alive(now):
         raise ValueError(f"key {key_id} was revoked, or has expired")
     return key, False
@@ -122,13 +153,16 @@ def _insert(
     scopes: Iterable[Scope],
     expires_at: datetime | None,
     match: Mapping[str, Sequence[str]],
+    per_minute: int | None,
 ) -> Key:
     wanted = frozenset(scopes)
     if not wanted:
         raise ValueError("a key needs at least one scope")
     if match and Scope.ADMIN in wanted:
         raise ValueError("a key that may administer cannot be bound to adapters")
-    if match and wanted != {Scope.INGEST} and not teams.ready(connection):
+    if per_minute is not None and Scope.ASK not in wanted:
+        raise ValueError("only a key that may ask can be limited to some requests a minute")
+    if match and not wanted <= {Scope.INGEST, Scope.ASK} and not teams.ready(connection):
         raise ValueError(
             "this database has no views for teams: its owner needs the right CREATE on it, and"
             " then `driftline migrate` makes them"
@@ -143,6 +177,7 @@ def _insert(
             scopes=sorted(wanted),
             match={name: list(values) for name, values in match.items()},
             expires_at=expires_at,
+            per_minute=per_minute,
         )
         .returning(keys)
     )
@@ -173,6 +208,30 @@ def fetch_all(connection: Connection) -> list[Key]:
     """Return every key ever made, newest first."""
     query = sa.select(keys).order_by(keys.c.created_at.desc(), keys.c.id)
     return [_key(row) for row in connection.execute(query).mappings()]
+
+
+def of_clients(connection: Connection, *, now: datetime) -> list[ClientsKey]:
+    """Return the keys of scope ``ask`` that work, by id, with the adapters that match them now."""
+    may_ask = keys.c.scopes.contains([Scope.ASK.value])
+    query = sa.select(keys).where(may_ask, keys.c.revoked_at.is_(None)).order_by(keys.c.id)
+    rows = list(connection.execute(query).mappings())
+    bound = any(row["match"] for row in rows)
+    fleet = adapters.fetch_all(connection) if bound else []
+    return [
+        ClientsKey(
+            id=row["id"],
+            digest=bytes(row["digest"]),
+            adapters=_matching(row["match"], fleet) if row["match"] else None,
+            per_minute=row["per_minute"],
+            expires_at=row["expires_at"],
+        )
+        for row in rows
+        if _key(row).alive(now)
+    ]
+
+
+def _matching(match: Mapping[str, Sequence[str]], fleet: Iterable[Adapter]) -> list[str]:
+    return [one.name for one in fleet if may_send_for(match, one.facts)]
 
 
 def revoke(connection: Connection, key_id: str, *, now: datetime) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy import Column, Index, LargeBinary, Table, Text
+from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from monitor.store.tables.columns import NOW, TIME, metadata, own_id
@@ -22,6 +22,7 @@ keys: Final = Table(
     Column("expires_at", TIME),
     Column("revoked_at", TIME),
     Column("last_used_at", TIME),
+    Column("per_minute", Integer),  # requests that a gateway passes; null: all
 )
 
 audit: Final = Table(

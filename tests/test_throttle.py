@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.api.access import AccessSettings
-from monitor.api.throttle import BUCKETS, Allowance, Throttle
 from monitor.domain import Scope
 from monitor.store.database import Database
+from monitor.throttle import BUCKETS, Allowance, Throttle
 from tests.serving import serving
 
 TWO_AT_ONCE = Allowance(per_second=0.5, burst=2.0)

@@ -1,0 +1,54 @@
+"""``/keys``: the keys of clients, for gateways."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Header, Response
+
+from monitor.api.access import FleetReader
+from monitor.api.answering import answered
+from monitor.api.parts import Parts
+from monitor.store.people import keys
+from monitor.store.people.keys import ClientsKey
+from monitor.views.key import ClientKeyBody
+from monitor.views.shape import Page
+
+router: Final = APIRouter(prefix="/keys", tags=["routing"])
+
+
+@router.get(
+    "/clients",
+    response_model=Page[ClientKeyBody],
+    responses={304: {"description": "Nothing has changed since the ETag in If-None-Match."}},
+)
+def get_clients_keys(
+    _key: FleetReader,
+    parts: Parts,
+    *,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """List the keys of scope `ask` that work: digests of their secrets, and what each may ask for.
+
+    Gateways ask for it every few seconds.
+    """
+    now = parts.clock()
+    found = parts.database.run(lambda tx: keys.of_clients(tx, now=now))
+    page = Page(items=[_body(one) for one in found])
+    tag = f'"{hashlib.sha256(msgspec.json.encode(page)).hexdigest()[:16]}"'
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if if_none_match is not None and if_none_match.removeprefix("W/") == tag:
+        return Response(status_code=304, headers=headers)
+    return answered(page, headers=headers)
+
+
+def _body(found: ClientsKey) -> ClientKeyBody:
+    return ClientKeyBody(
+        key=found.id,
+        digest=found.digest.hex(),
+        adapters=found.adapters,
+        per_minute=found.per_minute,
+        expires_at=found.expires_at,
+    )
