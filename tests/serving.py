@@ -27,6 +27,7 @@ from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
+from monitor.oidc.login import Oidc
 from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
 from monitor.store.database import Database
@@ -65,7 +66,9 @@ class Serving:
 
 
 @contextmanager
-def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serving]:
+def serving(
+    database: Database, folder: Path, *, oidc: Oidc | None = None, port: int = 0, **overrides: Any
+) -> Iterator[Serving]:
     """Serve the application until the body ends; ``overrides`` replace fields of ApiParts."""
     intake = Intake(
         database,
@@ -97,10 +100,11 @@ def serving(database: Database, folder: Path, **overrides: Any) -> Iterator[Serv
                     smoke=parts.smoke,
                     channels=parts.known_channels,
                     settings=shown(Config()),
+                    oidc=oidc,
                 )
             ),
         )
-        with _listening(app) as url:
+        with _listening(app, port) as url:
             yield Serving(url=url, app=app, database=database, keys=_keys(database))
     finally:
         watch.stop()
@@ -174,11 +178,11 @@ def _keys(database: Database) -> Mapping[Scope, str]:
 
 
 @contextmanager
-def _listening(app: FastAPI) -> Iterator[str]:
+def _listening(app: FastAPI, port: int) -> Iterator[str]:
     config = uvicorn.Config(
         app,
         host="127.0.0.1",
-        port=0,
+        port=port,
         http=Door(ConnectionSettings()).protocol(),
         ws="none",
         proxy_headers=False,

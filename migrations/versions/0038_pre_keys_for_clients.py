@@ -1,4 +1,4 @@
-"""Let a key be limited to some requests a minute: keys of clients, for the gateway."""
+"""Let a key be a client's, with a limit, or that of a person who logged in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("keys", sa.Column("per_minute", sa.Integer()))
+    op.add_column("keys", sa.Column("person", sa.Text()))
 
 
 def downgrade() -> None:
+    op.drop_column("keys", "person")
     op.drop_column("keys", "per_minute")

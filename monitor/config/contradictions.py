@@ -50,6 +50,7 @@ def contradictions(config: Config) -> list[str]:
     found += [f"artifacts.{problem}" for problem in config.artifacts.problems]
     found += [f"canary.{problem}" for problem in config.canary.problems]
     found += [f"admission.{problem}" for problem in config.admission.problems]
+    found += _oidc_problems(config)
     if config.service.log_level not in LOG_LEVELS:
         known = ", ".join(LOG_LEVELS)
         found.append(f"service.log_level: {config.service.log_level!r} is not one of {known}")
@@ -96,6 +97,13 @@ def _outgoing_problems(config: Config) -> list[str]:
     except ValueError as error:
         return [f"outgoing.allow: {error}"]
     return []
+
+
+def _oidc_problems(config: Config) -> list[str]:
+    found = [f"oidc.{problem}" for problem in config.oidc.problems]
+    if config.oidc.issuer and not is_web_address(config.oidc.issuer):
+        found.append("oidc.issuer: write an address such as https://login.example.com")
+    return found
 
 
 def _heartbeat_contradictions(config: Config) -> list[str]:

@@ -44,6 +44,7 @@ from monitor.config.sections import (
 from monitor.evaluate.retraining import RetrainSettings
 from monitor.evaluate.settings import Margins
 from monitor.gateway.settings import GatewaySettings
+from monitor.oidc.settings import OidcSettings
 from monitor.policy import PolicySettings
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.trainer.settings import TrainerSettings
@@ -110,6 +111,7 @@ _KINDS: Final[Mapping[str, type]] = {
     "retrain": RetrainSettings,
     "trainer": TrainerSettings,
     "gateway": GatewaySettings,
+    "oidc": OidcSettings,
     "defaults": AdapterSection,
 }
 

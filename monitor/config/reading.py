@@ -47,6 +47,7 @@ SECTIONS: Final = (
     "retrain",
     "trainer",
     "gateway",
+    "oidc",
     "defaults",
     "adapters",
 )

@@ -22,6 +22,7 @@ from monitor.domain import EvaluationKind, Mode
 from monitor.evaluate.retraining import RetrainSettings
 from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.gateway.settings import GatewaySettings
+from monitor.oidc.settings import OidcSettings
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.postgres import ServerSettings
@@ -228,6 +229,7 @@ class Config:
     retrain: RetrainSettings = field(default_factory=RetrainSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     gateway: GatewaySettings = field(default_factory=GatewaySettings)
+    oidc: OidcSettings = field(default_factory=OidcSettings)
     defaults: AdapterSection = field(default_factory=AdapterSection)
     adapters: dict[str, AdapterSection] = field(default_factory=dict)
 

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -23,6 +24,7 @@ from monitor.api.parts import ApiParts, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
 from monitor.config.places import ServerSection
+from monitor.config.routing import inside_of
 from monitor.config.sections import Config
 from monitor.config.showing import shown
 from monitor.connections import Door, allow_files, fitted
@@ -52,6 +54,7 @@ from monitor.daemon.parts import (
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
+from monitor.oidc.settings import BACK
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.schedule import Loop, Pulse
 from monitor.store.clock import DatabaseClock
@@ -63,6 +66,9 @@ from monitor.store.wakeups import NET, OUTBOX, ROUTES, WakeUps
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.proof import Proof
 from monitor.traffic.watch import RouteWatch
+
+if TYPE_CHECKING:
+    from monitor.oidc.login import Oidc
 
 _LOG = structlog.get_logger(__name__)
 
@@ -291,12 +297,22 @@ def _server(
                 hearers=parts.hearers,
                 learning=parts.learning,
                 smoke=parts.smoke,
+                oidc=_oidc(config, clock=parts.clock),
                 clock=parts.clock,
             )
         )
 
     app = create_app(parts, pages=pages)
     return _listening(app, config.server, port=config.server.port, ending=ending, watch=watch)
+
+
+def _oidc(config: Config, *, clock: Callable[[], datetime]) -> Oidc | None:
+    if not config.oidc.issuer:
+        return None
+    from monitor.oidc.login import Oidc  # noqa: PLC0415 (brings cryptography)
+
+    back = f"{config.server.url.rstrip('/')}{BACK}"
+    return Oidc(config.oidc, client=inside_of(config), back=back, clock=clock)
 
 
 def _health_server(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 from fastapi import APIRouter, HTTPException, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 
@@ -113,6 +114,19 @@ class Frame:
         with teams.unbound():
             known: list[Key] = self.parts.database.run(keys.fetch_all)
         return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
+
+    def logged_in(self, request: Request, key: Key, *, now: datetime) -> Response:
+        """Begin a session with a key, at the page of the fleet."""
+        answer = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
+        answer.set_cookie(
+            COOKIE,
+            self.sessions.begin(key.id, now=now),
+            max_age=int(self.parts.session.total_seconds()),
+            httponly=True,
+            samesite="lax",
+            secure=request.url.scheme == "https",
+        )
+        return answer
 
     def may_operate(self, request: Request) -> bool:
         """Whether the viewer may operate, and so sees buttons that change something."""

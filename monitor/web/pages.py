@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, HTTPException, Request
@@ -11,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope
+from monitor.oidc.settings import BACK
 from monitor.store.people import keys
 from monitor.web import budget, documentation
 from monitor.web.adapter_pages import adapter_pages
@@ -27,7 +29,7 @@ from monitor.web.report_pages import report_pages
 from monitor.web.request_pages import request_pages
 from monitor.web.runbooks import read_runbooks
 from monitor.web.service_pages import service_pages
-from monitor.web.sessions import COOKIE
+from monitor.web.sessions import COOKIE, Session
 from monitor.web.silence_pages import silence_pages
 from monitor.web.traffic_pages import traffic_pages
 from monitor.web.version_pages import version_pages
@@ -55,6 +57,12 @@ def create_pages(parts: WebParts) -> Dashboard:
     router.add_api_route("/login", pages.login_form, methods=["GET"])
     router.add_api_route("/login", pages.login, methods=["POST"])
     router.add_api_route("/logout", pages.logout, methods=["POST"])
+    if parts.oidc is not None:
+        from monitor.web.logins import OidcLogins  # noqa: PLC0415 (brings cryptography)
+
+        logins = OidcLogins(frame, parts.oidc, pages.login_page)
+        router.add_api_route("/login/begin", logins.begin, methods=["POST"])
+        router.add_api_route(BACK, logins.back, methods=["GET"])
     router.add_api_route("/docs", pages.docs, methods=["GET"])
     router.add_api_route("/runbooks", pages.runbooks, methods=["GET"])
     router.add_api_route("/runbooks/{name}", pages.runbook, methods=["GET"])
@@ -105,45 +113,54 @@ class Pages:
 
     def login_form(self) -> Response:
         """Ask for a key."""
-        return self._page("login.html", refused=None)
+        return self.login_page()
+
+    def login_page(
+        self,
+        *,
+        refused: str | None = None,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Show the ways to log in, and why the last try failed."""
+        return self._page(
+            "login.html",
+            status=status,
+            headers=headers,
+            refused=refused,
+            provider=self._parts.oidc is not None,
+        )
 
     async def login(self, request: Request) -> Response:
         """Take the key and begin a session."""
         if is_from_elsewhere(request):
-            refused_here = "This form was sent by another site."
-            return self._page("login.html", status=403, refused=refused_here)
+            return self.login_page(status=403, refused="This form was sent by another site.")
         text = (await read_form(request)).get("key", "")
         address = request.client.host if request.client else "local"
         try:
             key = await run_in_threadpool(self._parts.admit, text, address=address)
         except HTTPException as refused:
-            return self._page(
-                "login.html",
-                status=refused.status_code,
-                headers=refused.headers,
-                refused=refused.detail,
+            return self.login_page(
+                status=refused.status_code, headers=refused.headers, refused=refused.detail
             )
         if not keys.permits(key, Scope.READ):
-            return self._page(
-                "login.html", status=403, refused=f"The key {key.name!r} may not read."
-            )
+            return self.login_page(status=403, refused=f"The key {key.name!r} may not read.")
         now = await run_in_threadpool(self._parts.clock)
-        answer = RedirectResponse("/", status_code=HTTPStatus.SEE_OTHER)
-        answer.set_cookie(
-            COOKIE,
-            self._frame.sessions.begin(key.id, now=now),
-            max_age=int(self._parts.session.total_seconds()),
-            httponly=True,
-            samesite="lax",
-            secure=request.url.scheme == "https",
-        )
-        return answer
+        return self._frame.logged_in(request, key, now=now)
 
     def logout(self, request: Request) -> Response:
         """End the session."""
         session = self._frame.signed_in(request)
         if session is not None and not is_from_elsewhere(request):
             self._frame.sessions.end(session)
+            self._forget(session)
         answer = RedirectResponse("/login", status_code=HTTPStatus.SEE_OTHER)
         answer.delete_cookie(COOKIE, httponly=True, samesite="lax")
         return answer
+
+    def _forget(self, session: Session) -> None:
+        """Revoke the key of a login by a provider, which was made for this session alone."""
+        key = self._frame.key(session)
+        if key is not None and key.person is not None:
+            now = self._parts.clock()
+            self._parts.database.run(lambda tx: keys.revoke(tx, key.id, now=now))

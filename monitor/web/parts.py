@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from monitor.api.parts import Approver, ServedProof
 from monitor.domain import Mode
@@ -20,6 +20,9 @@ from monitor.store.people.keys import Key
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.trial.orders import Orders
 from monitor.views.setting import SettingBody
+
+if TYPE_CHECKING:
+    from monitor.oidc.login import Oidc
 
 
 class Admit(Protocol):
@@ -67,5 +70,7 @@ class WebParts:
     learning: MilestoneRules = field(default_factory=MilestoneRules)
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """The smoke test that a person can run from an incident's page."""
+    oidc: Oidc | None = None
+    """The provider by which people may log in."""
     clock: Callable[[], datetime] = _utc_now
     """The clock by which sessions and their keys end."""

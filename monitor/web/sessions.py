@@ -7,15 +7,15 @@ that was logged out is refused by the process that saw the logout until it expir
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import json
 import secrets
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 COOKIE: Final = "driftline_session"
 REMEMBERED_LOGOUTS: Final = 10_000
@@ -43,19 +43,18 @@ class Sessions:
     def begin(self, key_id: str, *, now: datetime) -> str:
         """Return the cookie of a new session."""
         expires = int((now + self._lasts).timestamp())
-        body = json.dumps([secrets.token_hex(16), key_id, expires]).encode()
-        packed = base64.urlsafe_b64encode(body).decode()
-        return f"{packed}.{self._sign(packed)}"
+        return signed([secrets.token_hex(16), key_id, expires], secret=self._secret)
 
     def read(self, cookie: str, *, now: datetime) -> Session | None:
         """Return the session of a cookie; None for a forged, expired or ended one."""
-        packed, _, signature = cookie.partition(".")
-        if not hmac.compare_digest(self._sign(packed).encode(), signature.encode()):
+        found = read_signed(cookie, secret=self._secret)
+        if found is None:
             return None
-        session = _unpack(packed)
-        if session is None or session.expires <= now or session.id in self._ended:
-            return None
-        return session
+        session_id, key_id, expires = found
+        session = Session(
+            id=session_id, key_id=key_id, expires=datetime.fromtimestamp(expires, tz=UTC)
+        )
+        return None if session.expires <= now or session.id in self._ended else session
 
     def end(self, session: Session) -> None:
         """Refuse the session's cookie from now on."""
@@ -63,13 +62,22 @@ class Sessions:
         if len(self._ended) > REMEMBERED_LOGOUTS:
             self._ended.popitem(last=False)
 
-    def _sign(self, packed: str) -> str:
-        return hmac.new(self._secret, packed.encode(), hashlib.sha256).hexdigest()
+
+def signed(values: Sequence[Any], *, secret: bytes, purpose: bytes = b"") -> str:
+    """Write a cookie that only this service can have written, for one purpose."""
+    packed = base64.urlsafe_b64encode(json.dumps(list(values)).encode()).decode()
+    return f"{packed}.{_signature(packed, secret=secret, purpose=purpose)}"
 
 
-def _unpack(packed: str) -> Session | None:
-    try:
-        session_id, key_id, expires = json.loads(base64.urlsafe_b64decode(packed))
-    except (ValueError, binascii.Error):
+def read_signed(cookie: str, *, secret: bytes, purpose: bytes = b"") -> list[Any] | None:
+    """Read such a cookie; None for a forged one, or one of another purpose."""
+    packed, _, signature = cookie.partition(".")
+    wanted = _signature(packed, secret=secret, purpose=purpose)
+    if not hmac.compare_digest(wanted.encode(), signature.encode()):
         return None
-    return Session(id=session_id, key_id=key_id, expires=datetime.fromtimestamp(expires, tz=UTC))
+    found: list[Any] = json.loads(base64.urlsafe_b64decode(packed))
+    return found
+
+
+def _signature(packed: str, *, secret: bytes, purpose: bytes) -> str:
+    return hmac.new(secret + purpose, packed.encode(), hashlib.sha256).hexdigest()

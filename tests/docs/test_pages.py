@@ -91,6 +91,7 @@ SECTIONS = {
     "retrain": "`[retrain]`",
     "trainer": "`[trainer]`",
     "gateway": "`[gateway]`",
+    "oidc": "`[oidc]`",
     "outgoing": "`[outgoing]`",
     "defaults": "`[adapters.NAME]` and `[defaults]`",
 }

@@ -26,6 +26,7 @@ from monitor.store.tables import keys
 
 _TEXT: Final = re.compile(r"dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _TOUCHED_EVERY: Final = timedelta(minutes=1)
+_FORGOTTEN_AFTER: Final = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,8 @@ class Key:
     """When the service saw it; what a gateway sees is not told."""
     per_minute: int | None = None
     """Requests that a gateway passes on in a minute; None: all."""
+    person: str | None = None
+    """Whoever logged in with it by OpenID Connect: issuer and subject."""
 
     def alive(self, now: datetime) -> bool:
         """True if neither revoked nor expired."""
@@ -104,6 +107,27 @@ def create(
         per_minute=per_minute,
     )
     return key, text
+
+
+def log_in(
+    connection: Connection,
+    *,
+    person: str,
+    name: str,
+    scopes: Iterable[Scope],
+    match: Mapping[str, Sequence[str]],
+    now: datetime,
+    until: datetime,
+) -> Key:
+    """Create the key of a login, whose secret nobody knows; raise as :func:`create`.
+
+    The person's own that ended a month ago are forgotten.
+    """
+    old = (keys.c.person == person) & (keys.c.expires_at < now - _FORGOTTEN_AFTER)
+    connection.execute(keys.delete().where(old))
+    made, _ = create(connection, name=name, scopes=scopes, match=match, expires_at=until)
+    mine = keys.update().where(keys.c.id == made.id).values(person=person).returning(keys)
+    return _key(connection.execute(mine).mappings().one())
 
 
 def adopt(

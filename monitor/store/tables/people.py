@@ -23,6 +23,7 @@ keys: Final = Table(
     Column("revoked_at", TIME),
     Column("last_used_at", TIME),
     Column("per_minute", Integer),  # requests that a gateway passes; null: all
+    Column("person", Text),  # issuer and subject of who logged in by OpenID Connect
 )
 
 audit: Final = Table(

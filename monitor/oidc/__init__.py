@@ -1,0 +1,1 @@
+"""People log in by an OpenID Connect provider."""
