@@ -146,7 +146,7 @@ def read_story(
             deliveries=sent,
             actions=moves,
             routes=_routes(tx, row),
-            said=audit.about(tx, f"incident {row.id}"),
+            said=audit.newest(tx, subject=f"incident {row.id}"),
         ),
         done=done,
         silenced=silenced(tx, [row], now=now).get(row.id),

@@ -42,15 +42,20 @@ def append(
     return int(connection.execute(statement).scalar_one())
 
 
-def newest(connection: Connection, *, limit: int = 100, before: int | None = None) -> list[Entry]:
-    """List entries, newest first; ``before`` is the id at which the previous page ended."""
+def newest(
+    connection: Connection,
+    *,
+    subject: str | None = None,
+    before: int | None = None,
+    limit: int = 100,
+) -> list[Entry]:
+    """List entries, newest first, of one ``subject`` (``incident 7``) or of all.
+
+    ``before`` is the id at which the previous page ended.
+    """
     query = sa.select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if subject is not None:
+        query = query.where(audit.c.subject == subject)
     if before is not None:
         query = query.where(audit.c.id < before)
     return [Entry(**row) for row in connection.execute(query).mappings()]
-
-
-def about(connection: Connection, subject: str, *, limit: int = 100) -> list[Entry]:
-    """List the entries about one subject (``incident 7``), newest first."""
-    query = sa.select(audit).where(audit.c.subject == subject).order_by(audit.c.id.desc())
-    return [Entry(**row) for row in connection.execute(query.limit(limit)).mappings()]

@@ -183,7 +183,7 @@ def test_a_person_asks_too_and_past_the_cool_down_only_by_saying_so(drifting: Se
         assert client.post("/v1/adapters/nobody/retraining", json=body).status_code == 404
         with drifting.database.begin() as tx:
             adapters.put(tx, name="empty")
-            acts = [(one.act, one.actor) for one in audit.about(tx, "support@v1")]
+            acts = [(one.act, one.actor) for one in audit.newest(tx, subject="support@v1")]
         none = client.post("/v1/adapters/empty/retraining", json=body)
         assert (none.status_code, "no version" in none.json()["detail"]) == (409, True)
     assert acts[:2] == [("retraining.request", "for operate")] * 2

@@ -328,6 +328,21 @@ def test_a_team_works_with_its_own_adapters(world: TwoTeams) -> None:
         assert (page.status_code, OWN in page.text) == (200, True)
 
 
+def test_the_audit_has_what_was_done_to_the_teams_adapters(world: TwoTeams) -> None:
+    with world.service.client(Scope.OPERATE) as operator:
+        for name in (OWN, OTHER):
+            silent = {"owner": "care-team" if name == OWN else "growth"}
+            assert operator.put(f"/v1/adapters/{name}", json=silent).status_code == 200
+        operator.post(f"/v1/incidents/{world.own['incident']}/ack", json={})
+    with world.client() as client:
+        subjects = {one["subject"] for one in client.get("/v1/audit").json()["items"]}
+        assert subjects >= {OWN, f"incident {world.own['incident']}"}
+        assert OTHER not in subjects
+        about = client.get("/v1/audit", params={"subject": OWN, "limit": 1}).json()
+        assert [one["act"] for one in about["items"]] == ["adapter.put"]
+        assert client.get("/v1/audit", params={"subject": OTHER}).json()["items"] == []
+
+
 def test_what_the_whole_fleet_is_told_every_team_reads(world: TwoTeams) -> None:
     with world.service.client(Scope.OPERATE) as operator:
         body = {"kind": "engine", "title": "vLLM 0.33", "rebaseline": False}

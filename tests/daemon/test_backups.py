@@ -76,7 +76,7 @@ def test_what_was_backed_up_is_there_again_and_of_a_newer_epoch(
     assert full.database.run(epochs.in_force) == before
     newest = empty.database.run(epochs.newest)
     assert newest.reason.startswith("restored from the backup of 2")
-    (entry,) = empty.database.run(lambda tx: audit.about(tx, epochs.SUBJECT, limit=1))
+    (entry,) = empty.database.run(lambda tx: audit.newest(tx, subject=epochs.SUBJECT, limit=1))
     assert (entry.actor, entry.act) == ("cli", "routes.epoch_opened")
     copied = empty.config.service.data_dir / "subject.key"
     assert copied.read_bytes() == bytes(range(200, 232))

@@ -78,7 +78,7 @@ def test_a_daemon_killed_while_it_tells_of_a_rollback_changes_traffic_once(
     assert line(board.url).read_back("support") == trial.route().arms
     assert board.changes == {("support", 2): 1, ("support", 3): 1}
     with trial.database.begin() as tx:
-        acts = [entry.act for entry in audit.about(tx, "support@v8")]
+        acts = [entry.act for entry in audit.newest(tx, subject="support@v8")]
     assert acts == ["canary.rolled_back", "canary.rolling_back", "canary.running", "canary.made"]
 
 

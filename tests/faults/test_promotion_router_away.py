@@ -35,7 +35,7 @@ def promoted(trial: Trial) -> CanaryRow:
 
 def acts(trial: Trial) -> list[tuple[str, str]]:
     with trial.database.begin() as tx:
-        return [(entry.act, entry.actor) for entry in audit.about(tx, "support@v8")]
+        return [(entry.act, entry.actor) for entry in audit.newest(tx, subject="support@v8")]
 
 
 def test_one_that_is_aborted_gives_all_back_to_the_version_before(
@@ -57,7 +57,9 @@ def test_one_that_is_aborted_gives_all_back_to_the_version_before(
         ("canary.promoting", "ann"),
     ]
     with trial.database.begin() as tx:
-        written = [entry for entry in audit.about(tx, "support") if entry.act == "route.changed"]
+        written = [
+            entry for entry in audit.newest(tx, subject="support") if entry.act == "route.changed"
+        ]
     assert written[0].actor == "ann"
     assert "aborted by ann" in written[0].details["route"]["reason"]
 

@@ -91,7 +91,7 @@ def test_a_copy_of_the_files_opens_a_newer_one(
     with another(postgres, template=name) as copy:
         assert epoch_of(copy) > first
         newest = copy.run(epochs.newest)
-        (entry,) = copy.run(lambda tx: audit.about(tx, epochs.SUBJECT, limit=1))
+        (entry,) = copy.run(lambda tx: audit.newest(tx, subject=epochs.SUBJECT, limit=1))
     assert (newest.reason, newest.actor) == (
         "the database was restored, copied or promoted",
         "driftline",

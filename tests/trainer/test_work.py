@@ -177,7 +177,7 @@ def test_a_request_becomes_an_admitted_version_with_all_that_it_is_made_of(world
     left = {one.name for one in (world.folder / "retrained" / ".work").glob("1-*/*")}
     assert left.isdisjoint({"examples.jsonl", "training.jsonl", "adapter", "result.json"})
     with world.service.database.begin() as tx:
-        acts = audit.about(tx, "support@v1")
+        acts = audit.newest(tx, subject="support@v1")
     steps = [one.details["step"] for one in reversed(acts) if one.act == "retraining.step"]
     assert steps == ["labels", "mix", "train", "register", "admit", "admit"]
     with pytest.raises(TrainingFailed, match="its training is over: done"):

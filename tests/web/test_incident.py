@@ -382,7 +382,7 @@ def test_a_button_does_nothing_without_the_scope_a_reason_or_from_elsewhere(
         assert (answer[0], why in answer[1]) == (status, True), fields
     assert stored(service, paged.id).acknowledged_by is None
     assert service.database.run(lambda tx: routes.row(tx, "support")).route.generation == 2  # type: ignore[union-attr]
-    assert service.database.run(lambda tx: audit.about(tx, f"incident {paged.id}")) == []
+    assert service.database.run(lambda tx: audit.newest(tx, subject=f"incident {paged.id}")) == []
 
 
 def test_the_answer_to_a_form_refreshes_itself_from_where_the_page_is(
@@ -549,7 +549,7 @@ def test_retraining_is_requested_from_the_page_once(
     looker.page.wait_for_selector("text=Last requested")
     with service.database.begin() as tx:
         [made] = retrainings.request_list(tx)
-        said = {one.act for one in audit.about(tx, f"support@{made.version}")}
+        said = {one.act for one in audit.newest(tx, subject=f"support@{made.version}")}
     assert made.adapter == "support"
     assert "retraining.request" in said
     assert "users ask of thermostats" in made.reason

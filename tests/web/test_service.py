@@ -56,7 +56,7 @@ def test_a_message_that_no_channel_took_is_sent_again_from_the_page(
     looker.page.click("text=Send again")
     looker.page.wait_for_selector("text=What is still being tried stands beside its channel")
     with service.database.begin() as tx:
-        [said] = audit.about(tx, dead)
+        [said] = audit.newest(tx, subject=dead)
         assert deliveries.newest(tx, state=DeliveryState.DEAD) == []
     assert (said.actor, said.act) == ("for admin", "delivery.replay")
     assert (looker.complaints, looker.dialogs) == ([], [])

@@ -69,7 +69,7 @@ def test_a_bad_canary_is_rolled_back_told_and_latched_until_a_person_lets_it(tri
     assert trial.told.severities == [VerdictSeverity.TICKET]
     with trial.database.begin() as tx:
         assert canaries.latched(tx, canary.adapter_id) == {"v8": canary.id}
-        acts = [entry.act for entry in audit.about(tx, "support@v8")]
+        acts = [entry.act for entry in audit.newest(tx, subject="support@v8")]
     assert acts == ["canary.rolled_back", "canary.rolling_back", "canary.running", "canary.made"]
     with pytest.raises(NotPossible, match=f"rolled back by canary {canary.id}"):
         trial.start()
