@@ -6,7 +6,7 @@ While the bucket is empty, this process refuses unknown keys without a look-up. 
 has seen valid still work, so one client cannot lock out another behind the same address.
 
 A key that is bound to a team's adapters reads as :mod:`monitor.store.teams` lets it. It changes
-only what the path names, and only if that is the team's, or what the handler has looked up so.
+only what the path names, if that is the team's, or what the handler has found to be the team's.
 """
 
 from __future__ import annotations
@@ -232,10 +232,12 @@ def scope_missing(key: Key, *scopes: Scope, why: str = "This") -> Problem:
 
 
 Ingester = Annotated[Key, Depends(needs(Scope.INGEST, reach=Reach.LOOKED_UP))]
+FleetIngester = Annotated[Key, Depends(needs(Scope.INGEST, reach=Reach.NONE))]
 Reader = Annotated[Key, Depends(needs(Scope.READ, reach=Reach.READS))]
 FleetReader = Annotated[Key, Depends(needs(Scope.READ, reach=Reach.NONE))]
 Declarer = Annotated[Key, Depends(needs(Scope.INGEST, Scope.OPERATE, reach=Reach.LOOKED_UP))]
 Operator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.CHANGES))]
+FleetOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.NONE))]
 CheckedOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.LOOKED_UP))]
 Admin = Annotated[Key, Depends(needs(Scope.ADMIN, reach=Reach.NONE))]
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
 from monitor.api import lookup, owning
-from monitor.api.access import CheckedOperator, Operator, Reader
+from monitor.api.access import CheckedOperator, Reader
 from monitor.api.bodies import AdapterRequest, Name, VersionRequest
 from monitor.api.paging import LARGEST_LIMIT, Limit
 from monitor.api.parts import ApiParts, Parts
@@ -17,6 +17,7 @@ from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
 from monitor.store import audit, teams
 from monitor.store.errors import Conflict
+from monitor.store.people.keys import Key
 from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.views.adapter import AdapterDetail, AdapterSummary
@@ -79,7 +80,7 @@ def put_adapter(
     A team's key does so only with adapters that are the team's, before and after.
     """
 
-    def put(tx: Connection) -> AdapterDetail:
+    def put(tx: Connection) -> None:
         if adapters.fetch(tx, adapter) is not None:
             owning.check(tx, key, adapter=adapter)
         adapters.put(
@@ -91,8 +92,7 @@ def put_adapter(
             runbook=body.runbook,
             mode=body.mode,
         )
-        if key.match and not teams.sees(tx, key.match, {"adapter": adapter}):
-            raise Problem(403, f"So said, {adapter!r} would not be of your team.", kind="not-yours")
+        _check_still_own(tx, key, adapter)
         audit.append(
             tx,
             actor=key.name,
@@ -100,9 +100,10 @@ def put_adapter(
             subject=adapter,
             details=body.model_dump(mode="json"),
         )
-        return _detail(tx, adapter, parts)
 
-    return parts.database.run(put)
+    parts.database.run(put)
+    teams.see(key.match)
+    return parts.database.run(lambda tx: _detail(tx, adapter, parts))
 
 
 @router.get("/{adapter}/versions/{version}")
@@ -135,16 +136,26 @@ def get_weights(
 
 @router.put("/{adapter}/versions/{version}")
 def put_version(
-    key: Operator, parts: Parts, adapter: AdapterName, version: VersionName, body: VersionRequest
+    key: CheckedOperator,
+    parts: Parts,
+    adapter: AdapterName,
+    version: VersionName,
+    body: VersionRequest,
 ) -> VersionBody:
     """Register a version; its adapter is created, and all traffic routed to it, if it is the first.
 
     A registered version is immutable: other weights are another version. What was left out
-    may be filled in by a later PUT.
+    may be filled in by a later PUT. A team's key registers versions of its own adapters, which
+    share neither a served name nor files with others'.
     """
 
     def put(tx: Connection) -> VersionBody:
-        owner = adapters.fetch(tx, adapter) or adapters.put(tx, name=adapter)
+        owner = adapters.fetch(tx, adapter)
+        if owner is not None:
+            owning.check(tx, key, adapter=adapter)
+        else:
+            owner = adapters.put(tx, name=adapter)
+            _check_still_own(tx, key, adapter)
         found = versions.put(
             tx,
             adapter=owner,
@@ -156,6 +167,12 @@ def put_version(
             base_model=body.base_model,
             metadata=body.metadata(),
         )
+        if key.match and versions.shared(tx, found):
+            raise Problem(
+                409,
+                "Another adapter is served under this name, or from these files.",
+                kind="not-yours",
+            )
         table.start(tx, found, actor=key.name, now=parts.clock())
         audit.append(tx, actor=key.name, act="version.put", subject=found.label)
         return read_version(tx, found)
@@ -164,6 +181,12 @@ def put_version(
         return parts.database.run(put)
     except Conflict as error:
         raise Problem(409, str(error), kind="version-differs") from error
+
+
+def _check_still_own(tx: Connection, key: Key, adapter: str) -> None:
+    """Refuse a team's key an adapter that it would not see once this is done."""
+    if key.match and not teams.sees(tx, key.match, {"adapter": adapter}):
+        raise Problem(403, f"So said, {adapter!r} would not be of your team.", kind="not-yours")
 
 
 def _detail(tx: Connection, name: str, parts: ApiParts) -> AdapterDetail:

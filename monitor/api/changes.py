@@ -23,7 +23,7 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
 from monitor.domain import ChangeId, Scope
-from monitor.store import audit
+from monitor.store import audit, teams
 from monitor.store.people import changes, keys, rebaselines
 from monitor.store.people.changes import Declaration, StoredChange
 from monitor.store.people.keys import Key
@@ -50,6 +50,8 @@ def post_change(
         _check_admissions(tx, key, body)
         known = declared.given_id and changes.claim_id(tx, declared.given_id)
         if known:
+            if key.match and not teams.sees(tx, key.match, {"change": known.id}):
+                raise _not_yours()
             return _answer(_same(known, body)), False
         rebaseline = body.rebaseline is not False
         made = _declare(tx, declared, rebaseline=rebaseline, parts=parts, match=key.match)
@@ -137,10 +139,14 @@ def _check_bound(tx: Connection, declared: Declaration, match: Mapping[str, Sequ
     """Refuse a key bound to adapters when it speaks for others, or for the fleet."""
     known = {one.name: one.facts for one in adapters.fetch_all(tx)}
     named = declared.adapters or ()
-    if not named or not all(keys.may_send_for(match, known[name]) for name in named):
-        raise Problem(
-            403, "This key may declare changes only of its own adapters.", kind="not-yours"
-        )
+    if not named or not all(
+        name in known and keys.may_send_for(match, known[name]) for name in named
+    ):
+        raise _not_yours()
+
+
+def _not_yours() -> Problem:
+    return Problem(403, "This key may declare changes only of its own adapters.", kind="not-yours")
 
 
 def _declaration(body: ChangeRequest, *, author: str, parts: ApiParts) -> Declaration:
@@ -171,11 +177,11 @@ def _declare(
     parts: ApiParts,
     match: Mapping[str, Sequence[str]],
 ) -> DeclaredChange:
+    if match:
+        _check_bound(tx, declared, match)
     unknown = adapters.unknown(tx, declared.adapters or ())
     if unknown:
         raise _refused("adapters", f"no adapter is called {unknown[0]!r}")
-    if match:
-        _check_bound(tx, declared, match)
     made = changes.add(tx, declared)
     over = made.ended_at is not None
     said = msgspec.to_builtins(change_view(made))

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from alerts.message import Alert
 from alerts.types import Severity
 from monitor.api import paging
-from monitor.api.access import Admin, FleetReader, Operator, Reader
+from monitor.api.access import Admin, FleetOperator, FleetReader, Reader
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
@@ -129,8 +129,11 @@ def get_deliveries(
 
 
 @router.post("/deliveries/{delivery}/replay", status_code=202)
-def replay(key: Operator, parts: Parts, delivery: UUID) -> DeliveryBody:
-    """Queue a dead message again, with its id, all its attempts, and what was sent with it."""
+def replay(key: FleetOperator, parts: Parts, delivery: UUID) -> DeliveryBody:
+    """Queue a dead message again, with its id, all its attempts, and what was sent with it.
+
+    That may be of several teams.
+    """
 
     def work(tx: Connection) -> DeliveryBody:
         replayed = deliveries.replay(tx, delivery)

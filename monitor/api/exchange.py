@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.api.access import key_of
 from monitor.api.problems import answer as answer_problem
 from monitor.api.problems import internal_error
+from monitor.store import teams
 
 _LOG = structlog.get_logger(__name__)
 
@@ -69,6 +70,8 @@ class ExchangeMiddleware:
             return
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        # a pipelined request begins in the context of the one before it
+        teams.see({})
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
         answer = _Answer(send, request_id=request_id)

@@ -40,6 +40,7 @@ from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.views.incident import (
     AcceptedIncident,
+    AnewBody,
     IncidentAnswers,
     IncidentBody,
     IncidentDetail,
@@ -122,7 +123,7 @@ def acknowledge(
     """Acknowledge an incident; nobody is reminded of it until then, unless it worsens."""
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
-    def work(tx: Connection) -> IncidentDetail:
+    def work(tx: Connection) -> None:
         row = lookup.incident(tx, incident)
         try:
             take_in_hand(
@@ -135,9 +136,9 @@ def acknowledge(
             )
         except NotOpen as reason:
             raise Problem(409, str(reason), kind="incident-not-open") from reason
-        return _detail(tx, incident, parts)
 
-    return parts.database.run(work)
+    parts.database.run(work)
+    return _shown(key, incident, parts)
 
 
 @router.post("/{incident}/false")
@@ -148,9 +149,17 @@ def mark_false(
 
     Of a fleet incident that holds for all its members. Said twice is said once.
     """
-    return parts.database.run(
-        lambda tx: _marked(tx, incident, _word(Mark.FALSE_PAGE, key, body, parts), parts)
-    )
+    word = _word(Mark.FALSE_PAGE, key, body, parts)
+
+    def work(tx: Connection) -> None:
+        row = lookup.incident(tx, incident)
+        try:
+            mark(tx, row.id, word, hearers=parts.hearers)
+        except NotMarkable as reason:
+            raise Problem(409, str(reason), kind="not-markable") from reason
+
+    parts.database.run(work)
+    return _shown(key, incident, parts)
 
 
 @router.post("/{incident}/accept")
@@ -163,29 +172,26 @@ def accept_incident(
     """
     word = _word(Mark.ACCEPTED, key, body, parts)
 
-    def work(tx: Connection) -> AcceptedIncident:
+    def work(tx: Connection) -> list[AnewBody]:
         row = lookup.incident(tx, incident)
         try:
             anew = accept(tx, row.id, word, hearers=parts.hearers)
         except NotMarkable as reason:
             raise Problem(409, str(reason), kind="not-markable") from reason
-        found = _detail(tx, incident, parts)
-        return AcceptedIncident.of(found, anew=[anew_view(one) for one in anew])
+        return [anew_view(one) for one in anew]
 
-    return parts.database.run(work)
+    anew = parts.database.run(work)
+    return AcceptedIncident.of(_shown(key, incident, parts), anew=anew)
 
 
 def _word(said: Mark, key: Key, body: MarkRequest, parts: ApiParts) -> Word:
     return Word(mark=said, by=key.name, because=body.reason, at=parts.clock())
 
 
-def _marked(tx: Connection, incident: int, word: Word, parts: ApiParts) -> IncidentDetail:
-    row = lookup.incident(tx, incident)
-    try:
-        mark(tx, row.id, word, hearers=parts.hearers)
-    except NotMarkable as reason:
-        raise Problem(409, str(reason), kind="not-markable") from reason
-    return _detail(tx, incident, parts)
+def _shown(key: Key, incident: int, parts: ApiParts) -> IncidentDetail:
+    """Read an incident that was changed, as its key sees it."""
+    teams.see(key.match)
+    return parts.database.run(lambda tx: _detail(tx, incident, parts))
 
 
 def _detail(tx: Connection, incident: int, parts: ApiParts) -> IncidentDetail:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
-from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -13,11 +11,6 @@ from monitor.api.problems import Problem
 from monitor.store import teams
 from monitor.store.database import Database
 from monitor.store.people.keys import Key
-
-_WORDS: Final = {
-    "adapter": "No adapter is called {!r}.",
-    "delivery": "There is no delivery {}.",
-}
 
 
 def check_path(database: Database, key: Key, params: Mapping[str, str]) -> None:
@@ -43,11 +36,9 @@ def check(tx: Connection, key: Key, **named: object) -> None:
     for kind, value in named.items():
         known = _read(kind, str(value))
         if known is None or not teams.sees(tx, key.match, {kind: known}):
-            raise Problem(
-                404,
-                _WORDS.get(kind, f"There is no {kind} {{}}.").format(value),
-                kind=f"unknown-{kind}",
-            )
+            missing = f"No adapter is called {known!r}." if kind == "adapter" else None
+            detail = missing or f"There is no {kind} {value}."
+            raise Problem(404, detail, kind=f"unknown-{kind}")
 
 
 def of_the_whole(key: Key) -> Problem:
@@ -64,8 +55,6 @@ def _read(kind: str, text: str) -> object | None:
     try:
         if kind == "adapter":
             return decode_name(text)
-        if kind == "delivery":
-            return UUID(text)
         number = int(text)
     except ValueError:
         return None

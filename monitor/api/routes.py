@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api import lookup, paging
-from monitor.api.access import Ingester, Operator, Reader
+from monitor.api.access import FleetIngester, Operator, Reader
 from monitor.api.answering import answered
 from monitor.api.bodies import EpochRequest, RefusalsRequest, RouteRequest
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
@@ -80,7 +80,7 @@ def post_epoch(key: Operator, parts: Parts, body: EpochRequest) -> EpochBody:
 
 
 @router.post("/refusals", status_code=204)
-def post_refusals(_key: Ingester, parts: Parts, body: RefusalsRequest) -> None:
+def post_refusals(_key: FleetIngester, parts: Parts, body: RefusalsRequest) -> None:
     """Report every route that a router holds and that is newer than the one it was told.
 
     What is not said again within three minutes is forgotten.
@@ -281,7 +281,7 @@ def _edition(header: str) -> Edition | None:
 
 
 def _fleet_tag(state: FleetState) -> str:
-    """Return an ETag from which nobody learns how many routes other teams have."""
+    """Return an ETag that does not show how many routes other teams have."""
     told = f"{state.epoch}-{state.routes}-{state.generations}".encode()
     return f'"{hashlib.sha256(told).hexdigest()[:16]}"'
 

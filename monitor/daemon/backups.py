@@ -28,7 +28,7 @@ from monitor.config.sections import Config
 from monitor.daemon.database import found_database, prepare_folder, write_private
 from monitor.postgres.binaries import find_binaries
 from monitor.postgres.errors import BinariesMissing
-from monitor.store import counts, schema
+from monitor.store import counts, schema, teams
 from monitor.store.database import Database
 from monitor.store.traffic import epochs
 
@@ -128,7 +128,13 @@ def _contents(tx: Connection) -> Contents:
 def _dump(tx: Connection, file: Path, *, snapshot: str) -> None:
     os.close(os.open(file, os.O_CREAT | os.O_EXCL, 0o600))
     done = subprocess.run(  # noqa: S603 (PostgreSQL's own program)
-        [*_program("pg_dump", tx), "--format=custom", f"--snapshot={snapshot}", f"--file={file}"],
+        [
+            *_program("pg_dump", tx),
+            "--format=custom",
+            f"--snapshot={snapshot}",
+            f"--file={file}",
+            f"--exclude-schema={teams.schema(tx)}",  # made anew by the migration after a restore
+        ],
         env=_environ(tx),
         stdin=subprocess.DEVNULL,
         capture_output=True,

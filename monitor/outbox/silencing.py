@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import matching
+from alerts.matching import Matcher
 from alerts.silences import Silence, SilenceRefused, check, silencing
 from monitor.domain import IncidentId
 from monitor.store import audit, teams
@@ -76,14 +77,27 @@ def expire(tx: Connection, silence_id: int, *, actor: str, now: datetime) -> boo
 def silenced(
     tx: Connection, rows: Sequence[IncidentRow], *, now: datetime
 ) -> dict[IncidentId, Silence]:
-    """Map the silenced ones of these open incidents to their silences."""
-    holding = silences.holding(tx, now=now)
+    """Map the silenced ones of these open incidents to their silences.
+
+    Of a silence that is wider than a team, the team sees that it is there and when it ends.
+    """
+    with teams.whole(tx):
+        holding = silences.holding(tx, now=now)
     if not holding:
         return {}
+    if teams.bound():
+        shown = {one.id for one in silences.holding(tx, now=now)}
+        cut = {one.id: replace(one, matcher=Matcher(), comment="") for one in holding}
+    else:
+        shown, cut = set(), {}
     found = {
         row.id: silencing(holding, _facts(tx, row), now=now) for row in rows if not row.closed_at
     }
-    return {incident_id: one for incident_id, one in found.items() if one is not None}
+    return {
+        incident_id: one if one.id in shown else cut.get(one.id, one)
+        for incident_id, one in found.items()
+        if one is not None
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,7 +30,7 @@ from monitor.store.tables import (
     canaries,
     changes,
     incidents,
-    outbox,
+    metadata,
     retrainings,
     silences,
     versions,
@@ -58,7 +58,6 @@ _BY_ADAPTER: Final = (
     "evaluations",
     "verdicts",
     "transitions",
-    "incidents",  # those of a base name adapters of other teams
     "records",
     "record_tokens",
     "record_embeddings",
@@ -112,6 +111,10 @@ ROWS: Final[Mapping[str, str]] = MappingProxyType(
     | dict.fromkeys(("contexts", "flags"), _EVERY_ROW)
     | {
         "adapters": f"id = ANY {_ADAPTERS}",
+        # its adapters', and those of a base that they are part of
+        "incidents": f"""
+            ({_OF_ADAPTER} OR adapter_id IS NULL AND id IN (
+                SELECT incident_id FROM fleet_members WHERE {_OF_VERSION}))""",
         # a base model's own readings belong to every version on it
         "perplexity_runs": _OF_A_BASE_TOO,
         "perplexity_documents": (
@@ -122,8 +125,7 @@ ROWS: Final[Mapping[str, str]] = MappingProxyType(
         ),
         "canary_looks": f"canary_id IN (SELECT id FROM canaries WHERE {_OF_ADAPTER})",
         "trainings": f"retraining_id IN (SELECT id FROM retrainings WHERE {_OF_ADAPTER})",
-        # those of the whole fleet, and those that name nobody else's
-        "changes": f"(adapters IS NULL OR adapters <@ {_NAMES})",
+        "changes": f"(adapters IS NULL OR adapters && {_NAMES})",
         # those that can match nobody else's: by name, or by what the key is bound to
         "silences": f"""
             (coalesce("match" -> 'adapter' <@ to_jsonb({_NAMES}), false) OR NOT EXISTS (
@@ -132,26 +134,46 @@ ROWS: Final[Mapping[str, str]] = MappingProxyType(
                     CASE WHEN bound.fact IN ('adapter', 'owner', 'tier')
                         THEN "match" -> bound.fact ELSE "match" -> 'labels' -> bound.fact
                     END <@ bound.accepted, false)))""",
+        # by the kind of act: an adapter may be named as an incident is written
         "audit": f"""
-            (subject = ANY {_NAMES}
-            OR subject IN (
-                SELECT a.name || '@' || v.name
-                FROM versions v JOIN adapters a ON a.id = v.adapter_id
-                WHERE a.id = ANY {_ADAPTERS})
-            OR subject IN (SELECT 'incident ' || id FROM incidents WHERE {_OF_ADAPTER}))""",
+            CASE
+                WHEN act IN ('adapter.put', 'route.changed', 'route.carried', 'route.not_carried')
+                    THEN subject = ANY {_NAMES}
+                WHEN starts_with(act, 'incident.')
+                    THEN subject IN (
+                        SELECT 'incident ' || id FROM incidents WHERE {_OF_ADAPTER})
+                ELSE subject IN (
+                    SELECT a.name || '@' || v.name
+                    FROM versions v JOIN adapters a ON a.id = v.adapter_id
+                    WHERE a.id = ANY {_ADAPTERS})
+            END""",
     }
 )
 """The rows of each table that a team sees."""
+_CUT: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
+    {
+        # of a base: the member that speaks for all, by its name
+        ("incidents", "state"): "CASE WHEN adapter_id IS NULL THEN state - 'lead' ELSE state END",
+        ("changes", "adapters"): f"""
+            CASE WHEN adapters IS NULL THEN NULL ELSE ARRAY(
+                SELECT own.name FROM unnest(adapters) AS own (name) WHERE own.name = ANY {_NAMES})
+            END""",
+    }
+)
+"""What a team sees in place of a table's column."""
 UNSEEN: Final = frozenset({"keys", "route_epochs"})
 """Tables that no team's query finds."""
 
-_DIGEST: Final = hashlib.sha256(json.dumps(dict(ROWS)).encode()).hexdigest()
+_DIGEST: Final = hashlib.sha256(repr((sorted(ROWS.items()), _CUT)).encode()).hexdigest()
 _SCHEMA: Final = "quote_ident(current_schema() || '_team')"
 _PLACE: Final = sa.text(
     f"SELECT {_SCHEMA} AS schema,"
-    " obj_description(to_regnamespace(current_schema() || '_team'), 'pg_namespace') AS digest,"
-    " has_database_privilege(current_database(), 'CREATE') AS creatable"
+    f" obj_description(to_regnamespace({_SCHEMA}), 'pg_namespace') AS digest,"
+    " has_database_privilege(current_database(), 'CREATE') AND coalesce((SELECT"
+    " pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('adapters')), false)"
+    " AS creatable"
 )
+_OWN_CHANGE: Final = sa.text(f"SELECT 1 FROM changes WHERE id = :id AND adapters <@ {_NAMES}")
 _INTO: Final = sa.text(f"SELECT set_config('search_path', {_SCHEMA}, true)")
 _OUT: Final = sa.text("SET LOCAL search_path TO DEFAULT")
 
@@ -164,7 +186,6 @@ _OWNED: Final = MappingProxyType(
         "canary": canaries.c.id,
         "action": actions.c.id,
         "retraining": retrainings.c.id,
-        "delivery": outbox.c.id,
         "silence": silences.c.id,
         "change": changes.c.id,
     }
@@ -187,10 +208,16 @@ def ensure(tx: Connection) -> bool:
     drop(tx)
     tx.exec_driver_sql(f"CREATE SCHEMA {place.schema}")
     for table, rows in ROWS.items():
-        made = f'CREATE VIEW {place.schema}."{table}" AS SELECT * FROM "{table}" WHERE {rows}'
-        tx.exec_driver_sql(made)
+        made = f'SELECT {_columns(table)} FROM "{table}" WHERE {rows}'
+        tx.exec_driver_sql(f'CREATE VIEW {place.schema}."{table}" AS {made}')
     tx.exec_driver_sql(f"COMMENT ON SCHEMA {place.schema} IS '{_DIGEST}'")
     return True
+
+
+def _columns(table: str) -> str:
+    """Write a table's columns, in its order, some cut to what is the team's."""
+    named = [(one.name, _CUT.get((table, one.name))) for one in metadata.tables[table].columns]
+    return ", ".join(f'{cut} AS "{name}"' if cut else f'"{name}"' for name, cut in named)
 
 
 def ready(tx: Connection) -> bool:
@@ -198,10 +225,14 @@ def ready(tx: Connection) -> bool:
     return tx.execute(_PLACE).one().digest is not None
 
 
+def schema(tx: Connection) -> str:
+    """Return the name of the views' schema, quoted where it has to be."""
+    return str(tx.execute(_PLACE).one().schema)
+
+
 def drop(tx: Connection) -> None:
     """Drop the views: a migration cannot change a column that one of them shows."""
-    schema = tx.execute(_PLACE).one().schema
-    tx.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
+    tx.exec_driver_sql(f"DROP SCHEMA IF EXISTS {schema(tx)} CASCADE")
 
 
 def see(match: Match) -> None:
@@ -247,6 +278,7 @@ def sees(tx: Connection, match: Match, named: Mapping[str, object]) -> bool:
 
     The transaction itself sees everything, before and after.
     """
+    assert not bound(), "asked before the request is a team's"  # noqa: S101 (invariant)
     _restrict(tx, match)
     found = all(_is_own(tx, kind, value) for kind, value in named.items())
     tx.execute(_OUT)
@@ -254,9 +286,14 @@ def sees(tx: Connection, match: Match, named: Mapping[str, object]) -> bool:
 
 
 def _is_own(tx: Connection, kind: str, value: object) -> bool:
+    if kind == "change":  # those of others, too, are only seen
+        tx.execute(_OUT)
+        own = tx.execute(_OWN_CHANGE, {"id": value}).first() is not None
+        tx.execute(_INTO)
+        return own
     query = sa.select(_OWNED[kind]).where(_OWNED[kind] == value)
-    if kind == "change":
-        query = query.where(changes.c.adapters.is_not(None))  # those of the fleet are only seen
+    if kind == "incident":  # likewise those of a base
+        query = query.where(incidents.c.adapter_id.is_not(None))
     return tx.execute(query).first() is not None
 
 

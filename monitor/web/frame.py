@@ -69,6 +69,7 @@ class Frame:
     async def fleet_reader(self, request: Request) -> None:
         """As :meth:`reader`, for pages about the whole installation."""
         key = await run_in_threadpool(self.viewer, request)
+        teams.see(key.match)
         if key.match:
             raise of_the_whole(key)
 

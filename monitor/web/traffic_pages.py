@@ -113,7 +113,8 @@ class TrafficPages:
             now=now,
             refused=refused,
             asked=text,
-            may_act=self._frame.may_operate(request),
+            may_act=(may_act := self._frame.may_operate(request)),
+            may_stop=may_act and not teams.bound(),
             **seen,
         )
 

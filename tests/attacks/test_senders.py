@@ -117,9 +117,9 @@ def test_a_bound_key_speaks_for_its_adapters_only(service: Serving) -> None:
                 assert client.post("/v1/changes", json=change).status_code == status
 
 
-def test_only_senders_are_bound(database: Database) -> None:
-    with database.begin() as tx, pytest.raises(ValueError, match="only a key with no scope but"):
-        keys.create(tx, name="x", scopes=[Scope.INGEST, Scope.READ], match={"adapter": ["a"]})
+def test_who_administers_is_bound_to_no_adapters(database: Database) -> None:
+    with database.begin() as tx, pytest.raises(ValueError, match="that may administer"):
+        keys.create(tx, name="x", scopes=[Scope.INGEST, Scope.ADMIN], match={"adapter": ["a"]})
 
 
 def test_many_gzip_members_cost_no_more_than_their_bytes() -> None:

@@ -334,8 +334,10 @@ def test_a_senders_key_is_bound_to_adapters(alone: Run) -> None:
     listed = alone("keys", "list").out
     assert key_id in listed
     assert all(one in listed for one in bound[1::2])
-    both = ("keys", "create", "sender", "--scope", "ingest", "--scope", "read")
-    failed(alone(*both, *bound), "no scope but ingest")
+    both = ("keys", "create", "sender", "--scope", "ingest", "--scope", "admin")
+    failed(alone(*both, *bound), "that may administer")
+    limited = ("keys", "create", "x", "--scope", "read", "--per-minute", "5")
+    failed(alone(*limited), "only a key that may ask")
     failed(alone("keys", "create", "x", "--scope", "ingest", "--match", "tax"), "write KEY=VALUE")
 
 

@@ -95,6 +95,15 @@ def served_as(connection: Connection, model: str) -> list[Version]:
     return [_version(row) for row in rows]
 
 
+def shared(connection: Connection, version: Version) -> bool:
+    """True if another adapter has a version of the same served name, or of the same files."""
+    same = versions.c.model == version.model
+    if version.uri is not None:
+        same |= versions.c.uri == version.uri
+    query = sa.select(versions.c.id).where(same, versions.c.adapter_id != version.adapter_id)
+    return connection.execute(query.limit(1)).first() is not None
+
+
 def lock(connection: Connection, version_id: VersionId) -> None:
     """Lock a version's references until this transaction ends."""
     c = versions.c

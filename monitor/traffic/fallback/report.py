@@ -11,6 +11,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Mode
+from monitor.store import teams
 from monitor.store.traffic import actions, aftermath
 from monitor.store.traffic.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
 from monitor.store.traffic.aftermath import Aftermath
@@ -71,7 +72,11 @@ def report(
     rows = actions.between(tx, since=since, until=until, adapter_id=adapter_id, limit=MOST + 1)
     fallbacks = [row for row in rows[:MOST] if row.kind is ActionKind.FALLBACK]
     wanted = [row for row in fallbacks if _only_recommended(row)]
-    stopped = kept_by(wanted, settings)
+    with teams.whole(tx):  # what the fleet's budget would have stopped depends on every team
+        every = actions.between(tx, since=since, until=until, limit=MOST + 1)[:MOST]
+    of_fleet = [row for row in every if row.kind is ActionKind.FALLBACK and _only_recommended(row)]
+    gates = {row.id: gate for row, gate in zip(of_fleet, kept_by(of_fleet, settings), strict=True)}
+    stopped = [gates.get(row.id) for row in wanted]
     blocked = [row for row in fallbacks if row.state is ActionState.BLOCKED]
     return Report(
         since=since,

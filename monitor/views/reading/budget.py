@@ -19,7 +19,8 @@ from monitor.evaluate.plan import Planned, Sizes
 from monitor.outbox.receipt import ReceiptLine, Watched, read_receipt, read_watched
 from monitor.policy.budget import BudgetSettings, pages_of_adapter, weight
 from monitor.policy.rounds import Round
-from monitor.store.registry import watching
+from monitor.store import teams
+from monitor.store.registry import versions, watching
 from monitor.views.budget import (
     BudgetBody,
     DayEffectBody,
@@ -46,11 +47,15 @@ def read(
 ) -> BudgetBody:
     """Read who has what of the budget, the blind detectors first."""
     settings = outlook.settings.budget
+    rounds = outlook.rounds(tx, now=now)
+    if teams.bound():  # the engines of its own versions alone
+        own = {one.id for one in versions.fetch_all(tx)}
+        rounds = tuple(one for one in rounds if not own.isdisjoint(one.versions))
     return BudgetBody.of(
         settings,
         tiers=_tiers(settings, watching.adapters_by_tier(tx)),
         items=[_share(line) for line in outlook.read(tx, now=now, adapter=adapter)],
-        rounds=[_round(one) for one in outlook.rounds(tx, now=now)],
+        rounds=[_round(one) for one in rounds],
     )
 
 
