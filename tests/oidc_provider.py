@@ -97,7 +97,10 @@ class BendableProvider:
         }
         kept = {name: value for name, value in claims.items() if value is not None}
         token = jwt.encode(
-            {"alg": self.algorithm, "kid": "1"}, kept, self.key, algorithms=[self.algorithm]
+            {"alg": self.algorithm, "kid": self.key.kid},
+            kept,
+            self.key,
+            algorithms=[self.algorithm],
         )
         return JSONResponse({"id_token": token, "access_token": "at", "token_type": "Bearer"})
 

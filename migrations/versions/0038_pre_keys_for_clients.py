@@ -17,5 +17,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # earlier releases know no such scope, and could list no key at all
+    op.execute("DELETE FROM keys WHERE 'ask' = ANY(scopes)")
     op.drop_column("keys", "person")
     op.drop_column("keys", "per_minute")

@@ -101,8 +101,8 @@ def _outgoing_problems(config: Config) -> list[str]:
 
 def _oidc_problems(config: Config) -> list[str]:
     found = [f"oidc.{problem}" for problem in config.oidc.problems]
-    if config.oidc.issuer and not is_web_address(config.oidc.issuer):
-        found.append("oidc.issuer: write an address such as https://login.example.com")
+    if config.oidc.issuer and not config.server.public_url:
+        found.append("oidc.issuer: the provider sends people back to server.public_url: name it")
     return found
 
 

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from monitor.gateway import catalogue, refusals
 from monitor.gateway.exchange import answer, refuse
 from monitor.gateway.inquiry import GatewayParts
-from monitor.gateway.passing import passes
+from monitor.gateway.passing import is_preflight, passes
 from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.shadows import Shadows
 
@@ -35,7 +35,7 @@ class Proxy:
             return
         parts = self._parts
         key = None
-        if parts.ring is not None and scope["method"] != "OPTIONS":  # no browser sends a key there
+        if parts.ring is not None and not is_preflight(scope["method"], scope["headers"]):
             admitted = parts.ring.admit(scope["headers"])
             if isinstance(admitted, GatewayRefusal):
                 await refuse(parts, admitted, send)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -29,7 +29,7 @@ from monitor.gateway.hangup import (
 from monitor.gateway.inquiry import BROKEN, NO_ANSWER, TIMED_OUT, Attempt, GatewayParts, Inquiry
 from monitor.gateway.keyring import ClientKey
 from monitor.gateway.loading import Loaded
-from monitor.gateway.passing import ASKED, MODELS
+from monitor.gateway.passing import ASKED, MODELS, READ
 from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.sampling import Sample
 
@@ -91,8 +91,11 @@ async def _answer(
     complete_at = time.perf_counter()
     asked, route = _resolved(parts, scope, body)
     refusal = _refusal(scope, asked)
-    if refusal is None and key is not None and not _may_ask(key, scope, asked):
-        refusal = refusals.NOT_FOR_THIS_KEY
+    if key is not None and key.adapters is not None:
+        if refusal is None and not _may_ask(key, scope, asked):
+            refusal = refusals.NOT_FOR_THIS_KEY
+        if asked.fields is not None:  # an engine that takes the first of two models finds one
+            asked = replace(asked, body=asked.replaced())
     if refusal is not None:
         await refuse(parts, refusal, send)
         return None
@@ -130,11 +133,13 @@ def _refusal(scope: Scope, asked: RequestBody) -> GatewayRefusal | None:
 
 
 def _may_ask(key: ClientKey, scope: Scope, asked: RequestBody) -> bool:
-    """True if a key may ask for what the request names; one without a body names nothing."""
-    if scope["method"] == "POST":
-        return key.may_ask(asked.model)
-    named = scope["path"].removeprefix(f"{MODELS}/")
-    return named == scope["path"] or key.may_ask(named)
+    """True if a key with adapters of its own may ask this; what names no model, it may not."""
+    path = scope["path"]
+    if path.startswith(f"{MODELS}/"):
+        return key.may_ask(path.removeprefix(f"{MODELS}/"))
+    if path in READ:
+        return True
+    return scope["method"] == "POST" and path in ASKED and key.may_ask(asked.model)
 
 
 def _chosen(route: Route, inquiry: Inquiry, asked: RequestBody) -> Arm | None:

@@ -34,7 +34,7 @@ _LOG: Final = structlog.get_logger(__name__)
 EVERY: Final = 5.0
 """Seconds between two questions; a revoked key works for so much longer."""
 
-_TEXT: Final = re.compile(rb"[Bb]earer +dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_TEXT: Final = re.compile(rb"(?i:bearer) +dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 _OK, _NOT_MODIFIED = 200, 304
 
@@ -54,6 +54,14 @@ class ClientKey:
     adapters: frozenset[str] | None = None
     per_minute: int | None = None
     expires_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` for what no service has made: a cache may be spoilt."""
+        bytes.fromhex(self.digest)
+        if self.per_minute is not None and self.per_minute < 1:
+            raise ValueError("per_minute: at least 1")
+        if self.expires_at is not None and self.expires_at.tzinfo is None:
+            raise ValueError("expires_at: a time needs its zone")
 
     def may_ask(self, model: str | None) -> bool:
         """True if it may ask for what a body names."""

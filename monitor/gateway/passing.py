@@ -11,6 +11,8 @@ from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
+from monitor.gateway import headers
+
 MODELS: Final = "/v1/models"
 CHAT: Final = "/v1/chat/completions"
 PLAIN: Final = "/v1/completions"
@@ -49,6 +51,15 @@ def passes(method: str, raw_path: bytes, more: Sequence[str]) -> bool:
     return any(path == one or (one.endswith("/") and path.startswith(one)) for one in more) and (
         _is_plain(path)
     )
+
+
+def is_preflight(method: str, sent: Sequence[tuple[bytes, bytes]]) -> bool:
+    """True for a browser's question whether a page may ask: it can send no key, and has no body."""
+    if method != "OPTIONS":
+        return False
+    asks = (headers.find(sent, b"origin"), headers.find(sent, b"access-control-request-method"))
+    length, coded = (headers.find(sent, one) for one in (b"content-length", b"transfer-encoding"))
+    return None not in asks and coded is None and length in {None, b"0"}
 
 
 def _is_plain(path: str) -> bool:

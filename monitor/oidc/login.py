@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from threading import Lock
+from threading import BoundedSemaphore, Lock
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import JWKRegistry, Key, KeySet
 
 from alerts.outgoing import OutgoingClient, OutgoingError, Reply
 from monitor.oidc.settings import OidcGroup, OidcSettings
@@ -33,8 +35,13 @@ SKEW: Final = timedelta(minutes=1)
 ALGORITHMS: Final = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
 )  # fmt: skip
-"""Signatures by a private key; those by a shared secret anybody who knows it could make."""
+"""Signatures by a private key: a shared secret could sign whatever its holders like."""
 LONGEST_NAME: Final = 128
+LONGEST_SUBJECT: Final = 255
+AT_ONCE: Final = 4
+"""Logins that ask the provider at a time: it may be slow, and must not take every thread."""
+_RESTED: Final = timedelta(seconds=5)
+"""How long a provider that could not be asked is left alone."""
 
 _OK: Final = 200
 _CLOSED: Final = "The provider does not answer as one: "
@@ -51,9 +58,14 @@ class Attempted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Who logged in; ``subject`` is theirs for good, by issuer."""
+    """Somebody who logged in.
+
+    ``subject`` is issuer and the provider's name of the person, which no other person gets.
+    ``name`` is what people call them, and ``own`` the provider's name alone.
+    """
 
     subject: str
+    own: str
     name: str
     group: OidcGroup
 
@@ -71,6 +83,10 @@ class _Provider(msgspec.Struct, frozen=True):
     jwks_uri: str
     userinfo_endpoint: str | None = None
     token_endpoint_auth_methods_supported: tuple[str, ...] = ("client_secret_basic",)
+
+
+class _Keys(msgspec.Struct):
+    keys: list[dict[str, Any]]
 
 
 class _Tokens(msgspec.Struct):
@@ -104,6 +120,8 @@ class Oidc:
         self._back = back
         self._clock = clock
         self._lock = Lock()
+        self._busy = BoundedSemaphore(AT_ONCE)
+        self._failed: tuple[datetime, str] | None = None
         self._known: tuple[datetime, _Provider] | None = None
         self._keys: tuple[datetime, KeySet] | None = None
 
@@ -131,7 +149,8 @@ class Oidc:
             "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
             "code_challenge_method": "S256",
         }
-        place = self._provider().authorization_endpoint
+        with self._turn():
+            place = self._provider().authorization_endpoint
         return f"{place}{'&' if '?' in place else '?'}{urlencode(asked)}", attempted
 
     def finish(self, query: Mapping[str, str], attempted: Attempted | None) -> Person:
@@ -149,24 +168,38 @@ class Oidc:
             raise LoginRefused("This login was not begun in this browser, or took too long.")
         if "error" in query or not query.get("code"):
             raise LoginRefused("The provider did not log you in.")
-        tokens = self._exchanged(query["code"], attempted)
-        claims = self._checked(tokens.id_token, attempted)
-        if self.settings.groups_claim not in claims:
-            claims = claims | self._userinfo(tokens, subject=claims["sub"])
+        with self._turn():
+            tokens = self._exchanged(query["code"], attempted)
+            claims = self._checked(tokens.id_token, attempted)
+            if {self.settings.groups_claim, self.settings.name_claim} - claims.keys():
+                claims = self._userinfo(tokens, subject=claims["sub"]) | claims
         return self._person(claims)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self._busy.acquire(blocking=False):
+            raise LoginRefused("Too many logins are under way: try again in a moment.")
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def _person(self, claims: Mapping[str, Any]) -> Person:
         theirs = claims.get(self.settings.groups_claim, ())
         theirs = (theirs,) if isinstance(theirs, str) else theirs
-        named = set(map(str, theirs)) if isinstance(theirs, Sequence) else set()
+        named = theirs if isinstance(theirs, list | tuple) else ()
         group = next((one for name, one in self.settings.groups.items() if name in named), None)
         if group is None:
             raise LoginRefused("None of your groups may log in here.")
-        name = "".join(filter(str.isprintable, str(claims.get(self.settings.name_claim, ""))))
-        subject = str(claims["sub"])
+        own: str = claims["sub"]
+        name = claims.get(self.settings.name_claim)
+        name = "".join(filter(str.isprintable, name)).strip() if isinstance(name, str) else ""
+        if self.settings.name_claim == "email" and claims.get("email_verified") is False:
+            name = ""  # anybody may say that an address is theirs
         return Person(
-            subject=f"{self.settings.issuer} {subject}",
-            name=(name or subject)[:LONGEST_NAME],
+            subject=f"{self.settings.issuer} {own}",
+            own=own[:LONGEST_NAME],
+            name=(name or own)[:LONGEST_NAME],
             group=group,
         )
 
@@ -198,21 +231,19 @@ class Oidc:
         """Return the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7)."""
         try:
             claims = self._signed(token)
-        except (JoseError, ValueError) as error:
+        except _UNREADABLE as error:
             raise LoginRefused(f"{_CLOSED}its ID token is not signed by it.") from error
-        audience = claims.get("aud")
-        audiences = [audience] if isinstance(audience, str) else list(audience or ())
         now, own = self._clock(), self.settings.client_id
         wrong = [
             what
             for what, is_wrong in {
                 "issuer": claims.get("iss") != self._provider().issuer,
-                "audience": own not in audiences,
-                "authorized party": len(audiences) > 1 and claims.get("azp") != own,
+                "audience": claims.get("aud") not in (own, [own]),
+                "authorized party": claims.get("azp", own) != own,
                 "end": not _number(claims.get("exp")) > (now - SKEW).timestamp(),
                 "beginning": not _number(claims.get("iat")) < (now + SKEW).timestamp(),
                 "nonce": claims.get("nonce") != attempted.nonce,
-                "subject": not isinstance(claims.get("sub"), str),
+                "subject": not _is_subject(claims.get("sub")),
             }.items()
             if is_wrong
         ]
@@ -224,7 +255,7 @@ class Oidc:
         """Verify by the known keys; where none fits, by those that the provider has now."""
         try:
             return dict(jwt.decode(token, self._key_set(), algorithms=ALGORITHMS).claims)
-        except (JoseError, ValueError):
+        except _UNREADABLE:
             return dict(jwt.decode(token, self._key_set(anew=True), algorithms=ALGORITHMS).claims)
 
     def _userinfo(self, tokens: _Tokens, *, subject: str) -> dict[str, Any]:
@@ -242,6 +273,18 @@ class Oidc:
         now = self._clock()
         if known is not None and now - known[0] < FRESH:
             return known[1]
+        if self._failed is not None and now - self._failed[0] < _RESTED:
+            raise LoginRefused(self._failed[1])
+        try:
+            found = self._discovered()
+        except LoginRefused as why:
+            self._failed = (now, str(why))
+            raise
+        with self._lock:
+            self._known = (now, found)
+        return found
+
+    def _discovered(self) -> _Provider:
         issuer = self.settings.issuer.rstrip("/")
         answer = self._asked(
             lambda: self._client.get(f"{issuer}/.well-known/openid-configuration", headers=_JSON)
@@ -249,8 +292,9 @@ class Oidc:
         found = _decoded(answer, _Provider, what="configuration")
         if found.issuer.rstrip("/") != issuer:
             raise LoginRefused(f"{_CLOSED}it calls itself by another name than oidc.issuer.")
-        with self._lock:
-            self._known = (now, found)
+        places = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
+        if issuer.startswith("https:") and not all(one.startswith("https:") for one in places):
+            raise LoginRefused(f"{_CLOSED}it would be asked without TLS.")
         return found
 
     def _key_set(self, *, anew: bool = False) -> KeySet:
@@ -261,10 +305,13 @@ class Oidc:
             return known[1]
         place = self._provider().jwks_uri
         answer = self._asked(lambda: self._client.get(place, headers=_JSON))
-        try:
-            found = KeySet.import_key_set(_decoded(answer, dict[str, Any], what="keys"))  # type: ignore[arg-type]
-        except (JoseError, ValueError, KeyError, TypeError) as error:
-            raise LoginRefused(f"{_CLOSED}its keys cannot be read.") from error
+        usable: list[Key] = []
+        for one in _decoded(answer, _Keys, what="keys").keys:
+            with suppress(JoseError, ValueError, KeyError, TypeError):  # RFC 7517, 5: passed over
+                usable.append(JWKRegistry.import_key(one))
+        if not usable:
+            raise LoginRefused(f"{_CLOSED}its keys cannot be read.")
+        found = KeySet(usable)
         with self._lock:
             self._keys = (now, found)
         return found
@@ -276,6 +323,10 @@ class Oidc:
             raise LoginRefused(f"The provider cannot be asked: {error}.") from error
 
 
+_UNREADABLE: Final = (
+    JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What a library raises at a token that nobody sound has made."""
 _JSON: Final[Mapping[str, str]] = {"accept": "application/json"}
 
 
@@ -294,4 +345,11 @@ def _decoded(answer: Reply, kind: Any, *, what: str) -> Any:
 
 def _number(value: object) -> float:
     """Return a claim that is a time; NaN, which compares as false, where it is none."""
-    return float(value) if isinstance(value, int | float) else float("nan")
+    try:
+        return float(value) if isinstance(value, int | float) else math.nan
+    except OverflowError:
+        return math.nan
+
+
+def _is_subject(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_SUBJECT and value.isprintable()

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import urlsplit
 
 from monitor.domain import Scope
 
 BACK: Final = "/login/back"
 """Where the provider sends people back to."""
+_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcGroup:
-    """What the people of a group may: scopes, and of which adapters (as a key's ``match``)."""
+    """The rights of a group's people: scopes, and of which adapters (as a key's ``match``)."""
 
     scopes: tuple[Scope, ...] = (Scope.READ,)
     match: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -36,11 +38,14 @@ class OidcSettings:
 
     @property
     def problems(self) -> list[str]:
-        """What is wrong with the settings, each by its key."""
+        """The problems of the settings, each by its key."""
         if not self.issuer:
             return []
         needed = {"client_id": self.client_id, "groups": self.groups}
         found = [f"{name}: is missing" for name, given in needed.items() if not given]
+        place = urlsplit(self.issuer)
+        if place.scheme != "https" and place.hostname not in _LOOPBACK:
+            found.append("issuer: must be an https:// address")
         if "openid" not in self.scopes:
             found.append("scopes: openid must be among them")
         for name, group in self.groups.items():

@@ -27,6 +27,8 @@ class KeyBody(View):
     """Neither revoked nor expired."""
     per_minute: int | None = None
     """Requests of its client that a gateway passes on in a minute; null: all."""
+    person: str | None = None
+    """Issuer and subject of the person whose login it is; null: it is no login's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -113,8 +113,8 @@ class Frame:
         """Return the session's key while it works."""
         now = self.parts.clock()
         with teams.unbound():
-            known: list[Key] = self.parts.database.run(keys.fetch_all)
-        return next((k for k in known if k.id == session.key_id and k.alive(now)), None)
+            key = self.parts.database.run(lambda tx: keys.fetch(tx, session.key_id))
+        return key if key is not None and key.alive(now) else None
 
     def logged_in(self, request: Request, key: Key, *, now: datetime) -> Response:
         """Begin a session with a key, at the page of the fleet."""

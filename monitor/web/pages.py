@@ -7,12 +7,14 @@ from http import HTTPStatus
 
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
+from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope
 from monitor.oidc.settings import BACK
+from monitor.store import audit
 from monitor.store.people import keys
 from monitor.web import budget, documentation
 from monitor.web.adapter_pages import adapter_pages
@@ -61,7 +63,7 @@ def create_pages(parts: WebParts) -> Dashboard:
         from monitor.web.logins import OidcLogins  # noqa: PLC0415 (brings cryptography)
 
         logins = OidcLogins(frame, parts.oidc, pages.login_page)
-        router.add_api_route("/login/begin", logins.begin, methods=["POST"])
+        router.add_api_route("/login/begin", logins.begin, methods=["GET"])
         router.add_api_route(BACK, logins.back, methods=["GET"])
     router.add_api_route("/docs", pages.docs, methods=["GET"])
     router.add_api_route("/runbooks", pages.runbooks, methods=["GET"])
@@ -163,4 +165,9 @@ class Pages:
         key = self._frame.key(session)
         if key is not None and key.person is not None:
             now = self._parts.clock()
-            self._parts.database.run(lambda tx: keys.revoke(tx, key.id, now=now))
+
+            def work(tx: Connection) -> None:
+                keys.revoke(tx, key.id, now=now)
+                audit.append(tx, actor=key.name, act="logout", subject=key.id)
+
+            self._parts.database.run(work)

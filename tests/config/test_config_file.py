@@ -23,6 +23,7 @@ UNDOCUMENTED = {
     "ca_file",
     "api_key",  # secrets come by _env or _file; the example shows those
     "engine_key",
+    "client_secret",
     "teacher_key",
     "key",
     "password",

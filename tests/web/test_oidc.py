@@ -27,6 +27,7 @@ from tests.gateway.conftest import listening
 from tests.loopback import LOOPBACK, unused_port
 from tests.oidc_provider import CLIENT, SECRET, BendableProvider
 from tests.serving import Serving, serving
+from tests.web.conftest import Looker
 
 ANN = {"sub": "ann-1", "email": "ann@example.com", "groups": ["staff", "payments-oncall"]}
 GROUPS = {
@@ -83,7 +84,7 @@ def service(database: Database, tmp_path: Path, provider: BendableProvider) -> I
 
 def _log_in(client: httpx2.Client) -> httpx2.Response:
     """Press the button, follow the browser's way to the provider and back."""
-    away = client.post("/login/begin")
+    away = client.get("/login/begin")
     assert away.status_code == 303, away.text
     back = httpx2.get(away.headers["location"], trust_env=False)
     assert back.status_code == 302
@@ -115,6 +116,7 @@ def test_somebody_logs_in_and_sees_what_the_group_may(
     with service.database.begin() as tx:
         [entry] = [one for one in audit.newest(tx) if one.act == "login"]
     assert (entry.actor, entry.subject) == ("ann@example.com", made.id)
+    assert entry.details["person"] == made.person
 
 
 def test_logging_out_ends_the_login_everywhere_and_so_does_revoking_its_key(
@@ -125,6 +127,8 @@ def test_logging_out_ends_the_login_everywhere_and_so_does_revoking_its_key(
         elsewhere.cookies.update(here.cookies)
         assert here.post("/logout").status_code == 303
         assert elsewhere.get("/").status_code == 303
+        [ended] = [one for one in service.database.run(keys.fetch_all) if one.person]
+        assert ended.revoked_at is not None
         _log_in(here)
         assert here.get("/").status_code == 200
         with service.database.begin() as tx:
@@ -141,9 +145,9 @@ def test_logging_out_ends_the_login_everywhere_and_so_does_revoking_its_key(
 
 BENT: dict[str, dict[str, Any]] = {
     "issuer": {"iss": "https://elsewhere.test"},
-    "audience": {"aud": "another"},
-    "authorized party": {"aud": [CLIENT, "another"]},
-    "end": {"exp": 1},
+    "audience": {"aud": [CLIENT, "another"]},
+    "authorized party": {"azp": "another"},
+    "end": {"exp": 10**400},
     "beginning": {"iat": 4_000_000_000},
     "nonce": {"nonce": "x"},
     "subject": {"sub": None},
@@ -188,6 +192,7 @@ def test_keys_that_a_provider_has_changed_are_asked_for_again(
         ({"sub": "ann-1"}, {"sub": "ann-1", "groups": ["staff"]}, 303),
         ({"sub": "ann-1"}, {"sub": "bob-2", "groups": ["staff"]}, 403),
         ({"sub": "ann-1"}, {}, 403),
+        (ANN | {"sub": "a\u202e"}, {}, 403),
     ],
 )
 def test_groups_come_with_the_token_or_from_the_provider(
@@ -202,7 +207,48 @@ def test_groups_come_with_the_token_or_from_the_provider(
         answer = _log_in(client)
     assert answer.status_code == status, answer.text
     if status == 403:
-        assert "None of your groups may log in here." in answer.text
+        said = "None of your groups may log in here." in answer.text
+        assert said or "has a wrong subject" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"email": "ann@example.com", "email_verified": False}, "ann-1"),
+        ({"email": "driftline"}, "ann-1"),
+        ({"email": "cli"}, "ann-1"),
+        ({"email": None}, "ann-1"),
+        ({"email": ["x"]}, "ann-1"),
+        ({"email": " ann\u202e@example.com\n"}, "ann@example.com"),
+    ],
+)
+def test_nobody_is_audited_under_a_name_that_is_not_theirs(
+    service: Serving, provider: BendableProvider, claims: dict[str, Any], name: str
+) -> None:
+    provider.claims = ANN | claims
+    with service.client() as client:
+        _log_in(client)
+    [made] = [one for one in service.database.run(keys.fetch_all) if one.person]
+    assert made.name == name
+
+
+def test_an_address_whose_logins_come_to_nothing_has_to_wait(service: Serving) -> None:
+    with service.client() as client:
+        answers = [client.get(f"{BACK}?code=x&state=y").status_code for _ in range(21)]
+        assert answers == [403] * 20 + [429]
+        assert client.post("/login", data={"key": service.keys[Scope.READ]}).status_code == 303
+
+
+def test_a_person_presses_the_button_in_a_browser(
+    service: Serving, look: Callable[..., Looker]
+) -> None:
+    """What a page may send a form to does not keep anybody from the provider."""
+    looker = look()
+    looker.page.goto(f"{service.url}/login")
+    looker.page.click("text=Log in with your organisation")
+    looker.page.wait_for_url(f"{service.url}/")
+    assert "cards" in looker.page.inner_text("main")
+    assert looker.complaints == []
 
 
 def test_a_secret_goes_in_the_body_where_the_provider_wants_it_there(
@@ -215,16 +261,16 @@ def test_a_secret_goes_in_the_body_where_the_provider_wants_it_there(
 
 def test_a_login_of_another_browser_is_refused(service: Serving) -> None:
     with service.client() as victim, service.client() as attacker:
-        away = attacker.post("/login/begin").headers["location"]
+        away = attacker.get("/login/begin").headers["location"]
         back = urlsplit(httpx2.get(away, trust_env=False).headers["location"])
         answer = victim.get(f"{back.path}?{back.query}")
         assert (answer.status_code, "not begun in this browser" in answer.text) == (403, True)
-        victim.post("/login/begin")
+        victim.get("/login/begin")
+        attempt = victim.cookies["driftline_login"]
         answer = victim.get(f"{back.path}?{back.query}")
         assert (answer.status_code, "not begun in this browser" in answer.text) == (403, True)
-        session = victim.cookies.get("driftline_login") or ""
-        victim.cookies.set("driftline_session", session)
-        assert victim.get("/").status_code == 303
+        victim.cookies.set("driftline_session", attempt)
+        assert victim.get("/").status_code == 303, "a cookie of another purpose"
 
 
 def test_what_goes_wrong_at_the_provider_is_said_and_keys_still_work(
@@ -240,9 +286,9 @@ def test_what_goes_wrong_at_the_provider_is_said_and_keys_still_work(
         assert client.post("/login", data={"key": service.keys[Scope.READ]}).status_code == 303
 
 
-def test_a_form_of_another_site_begins_no_login(service: Serving) -> None:
+def test_another_site_begins_no_login(service: Serving) -> None:
     with service.client() as client:
-        answer = client.post("/login/begin", headers={"sec-fetch-site": "cross-site"})
+        answer = client.get("/login/begin", headers={"sec-fetch-site": "cross-site"})
     assert answer.status_code == 403
 
 
@@ -255,7 +301,7 @@ def test_a_provider_that_is_away_or_another_one_is_told_so() -> None:
         _oidc(_settings(issuer), "http://x/back").begin()
 
 
-def test_an_old_login_is_forgotten_at_the_next_and_nobody_elses(database: Database) -> None:
+def test_old_logins_are_forgotten_at_the_next(database: Database) -> None:
     with database.begin() as tx:
         for person, name, days in (("i ann", "ann", 40), ("i bob", "bob", 40), ("i ann", "ann", 0)):
             now = _now() - timedelta(days=days)
@@ -264,13 +310,14 @@ def test_an_old_login_is_forgotten_at_the_next_and_nobody_elses(database: Databa
                 tx,
                 person=person, name=name, scopes=[Scope.READ], match={}, now=now, until=until,
             )  # fmt: skip
-        assert sorted(one.name for one in keys.fetch_all(tx)) == ["ann", "bob"]
+        assert [one.name for one in keys.fetch_all(tx)] == ["ann"]
 
 
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
         ({"client_id": ""}, "client_id: is missing"),
+        ({"issuer": "http://login.test"}, "issuer: must be an https:// address"),
         ({"groups": {}}, "groups: is missing"),
         ({"scopes": ("email",)}, "scopes: openid must be among them"),
         (
@@ -284,8 +331,9 @@ def test_an_old_login_is_forgotten_at_the_next_and_nobody_elses(database: Databa
     ],
 )
 def test_settings_that_cannot_work_are_named(more: dict[str, Any], problem: str) -> None:
-    assert _settings("https://login.test", **more).problems == [problem]
-    assert replace(_settings("https://login.test", **more), issuer="").problems == []
+    settings = _settings(**({"issuer": "https://login.test"} | more))
+    assert settings.problems == [problem]
+    assert replace(settings, issuer="").problems == []
 
 
 def test_a_provider_made_by_others_logs_somebody_in(database: Database, tmp_path: Path) -> None:
@@ -306,7 +354,7 @@ def test_a_provider_made_by_others_logs_somebody_in(database: Database, tmp_path
                 _with_provider(database, tmp_path, issuer) as service,
                 service.client() as client,
             ):
-                away = client.post("/login/begin").headers["location"]
+                away = client.get("/login/begin").headers["location"]
                 sent = httpx2.post(away, data={"sub": "ann-1"}, trust_env=False)
                 back = urlsplit(sent.headers["location"])
                 assert set(parse_qs(back.query)) >= {"code", "state"}

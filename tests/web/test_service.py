@@ -106,7 +106,7 @@ def test_a_key_is_revoked_and_ones_own_ends_the_session(
         said = [one for one in audit.newest(tx) if one.act == "key revoked"]
         working = [one.name for one in keys.fetch_all(tx) if one.revoked_at is None]
     assert [one.actor for one in said] == ["for admin"] * 2
-    assert sorted(working) == ["for operate", "for read"]
+    assert sorted(working) == ["for ask", "for operate", "for read"]
     assert looker.complaints == []
 
 

@@ -49,7 +49,7 @@ class Key:
     per_minute: int | None = None
     """Requests that a gateway passes on in a minute; None: all."""
     person: str | None = None
-    """Whoever logged in with it by OpenID Connect: issuer and subject."""
+    """Issuer and subject of the person whose login it is; None: it is no login's."""
 
     def alive(self, now: datetime) -> bool:
         """True if neither revoked nor expired."""
@@ -58,7 +58,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsKey:
-    """What a gateway knows of a client's key; ``adapters`` None: it may ask for every model."""
+    """A client's key as gateways know it; ``adapters`` None: it may ask for every model."""
 
     id: str
     digest: bytes
@@ -121,9 +121,9 @@ def log_in(
 ) -> Key:
     """Create the key of a login, whose secret nobody knows; raise as :func:`create`.
 
-    The person's own that ended a month ago are forgotten.
+    Logins that ended a month ago are forgotten.
     """
-    old = (keys.c.person == person) & (keys.c.expires_at < now - _FORGOTTEN_AFTER)
+    old = keys.c.person.is_not(None) & (keys.c.expires_at < now - _FORGOTTEN_AFTER)
     connection.execute(keys.delete().where(old))
     made, _ = create(connection, name=name, scopes=scopes, match=match, expires_at=until)
     mine = keys.update().where(keys.c.id == made.id).values(person=person).returning(keys)
@@ -184,8 +184,8 @@ def _insert(
         raise ValueError("a key needs at least one scope")
     if match and Scope.ADMIN in wanted:
         raise ValueError("a key that may administer cannot be bound to adapters")
-    if per_minute is not None and Scope.ASK not in wanted:
-        raise ValueError("only a key that may ask can be limited to some requests a minute")
+    if per_minute is not None and (Scope.ASK not in wanted or per_minute < 1):
+        raise ValueError("only a key that may ask can be limited, to one request a minute or more")
     if match and not wanted <= {Scope.INGEST, Scope.ASK} and not teams.ready(connection):
         raise ValueError(
             "this database has no views for teams: its owner needs the right CREATE on it, and"
@@ -226,6 +226,12 @@ def verify(connection: Connection, text: str, *, now: datetime) -> Key | None:
         return None
     _touch(connection, key, now=now)
     return key
+
+
+def fetch(connection: Connection, key_id: str) -> Key | None:
+    """Return a key, also one that works no more."""
+    row = _stored(connection, key_id)
+    return None if row is None else _key(row)
 
 
 def fetch_all(connection: Connection) -> list[Key]:
