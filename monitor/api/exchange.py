@@ -21,6 +21,7 @@ from monitor.api.access import key_of
 from monitor.api.problems import answer as answer_problem
 from monitor.api.problems import internal_error
 from monitor.store import teams
+from monitor.store.standby import read_pages
 
 _LOG = structlog.get_logger(__name__)
 
@@ -72,6 +73,7 @@ class ExchangeMiddleware:
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         # a pipelined request begins in the context of the one before it
         teams.see({})
+        read_pages(on=False)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request=request_id)
         answer = _Answer(send, request_id=request_id)

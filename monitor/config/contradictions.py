@@ -77,11 +77,13 @@ def _database_problems(section: DatabaseSection) -> list[str]:
     # not quoted: an address may hold a password
     found = [
         f"database.{name}: expected an address such as postgresql://user@host/name"
-        for name in ("url", "owner_url", "direct_url")
+        for name in ("url", "owner_url", "direct_url", "standby_url")
         if (url := getattr(section, name)) and not _is_postgres(url)
     ]
     if section.direct_url and not section.url:
         found.append("database.direct_url: there is no database.url that leads through a pooler")
+    if section.standby_url and not section.url:
+        found.append("database.standby_url: the embedded server has no standby")
     if section.password_command and not section.url:
         found.append("database.password_command: there is no database.url that needs a password")
     if not section.migrates and not section.url:

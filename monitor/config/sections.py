@@ -45,6 +45,8 @@ class DatabaseSection:
         ``url`` is the owner's.
     direct_url
         The same database past a pooler in transaction mode, which ``url`` then leads through.
+    standby_url
+        A standby of it, from which pages are read. Empty: they are read as everything is.
     password_command
         Prints the password of each new connection whose address has none.
     migrates
@@ -54,6 +56,7 @@ class DatabaseSection:
     url: str = field(default="", repr=False)
     owner_url: str = field(default="", repr=False)
     direct_url: str = field(default="", repr=False)
+    standby_url: str = field(default="", repr=False)
     password_command: tuple[str, ...] = ()
     migrates: bool = True
     pool_size: int = 12

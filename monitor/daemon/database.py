@@ -73,6 +73,8 @@ class ServiceDatabase:
     """Past any pooler: migrations take a lock of their session."""
     direct: str | None = None
     """The service's address past a pooler; None: there is none on the way."""
+    standby: str | None = None
+    """The service's address at a standby, from which pages are read."""
     password: PasswordCommand | None = None
     room: DiskRoom
 
@@ -90,6 +92,7 @@ def _reached(settings: Config) -> Iterator[ServiceDatabase]:
             service=service,
             owner=owner,
             direct=direct,
+            standby=_with_driver(section.standby_url) if section.standby_url else None,
             password=PasswordCommand(command) if command else None,
             room=DiskRoom(),
         )
@@ -108,6 +111,7 @@ def _connected(settings: Config, place: ServiceDatabase, url: str) -> Iterator[D
     database = Database(
         url,
         direct=place.direct if url == place.service else None,
+        standby=place.standby if url == place.service else None,
         password=place.password,
         pool_size=settings.database.pool_size,
         # at least the pauses of a busy machine; others wait for the lease anyway

@@ -28,6 +28,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from monitor.store import teams
 from monitor.store.passwords import PasswordCommand
 from monitor.store.room import DiskRoom
+from monitor.store.standby import Standby, reading_pages
 
 T = TypeVar("T")
 
@@ -80,7 +81,8 @@ class Database:
     transaction may be on another session. Settings are then made in each transaction, nothing is
     prepared, and what needs a session of its own goes to ``direct``.
 
-    What a team's request reads is restricted by :mod:`monitor.store.teams`.
+    What a team's request reads is restricted by :mod:`monitor.store.teams`. With ``standby``, pages
+    are read there (:mod:`monitor.store.standby`).
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Database:
         url: str,
         *,
         direct: str | None = None,
+        standby: str | None = None,
         password: PasswordCommand | None = None,
         pool_size: int = 10,
         application: str = "driftline",
@@ -112,6 +115,10 @@ class Database:
             "tcp_user_timeout": 20_000,
         }
         pool = {"pool_size": pool_size, "max_overflow": pool_size, "pool_pre_ping": True}
+        self._standby = None
+        if standby is not None:
+            few = pool | {"pool_timeout": 2}
+            self._standby = Standby(self._engine(standby, reach | kept, **few))
         if direct is None:
             self.engine = self._engine(url, reach | kept, **pool)
             self._direct = self.engine
@@ -161,6 +168,10 @@ class Database:
 
         Full jitter between attempts, 50 ms doubling to 2 s.
         """
+        if self._standby is not None and reading_pages():
+            found = self._standby.read(work)
+            if found is not None:
+                return found.value
         for attempt in range(1, attempts + 1):
             try:
                 with self.begin() as connection:
@@ -174,6 +185,11 @@ class Database:
                 time.sleep(random.uniform(0.2, 1.0) * longest)  # noqa: S311 (jitter)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def changed(self) -> None:
+        """Note that a person changes something, who looks for it on the next page."""
+        if self._standby is not None:
+            self._standby.changed()
+
     @contextmanager
     def begin(self) -> Iterator[Connection]:
         """Begin a transaction without retry, for callers that stream or hold it open."""
@@ -186,6 +202,8 @@ class Database:
         sa.event.listen(self.engine.pool, "checkin", _close_returned)
         self.engine.dispose()
         self._direct.dispose()
+        if self._standby is not None:
+            self._standby.close()
 
 
 def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:

@@ -26,6 +26,7 @@ from monitor.store import teams
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.store.people.words import by_a_person
+from monitor.store.standby import read_pages
 from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
@@ -65,6 +66,7 @@ class Frame:
         """Admit people with a session, who see what their key may; send others to the login."""
         key = await run_in_threadpool(self.viewer, request)
         teams.see(key.match)
+        read_pages()
 
     async def fleet_reader(self, request: Request) -> None:
         """As :meth:`reader`, for pages about the whole installation."""
@@ -72,6 +74,7 @@ class Frame:
         teams.see(key.match)
         if key.match:
             raise of_the_whole(key)
+        read_pages()
 
     def sender(self, request: Request) -> Key:
         """Return the key of who sent a form about what the path names, which is its team's.
@@ -79,23 +82,27 @@ class Frame:
         From here on the sender sees what its key may. What the form asks for is done inside
         :func:`monitor.store.teams.unbound`.
         """
-        key = self.viewer(request)
+        key = self._changer(request)
         check_path(self.parts.database, key, request.path_params)
         teams.see(key.match)
         return key
 
     def form_sender(self, request: Request) -> Key:
         """As :meth:`sender`, where only the form says what it is about: the handler looks it up."""
-        key = self.viewer(request)
+        key = self._changer(request)
         teams.see(key.match)
         return key
 
     def fleet_sender(self, request: Request) -> Key:
         """As :meth:`sender`, of what is of the whole installation."""
-        key = self.viewer(request)
+        key = self._changer(request)
         if key.match:
             raise of_the_whole(key)
         return key
+
+    def _changer(self, request: Request) -> Key:
+        self.parts.database.changed()
+        return self.viewer(request)
 
     def viewer(self, request: Request) -> Key:
         """Return the key of the request's session; without one, send it to the login page."""
