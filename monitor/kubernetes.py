@@ -44,6 +44,7 @@ _LONGEST_PAUSE_S: Final = 30.0
 _PAGE: Final = 500
 _LONGEST_LINE: Final = 16 * 1024 * 1024
 _OK: Final = 200
+_NOT_FOUND: Final = 404
 _GONE: Final = 410
 _FORBIDDEN: Final = 403
 
@@ -84,6 +85,17 @@ class Cluster:
             raise ClusterError(f"the pod has no service account: {cluster.token} is no file")
         return cluster
 
+    def connection(self) -> tuple[http.client.HTTPSConnection, dict[str, str]]:
+        """Make a connection to the API server, unopened, and the headers of a request."""
+        connection = http.client.HTTPSConnection(
+            self.host,
+            self.port,
+            timeout=_ANSWER_S,
+            context=ssl.create_default_context(cafile=str(self.authority)),
+        )
+        token = self.token.read_text(encoding="ascii").strip()
+        return connection, {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+
 
 # --- what the API server says ---------------------------------------------------------------
 
@@ -120,6 +132,11 @@ class _Slices(msgspec.Struct):
     items: list[_Slice]
 
 
+class _Objects(msgspec.Struct):
+    metadata: _Metadata
+    items: list[msgspec.Raw]
+
+
 class _Event(msgspec.Struct):
     type: str
     object: msgspec.Raw
@@ -131,9 +148,42 @@ class _Status(msgspec.Struct):
 
 
 _SLICES: Final = msgspec.json.Decoder(_Slices)
+_OBJECTS: Final = msgspec.json.Decoder(_Objects)
 _SLICE: Final = msgspec.json.Decoder(_Slice)
 _EVENT: Final = msgspec.json.Decoder(_Event)
 _STATUS: Final = msgspec.json.Decoder(_Status)
+
+
+def list_objects(cluster: Cluster, where: str) -> list[bytes] | None:
+    """Return all objects at a path of the API, each as JSON; None if the cluster has no such kind.
+
+    Raises
+    ------
+    ClusterError
+        The API server refuses, or answers no list.
+    OSError
+        It cannot be reached.
+    """
+    found: list[bytes] = []
+    more = ""
+    while True:
+        query = {"limit": str(_PAGE)} | ({"continue": more} if more else {})
+        connection, headers = cluster.connection()
+        with closing(connection):
+            connection.request("GET", f"{where}?{urlencode(query)}", headers=headers)
+            with connection.getresponse() as response:
+                if response.status == _NOT_FOUND:
+                    return None
+                if response.status != _OK:
+                    raise ClusterError(f"the API server answers {response.status}")
+                try:
+                    page = _OBJECTS.decode(response.read())
+                except msgspec.MsgspecError as error:
+                    raise ClusterError(f"no list of objects: {error}") from error
+        found += [bytes(one) for one in page.items]
+        more = page.metadata.more
+        if not more:
+            return found
 
 
 class EndpointWatch:
@@ -259,16 +309,8 @@ class EndpointWatch:
     def _asked(self, query: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
         wanted = self._wanted
         where = f"/apis/discovery.k8s.io/v1/namespaces/{wanted.namespace}/endpointslices"
-        cluster = self._cluster
-        connection = http.client.HTTPSConnection(
-            cluster.host,
-            cluster.port,
-            timeout=_ANSWER_S,
-            context=ssl.create_default_context(cafile=str(cluster.authority)),
-        )
-        token = cluster.token.read_text(encoding="ascii").strip()
+        connection, headers = self._cluster.connection()
         asked = urlencode({"labelSelector": wanted.selector, **query})
-        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
         with closing(connection):
             connection.request("GET", f"{where}?{asked}", headers=headers)
             self._socket = connected = connection.sock

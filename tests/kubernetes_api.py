@@ -1,4 +1,6 @@
-"""A double of Kubernetes' API server for EndpointSlices: list, watch, bookmarks, 410 and resets.
+"""A double of Kubernetes' API server: EndpointSlices, and lists of other objects.
+
+It lists and watches, with bookmarks, 410 and resets.
 
 It speaks HTTPS, knows one token at a time, keeps a history of changes that it may forget, and ends
 watches in each way that a real one does.
@@ -68,6 +70,8 @@ class KubernetesApi:
         self.refuse: int | None = None
         """A status to answer everything with."""
         self.page = 500
+        self.objects: dict[str, list[dict[str, Any]]] = {}
+        """Other objects, by the path of their list; any other path of `/apis` is a kind unknown."""
         self.always_gone = False
         """True: every watch is told that its place is forgotten."""
         self._server = ThreadingHTTPServer(
@@ -169,6 +173,13 @@ class KubernetesApi:
                 "items": page,
             }
 
+    def page_of(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
+        """One page of a list of other objects."""
+        found, begin = self.objects[path], int(query.get("continue", 0))
+        more = str(begin + self.page) if begin + self.page < len(found) else ""
+        page = found[begin : begin + self.page]
+        return {"metadata": {"resourceVersion": "1", "continue": more}, "items": page}
+
     def _matching(self, query: Mapping[str, str]) -> list[Slice]:
         return [one for one in self._slices.values() if _matches(one, query["labelSelector"])]
 
@@ -227,14 +238,19 @@ class ApiHandler(BaseHTTPRequestHandler):
             self.send_error(self.api.refuse)
         elif self.headers["Authorization"] != f"Bearer {self.api.token}":
             self.send_error(401)
+        elif parts.path in self.api.objects:
+            self._send(self.api.page_of(parts.path, query))
         elif parts.path != path:
-            self.send_error(403)
+            self.send_error(403 if "discovery" in parts.path else 404)
         else:
             self.api.asked.append(query)
             (self._watch if "watch" in query else self._list)(query)
 
     def _list(self, query: dict[str, str]) -> None:
-        body = json.dumps(self.api.listed(query)).encode()
+        self._send(self.api.listed(query))
+
+    def _send(self, found: Mapping[str, Any]) -> None:
+        body = json.dumps(found).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -32,6 +32,7 @@ from monitor.domain import AdapterId, EvaluationKind
 from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Departing, OutboxLoop, refreshers
+from monitor.probes.declared import Declarations
 from monitor.probes.embedding import Embedder
 from monitor.probes.errors import ProbeError
 from monitor.reference.build import BuildSettings, build_next
@@ -442,6 +443,7 @@ def _arriving(parts: WorkerParts, sleep: Sleep) -> Iterator[Loop]:
             database=parts.database,
             engines=parts.serving.engines,
             names=config.capture.telemetry,
+            declarations=Declarations(config.serving.declared_in),
         )
         yield Loop("arrivals", arrivals.turn, pulse=sleep.pulse, every=EVERY)
 

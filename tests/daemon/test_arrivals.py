@@ -8,10 +8,12 @@ import pytest
 
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.daemon.arrivals import Arrivals
+from monitor.probes.declared import Declarations
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import routes
+from tests.kubernetes_api import KubernetesApi
 from tests.probes.fake_engine import FakeEngine
 from tests.probes.fake_engine import serving as engine_of
 from tests.probes.served import engines_of
@@ -26,9 +28,11 @@ MODELS: list[dict[str, str | None]] = [
 ]
 
 
-def arrivals(database: Database, *urls: str, pattern: str = "{adapter}@{version}") -> Arrivals:
+def arrivals(
+    database: Database, *urls: str, pattern: str = "{adapter}@{version}", **more: Any
+) -> Arrivals:
     names = TelemetrySettings(pattern=pattern)
-    return Arrivals(database=database, engines=engines_of(urls), names=names)
+    return Arrivals(database=database, engines=engines_of(urls), names=names, **more)
 
 
 def test_what_an_engine_lists_is_registered_once_and_gets_its_route(database: Database) -> None:
@@ -57,6 +61,26 @@ def test_what_an_engine_lists_is_registered_once_and_gets_its_route(database: Da
     assert [(arm.version, arm.weight) for arm in route.arms] == [("v7", 1.0)]
     assert sorted(told) == ["billing@v1", "support@v7"]
     assert sorted(known) == ["billing", "support"]
+
+
+def test_what_its_cluster_declares_of_it_is_registered_too(
+    database: Database, tmp_path: Path
+) -> None:
+    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=MODELS)) as url:
+        api.objects["/apis/model.aibrix.ai/v1alpha1/namespaces/models/modeladapters"] = [
+            {
+                "metadata": {"name": "support@v7", "labels": {"driftline/owner": "care"}},
+                "spec": {"baseModel": "base", "artifactURL": "s3://adapters/support/v7"},
+            }
+        ]
+        declarations = Declarations(["models"], cluster=lambda: api.cluster)
+        arrivals(database, url, declarations=declarations).turn()
+    with database.begin() as tx:
+        support = versions.fetch(tx, adapter="support", name="v7")
+        owners = {one.name: one.owner for one in adapters.fetch_all(tx)}
+    assert support is not None
+    assert support.uri == "s3://adapters/support/v7"
+    assert owners == {"support": "care", "billing": None}
 
 
 def test_one_that_contradicts_its_registration_keeps_no_other_from_its_own(

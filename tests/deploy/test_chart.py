@@ -282,12 +282,16 @@ def test_who_looks_for_engines_may_read_their_endpoints_and_no_more(
     bindings = [one for one in objects if one["kind"] == "RoleBinding"]
     places = [one["metadata"]["namespace"] for one in roles]
     assert places == [one["metadata"]["namespace"] for one in bindings] == ["models", "more-models"]
-    rule = {
-        "apiGroups": ["discovery.k8s.io"],
-        "resources": ["endpointslices"],
-        "verbs": ["list", "watch"],
-    }
-    assert all(one["rules"] == [rule] for one in roles)
+    rules = [
+        ("discovery.k8s.io", "endpointslices", ["list", "watch"]),
+        ("production-stack.vllm.ai", "loraadapters", ["list"]),
+        ("model.aibrix.ai", "modeladapters", ["list"]),
+        ("serving.kserve.io", "llminferenceservices", ["list"]),
+    ]
+    wanted = [
+        {"apiGroups": [group], "resources": [one], "verbs": verbs} for group, one, verbs in rules
+    ]
+    assert all(one["rules"] == wanted for one in roles)
     (account,) = _of_kind(objects, "ServiceAccount")
     for one in bindings:
         assert one["roleRef"]["name"] == roles[0]["metadata"]["name"]

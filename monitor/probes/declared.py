@@ -1,0 +1,237 @@
+"""Adapters that a cluster's operators declare: where their files are, and whose they are.
+
+vLLM's production stack has ``LoraAdapter``, AIBrix ``ModelAdapter``, KServe the adapters of an
+``LLMInferenceService``. Engines list the same adapters by name; only these resources know where the
+files came from. Labels that begin with ``driftline/`` say the owner, the tier, and labels.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from monitor.kubernetes import Cluster, ClusterError, list_objects
+
+_LOG: Final = structlog.get_logger(__name__)
+
+PREFIX: Final = "driftline/"
+"""Labels with it are for Driftline."""
+FIXED: Final = ("owner", "tier")
+"""Names of these labels that are no labels of the adapter but facts of their own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaredAdapter:
+    """An adapter by the name under which engines serve it.
+
+    ``uri`` is where its files come from, as Driftline writes addresses; None if that is not told.
+    """
+
+    name: str
+    uri: str | None = None
+    base: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def owner(self) -> str | None:
+        return self.labels.get("owner")
+
+    @property
+    def tier(self) -> str | None:
+        return self.labels.get("tier")
+
+    @property
+    def others(self) -> Mapping[str, str]:
+        """The labels that are no facts of their own."""
+        return {name: value for name, value in self.labels.items() if name not in FIXED}
+
+
+class _Meta(msgspec.Struct):
+    name: str
+    labels: dict[str, str] | None = None
+
+
+class _Source(msgspec.Struct):
+    name: str = msgspec.field(name="adapterName")
+    type: str
+    path: str | None = msgspec.field(name="adapterPath", default=None)
+    repository: str | None = None
+
+
+class _StackSpec(msgspec.Struct):
+    source: _Source = msgspec.field(name="adapterSource")
+    base: str | None = msgspec.field(name="baseModel", default=None)
+
+
+class _StackAdapter(msgspec.Struct):
+    metadata: _Meta
+    spec: _StackSpec
+
+    def adapters(self) -> Iterator[DeclaredAdapter]:
+        source = self.spec.source
+        place = {"huggingface": source.repository, "s3": source.repository}.get(
+            source.type, source.path
+        )
+        scheme = {"huggingface": "hf://", "s3": "s3://"}.get(source.type, "")
+        yield DeclaredAdapter(
+            name=source.name,
+            uri=_uri(place, scheme=scheme),
+            base=self.spec.base,
+            labels=_labels(self.metadata),
+        )
+
+
+class _BrixSpec(msgspec.Struct):
+    url: str | None = msgspec.field(name="artifactURL", default=None)
+    base: str | None = msgspec.field(name="baseModel", default=None)
+
+
+class _BrixAdapter(msgspec.Struct):
+    metadata: _Meta
+    spec: _BrixSpec
+
+    def adapters(self) -> Iterator[DeclaredAdapter]:
+        yield DeclaredAdapter(
+            name=self.metadata.name,
+            uri=_uri(self.spec.url),
+            base=self.spec.base,
+            labels=_labels(self.metadata),
+        )
+
+
+class _ServedAdapter(msgspec.Struct):
+    name: str
+    uri: str | None = None
+
+
+class _Lora(msgspec.Struct):
+    adapters: list[_ServedAdapter] | None = None
+
+
+class _Model(msgspec.Struct):
+    uri: str | None = None
+    name: str | None = None
+    lora: _Lora | None = None
+
+
+class _ServiceSpec(msgspec.Struct):
+    model: _Model | None = None
+
+
+class _InferenceService(msgspec.Struct):
+    metadata: _Meta
+    spec: _ServiceSpec
+
+    def adapters(self) -> Iterator[DeclaredAdapter]:
+        model = self.spec.model
+        for one in (model.lora.adapters or ()) if model is not None and model.lora else ():
+            assert model is not None  # noqa: S101 (the loop's own condition)
+            yield DeclaredAdapter(
+                name=one.name,
+                uri=_uri(one.uri),
+                base=model.name or model.uri,
+                labels=_labels(self.metadata),
+            )
+
+
+_KINDS: Final[Sequence[tuple[Sequence[str], msgspec.json.Decoder[Any]]]] = (
+    (
+        ("production-stack.vllm.ai/v1alpha1/{}/loraadapters",),
+        msgspec.json.Decoder(_StackAdapter),
+    ),
+    (("model.aibrix.ai/v1alpha1/{}/modeladapters",), msgspec.json.Decoder(_BrixAdapter)),
+    (
+        (
+            "serving.kserve.io/v1alpha2/{}/llminferenceservices",
+            "serving.kserve.io/v1alpha1/{}/llminferenceservices",
+        ),
+        msgspec.json.Decoder(_InferenceService),
+    ),
+)
+"""By kind: where its objects are listed, the newest version first, and how one is read."""
+
+_SCHEMES: Final[Mapping[str, str]] = {"huggingface://": "hf://", "gcs://": "gs://"}
+"""Other spellings of the same places."""
+
+
+def _uri(place: str | None, *, scheme: str = "") -> str | None:
+    """Return a place as Driftline writes it; None for none, or one of another scheme."""
+    if not place:
+        return None
+    written = place if "://" in place or not scheme else f"{scheme}{place}"
+    for other, own in _SCHEMES.items():
+        if written.startswith(other):
+            written = f"{own}{written.removeprefix(other)}"
+    known = written.startswith(("hf://", "s3://", "gs://", "/"))
+    return written if known else None
+
+
+def _labels(metadata: _Meta) -> dict[str, str]:
+    return {
+        name.removeprefix(PREFIX): value
+        for name, value in (metadata.labels or {}).items()
+        if name.startswith(PREFIX) and name != PREFIX
+    }
+
+
+class Declarations:
+    """Reads what some namespaces declare; what cannot be read is said once, and left out."""
+
+    def __init__(
+        self,
+        namespaces: Sequence[str],
+        *,
+        cluster: Callable[[], Cluster] = lambda: Cluster.around(os.environ),
+    ) -> None:
+        self._namespaces = namespaces
+        self._cluster = cluster
+        self._said: set[str] = set()
+
+    def read(self) -> Mapping[str, DeclaredAdapter]:
+        """Return the declared adapters by name."""
+        if not self._namespaces:
+            return {}
+        try:
+            cluster = self._cluster()
+        except ClusterError as error:
+            self._say(str(error))
+            return {}
+        return {
+            one.name: one
+            for namespace in self._namespaces
+            for places, decoder in _KINDS
+            for one in self._of_kind(cluster, namespace, places, decoder)
+        }
+
+    def _of_kind(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        places: Sequence[str],
+        decoder: msgspec.json.Decoder[Any],
+    ) -> Iterator[DeclaredAdapter]:
+        for place in places:
+            where = f"/apis/{place.format(f'namespaces/{namespace}')}"
+            try:
+                found = list_objects(cluster, where)
+            except (ClusterError, OSError) as error:
+                self._say(f"{where}: {error}")
+                return
+            if found is None:  # the cluster has no such kind
+                continue
+            for one in found:
+                try:
+                    yield from decoder.decode(one).adapters()
+                except msgspec.MsgspecError as error:
+                    self._say(f"{where}: {error}")
+            return
+
+    def _say(self, what: str) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            _LOG.warning("declared_adapters_not_read", reason=what)
