@@ -178,7 +178,7 @@ async def _found(request: Request, credentials: HTTPAuthorizationCredentials | N
     return key
 
 
-class Reach(StrEnum):
+class TeamReach(StrEnum):
     """What a key that is bound to a team's adapters may do at an endpoint."""
 
     READS = "reads"
@@ -190,7 +190,7 @@ class Reach(StrEnum):
     NONE = "none"
 
 
-def needs(*scopes: Scope, reach: Reach) -> Callable[..., object]:
+def needs(*scopes: Scope, reach: TeamReach) -> Callable[..., object]:
     """Return the dependency that admits only keys with one of ``scopes``, and yields the key."""
 
     async def admitted(
@@ -208,16 +208,16 @@ def needs(*scopes: Scope, reach: Reach) -> Callable[..., object]:
     return admitted
 
 
-async def _restrict(request: Request, key: Key, reach: Reach) -> None:
+async def _restrict(request: Request, key: Key, reach: TeamReach) -> None:
     match reach:
-        case Reach.READS:
+        case TeamReach.READS:
             teams.see(key.match)
-        case Reach.CHANGES:
+        case TeamReach.CHANGES:
             database: Database = request.app.state.parts.database
             await run_in_threadpool(check_path, database, key, request.path_params)
-        case Reach.NONE:
+        case TeamReach.NONE:
             raise of_the_whole(key)
-        case Reach.LOOKED_UP:
+        case TeamReach.LOOKED_UP:
             pass
 
 
@@ -231,15 +231,15 @@ def scope_missing(key: Key, *scopes: Scope, why: str = "This") -> Problem:
     )
 
 
-Ingester = Annotated[Key, Depends(needs(Scope.INGEST, reach=Reach.LOOKED_UP))]
-FleetIngester = Annotated[Key, Depends(needs(Scope.INGEST, reach=Reach.NONE))]
-Reader = Annotated[Key, Depends(needs(Scope.READ, reach=Reach.READS))]
-FleetReader = Annotated[Key, Depends(needs(Scope.READ, reach=Reach.NONE))]
-Declarer = Annotated[Key, Depends(needs(Scope.INGEST, Scope.OPERATE, reach=Reach.LOOKED_UP))]
-Operator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.CHANGES))]
-FleetOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.NONE))]
-CheckedOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=Reach.LOOKED_UP))]
-Admin = Annotated[Key, Depends(needs(Scope.ADMIN, reach=Reach.NONE))]
+Ingester = Annotated[Key, Depends(needs(Scope.INGEST, reach=TeamReach.LOOKED_UP))]
+FleetIngester = Annotated[Key, Depends(needs(Scope.INGEST, reach=TeamReach.NONE))]
+Reader = Annotated[Key, Depends(needs(Scope.READ, reach=TeamReach.READS))]
+FleetReader = Annotated[Key, Depends(needs(Scope.READ, reach=TeamReach.NONE))]
+Declarer = Annotated[Key, Depends(needs(Scope.INGEST, Scope.OPERATE, reach=TeamReach.LOOKED_UP))]
+Operator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=TeamReach.CHANGES))]
+FleetOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=TeamReach.NONE))]
+CheckedOperator = Annotated[Key, Depends(needs(Scope.OPERATE, reach=TeamReach.LOOKED_UP))]
+Admin = Annotated[Key, Depends(needs(Scope.ADMIN, reach=TeamReach.NONE))]
 
 
 def _digest(text: str) -> bytes:

@@ -102,8 +102,8 @@ def _register(
         adapter=owner,
         name=version,
         model=card.id,
-        uri=(told and told.uri) or card.folder,
-        base_model=card.parent or (told and told.base),
+        uri=(told.uri if told else None) or card.folder,
+        base_model=card.parent or (told.base if told else None),
     )
     table.start(tx, found, actor=_ACTOR, now=clock.now(tx))
     audit.append(tx, actor=_ACTOR, act="version.found", subject=found.label)

@@ -75,7 +75,7 @@ class LoginRefused(Exception):  # noqa: N818 - named as the outcome
 
 
 class _Provider(msgspec.Struct, frozen=True):
-    """What a provider says of itself (OpenID Connect Discovery 1.0, section 3)."""
+    """A provider's word about itself (OpenID Connect Discovery 1.0, section 3)."""
 
     issuer: str
     authorization_endpoint: str
@@ -225,7 +225,8 @@ class Oidc:
         )
         if answer.status != _OK:
             raise LoginRefused(f"{_CLOSED}its tokens came with status {answer.status}.")
-        return _decoded(answer, _Tokens, what="tokens")
+        found: _Tokens = _decoded(answer, _Tokens, what="tokens")
+        return found
 
     def _checked(self, token: str, attempted: Attempted) -> dict[str, Any]:
         """Return the claims of an ID token (OpenID Connect Core 1.0, section 3.1.3.7)."""
@@ -289,7 +290,7 @@ class Oidc:
         answer = self._asked(
             lambda: self._client.get(f"{issuer}/.well-known/openid-configuration", headers=_JSON)
         )
-        found = _decoded(answer, _Provider, what="configuration")
+        found: _Provider = _decoded(answer, _Provider, what="configuration")
         if found.issuer.rstrip("/") != issuer:
             raise LoginRefused(f"{_CLOSED}it calls itself by another name than oidc.issuer.")
         places = (found.authorization_endpoint, found.token_endpoint, found.jwks_uri)
@@ -326,7 +327,7 @@ class Oidc:
 _UNREADABLE: Final = (
     JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError,
 )  # fmt: skip
-"""What a library raises at a token that nobody sound has made."""
+"""Errors that a library raises at a token that nobody sound has made."""
 _JSON: Final[Mapping[str, str]] = {"accept": "application/json"}
 
 

@@ -51,8 +51,8 @@ def reading_pages() -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Found(Generic[T]):
-    """What was read from the standby; it may be None."""
+class StandbyAnswer(Generic[T]):
+    """An answer that was read from the standby; it may be None."""
 
     value: T
 
@@ -74,14 +74,14 @@ class Standby:
         """Note that somebody sends a form to this process."""
         self._own_until = self._clock() + OWN_S
 
-    def read(self, work: Callable[[Connection], T]) -> Found[T] | None:
+    def read(self, work: Callable[[Connection], T]) -> StandbyAnswer[T] | None:
         """Call ``work`` in one transaction of the standby; None if the primary is to be read."""
         if self._clock() < self._own_until or not self._is_close():
             return None
         try:
             with self._engine.begin() as connection:
                 teams.enter(connection)
-                return Found(work(connection))
+                return StandbyAnswer(work(connection))
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
             self._leave(type(error).__name__)
             return None

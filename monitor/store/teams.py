@@ -160,7 +160,7 @@ _CUT: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
             END""",
     }
 )
-"""What a team sees in place of a table's column."""
+"""The columns of which a team sees less than there is."""
 UNSEEN: Final = frozenset({"keys", "route_epochs"})
 """Tables that no team's query finds."""
 
@@ -190,7 +190,7 @@ _OWNED: Final = MappingProxyType(
         "change": changes.c.id,
     }
 )
-"""What can be named, and the column with its name or number."""
+"""By the kind of thing that can be named, the column with its name or number."""
 OWNED: Final = frozenset(_OWNED)
 
 

@@ -17,8 +17,9 @@ from starlette.concurrency import run_in_threadpool
 
 from alerts.types import Kind
 from alerts.words import rate_words
-from monitor.api.lookup import LARGEST_NUMBER, Number
+from monitor.api.lookup import Number
 from monitor.api.owning import check
+from monitor.api.paths import LARGEST_NUMBER
 from monitor.api.ranges import LONGEST
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested

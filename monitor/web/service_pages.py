@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api.lookup import LARGEST_NUMBER
+from monitor.api.paths import LARGEST_NUMBER
 from monitor.domain import Scope
 from monitor.store import audit
 from monitor.store.incidents import deliveries, receivers

@@ -10,7 +10,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.concurrency import run_in_threadpool
 
-from monitor.api.lookup import LARGEST_NUMBER, Number
+from monitor.api.lookup import Number
+from monitor.api.paths import LARGEST_NUMBER
 from monitor.domain import ActionId
 from monitor.store import teams
 from monitor.store.errors import NotFound

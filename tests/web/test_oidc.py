@@ -107,7 +107,8 @@ def test_somebody_logs_in_and_sees_what_the_group_may(
     assert (asked["client_id"], asked["response_type"]) == (CLIENT, "code")
     assert (asked["code_challenge_method"], asked["scope"]) == ("S256", "openid profile email")
     [made] = [one for one in service.database.run(keys.fetch_all) if one.person]
-    assert (made.name, made.scopes) == ("ann@example.com", {Scope.READ, Scope.OPERATE})
+    assert made.name == "ann@example.com"
+    assert made.scopes == {Scope.READ, Scope.OPERATE}
     assert made.match == {"owner": ["payments"]}
     assert made.person is not None
     assert made.person.startswith("http://127.0.0.1:")
