@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -48,6 +49,16 @@ def read_pages(*, on: bool = True) -> None:
 def reading_pages() -> bool:
     """True if this request only reads pages."""
     return _PAGES.get()
+
+
+@contextmanager
+def primary() -> Iterator[None]:
+    """Read the primary inside, also for a page: keys are made and revoked there."""
+    before = _PAGES.set(False)
+    try:
+        yield
+    finally:
+        _PAGES.reset(before)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from monitor.store import teams
 from monitor.store.people import keys
 from monitor.store.people.keys import Key
 from monitor.store.people.words import by_a_person
-from monitor.store.standby import read_pages
+from monitor.store.standby import primary, read_pages
 from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
@@ -119,7 +119,7 @@ class Frame:
     def key(self, session: Session) -> Key | None:
         """Return the session's key while it works."""
         now = self.parts.clock()
-        with teams.unbound():
+        with teams.unbound(), primary():
             key = self.parts.database.run(lambda tx: keys.fetch(tx, session.key_id))
         return key if key is not None and key.alive(now) else None
 

@@ -59,6 +59,9 @@ def test_pages_follow_the_standby_and_leave_it_as_it_deserves(
         standby.read_pages(on=False)
         assert not _reads_standby(database), "what decides reads the primary"
         standby.read_pages()
+        with standby.primary():
+            assert not _reads_standby(database), "a key made a moment ago is not there yet"
+        assert _reads_standby(database)
 
         database.changed()
         assert not _reads_standby(database), "whoever sent a form finds it done"
