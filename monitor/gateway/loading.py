@@ -48,7 +48,7 @@ class Loading:
 
     def __init__(self, places: int) -> None:
         self.places = places
-        """The number of versions that an engine holds."""
+        """The number of versions that all replicas hold together."""
         self._seen: dict[Loaded, _FirstBytes] = {}
         self._switches: dict[Loaded, float] = {}
         self._remembered: dict[Loaded, float] = {}

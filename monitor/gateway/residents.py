@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import aiohttp
@@ -85,29 +86,43 @@ class ResidentKeeper:
     async def look(self) -> None:
         """Prefer replicas for versions that are dear to load, and load what is worth keeping."""
         models = self._models()
-        told = [one.places for one in self._engines.all if one.places]
-        self._loading.places = min(told, default=self._places)
+        self._loading.places = sum(one.places or self._places for one in self._engines.all)
         self._engines.dear = frozenset(models[one] for one in self._loading.dear() if one in models)
         kept = [one for one in self._loading.to_keep() if one in models]
         if self._preload and kept:
-            await asyncio.gather(*(self._at(each, kept, models) for each in self._engines.all))
+            planned = self._planned(kept, models)
+            await asyncio.gather(*(self._at(each, one, models[one]) for each, one in planned))
 
-    async def _at(
-        self, engine: EngineReplica, kept: Sequence[Loaded], models: Mapping[Loaded, str]
-    ) -> None:
+    def _planned(
+        self, kept: Sequence[Loaded], models: Mapping[Loaded, str]
+    ) -> Iterator[tuple[EngineReplica, Loaded]]:
+        """Choose at most one version for each replica: first those that no replica holds.
+
+        A version that is worth keeping makes room only where another replica holds it as well, and
+        only for one that none holds.
+        """
         now = time.monotonic()
-        wanted = [models[one] for one in kept]
-        missing = next((one for one in kept if self._could_load(engine, models[one], now)), None)
-        if missing is None or now < engine.away_until:
-            return
-        if engine.next_dropped(self._places) in wanted:
-            return  # more versions are worth it than it has places for
-        if (status := await self._load(engine, models[missing])) == _OK:
-            engine.used(models[missing], self._places)
+        wanted = {models[one] for one in kept}
+        holders = Counter(model for engine in self._engines.all for model in engine.recent)
+        for engine in self._engines.all:
+            lacking = [one for one in kept if self._could_load(engine, models[one], now)]
+            if not lacking or now < engine.away_until:
+                continue
+            chosen = min(lacking, key=lambda one: holders[models[one]] > 0)
+            dropped = engine.next_dropped(self._places)
+            if dropped in wanted and (holders[models[chosen]] or holders[dropped] == 1):
+                continue
+            holders.update({models[chosen]: 1})
+            holders.subtract({dropped: 1} if dropped is not None else {})
+            yield engine, chosen
+
+    async def _at(self, engine: EngineReplica, one: Loaded, model: str) -> None:
+        if (status := await self._load(engine, model)) == _OK:
+            engine.used(model, self._places)
         else:  # also without the path: the engine may know no completions but those of chats
-            self._not_before[engine.name, models[missing]] = now + _AFTER_REFUSAL
+            self._not_before[engine.name, model] = time.monotonic() + _AFTER_REFUSAL
         outcome = "loaded" if status == _OK else "refused"
-        self._meters.preloads.labels(*missing, outcome).inc()
+        self._meters.preloads.labels(*one, outcome).inc()
 
     def _could_load(self, engine: EngineReplica, model: str, now: float) -> bool:
         paused_until = self._not_before.get((engine.name, model), float("-inf"))

@@ -141,6 +141,25 @@ def test_a_version_worth_keeping_makes_no_room_for_another() -> None:
     assert stub.asked == []
 
 
+def test_replicas_share_what_is_worth_keeping() -> None:
+    async def look(first: str, *held: Sequence[str]) -> list[list[str]]:
+        engines = ReplicaGroup(GatewaySettings(upstreams=(first, second)))
+        await engines.open()
+        for engine, models in zip(engines.all, held, strict=True):
+            for model in models:
+                engine.used(model, 1)
+        await keeping(dear(A, B), engines, places=1).look()
+        await engines.close()
+        return [[*engine.recent] for engine in engines.all]
+
+    stub = StubEngine(models={"a@v1", "b@v1"})
+    with listening(stub.app()) as first, listening(stub.app()) as second:
+        assert asyncio.run(look(first, ["a@v1"], ["b@v1"])) == [["a@v1"], ["b@v1"]]
+        assert stub.asked == []
+        assert asyncio.run(look(first, ["a@v1"], ["a@v1"])) == [["b@v1"], ["a@v1"]]
+        assert asyncio.run(look(first, [], [])) == [["a@v1"], ["b@v1"]]
+
+
 def test_a_replica_without_the_model_or_that_refuses_is_left_alone() -> None:
     unknown = StubEngine()
     assert looked(dear(A), unknown, places=4, looks=3) == []
