@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Query
@@ -22,13 +21,12 @@ from monitor.store.errors import NotFound
 from monitor.store.traffic import flags
 from monitor.store.traffic.actions import ActionState
 from monitor.traffic.fallback.breaker import ActionNotOpen
-from monitor.traffic.fallback.report import Report
-from monitor.traffic.fallback.standing import BreakerStanding
-from monitor.traffic.moves import NEWEST, Before, MoveRecord, moves
 from monitor.traffic.trial.states import Phase
 from monitor.views.action import ActionBody, ActionReportBody
+from monitor.views.reading import breaker
 from monitor.views.reading.action import action as action_view
 from monitor.views.reading.action import report
+from monitor.views.reading.moves import NEWEST, Before, Move, moves
 from monitor.views.reading.route import kill_switch
 from monitor.views.route import BreakerBody, KillSwitchBody
 from monitor.views.shape import Page
@@ -50,7 +48,7 @@ def get_actions(
     """List actions and what became of canaries, newest first."""
     before = _before(cursor)
 
-    def read(tx: Connection) -> list[MoveRecord]:
+    def read(tx: Connection) -> list[Move]:
         return moves(
             tx,
             adapter_id=lookup.adapter(tx, adapter).id if adapter else None,
@@ -62,7 +60,7 @@ def get_actions(
 
     found = parts.database.run(read)
     return Page(
-        items=[ActionBody.of(move) for move in found[:limit]],
+        items=[move for move, _ in found[:limit]],
         next=paging.encode(*before.after(found[:limit])) if len(found) > limit else None,
     )
 
@@ -113,25 +111,25 @@ def get_report(
     days: Annotated[int, Query(ge=1, le=365)] = 14,
 ) -> ActionReportBody:
     """Show what Driftline would have done by itself in the last days, and what came of it."""
-    until = parts.clock()
-    since = until - timedelta(days=days)
+    now = parts.clock()
 
-    def read(tx: Connection) -> Report:
-        adapter_id = lookup.adapter(tx, adapter).id if adapter else None
-        return parts.approver.report(tx, since=since, until=until, adapter_id=adapter_id)
+    def read(tx: Connection) -> ActionReportBody:
+        of = lookup.adapter(tx, adapter) if adapter else None
+        return report(tx, of, settings=parts.approver.settings, days=days, now=now)
 
-    return report(parts.database.run(read), adapter=adapter, days=days)
+    return parts.database.run(read)
 
 
 @router.get("/adapters/{adapter}/breaker")
 def get_breaker(_key: Reader, parts: Parts, adapter: AdapterName) -> BreakerBody:
     """Say where an adapter's breaker stands and what it waits for."""
 
-    def read(tx: Connection) -> BreakerStanding | None:
+    def read(tx: Connection) -> BreakerBody | None:
         lookup.adapter(tx, adapter)
-        return parts.approver.standing(tx, adapter, now=parts.clock())
+        own, now = parts.approver, parts.clock()
+        return breaker.read(tx, adapter, settings=own.settings, default_mode=own.mode, now=now)
 
     found = parts.database.run(read)
     if found is None:
         raise Problem(404, f"Adapter {adapter} has no route.", kind="unknown-route")
-    return BreakerBody.of(found, adapter=adapter)
+    return found

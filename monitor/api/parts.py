@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Annotated, Protocol
 
 from fastapi import APIRouter, Depends, Request
-from sqlalchemy import Connection
 
 from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
@@ -17,7 +16,7 @@ from monitor.api.limits import BodyLimits
 from monitor.api.problems import ProblemPage
 from monitor.capture.intake import IntakeOutcome
 from monitor.capture.sender import Sender
-from monitor.domain import ActionId, AdapterId, Arm, Route, Version
+from monitor.domain import ActionId, Arm, Mode, Route, Version
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings
@@ -26,9 +25,8 @@ from monitor.outbox import ChannelFacts, Hearers, PageLinks
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.store.traffic.actions import ActionRow
-from monitor.traffic.fallback.report import Report
-from monitor.traffic.fallback.standing import BreakerStanding
 from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.trial.orders import Orders
 from monitor.traffic.watch import RouteWatch
 
@@ -76,28 +74,20 @@ class IntakePort(Protocol):
 
 
 class Approver(Protocol):
-    """Carries out an action that waited for approval: the breaker.
-
-    It also returns an adapter's standing, and the report of prevented fallbacks.
-    """
+    """Carries out an action that waited for approval: the breaker."""
 
     def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
         """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
         ...
 
-    def report(
-        self,
-        tx: Connection,
-        *,
-        since: datetime,
-        until: datetime,
-        adapter_id: AdapterId | None = None,
-    ) -> Report:
-        """Report the fallbacks done and prevented, of one adapter or of all."""
+    @property
+    def settings(self) -> RoutingSettings:
+        """The rules of moves."""
         ...
 
-    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
-        """Return the standing; None where the adapter has no route."""
+    @property
+    def mode(self) -> Mode:
+        """The mode of adapters without one of their own."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
@@ -17,10 +17,10 @@ from monitor.store.traffic.actions import OPEN
 from monitor.store.traffic.fleet import FleetRow
 from monitor.store.traffic.routes import RouteRow
 from monitor.traffic.arms import effective
-from monitor.traffic.moves import MoveRecord, moves
 from monitor.views.action import ActionBody
-from monitor.views.reading import action, route
-from monitor.views.route import BreakerBody, RouteBody, RouteChange, RouteDetail
+from monitor.views.reading import action, breaker, route
+from monitor.views.reading.moves import Move, moves
+from monitor.views.route import RouteBody, RouteChange, RouteDetail
 from monitor.web.answering import read_answering
 from monitor.web.canaries import asking
 from monitor.web.parts import WebParts
@@ -29,7 +29,7 @@ from monitor.web.queries import neighbours
 GENERATIONS_A_PAGE: Final = 50
 ROUTES_A_PAGE: Final = 50
 MOST_ACTIONS: Final = 50
-REPORTED: Final = timedelta(days=14)
+DAYS_REPORTED: Final = 14
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +71,8 @@ def read_routes(
         if text.casefold() in row.adapter.name.casefold()
     ]
     lines.sort(key=lambda line: (not line.moved, line.adapter.name))
-    reported = parts.approver.report(tx, since=now - REPORTED, until=now)
+    settings = parts.approver.settings
+    reported = action.report(tx, settings=settings, days=DAYS_REPORTED, now=now)
     return {
         "lines": lines[(page - 1) * ROUTES_A_PAGE : page * ROUTES_A_PAGE],
         "of": len(lines),
@@ -79,8 +80,8 @@ def read_routes(
         "waiting": waiting(tx, None),
         "asking": asking(tx),
         "actions": _decided(moves(tx, limit=MOST_ACTIONS)),
-        "report": action.report(reported, adapter=None, days=REPORTED.days),
-        "told": action.told(reported, days=REPORTED.days),
+        "report": reported,
+        "told": action.told(reported, days=DAYS_REPORTED),
         "switch": route.kill_switch(tx, parts.kill_switch),
     }
 
@@ -97,7 +98,7 @@ def read_route(
         return None
     history = _generations(tx, name, before=before)
     shown = history[:GENERATIONS_A_PAGE]
-    standing = parts.approver.standing(tx, name, now=now)
+    own = parts.approver
     row = routes.row(tx, name)
     return {
         "line": _line(seen, row, mode=parts.mode, now=now),
@@ -108,7 +109,7 @@ def read_route(
         "actions": _decided(moves(tx, adapter_id=seen.adapter.id, limit=MOST_ACTIONS)),
         "switch": route.kill_switch(tx, parts.kill_switch),
         "canary": canaries.active(tx, seen.adapter.id),
-        "standing": standing and BreakerBody.of(standing, adapter=name),
+        "standing": breaker.read(tx, name, settings=own.settings, default_mode=own.mode, now=now),
     }
 
 
@@ -172,5 +173,5 @@ def waiting(tx: Connection, adapter: Adapter | None) -> list[ActionBody]:
     ]
 
 
-def _decided(found: Sequence[MoveRecord]) -> list[ActionBody]:
-    return [ActionBody.of(move) for move in found if move.state not in OPEN]
+def _decided(found: Sequence[Move]) -> list[ActionBody]:
+    return [move for move, _ in found if move.state not in OPEN]

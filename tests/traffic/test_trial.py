@@ -15,6 +15,8 @@ from monitor.traffic.arms import effective
 from monitor.traffic.fallback.decision import Decision, DecisionKind
 from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.killswitch import FILE
+from monitor.views.reading import breaker
+from monitor.views.route import BreakerBody
 from tests.fleet import NOW
 from tests.traffic.stage import CRITICAL, DRIFTING, MINUTE, STABLE, World, evidence
 
@@ -176,14 +178,18 @@ def test_the_share_of_a_trial_is_the_configs(world: World, moved: Version) -> No
 
 
 def test_people_can_read_where_the_breaker_stands(world: World) -> None:
-    def standing(now: datetime) -> tuple[str, str, int, str]:
+    def read(adapter: str, *, now: datetime) -> BreakerBody | None:
         with world.database.begin() as tx:
-            found = world.breaker.standing(tx, "support", now=now)
-        assert found is not None
-        return (found.state.value, found.answering, found.fallbacks, found.reason)
+            return breaker.read(
+                tx, adapter, settings=world.settings, default_mode=world.mode, now=now
+            )
 
-    with world.database.begin() as tx:
-        assert world.breaker.standing(tx, "unknown", now=NOW) is None
+    def standing(now: datetime) -> tuple[str, str, int, str]:
+        found = read("support", now=now)
+        assert found is not None
+        return (found.state, found.answering, found.fallbacks, found.reason)
+
+    assert read("unknown", now=NOW) is None
     v7 = world.adapter()
     assert standing(NOW) == ("healthy", "v7", 0, "not evaluated yet")
     world.mode = Mode.OBSERVE

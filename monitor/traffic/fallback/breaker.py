@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Connection
 
 from alerts.message import ActionLine, Done
-from monitor.domain import ActionId, AdapterId, Mode, Version, VersionId
+from monitor.domain import ActionId, Mode, Version, VersionId
 from monitor.policy import ActionEvidence
 from monitor.store import audit
 from monitor.store.database import Database
@@ -38,9 +38,7 @@ from monitor.traffic.fallback.execution import Execution
 from monitor.traffic.fallback.gate_names import Gate
 from monitor.traffic.fallback.ledger import note, target_id
 from monitor.traffic.fallback.machine import BreakerState, state_of
-from monitor.traffic.fallback.report import Report, report
 from monitor.traffic.fallback.scene import MoveQuestion, Scene
-from monitor.traffic.fallback.standing import BreakerStanding, standing_of
 from monitor.traffic.fallback.survey import only, route_in_force, survey, targets_of
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import UnreadChange
@@ -211,21 +209,6 @@ class Breaker:
         if route is None or route.generation != (moved.expected_generation or 0) + 1:
             return None
         return doubt_words(moved)
-
-    def standing(self, tx: Connection, adapter: str, *, now: datetime) -> BreakerStanding | None:
-        """Return the standing of the adapter's breaker; None: the adapter has no route."""
-        return standing_of(tx, adapter, settings=self.settings, default_mode=self.mode, now=now)
-
-    def report(
-        self,
-        tx: Connection,
-        *,
-        since: datetime,
-        until: datetime,
-        adapter_id: AdapterId | None = None,
-    ) -> Report:
-        """Report the automatic fallbacks, and those that the mode prevented."""
-        return report(tx, since=since, until=until, settings=self.settings, adapter_id=adapter_id)
 
     @property
     def _execution(self) -> Execution:

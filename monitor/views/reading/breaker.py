@@ -1,8 +1,7 @@
-"""The standing of an adapter's breaker, for people to read."""
+"""The standing of an adapter's breaker, as people see it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -16,36 +15,17 @@ from monitor.traffic.fallback.decision import not_in_fallback
 from monitor.traffic.fallback.machine import BreakerState, next_step, state_of, streak
 from monitor.traffic.fallback.survey import progress_of, route_in_force, stored_verdict
 from monitor.traffic.settings import RoutingSettings
+from monitor.views.route import BreakerBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BreakerStanding:
-    """The state of an adapter's breaker and what it waits for.
-
-    version
-        The version in charge; ``answering`` is the one with most of the traffic now.
-    since
-        When the state began, by the route or by the verdict; None before the first verdict.
-    fallbacks
-        Fallbacks in a row; each doubles the hold before the next trial.
-    """
-
-    state: BreakerState
-    version: str
-    answering: str
-    since: datetime | None
-    fallbacks: int
-    reason: str
-
-
-def standing_of(
+def read(
     tx: Connection,
     adapter: str,
     *,
     settings: RoutingSettings,
     default_mode: Mode,
     now: datetime,
-) -> BreakerStanding | None:
+) -> BreakerBody | None:
     """Read the breaker's standing; None: the adapter has no route. Takes no locks."""
     row = route_in_force(tx, adapter, now=now)
     if row is None:
@@ -70,7 +50,8 @@ def standing_of(
             reason = not_in_fallback(row, version) or step.reason
     away = fallback_arm(route)
     has_more = away is not None and away.weight > stable_arm(route).weight
-    return BreakerStanding(
+    return BreakerBody(
+        adapter=adapter,
         state=state,
         version=name,
         answering=away.version if away is not None and has_more else name,

@@ -7,54 +7,27 @@ canaries from the audit.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
-from monitor.domain import ActionId, AdapterId
+from monitor.domain import AdapterId
 from monitor.store.traffic import actions
-from monitor.store.traffic.actions import ActionRow, ActionState
-from monitor.store.traffic.canaries import CanaryId
+from monitor.store.traffic.actions import ActionState
 from monitor.store.traffic.canary_moves import MADE, CanaryMove, canary_moves
 from monitor.traffic.trial.states import CanaryState, Phase, state_from_json
+from monitor.views.action import ActionBody
+from monitor.views.reading.action import action
 
 CANARY: Final = "canary"
 """Kind of a move made by a canary."""
 LARGEST: Final = 2**63 - 1
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MoveRecord:
-    """An action in its present state, or one change of a canary.
-
-    action, canary
-        The number of the one or the other; the other is None.
-    state
-        The state of the action; of a canary, the phase that it entered.
-    evidence
-        The evidence behind the action; of a canary its step, share and guardrails.
-    entry
-        The canary's entry of the audit; None for an action.
-    """
-
-    action: ActionId | None = None
-    canary: CanaryId | None = None
-    adapter: str
-    version: str
-    kind: str
-    state: ActionState | Phase
-    reason: str
-    evidence: Mapping[str, Any]
-    expected_generation: int | None = None
-    target: Mapping[str, Any] | None = None
-    actor: str
-    created_at: datetime
-    decided_at: datetime | None
-    entry: int | None = None
+Move = tuple[ActionBody, int | None]
+"""A line of the list, and the number of a canary's entry of the audit; None for an action."""
 
 
 class Before(NamedTuple):
@@ -63,11 +36,13 @@ class Before(NamedTuple):
     action: int = LARGEST
     entry: int = LARGEST
 
-    def after(self, page: Sequence[MoveRecord]) -> Before:
+    def after(self, page: Sequence[Move]) -> Before:
         """Return where the page after ``page`` begins."""
         return Before(
-            action=min((one.action for one in page if one.action is not None), default=self.action),
-            entry=min((one.entry for one in page if one.entry is not None), default=self.entry),
+            action=min(
+                (one.action for one, _ in page if one.action is not None), default=self.action
+            ),
+            entry=min((entry for _, entry in page if entry is not None), default=self.entry),
         )
 
 
@@ -83,9 +58,9 @@ def moves(
     since: datetime | None = None,
     before: Before = NEWEST,
     limit: int,
-) -> list[MoveRecord]:
+) -> list[Move]:
     """Read moves, newest first: of one adapter, of one state, since a time, where given."""
-    found: list[list[MoveRecord]] = []
+    found: list[list[Move]] = []
     if not isinstance(state, Phase):
         rows = actions.action_list(
             tx,
@@ -95,7 +70,7 @@ def moves(
             before_id=before.action,
             limit=limit,
         )
-        found.append([of_action(row) for row in rows])
+        found.append([(action(row), None) for row in rows])
     if not isinstance(state, ActionState):
         entries = canary_moves(
             tx,
@@ -105,36 +80,16 @@ def moves(
             before_id=before.entry,
             limit=limit,
         )
-        found.append([_of_canary(entry) for entry in entries])
-    newest = heapq.merge(*found, key=lambda move: move.created_at, reverse=True)
+        found.append([(_of_canary(entry), entry.id) for entry in entries])
+    newest = heapq.merge(*found, key=lambda move: move[0].created_at, reverse=True)
     return list(islice(newest, limit))
 
 
-def of_action(row: ActionRow) -> MoveRecord:
-    """Return an action as a line of the list."""
-    shared = (
-        "adapter",
-        "version",
-        "state",
-        "reason",
-        "evidence",
-        "expected_generation",
-        "target",
-        "actor",
-        "created_at",
-        "decided_at",
-    )
-    fields = {name: getattr(row, name) for name in shared}
-    return MoveRecord(action=row.id, kind=row.kind.value, **fields)
-
-
-def _of_canary(entry: CanaryMove) -> MoveRecord:
+def _of_canary(entry: CanaryMove) -> ActionBody:
     state = CanaryState() if entry.act == MADE else state_from_json(entry.details["state"])
-    return MoveRecord(
-        canary=entry.canary,
-        entry=entry.id,
-        adapter=entry.adapter,
-        version=entry.version,
+    return ActionBody.of(
+        entry,
+        action=None,
         kind=CANARY,
         state=state.phase,
         reason=state.reason,
@@ -145,7 +100,8 @@ def _of_canary(entry: CanaryMove) -> MoveRecord:
             "proposal": state.proposal and state.proposal.value,
             "guards": entry.details.get("guards", []),
         },
-        actor=entry.actor,
+        expected_generation=None,
+        target=None,
         created_at=entry.at,
         decided_at=entry.at,
     )
