@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
 from alerts.delivery import Delivered, DeliveryFailed, receipt
@@ -14,7 +15,6 @@ def post_body(
     body: bytes,
     *,
     timeout: float,
-    now: float,
     content_type: str = "application/json",
     headers: Mapping[str, str] | None = None,
 ) -> Delivered:
@@ -24,8 +24,6 @@ def post_body(
     ----------
     timeout
         Total seconds for the request.
-    now
-        Epoch seconds, for a ``Retry-After`` given as a date.
 
     Raises
     ------
@@ -44,7 +42,7 @@ def post_body(
     except OutgoingError as error:
         # Blocked is retried as well: a name that led inside for a moment must not lose a page.
         raise DeliveryFailed(f"{target}: {error}") from error
-    return receipt(reply, target=target, now=now)
+    return receipt(reply, target=target, now=time.time())
 
 
 def check_timeout(seconds: float) -> None:

@@ -9,8 +9,7 @@ repeated: an alert not repeated within its ``resolve_timeout`` counts as resolve
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -64,16 +63,9 @@ class AlertmanagerSettings:
 class Alertmanager:
     """Posts each alert once, and repeats open alerts before Alertmanager resolves them."""
 
-    def __init__(
-        self,
-        settings: AlertmanagerSettings,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: AlertmanagerSettings, client: OutgoingClient) -> None:
         self._settings = settings
         self._client = client
-        self._clock = clock
         client.check(settings.url)
 
     @property
@@ -97,7 +89,6 @@ class Alertmanager:
             b"[%s]" % b",".join(alerts),
             headers={} if token is None else {"authorization": f"Bearer {token}"},
             timeout=self._settings.timeout,
-            now=self._clock(),
         )
 
 

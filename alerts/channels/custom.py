@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -52,17 +51,10 @@ class CustomSettings:
 class CustomWebhook:
     """Posts what the template makes of each message."""
 
-    def __init__(
-        self,
-        settings: CustomSettings,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: CustomSettings, client: OutgoingClient) -> None:
         self._settings = settings
         self._template = checked(settings.template, content_type=settings.content_type)
         self._client = client
-        self._clock = clock
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
@@ -88,5 +80,4 @@ class CustomWebhook:
             content_type=own.content_type,
             headers={MESSAGE_ID: message_id, **secret},
             timeout=own.timeout,
-            now=self._clock(),
         )

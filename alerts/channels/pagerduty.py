@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
@@ -101,16 +100,9 @@ class PagerDuty:
     ends, the alert is resolved and opened anew.
     """
 
-    def __init__(
-        self,
-        settings: PagerDutySettings,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: PagerDutySettings, client: OutgoingClient) -> None:
         self._settings = settings
         self._client = client
-        self._clock = clock
         client.check(settings.endpoint)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
@@ -138,7 +130,6 @@ class PagerDuty:
             self._settings.endpoint,
             event,
             timeout=self._settings.timeout,
-            now=self._clock(),
         )
 
 

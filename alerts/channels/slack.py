@@ -8,9 +8,8 @@ consists of a constant text and an address without control characters.
 
 from __future__ import annotations
 
-import time
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -63,16 +62,9 @@ class SlackSettings:
 class Slack:
     """Posts one message for each alert, and never edits it or replies to it."""
 
-    def __init__(
-        self,
-        settings: SlackSettings,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: SlackSettings, client: OutgoingClient) -> None:
         self._settings = settings
         self._client = client
-        self._clock = clock
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
@@ -81,7 +73,6 @@ class Slack:
             self._settings.url,
             slack_body(alert, message_id),
             timeout=self._settings.timeout,
-            now=self._clock(),
         )
 
     def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
@@ -90,7 +81,6 @@ class Slack:
             self._settings.url,
             slack_list(alerts, message_id),
             timeout=self._settings.timeout,
-            now=self._clock(),
         )
 
 

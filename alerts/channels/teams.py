@@ -8,8 +8,7 @@ in actions that open them.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -55,16 +54,9 @@ class TeamsSettings:
 class Teams:
     """Posts one card for each alert, and never edits it or replies to it."""
 
-    def __init__(
-        self,
-        settings: TeamsSettings,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: TeamsSettings, client: OutgoingClient) -> None:
         self._settings = settings
         self._client = client
-        self._clock = clock
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
@@ -79,7 +71,6 @@ class Teams:
             self._settings.url,
             body,
             timeout=self._settings.timeout,
-            now=self._clock(),
         )
 
 

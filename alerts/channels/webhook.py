@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from alerts.delivery import Delivered
@@ -38,17 +38,10 @@ class WebhookSettings:
 class Webhook:
     """Posts the configured body, byte for byte as signed."""
 
-    def __init__(
-        self,
-        settings: WebhookSettings,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: WebhookSettings, client: OutgoingClient) -> None:
         self._settings = settings
         self._secrets = parse_secrets(settings.secret)
         self._client = client
-        self._clock = clock
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
@@ -56,12 +49,11 @@ class Webhook:
 
     def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
         body = group_body_of(alerts, self._settings.body)
-        now = self._clock()
+        now = int(time.time())
         return post_body(
             self._client,
             self._settings.url,
             body,
-            headers=signed_headers(self._secrets, message_id, timestamp=int(now), body=body),
+            headers=signed_headers(self._secrets, message_id, timestamp=now, body=body),
             timeout=self._settings.timeout,
-            now=now,
         )

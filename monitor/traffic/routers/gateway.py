@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -61,36 +61,26 @@ def problems(settings: GatewayRouting, reach: Reach) -> list[str]:
 class Gateways:
     """Waits until every gateway follows the route, by asking each for its edition."""
 
-    def __init__(
-        self,
-        settings: GatewayRouting,
-        reach: Reach,
-        database: Database,
-        *,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, settings: GatewayRouting, reach: Reach, database: Database) -> None:
         self._addresses = settings.addresses or (reach.gateway,)
         self._wait = settings.wait.total_seconds()
         self._timeout = settings.timeout.total_seconds()
         self._client = reach.inside
         self._database = database
-        self._monotonic = monotonic
-        self._sleep = sleep
 
     def prepare(self, versions: Sequence[Version]) -> None:
         del versions
 
     def apply(self, route: Route) -> None:
-        until = self._monotonic() + self._wait
+        until = time.monotonic() + self._wait
         for address in self._addresses:
             while (held := self._held(address, route.adapter) or _NONE) < route.edition:
-                if self._monotonic() >= until:
+                if time.monotonic() >= until:
                     raise RouterFailed(
                         f"{_says(address, route.adapter, held)}, not yet by"
                         f" {route.generation} of {route.epoch}"
                     )
-                self._sleep(_LOOK)
+                time.sleep(_LOOK)
             if held.epoch > route.epoch:
                 raise RouterFailed(f"{_says(address, route.adapter, held)}, a newer table's")
 

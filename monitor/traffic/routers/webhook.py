@@ -56,18 +56,11 @@ def problems(settings: WebhookRouting, reach: Reach) -> list[str]:
 class WebhookRouter:
     """Posts the route, and trusts the receiver once it returns the same route."""
 
-    def __init__(
-        self,
-        settings: WebhookRouting,
-        client: OutgoingClient,
-        *,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
+    def __init__(self, settings: WebhookRouting, client: OutgoingClient) -> None:
         self._url = settings.url
         self._secrets = parse_secrets(settings.secret)
         self._timeout = settings.timeout.total_seconds()
         self._client = client
-        self._clock = clock
 
     def prepare(self, versions: Sequence[Version]) -> None:
         del versions
@@ -103,7 +96,7 @@ class WebhookRouter:
             raise RouterFailed(f"{redacted(self._url)}: {error}") from None
 
     def _signed(self, message_id: str, body: bytes) -> dict[str, str]:
-        moment = int(self._clock())
+        moment = int(time.time())
         return signed_headers(self._secrets, message_id, timestamp=moment, body=body)
 
     def _answer(self, ask: Callable[[], Reply]) -> Reply:
