@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 from alerts.types import VerdictKind
 from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
-from monitor.store.rows import named, shaped
+from monitor.store.rows import named, shaped, stored
 from monitor.store.tables import evaluations, latest_scores, scores, versions
 
 
@@ -96,19 +96,16 @@ def add_all(tx: Connection, new: Sequence[NewEvaluation]) -> None:
         tx.execute(_insert(new))
 
 
-_GIVEN: Final = tuple(name for name in NewEvaluation.__slots__ if name in evaluations.c)
-
-
 def _insert(new: Sequence[NewEvaluation]) -> Insert:
     rows = [
-        {name: getattr(one, name) for name in _GIVEN}
-        | {
-            "kind": one.kind.value,
-            "window_start": one.window.start,
-            "window_end": one.window.end,
-            "coverage": [to_json(each) for each in one.coverage] or None,
-            "finished_at": sa.func.clock_timestamp(),
-        }
+        stored(
+            evaluations,
+            one,
+            window_start=one.window.start,
+            window_end=one.window.end,
+            coverage=[to_json(each) for each in one.coverage] or None,
+            finished_at=sa.func.clock_timestamp(),
+        )
         for one in new
     ]
     return insert(evaluations).values(rows).on_conflict_do_nothing()
@@ -228,9 +225,8 @@ def put_unmeasured(tx: Connection, version_id: VersionId, *, detector: str, reas
 
 
 def _values(row: ScoreRow) -> dict[str, Any]:
-    times = {"at": row.window.end, "window_start": row.window.start}
-    stored = {name: getattr(row, name) for name in set(scores.c.keys()) - times.keys()}
-    return stored | times | {"details": finite(row.details)}
+    window, details = row.window, finite(row.details)
+    return stored(scores, row, at=window.end, window_start=window.start, details=details)
 
 
 def finite(value: Any) -> Any:

@@ -13,7 +13,7 @@ from detectors import packing
 from detectors.identity import Identity, IdentityState
 from detectors.parity import TopLogprobs
 from monitor.domain import VersionId
-from monitor.store.rows import shaped
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import identity_checks
 
 REGISTRATION = "registration"
@@ -63,19 +63,14 @@ def insert(
     reading: Expectations | None = None,
 ) -> int:
     """Store a check; return its id. ``reading`` is what later checks are compared with."""
-    values = {
-        "version_id": version_id,
-        "role": on.role,
-        "state": found.state.value,
-        "base": on.base,
-        "sibling": found.sibling,
-        "replica": on.replica,
-        "engine": on.engine,
-        "kl": found.kl,
-        "nll_difference": found.nll_difference,
-        "details": {"reason": found.reason, "gap": found.gap, "corpus": on.corpus},
-        "reading": None if reading is None else _packed(reading),
-    }
+    values = stored(
+        identity_checks,
+        found,
+        version_id=version_id,
+        details={"reason": found.reason, "gap": found.gap, "corpus": on.corpus},
+        reading=None if reading is None else _packed(reading),
+        **stored(identity_checks, on),
+    )
     statement = identity_checks.insert().values(**values).returning(identity_checks.c.id)
     return int(tx.execute(statement).scalar_one())
 

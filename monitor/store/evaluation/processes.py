@@ -15,6 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from detectors.types import Floats, Process, State
 from monitor.domain import ReferenceId, VersionId
 from monitor.policy.facts import Increment
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import increments, process_states
 
 STATE_FORMAT: Final = 1
@@ -108,11 +109,9 @@ def put_increment(
         .values(
             version_id=version_id,
             detector=detector,
-            at=increment.at,
-            window_start=increment.window_start,
             reference_id=reference_id,
-            n_units=increment.n_units,
             body=pack({p.value: a for p, a in increment.by_process.items()}),
+            **stored(increments, increment),
         )
         .on_conflict_do_nothing()
     )
@@ -140,11 +139,10 @@ def history(
         .order_by(increments.c.at)
     )
     return [
-        Increment(
-            at=row.at,
-            window_start=row.window_start,
-            n_units=row.n_units,
-            by_process={Process(name): array for name, array in unpack(row.body).items()},
+        shaped(
+            Increment,
+            row,
+            by_process={Process(name): array for name, array in unpack(row["body"]).items()},
         )
-        for row in rows
+        for row in rows.mappings()
     ]

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import Interval, VersionId
 from monitor.store import wakeups
+from monitor.store.rows import shaped
 from monitor.store.tables import reports as table
 
 ReportId = NewType("ReportId", int)
@@ -110,15 +111,8 @@ _CLAIM: Final = sa.text(
 
 def claim(tx: Connection) -> ReportClaim | None:
     """Claim the report that has waited longest."""
-    row = tx.execute(_CLAIM, {"lease": LEASE}).one_or_none()
-    if row is None:
-        return None
-    return ReportClaim(
-        id=ReportId(row.id),
-        version_id=VersionId(row.version_id),
-        span=Interval(start=row.start_at, end=row.end_at),
-        epoch=row.epoch,
-    )
+    row = tx.execute(_CLAIM, {"lease": LEASE}).mappings().one_or_none()
+    return None if row is None else shaped(ReportClaim, row, span=_span(row))
 
 
 def progress(tx: Connection, held: ReportClaim, *, share: float) -> bool:
@@ -168,17 +162,11 @@ def drop_older(tx: Connection, *, than: datetime) -> int:
 
 
 def _row(row: RowMapping) -> ReportRow:
-    return ReportRow(
-        id=ReportId(row["id"]),
-        version_id=VersionId(row["version_id"]),
-        span=Interval(start=row["start_at"], end=row["end_at"]),
-        state=_state(row),
-        progress=row["progress"],
-        requested_at=row["requested_at"],
-        finished_at=row["finished_at"],
-        error=row["error"],
-        facts=row["facts"],
-    )
+    return shaped(ReportRow, row, span=_span(row), state=_state(row))
+
+
+def _span(row: RowMapping) -> Interval:
+    return Interval(start=row["start_at"], end=row["end_at"])
 
 
 def _state(row: RowMapping) -> ReportState:

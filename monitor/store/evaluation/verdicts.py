@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from alerts.types import Blame, VerdictKind
@@ -24,7 +24,7 @@ from monitor.domain import (
     VersionId,
 )
 from monitor.policy.memory import Memory, verdict_of
-from monitor.store.rows import named, shaped
+from monitor.store.rows import named, shaped, stored
 from monitor.store.tables import transitions, verdicts, versions
 
 
@@ -105,26 +105,26 @@ def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> Ver
     query = _SELECT.where(verdicts.c.version_id == version_id)
     if lock:
         query = query.with_for_update(of=verdicts)
-    row = tx.execute(query).first()
+    row = tx.execute(query).mappings().first()
     return None if row is None else _verdict_row(row)
 
 
 def fleet(tx: Connection) -> list[VerdictRow]:
     """Return the verdicts of all versions that have one."""
-    return [_verdict_row(row) for row in tx.execute(_SELECT)]
+    return [_verdict_row(row) for row in tx.execute(_SELECT).mappings()]
 
 
 def open_on_base(tx: Connection, base: str) -> list[VerdictRow]:
     """Return the raised verdicts on a base; empty selects versions without a base."""
     on_it = sa.func.coalesce(versions.c.base_model, "") == base
     query = _SELECT.where(on_it, verdicts.c.severity != VerdictSeverity.NONE.value)
-    return [_verdict_row(row) for row in tx.execute(query)]
+    return [_verdict_row(row) for row in tx.execute(query).mappings()]
 
 
 def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
     """Return the verdicts of an adapter's versions that have one."""
     query = _SELECT.where(verdicts.c.adapter_id == adapter_id)
-    return [_verdict_row(row) for row in tx.execute(query)]
+    return [_verdict_row(row) for row in tx.execute(query).mappings()]
 
 
 def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -> VerdictRow | None:
@@ -159,15 +159,7 @@ def put(
     size: float | None,
 ) -> None:
     """Store the judgement; ``size`` is that of :func:`drift_score`, None keeps the last one."""
-    values: dict[str, Any] = {
-        "kind": verdict.kind.value,
-        "severity": verdict.severity.value,
-        "blame": verdict.blame.value,
-        "reason": verdict.reason,
-        "since": verdict.since,
-        "memory": memory.to_json(),
-        "updated_at": sa.func.now(),
-    }
+    values = stored(verdicts, verdict, memory=memory.to_json(), updated_at=sa.func.now())
     if size is not None:
         values["drift_score"] = size
     tx.execute(sa.update(verdicts).where(verdicts.c.version_id == version_id).values(**values))
@@ -206,12 +198,10 @@ def add_transition(
             at=transition.at,
             before=transition.before.value,
             after=after.kind.value,
-            severity=after.severity.value,
-            blame=after.blame.value,
-            reason=after.reason,
             onset_start=after.onset.start if after.onset else None,
             onset_end=after.onset.end if after.onset else None,
             evaluation_id=evaluation_id,
+            **stored(transitions, after),
         )
         .returning(transitions.c.id)
     )
@@ -302,22 +292,20 @@ def _onset(start: datetime | None, end: datetime | None) -> Interval | None:
     return Interval(start=start, end=end)
 
 
-def _verdict_row(row: sa.Row[Any]) -> VerdictRow:
+def _verdict_row(row: RowMapping) -> VerdictRow:
+    kind = VerdictKind(row["kind"])
     columns: dict[str, Any] = {
-        "kind": VerdictKind(row.kind),
-        "severity": VerdictSeverity(row.severity),
-        "blame": Blame(row.blame),
-        "reason": row.reason,
-        "since": row.since,
+        "kind": kind,
+        "severity": VerdictSeverity(row["severity"]),
+        "blame": Blame(row["blame"]),
+        "reason": row["reason"],
+        "since": row["since"],
     }
-    stored = verdict_of(row.memory)
-    return VerdictRow(
-        version_id=VersionId(row.version_id),
-        adapter_id=AdapterId(row.adapter_id),
-        adapter=row.adapter,
-        version=row.version,
-        verdict=replace(stored, **columns) if stored else Verdict(**columns),
-        drift_score=drift_score(VerdictKind(row.kind), row.drift_score),
-        updated_at=row.updated_at,
-        stored=row.memory,
+    remembered = verdict_of(row["memory"])
+    return shaped(
+        VerdictRow,
+        row,
+        verdict=replace(remembered, **columns) if remembered else Verdict(**columns),
+        drift_score=drift_score(kind, row["drift_score"]),
+        stored=row["memory"],
     )

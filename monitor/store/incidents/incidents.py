@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from alerts.types import Blame
 from monitor.domain import AdapterId, IncidentId, Mark, VerdictSeverity, Version, VersionId
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import adapters, incidents, versions
 
 
@@ -120,25 +121,17 @@ class IncidentUpdate:
     closed_at: datetime | None
 
     @property
-    def changing(self) -> dict[str, Any]:
-        """The columns that a later update of the same number replaces."""
-        return {
-            "phase": self.phase,
-            "state": dict(self.state),
-            "severity": self.severity.value,
-            "blame": self.blame.value,
-            "summary": self.summary,
-            "closed_at": self.closed_at,
-            **_in_hand(self.state),
-        }
+    def columns(self) -> dict[str, Any]:
+        """The columns of a new row, besides those of its key."""
+        return stored(incidents, self, state=dict(self.state), **_in_hand(self.state))
 
     @property
     def replacing(self) -> dict[str, Any]:
         """The columns to replace on conflict: one that ended keeps its summary and known blame."""
-        kept = {"summary"} if self.closed_at is not None else set()
-        if kept and self.blame is Blame.UNKNOWN:
-            kept.add("blame")
-        return {name: said for name, said in self.changing.items() if name not in kept}
+        kept = {"number", "opened_at"}
+        if self.closed_at is not None:
+            kept |= {"summary", "blame"} if self.blame is Blame.UNKNOWN else {"summary"}
+        return {name: said for name, said in self.columns.items() if name not in kept}
 
 
 def lock_states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
@@ -201,27 +194,15 @@ def newest(tx: Connection, key: StoredKey) -> NewestIncident | None:
         .order_by(incidents.c.number.desc())
         .limit(1)
     )
-    row = tx.execute(query).one_or_none()
-    if row is None:
-        return None
-    return NewestIncident(
-        id=IncidentId(row.id),
-        number=row.number,
-        state=row.state,
-        open=row.closed_at is None,
-    )
+    row = tx.execute(query).mappings().one_or_none()
+    return None if row is None else shaped(NewestIncident, row, open=row["closed_at"] is None)
 
 
 def put(tx: Connection, key: StoredKey, update: IncidentUpdate) -> IncidentId:
     """Store an incident's new state; a reopened one becomes open again under its number."""
     statement = (
         insert(incidents)
-        .values(
-            number=update.number,
-            opened_at=update.opened_at,
-            **key.columns,
-            **update.changing,
-        )
+        .values(**key.columns, **update.columns)
         .on_conflict_do_update(
             index_elements=[*key.columns, "number"],
             # the index of fleet incidents is a partial one
@@ -327,8 +308,6 @@ def _in_hand(state: Mapping[str, Any]) -> dict[str, object]:
 
 def from_row(row: RowMapping) -> IncidentRow:
     """Read a row of :data:`SELECT`."""
-    fields: dict[str, Any] = dict(row)
-    fields["severity"] = VerdictSeverity(fields["severity"])
-    fields["blame"] = Blame(fields["blame"])
-    fields["marked"] = fields["marked"] and Mark(fields["marked"])
-    return IncidentRow(**fields)
+    severity, blame = VerdictSeverity(row["severity"]), Blame(row["blame"])
+    marked = row["marked"] and Mark(row["marked"])
+    return shaped(IncidentRow, row, severity=severity, blame=blame, marked=marked)

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
+from monitor.store.rows import shaped
 from monitor.store.tables import held, outbox
 
 
@@ -196,13 +197,12 @@ def claim(
 
 def _claimed(message: UUID, rows: Sequence[RowMapping]) -> Claimed:
     first, *others = rows
-    return Claimed(
+    return shaped(
+        Claimed,
+        first,
         id=message,
-        channel=first["channel"],
-        incident_id=first["incident_id"],
         attempts=max(row["attempts"] for row in rows),
         age=max(row["age"] for row in rows),
-        alert=first["alert"],
         beside=tuple(row["alert"] for row in others),
     )
 

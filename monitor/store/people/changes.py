@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import ChangeId, ChangeKind, Interval
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import adapters, changes, versions
 
 UNDER_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE})
@@ -69,20 +70,9 @@ def add(tx: Connection, declared: Declaration) -> StoredChange:
     details = dict(declared.details)
     if declared.given_id is not None:
         details[GIVEN_ID] = declared.given_id
-    statement = (
-        changes.insert()
-        .values(
-            kind=declared.kind.value,
-            title=declared.title,
-            adapters=None if declared.adapters is None else list(declared.adapters),
-            begun_at=declared.begun_at,
-            ended_at=declared.ended_at,
-            author=declared.author,
-            details=details,
-        )
-        .returning(changes)
-    )
-    return _change(tx.execute(statement).mappings().one())
+    names = None if declared.adapters is None else list(declared.adapters)
+    row = stored(changes, declared, adapters=names, details=details)
+    return _change(tx.execute(changes.insert().values(row).returning(changes)).mappings().one())
 
 
 def claim_id(tx: Connection, given_id: str) -> StoredChange | None:
@@ -208,7 +198,5 @@ def _concerns_base(base: str) -> sa.ColumnElement[bool]:
 
 
 def _change(row: RowMapping) -> StoredChange:
-    fields: dict[str, Any] = dict(row)
-    fields["kind"] = ChangeKind(fields["kind"])
-    fields["adapters"] = None if fields["adapters"] is None else tuple(fields["adapters"])
-    return StoredChange(**fields)
+    names = None if row["adapters"] is None else tuple(row["adapters"])
+    return shaped(StoredChange, row, kind=ChangeKind(row["kind"]), adapters=names)

@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -22,6 +22,7 @@ from sqlalchemy import Connection, RowMapping
 from monitor.domain import Adapter, Scope
 from monitor.store import teams
 from monitor.store.registry import adapters
+from monitor.store.rows import shaped
 from monitor.store.tables import keys
 
 _TEXT: Final = re.compile(r"dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -248,12 +249,11 @@ def of_clients(connection: Connection, *, now: datetime) -> list[ClientsKey]:
     bound = any(row["match"] for row in rows)
     fleet = adapters.fetch_all(connection) if bound else []
     return [
-        ClientsKey(
-            id=row["id"],
+        shaped(
+            ClientsKey,
+            row,
             digest=bytes(row["digest"]),
             adapters=_matching(row["match"], fleet) if row["match"] else None,
-            per_minute=row["per_minute"],
-            expires_at=row["expires_at"],
         )
         for row in rows
         if _key(row).alive(now)
@@ -299,7 +299,4 @@ def _digest(secret: str) -> bytes:
 
 
 def _key(row: RowMapping) -> Key:
-    fields: dict[str, Any] = dict(row)
-    del fields["digest"]
-    fields["scopes"] = frozenset(map(Scope, fields["scopes"]))
-    return Key(**fields)
+    return shaped(Key, row, scopes=frozenset(map(Scope, row["scopes"])))

@@ -22,6 +22,7 @@ from monitor.store import wakeups
 from monitor.store.partitions import DEFAULT_RETENTION
 from monitor.store.records import capture_counts
 from monitor.store.records.capture_counts import CountKey
+from monitor.store.rows import stored
 from monitor.store.tables import (
     answer_embeddings,
     pending_texts,
@@ -157,10 +158,14 @@ def settle(
     )
     if not settled:
         return 0
-    embeddings = [_key(row.pending) | _embedding(row) for row in settled if row.embedding]
+    embeddings = [
+        stored(record_embeddings, row, **_key(row.pending)) for row in settled if row.embedding
+    ]
     if embeddings:
         connection.execute(insert(record_embeddings).on_conflict_do_nothing(), embeddings)
-    answers = [_key(row.pending) | _answer(row.answer) for row in settled if row.answer]
+    answers = [
+        stored(answer_embeddings, row.answer, **_key(row.pending)) for row in settled if row.answer
+    ]
     if answers:
         connection.execute(insert(answer_embeddings).on_conflict_do_nothing(), answers)
     texts = [
@@ -235,26 +240,6 @@ def _take(connection: Connection, rows: Sequence[Pending]) -> set[int]:
 
 def _key(pending: Pending) -> dict[str, Any]:
     return {"adapter_id": pending.adapter_id, "at": pending.at, "id": pending.record_id}
-
-
-def _embedding(row: Embedded) -> dict[str, Any]:
-    return {
-        "encoder": row.encoder,
-        "embedding": row.embedding,
-        "similarity": row.similarity,
-        "coordinates": row.coordinates,
-        "reference_id": row.reference_id,
-        "terms": row.terms,
-    }
-
-
-def _answer(answer: EmbeddedAnswer) -> dict[str, Any]:
-    return {
-        "encoder": answer.encoder,
-        "embedding": answer.embedding,
-        "placed": answer.placed,
-        "reference_id": answer.reference_id,
-    }
 
 
 def _text(pending: Pending, redact: Callable[[str], str]) -> dict[str, str | None]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import reference_bins, reference_calibrations
 
 
@@ -39,12 +40,7 @@ def insert(
 ) -> None:
     """Store a reference's calibrations by detector and its bins by signal."""
     bodies = [
-        {
-            "reference_id": reference_id,
-            "detector": detector,
-            "body": one.body,
-            "absent_reason": one.absent_reason,
-        }
+        stored(reference_calibrations, one, reference_id=reference_id, detector=detector)
         for detector, one in calibrations.items()
     ]
     edges = [
@@ -66,10 +62,8 @@ def read(connection: Connection, reference_id: ReferenceId) -> dict[str, Calibra
     """Read every detector's calibration."""
     c = reference_calibrations.c
     query = sa.select(c.detector, c.body, c.absent_reason).where(c.reference_id == reference_id)
-    return {
-        row.detector: Calibration(body=row.body, absent_reason=row.absent_reason)
-        for row in connection.execute(query)
-    }
+    rows = connection.execute(query).mappings()
+    return {row["detector"]: shaped(Calibration, row) for row in rows}
 
 
 def read_bins(connection: Connection, reference_id: ReferenceId) -> dict[str, Bins]:

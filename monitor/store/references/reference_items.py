@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.store.references.references import ReferenceClaim, hold
-from monitor.store.rows import shaped
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import reference_items as table
 
 
@@ -62,18 +62,7 @@ _SHARED: Final = (
 def stage(connection: Connection, claim: ReferenceClaim, items: Sequence[Item]) -> None:
     """Store lines until the builder has used them; renews the lease."""
     hold(connection, claim)
-    rows = [
-        {
-            "reference_id": claim.reference_id,
-            "seq": item.seq,
-            "role": item.role.value,
-            "text_hash": item.text_hash,
-            "subject": item.subject,
-            "at": item.at,
-            "body": item.body,
-        }
-        for item in items
-    ]
+    rows = [stored(table, item, reference_id=claim.reference_id) for item in items]
     if rows:
         # a commit whose reply was lost is sent again
         connection.execute(insert(table).on_conflict_do_nothing(), rows)

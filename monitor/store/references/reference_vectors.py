@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import ReferenceId, ReferenceState, VersionId
 from monitor.store.references.references import ReferenceClaim, hold
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import reference_vectors as table
 from monitor.store.tables import references
 
@@ -34,15 +35,7 @@ class VectorChunk:
 def add(connection: Connection, claim: ReferenceClaim, chunk: VectorChunk) -> None:
     """Append rows to the training index."""
     hold(connection, claim)
-    values = {
-        "reference_id": claim.reference_id,
-        "chunk": chunk.chunk,
-        "count": chunk.count,
-        "dimension": chunk.dimension,
-        "vectors": chunk.vectors,
-        "texts": chunk.texts,
-        "shingles": chunk.shingles,
-    }
+    values = stored(table, chunk, reference_id=claim.reference_id)
     # a commit whose reply was lost is sent again
     connection.execute(insert(table).on_conflict_do_nothing(), values)
 
@@ -80,14 +73,10 @@ def count(connection: Connection, reference_id: ReferenceId) -> tuple[int, int]:
 def read(connection: Connection, reference_id: ReferenceId, *, chunk: int) -> VectorChunk | None:
     """Read one chunk of a training index; None after the last."""
     c = table.c
-    columns = (c.chunk, c.count.label("rows"), c.dimension, c.vectors)
+    columns = (c.chunk, c.count, c.dimension, c.vectors)
     query = sa.select(*columns).where(c.reference_id == reference_id, c.chunk == chunk)
-    row = connection.execute(query).one_or_none()
-    if row is None:
-        return None
-    return VectorChunk(
-        chunk=row.chunk, count=row.rows, dimension=row.dimension, vectors=row.vectors
-    )
+    row = connection.execute(query).mappings().one_or_none()
+    return None if row is None else shaped(VectorChunk, row)
 
 
 def texts(

@@ -24,7 +24,7 @@ from monitor.domain import AdapterId, Reference, ReferenceId, ReferenceState, Ve
 from monitor.store import audit, wakeups
 from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.registry import versions as registry
-from monitor.store.rows import shaped
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import (
     adapters,
     reference_items,
@@ -217,23 +217,17 @@ def claim_building(connection: Connection) -> ReferenceClaim | None:
         .limit(1)
         .with_for_update(skip_locked=True)
     )
+    named = (_R.id.label("reference_id"), _R.failures.label("claims"))
     statement = (
         references.update()
         .where(_R.id.in_(waiting.scalar_subquery()))
         .values(lease_until=sa.func.now() + LEASE, epoch=_R.epoch + 1, failures=_R.failures + 1)
-        .returning(_R.id, _R.version_id, _R.epoch, _R.failures, _R.source, _R.request)
+        .returning(*named, _R.version_id, _R.epoch, _R.source, _R.request)
     )
-    row = connection.execute(statement).one_or_none()
+    row = connection.execute(statement).mappings().one_or_none()
     if row is None:
         return None
-    return ReferenceClaim(
-        reference_id=ReferenceId(row.id),
-        version_id=VersionId(row.version_id),
-        epoch=row.epoch,
-        claims=row.failures,
-        source=ReferenceSource(row.source),
-        request=row.request,
-    )
+    return shaped(ReferenceClaim, row, source=ReferenceSource(row["source"]))
 
 
 def next_due(connection: Connection) -> timedelta | None:
@@ -265,14 +259,8 @@ def ready(connection: Connection, claim: ReferenceClaim, outcome: BuiltReference
         progress=1.0,
         error=None,
         lease_until=None,
-        n_training=outcome.n_training,
-        n_baseline=outcome.n_baseline,
-        span_days=outcome.span_days,
-        encoder=outcome.encoder,
-        strata=list(outcome.strata),
-        hourly_rate=outcome.hourly_rate,
-        approved_by=outcome.approved_by,
         request=dict(claim.request) | dict(outcome.notes),
+        **stored(references, outcome, strata=list(outcome.strata)),
     )
     _delete_items(connection, claim)
     if outcome.approved_by is not None:

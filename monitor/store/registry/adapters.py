@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -11,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import Adapter, AdapterId, Mode
 from monitor.store.errors import NotFound
+from monitor.store.rows import shaped
 from monitor.store.tables import adapters
 
 
@@ -80,6 +80,4 @@ def unknown(connection: Connection, names: Collection[str]) -> list[str]:
 
 
 def _adapter(row: RowMapping) -> Adapter:
-    fields: dict[str, Any] = dict(row)
-    fields["mode"] = Mode(fields["mode"]) if fields["mode"] else None
-    return Adapter(**fields)
+    return shaped(Adapter, row, mode=Mode(row["mode"]) if row["mode"] else None)

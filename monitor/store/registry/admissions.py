@@ -16,6 +16,7 @@ from detectors.checks import CheckVerdict
 from monitor.domain import AdapterId, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict
+from monitor.store.rows import shaped
 from monitor.store.tables import adapters, admissions, changes, flags, versions
 
 LEASE: Final = timedelta(minutes=15)
@@ -105,21 +106,14 @@ def claim(tx: Connection) -> AdmissionClaim | None:
         .with_for_update(skip_locked=True)
         .scalar_subquery()
     )
-    row = tx.execute(
+    statement = (
         admissions.update()
         .where(_A.id == oldest)
         .values(lease_until=sa.func.now() + LEASE, epoch=_A.epoch + 1)
         .returning(_A.id, _A.version_id, _A.epoch, _A.requested_by, _A.request)
-    ).one_or_none()
-    if row is None:
-        return None
-    return AdmissionClaim(
-        id=row.id,
-        version_id=VersionId(row.version_id),
-        epoch=row.epoch,
-        requested_by=row.requested_by,
-        request=row.request or {},
     )
+    row = tx.execute(statement).mappings().one_or_none()
+    return None if row is None else shaped(AdmissionClaim, row, request=row["request"] or {})
 
 
 def next_due(tx: Connection) -> timedelta | None:
@@ -233,17 +227,8 @@ def _write(tx: Connection, held: AdmissionClaim, **values: Any) -> bool:
 
 
 def _row(row: RowMapping) -> AdmissionRow:
-    return AdmissionRow(
-        id=row["id"],
-        version_id=VersionId(row["version_id"]),
-        state=_state(row),
-        requested_by=row["requested_by"],
-        requested_at=row["requested_at"],
-        finished_at=row["finished_at"],
-        verdict=CheckVerdict(row["verdict"]) if row["verdict"] else None,
-        report=row["report"],
-        error=row["error"],
-    )
+    verdict = CheckVerdict(row["verdict"]) if row["verdict"] else None
+    return shaped(AdmissionRow, row, state=_state(row), verdict=verdict)
 
 
 def _state(row: RowMapping) -> AdmissionState:

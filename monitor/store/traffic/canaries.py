@@ -18,7 +18,7 @@ from monitor.domain import AdapterId, Mode, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.registry.adapters import hold
-from monitor.store.rows import named, shaped
+from monitor.store.rows import named, shaped, stored
 from monitor.store.tables import canaries, versions
 
 CanaryId = NewType("CanaryId", int)
@@ -252,17 +252,13 @@ def save(tx: Connection, canary: CanaryRow, progress: CanaryProgress, *, now: da
         canaries.update()
         .where(canaries.c.id == canary.id)
         .values(
-            state=dict(progress.state),
-            phase=progress.phase,
-            latched=progress.latched,
-            carried=dict(progress.carried),
-            generation=progress.generation,
-            measured_until=progress.measured_until,
-            next_look_at=progress.next_look_at,
             ended_at=now if progress.ended else None,
             updated_at=now,
             lease_until=None,
             epoch=canaries.c.epoch + 1,
+            **stored(
+                canaries, progress, state=dict(progress.state), carried=dict(progress.carried)
+            ),
         )
     )
     wakeups.notify(tx, wakeups.CANARIES)

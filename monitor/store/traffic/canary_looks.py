@@ -10,6 +10,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from monitor.store.rows import stored
 from monitor.store.tables import canary_looks
 from monitor.store.traffic.canaries import CanaryId
 
@@ -35,10 +36,10 @@ class CanaryEvent:
 
 def append(tx: Connection, canary_id: CanaryId, look: CanaryEvent) -> None:
     """Append a look."""
-    fields = {name: getattr(look, name) for name in CanaryEvent.__slots__}
-    fields["guards"] = sa.null() if look.guards is None else [dict(g) for g in look.guards]
-    fields["failures"] = sa.null() if look.failures is None else dict(look.failures)
-    tx.execute(canary_looks.insert().values(canary_id=canary_id, **fields))
+    guards = sa.null() if look.guards is None else [dict(g) for g in look.guards]
+    failed = sa.null() if look.failures is None else dict(look.failures)
+    row = stored(canary_looks, look, canary_id=canary_id, guards=guards, failures=failed)
+    tx.execute(canary_looks.insert().values(row))
 
 
 def looks(tx: Connection, canary_id: CanaryId, *, limit: int = 2000) -> list[CanaryEvent]:

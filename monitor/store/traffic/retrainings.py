@@ -13,7 +13,7 @@ from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import AdapterId, Interval, Version, VersionId
 from monitor.store.errors import NotFound
-from monitor.store.rows import named, shaped
+from monitor.store.rows import named, shaped, stored
 from monitor.store.tables import retrainings
 
 
@@ -89,14 +89,10 @@ def add(tx: Connection, new: NewRetraining, *, now: datetime) -> RetrainingRow:
         .values(
             adapter_id=new.version.adapter_id,
             version_id=new.version.id,
-            cause=new.cause,
-            reason=new.reason,
             window_start=new.window.start,
             window_end=new.window.end,
-            below=new.below,
-            replay_share=new.replay_share,
-            evidence=dict(new.evidence),
             created_at=now,
+            **stored(retrainings, new, evidence=dict(new.evidence)),
         )
         .returning(retrainings.c.id)
     )

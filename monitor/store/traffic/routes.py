@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route
 from monitor.store import teams, wakeups
 from monitor.store.errors import Conflict
-from monitor.store.rows import shaped
+from monitor.store.rows import shaped, stored
 from monitor.store.tables import (
     adapters,
     route_failures,
@@ -173,7 +173,8 @@ def put(
         sa.select(routes.c.since).where(routes.c.adapter_id == adapter_id).with_for_update()
     ).scalar_one_or_none()
     route = replace(route, since=max(route.since, before or route.since))
-    values, epoch = _values(route, actor), epochs.in_force(tx)
+    arms = [arm_to_json(arm) for arm in route.arms]
+    values, epoch = stored(routes, route, arms=arms, actor=actor), epochs.in_force(tx)
     is_own = route.epoch in {0, epoch}
     swapped = {**values, "hold_until": hold_until}
     if not is_own or not _swap(tx, adapter_id, swapped, expected=expected):
@@ -258,18 +259,6 @@ def _swap(tx: Connection, adapter_id: AdapterId, values: dict[str, Any], *, expe
         .values(**values)
     )
     return tx.execute(swap).rowcount == 1
-
-
-def _values(route: Route, actor: str) -> dict[str, Any]:
-    return {
-        "generation": route.generation,
-        "arms": [arm_to_json(arm) for arm in route.arms],
-        "reason": route.reason,
-        "actor": actor,
-        "since": route.since,
-        "valid_until": route.valid_until,
-        "on_expiry": route.on_expiry.value,
-    }
 
 
 def arm_to_json(arm: Arm) -> dict[str, object]:

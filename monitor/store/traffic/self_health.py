@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import VersionId
 from monitor.policy import Memory
+from monitor.store.rows import shaped
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +57,6 @@ _READ: Final = sa.text(
 def of_version(tx: Connection, version_id: VersionId, *, adapter_id: int) -> SelfHealth:
     """Read these facts in one query."""
     bound = {"version": version_id, "adapter": adapter_id}
-    row = tx.execute(_READ, bound).one()
-    return SelfHealth(
-        database_clock=row.database_clock,
-        failing=sorted(Memory.from_json(row.memory or {}).failures),
-        open_kinds=row.open_kinds,
-        reference_at=row.reference_at,
-    )
+    row = tx.execute(_READ, bound).mappings().one()
+    failing = sorted(Memory.from_json(row["memory"] or {}).failures)
+    return shaped(SelfHealth, row, failing=failing)
