@@ -18,12 +18,12 @@ from sqlalchemy import Connection
 
 from alerts.message import MOST_IDS, NewRequests, Unlike
 from detectors.signals import TOPICS
-from monitor.domain import Interval
+from monitor.domain import Interval, Reference
 from monitor.evaluate.newness import DETECTOR, LONGEST, SIGNAL, unlike_below, what_is_new
 from monitor.evaluate.reading import Reading
 from monitor.policy import Judgement
-from monitor.store.records import embeddings
-from monitor.store.records.embeddings import Similar
+from monitor.store.records import samples
+from monitor.store.records.samples import ComparedWith, Similar
 
 USUAL: Final = 0.01
 """A request counts as unlike training below the similarity that this share of the baseline has."""
@@ -101,15 +101,8 @@ def _unlike_training(
     if reference is None or SIGNAL not in reference.signals:
         return None
     below = unlike_below(reference, share=USUAL)
-    count, compared = embeddings.count_below(
-        tx,
-        version_id=reading.version.id,
-        adapter_id=reading.version.adapter_id,
-        start=since,
-        end=until,
-        reference_id=calibrated.reference.id,
-        similarity=below,
-    )
+    of = _compared(reading, calibrated.reference, since=since, until=until)
+    count, compared = samples.count_below(tx, of, similarity=below)
     if not about.by_similarity and not _surely_more(count, compared):
         return None
     ids = _ids_of(tx, reading, min(count, MOST_IDS), since=since, until=until)
@@ -168,12 +161,11 @@ def _similar(
 ) -> Sequence[Similar]:
     if not most or reading.calibrated is None:
         return ()
-    return embeddings.least_similar(
-        tx,
-        version_id=reading.version.id,
-        adapter_id=reading.version.adapter_id,
-        start=since,
-        end=until,
-        reference_id=reading.calibrated.reference.id,
-        limit=most,
-    )
+    of = _compared(reading, reading.calibrated.reference, since=since, until=until)
+    return samples.least_similar(tx, of, limit=most)
+
+
+def _compared(
+    reading: Reading, reference: Reference, *, since: datetime, until: datetime
+) -> ComparedWith:
+    return ComparedWith(version=reading.version, reference_id=reference.id, start=since, end=until)

@@ -30,7 +30,7 @@ from monitor.domain import Reference, Version
 from monitor.evaluate.neighbours import Neighbour, nearest_training
 from monitor.evaluate.typical import unit_of, words_of_groups
 from monitor.store.evaluation.verdicts import current
-from monitor.store.records import embeddings, samples
+from monitor.store.records import samples
 from monitor.store.records.samples import ComparedWith, Sampled
 from monitor.store.references import calibrations, reference_axes, references
 
@@ -303,15 +303,7 @@ def _nearness(tx: Connection, reference: Reference, dimension: int) -> Nearness:
 
 
 def _counted(tx: Connection, of: ComparedWith, below: float) -> _Counted:
-    unlike, compared = embeddings.count_below(
-        tx,
-        version_id=of.version.id,
-        adapter_id=of.version.adapter_id,
-        start=of.start,
-        end=of.end,
-        reference_id=of.reference_id,
-        similarity=below,
-    )
+    unlike, compared = samples.count_below(tx, of, similarity=below)
     return _Counted(unlike=unlike, compared=compared)
 
 

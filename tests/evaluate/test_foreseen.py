@@ -12,7 +12,7 @@ from monitor.evaluate import evaluator, newness
 from monitor.evaluate.explain import Explained
 from monitor.outbox import ConfiguredChannel
 from monitor.store.database import Database
-from monitor.store.records import embeddings
+from monitor.store.records import samples
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.replay.test_equals_live import BEGIN, Service, the_log, the_reference
 
@@ -32,7 +32,7 @@ class Recorder:
             sa.event.listen(database.engine, name, self._ended)
         found: Any = newness
         patch.setattr(newness, "find_clusters", self._noted(found.find_clusters))
-        patch.setattr(embeddings, "count_below", self._noted(embeddings.count_below))
+        patch.setattr(samples, "count_below", self._noted(samples.count_below))
 
     def _statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith(LOCKS):

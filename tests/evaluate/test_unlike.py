@@ -11,7 +11,7 @@ from monitor.domain import Interval
 from monitor.evaluate import explain
 from monitor.evaluate.newness import unlike_below
 from monitor.policy.memory import Crossing
-from monitor.store.records import embeddings
+from monitor.store.records import samples
 
 
 def test_one_percent_of_the_baseline_lies_below_the_line_of_what_is_unlike_training() -> None:
@@ -35,8 +35,8 @@ def _told(
     detectors: tuple[str, ...] = ("input_similarity",),
 ) -> bool:
     """Whether a ticket with these winners counts requests unlike training."""
-    monkeypatch.setattr(embeddings, "count_below", lambda *_, **__: (count, of))
-    monkeypatch.setattr(embeddings, "least_similar", lambda *_, **__: [])
+    monkeypatch.setattr(samples, "count_below", lambda *_, **__: (count, of))
+    monkeypatch.setattr(samples, "least_similar", lambda *_, **__: [])
     monkeypatch.setattr(explain, "what_is_new", lambda *_, **__: SimpleNamespace(groups=()))
     window = Interval(start=NOON, end=NOON)
     reference = SimpleNamespace(signals=("similarity",), ordered=(np.linspace(0, 1, 500),))

@@ -12,10 +12,11 @@ from psycopg import sql
 from monitor.domain import Interval, ReferenceId
 from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.records import embeddings, ingest, pending, records
+from monitor.store.records import ingest, pending, records, samples
 from monitor.store.records.contexts import Context
 from monitor.store.records.ingest import TextRow
 from monitor.store.records.records import RecordColumns
+from monitor.store.records.samples import ComparedWith
 
 MINUTE = timedelta(minutes=1)
 WARM = Context("push", "", "", "", "temperature=1")
@@ -189,19 +190,16 @@ def test_a_similarity_counts_only_against_the_reference_asked_for(
     np.testing.assert_array_equal(own.signals["similarity"], [np.nan, 0.5])
     both = _window(database, support, noon, noon + MINUTE)
     np.testing.assert_array_equal(both.signals["similarity"], [0.5, 0.5])
-    span: dict[str, Any] = {"start": noon, "end": noon + MINUTE}
-    of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
+    of = ComparedWith(
+        version=support.version, reference_id=ReferenceId(2), start=noon, end=noon + MINUTE
+    )
     with database.begin() as tx:
-        (least,) = embeddings.least_similar(tx, **of, **span, reference_id=ReferenceId(2))
+        (least,) = samples.least_similar(tx, of, limit=5)
         assert (least.record_id, least.prompt) == ("b", "YO")
-        counted = [
-            embeddings.count_below(
-                tx, **of, **span, reference_id=ReferenceId(2), similarity=similarity
-            )
-            for similarity in (0.4, 0.6)
-        ]
+        counted = [samples.count_below(tx, of, similarity=below) for below in (0.4, 0.6)]
         assert counted == [(0, 1), (1, 1)]
-        assert [row.id for row in embeddings.read(tx, **of, **span)] == ["a", "b"]
+        stored = tx.execute(sa.text("SELECT id FROM record_embeddings ORDER BY id")).scalars()
+        assert list(stored) == ["a", "b"]
 
 
 def _touched(plan: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""Even samples of a version's compared requests: of those unlike training, and of the others.
+"""Count a version's compared requests, sample them evenly, and find those least like training.
 
 A sample is taken by a hash of the record's id: the same one at every look, spread over the
 whole interval, and a larger limit only adds to it.
@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Interval, ReferenceId, Version
 from monitor.store.records import contexts
+from monitor.store.records.requests import EMBEDDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,16 @@ class Sampled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Similar:
+    """A request's similarity to its nearest training example; the text only if stored."""
+
+    record_id: str
+    at: datetime
+    similarity: float
+    prompt: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestSize:
     """The lengths of a request and its answer, in tokens; None: not known."""
 
@@ -59,12 +70,14 @@ class StoredText:
     output: str | None
 
 
-_FROM: Final = (
-    " FROM records r JOIN record_embeddings e"
-    " ON e.adapter_id = r.adapter_id AND e.at = r.at AND e.id = r.id"
-    " AND e.at >= :start AND e.at < :end"
+_FROM: Final = f" FROM records r{EMBEDDED}"
+_WHERE: Final = (
     " WHERE r.adapter_id = :adapter AND r.version_id = :version"
     " AND r.at >= :start AND r.at < :end AND e.reference_id = :reference"
+)
+_TEXT: Final = (
+    " LEFT JOIN record_texts t ON t.adapter_id = r.adapter_id AND t.at = r.at AND t.id = r.id"
+    " AND t.at >= :start AND t.at < :end"
 )
 _COLUMNS: Final = "SELECT r.id, r.at, r.subject, e.similarity::float8 AS similarity, e.terms"
 _EVENLY: Final = " ORDER BY hashtextextended(r.id, 0), r.at LIMIT :limit"
@@ -72,7 +85,9 @@ _EVENLY: Final = " ORDER BY hashtextextended(r.id, 0), r.at LIMIT :limit"
 
 def unlike(connection: Connection, of: ComparedWith, *, below: float, limit: int) -> list[Sampled]:
     """Sample requests less similar to training than ``below``, with their vectors."""
-    query = sa.text(f"{_COLUMNS}, e.embedding AS vector{_FROM} AND e.similarity < :below{_EVENLY}")
+    query = sa.text(
+        f"{_COLUMNS}, e.embedding AS vector{_FROM}{_WHERE} AND e.similarity < :below{_EVENLY}"
+    )
     bound = _bound(of) | {"below": below, "limit": limit}
     return [Sampled(**row) for row in connection.execute(query, bound).mappings()]
 
@@ -80,11 +95,32 @@ def unlike(connection: Connection, of: ComparedWith, *, below: float, limit: int
 def like(connection: Connection, of: ComparedWith, *, below: float, limit: int) -> list[Sampled]:
     """Sample requests at least as similar as ``below`` that have terms, without vectors."""
     query = sa.text(
-        f"{_COLUMNS}, ''::bytea AS vector{_FROM}"
+        f"{_COLUMNS}, ''::bytea AS vector{_FROM}{_WHERE}"
         f" AND e.similarity >= :below AND e.terms IS NOT NULL{_EVENLY}"
     )
     bound = _bound(of) | {"below": below, "limit": limit}
     return [Sampled(**row) for row in connection.execute(query, bound).mappings()]
+
+
+def least_similar(connection: Connection, of: ComparedWith, *, limit: int) -> list[Similar]:
+    """Return the requests least similar to training, worst first."""
+    query = sa.text(
+        "SELECT r.id AS record_id, r.at, e.similarity::float8 AS similarity, t.prompt"
+        f"{_FROM}{_TEXT}{_WHERE} AND e.similarity IS NOT NULL"
+        " ORDER BY e.similarity, r.at LIMIT :limit"
+    )
+    found = connection.execute(query, _bound(of) | {"limit": limit})
+    return [Similar(**row) for row in found.mappings()]
+
+
+def count_below(connection: Connection, of: ComparedWith, *, similarity: float) -> tuple[int, int]:
+    """Count the requests below a similarity to training, and all compared."""
+    query = sa.text(
+        "SELECT count(*) FILTER (WHERE e.similarity < :similarity), count(*)"
+        f"{_FROM}{_WHERE} AND e.similarity IS NOT NULL"
+    )
+    below, compared = connection.execute(query, _bound(of) | {"similarity": similarity}).one()
+    return below, compared
 
 
 def prompts(
