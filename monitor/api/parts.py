@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Protocol
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 
@@ -14,9 +14,7 @@ from monitor.api.access import AccessSettings
 from monitor.api.health import Beat, Vitals
 from monitor.api.limits import BodyLimits
 from monitor.api.problems import ProblemPage
-from monitor.capture.intake import IntakeOutcome
-from monitor.capture.sender import Sender
-from monitor.domain import ActionId, Arm, Mode, Route, Version
+from monitor.capture.intake import Intake
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings
@@ -24,9 +22,9 @@ from monitor.incident.smoke import SmokeTest
 from monitor.outbox import ChannelFacts, Hearers, PageLinks
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
-from monitor.store.traffic.actions import ActionRow
+from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.killswitch import KillSwitch
-from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.proof import Proof
 from monitor.traffic.trial.orders import Orders
 from monitor.traffic.watch import RouteWatch
 
@@ -43,64 +41,6 @@ class Dashboard:
     problem: ProblemPage
 
 
-class IntakePort(Protocol):
-    """Accepts records; :class:`monitor.capture.intake.Intake` is the only one."""
-
-    def records(
-        self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
-    ) -> IntakeOutcome:
-        """Return when the accepted records are durable; raise ``CaptureError`` otherwise."""
-        ...
-
-    def spans(
-        self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
-    ) -> IntakeOutcome:
-        """The same for the adapters' calls among OpenTelemetry's spans."""
-        ...
-
-    def feedback(
-        self, body: bytes, *, content_type: str, content_encoding: str | None, sender: Sender
-    ) -> IntakeOutcome:
-        """The same for feedback that comes after its record."""
-        ...
-
-    def shares(self, sampled_out: Mapping[str, int], *, sender: Sender) -> Mapping[str, float]:
-        """Count the records that a sampler did not send; return its new share by adapter."""
-        ...
-
-    def held(self) -> int:
-        """Return how many records wait for their version to be registered."""
-        ...
-
-
-class Approver(Protocol):
-    """Carries out an action that waited for approval: the breaker."""
-
-    def approve(self, action_id: ActionId, *, actor: str, now: datetime) -> ActionRow:
-        """Raise ``NotFound`` for no such action, ``ActionNotOpen`` for one decided already."""
-        ...
-
-    @property
-    def settings(self) -> RoutingSettings:
-        """The rules of moves."""
-        ...
-
-    @property
-    def mode(self) -> Mode:
-        """The mode of adapters without one of their own."""
-        ...
-
-
-class ServedProof(Protocol):
-    """Proves that versions are served, as :class:`monitor.traffic.proof.Proof` does."""
-
-    def problems(
-        self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
-    ) -> list[str]:
-        """Say why traffic cannot go where these arms send it; empty: it can."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiParts:
     """The parts of the API.
@@ -111,10 +51,10 @@ class ApiParts:
     """
 
     database: Database
-    intake: IntakePort
+    intake: Intake
     watch: RouteWatch
-    approver: Approver
-    proof: ServedProof
+    approver: Breaker
+    proof: Proof
     orders: Orders
     kill_switch: KillSwitch
     outlook: Outlook

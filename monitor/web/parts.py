@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
-from monitor.api.parts import Approver, ServedProof
 from monitor.domain import Mode
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
@@ -17,7 +16,9 @@ from monitor.outbox import ChannelFacts, Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.store.people.keys import Key
+from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.killswitch import KillSwitch
+from monitor.traffic.proof import Proof
 from monitor.traffic.trial.orders import Orders
 from monitor.views.setting import SettingBody
 
@@ -50,8 +51,8 @@ class WebParts:
     secret: bytes
     outlook: Outlook
     plans: Plans
-    approver: Approver
-    proof: ServedProof
+    approver: Breaker
+    proof: Proof
     retrainings: Retrainings
     """The requests for retraining that people make."""
     orders: Orders
