@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain import Arm, ArmKind, Edition, Route, Version
+from monitor.domain import ArmKind, Edition, Route, Version
 from monitor.incident.reading import IncidentStory
 from monitor.store.registry import versions
 from monitor.store.traffic.actions import OPEN, ActionRow
@@ -23,6 +23,7 @@ from monitor.traffic.arms import (
     stable_arm,
 )
 from monitor.traffic.fallback.survey import targets_of
+from monitor.traffic.proof import Proof
 
 HELD_FOR: Final = timedelta(hours=24)
 
@@ -33,14 +34,6 @@ class TrafficMove(StrEnum):
     AWAY = "away"
     BACK = "back"
     HOLD = "hold"
-
-
-class Asking(Protocol):
-    """The part of :class:`monitor.traffic.proof.Proof` that is needed here."""
-
-    def problems(
-        self, before: Route | None, arms: Sequence[Arm], registered: Sequence[Version]
-    ) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +76,7 @@ def read_choices(tx: Connection, story: IncidentStory, *, now: datetime) -> Choi
 
 
 def unproven(
-    tx: Connection, story: IncidentStory, choices: Choices, wanted: TrafficMove, *, proof: Asking
+    tx: Connection, story: IncidentStory, choices: Choices, wanted: TrafficMove, *, proof: Proof
 ) -> Callable[[], list[str]]:
     """Prepare the check that the new arms are served; call the result outside ``tx``."""
     if story.route is None or story.version is None:
