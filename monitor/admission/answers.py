@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, runtime_checkable
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -55,12 +55,12 @@ from monitor.admission.settings import AdmissionSettings
 from monitor.admission.suite import general_questions
 from monitor.domain import Version
 from monitor.probes import inputs
-from monitor.probes.asking import Target, local_folder
+from monitor.probes.asking import ModelProbe, Target, local_folder
 from monitor.probes.comparing import Reads, read_all
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ProbeError
 from monitor.probes.inputs import GivenText
-from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.serving import ServedProbe
 
 GAP: Final = "gap"
 COMPARED_TEXTS: Final = 100
@@ -87,33 +87,12 @@ class GivenTexts(msgspec.Struct, frozen=True, kw_only=True):
     questions: Sequence[Question] = ()
 
 
-class ReadsTexts(Protocol):
-    """The part of :class:`monitor.probes.asking.ModelProbe` that is needed here."""
-
-    def corpora(self, adapter: str) -> tuple[Corpus, ...]: ...
-    def score(self, target: Target, corpus: Corpus) -> PerplexityRun: ...
-    def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
-    def base_of(self, target: Target) -> Target | None: ...
-    def siblings_of(self, target: Target) -> tuple[Target, ...]: ...
-
-
-@runtime_checkable
-class ReadsAmidst(Protocol):
-    """A probe that reads while other adapters answer requests."""
-
-    def at_one(
-        self, target: Target, others: Sequence[Target]
-    ) -> tuple[ReadsAmidst, list[Target]] | None: ...
-    def amidst(self, others: Sequence[Target]) -> ReadsAmidst: ...
-    def read(self, target: Target, texts: Sequence[str]) -> TopLogprobs: ...
-
-
 def check_answers(
     version: Version,
     given: GivenTexts,
     settings: AdmissionSettings,
     *,
-    via: ReadsTexts | None,
+    via: ModelProbe | None,
     parent: Version | None = None,
     like: Version | None = None,
     questions: Sequence[Question] = general_questions(),
@@ -169,7 +148,7 @@ class _Reader:
 
     version: Version
     given: GivenTexts
-    via: ReadsTexts | None
+    via: ModelProbe | None
     parent: Version | None
     alive: Callable[[], None]
     _read: dict[tuple[str, str], DocumentScores] = field(default_factory=dict)
@@ -250,7 +229,7 @@ class _Reader:
     def neighbours(self, limits: Limits) -> Check:
         """Compare with itself beside other adapters, with these, and with its base."""
         engine = self._engine
-        if not isinstance(engine, ReadsAmidst):
+        if not isinstance(engine, ServedProbe):
             raise _NotRead("models on this machine answer nobody else")
         found = engine.at_one(self._target, self._engine.siblings_of(self._target))
         if found is None:
@@ -335,7 +314,7 @@ class _Reader:
         return asked
 
     @property
-    def _engine(self) -> ReadsTexts:
+    def _engine(self) -> ModelProbe:
         if self.via is None:
             raise _NotRead("nothing reads texts here: name engines in serving.engines")
         return self.via

@@ -15,12 +15,13 @@ import structlog
 from sqlalchemy import Connection
 
 from detectors.checks import Check, CheckVerdict, worst
-from monitor.admission.answers import GivenTexts, ReadsTexts, check_answers
+from monitor.admission.answers import GivenTexts, check_answers
 from monitor.admission.choices import Question
 from monitor.admission.files import FilesChecked, FindsFiles, check_files, local_files
 from monitor.admission.settings import AdmissionSettings
 from monitor.admission.suite import general_questions
 from monitor.domain import Version
+from monitor.probes.asking import ModelProbe
 from monitor.store import audit, clock
 from monitor.store.database import Database
 from monitor.store.evaluation.evaluations import finite
@@ -47,7 +48,7 @@ class Admissions:
 
     database: Database
     settings: AdmissionSettings
-    via: ReadsTexts | None = None
+    via: ModelProbe | None = None
     questions: Sequence[Question] = general_questions()
     files: FindsFiles = local_files
 
