@@ -21,6 +21,7 @@ from monitor.probes.asking import ModelProbe, Target, local_folder
 from monitor.probes.corpus import Corpus
 from monitor.probes.errors import ProbeError
 from monitor.probes.perplexity import PerplexityRun
+from monitor.probes.serving import ServedProbe
 from monitor.probes.share import Purpose
 from monitor.store.database import Database
 from monitor.store.evaluation import perplexity, tasks
@@ -65,24 +66,6 @@ class Replicated(Protocol):
         self, target: Target, texts: Sequence[str], *, replica: str | None = None
     ) -> TopLogprobs:
         """Read the model's top log-probabilities at every token of some texts, on one replica."""
-        ...
-
-
-@runtime_checkable
-class Charged(Protocol):
-    """A probe that charges each purpose to its own part of the engines' time."""
-
-    def on(self, purpose: Purpose, *, gives_way: Callable[[], str | None]) -> ModelProbe:
-        """Return the same probe, charged to this purpose."""
-        ...
-
-
-@runtime_checkable
-class Crowded(Protocol):
-    """A probe that can run beside other requests to the engine."""
-
-    def crowded(self) -> ModelProbe:
-        """Return the same probe, run beside other requests."""
         ...
 
 
@@ -156,7 +139,7 @@ class Probing:
         A routine probe ends where a suspicion waits: on a slow engine the routine would
         take minutes, which is all that the suspicion has.
         """
-        if not isinstance(self.via, Charged):
+        if not isinstance(self.via, ServedProbe):
             return self
         routine = purpose is Purpose.ROUTINE and not self.held.requested
         way = _Way(database=self.database) if routine else _keep_on

@@ -21,14 +21,7 @@ from monitor.evaluate.probing.applied import (
     latest_identity,
     register_base,
 )
-from monitor.evaluate.probing.asked import (
-    Crowded,
-    Numberless,
-    Occasion,
-    Probing,
-    RunStopped,
-    replaced,
-)
+from monitor.evaluate.probing.asked import Numberless, Occasion, Probing, RunStopped, replaced
 from monitor.evaluate.probing.company import ask_company
 from monitor.evaluate.probing.numbers import without_numbers
 from monitor.evaluate.probing.outcome import ProbeOutcome, fact_of, identity_fact, score_of
@@ -36,6 +29,7 @@ from monitor.policy import PerplexityFact
 from monitor.policy.probed import WRONG
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus
+from monitor.probes.serving import ServedProbe
 from monitor.probes.share import Purpose
 from monitor.store.database import Database
 from monitor.store.evaluation import perplexity
@@ -122,7 +116,7 @@ def _repeated(asked: Probing, corpus: Corpus, number: int) -> StoredRun:
     """Make one of the repeats, each in its own manner."""
     manner = corpus if number == 0 else replace(corpus, documents=corpus.documents[::-1])
     is_last = number == REGISTRATION_REPEATS - 1
-    by = asked.via.crowded() if is_last and isinstance(asked.via, Crowded) else None
+    by = asked.via.crowded() if is_last and isinstance(asked.via, ServedProbe) else None
     return asked.run(asked.own, manner, RunRole.REGISTRATION, of=corpus, by=by)
 
 
