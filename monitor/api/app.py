@@ -9,7 +9,7 @@ from typing import Final
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
 from prometheus_client.registry import Collector
 
 from monitor.api import (
@@ -90,7 +90,11 @@ def create_app(
     registry = metrics.new_registry()
     names = [one.name for one in parts.known_channels]
     registry.register(metrics.StoredMetrics(parts.database, now=parts.clock, channels=names))
-    registry.register(metrics.HeldMetrics(parts.intake))
+    Gauge(  # without labels: senders chose the names, which the log has
+        "driftline_records_held",
+        "Records that wait in this process for their version to be registered",
+        registry=registry,
+    ).set_function(parts.intake.held)
     app = FastAPI(
         title="Driftline",
         version=parts.version,

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -71,29 +71,6 @@ class MetricsReading:
     canaries: Sequence[CanaryRow]
     behind: Sequence[tuple[str, bool]]
     """Adapters with a route, and whether their router does not follow it."""
-
-
-class Holds(Protocol):
-    """Holds records that wait for their version, as the intake does."""
-
-    def held(self) -> int:
-        """Return how many wait."""
-        ...
-
-
-class HeldMetrics:
-    """A collector of the records that wait in this process, without labels: senders chose names."""
-
-    def __init__(self, holds: Holds) -> None:
-        self._holds = holds
-
-    def collect(self) -> Iterator[Metric]:
-        """Return their number; the log has their names."""
-        yield GaugeMetricFamily(
-            "driftline_records_held",
-            "Records that wait in this process for their version to be registered",
-            value=self._holds.held(),
-        )
 
 
 class StoredMetrics:
