@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final
 
 from monitor.capture.checks import RecordRefused
 from monitor.capture.formats import Unreadable
@@ -32,7 +32,7 @@ def lines(path: Path, watch: Watch, *, stage: str) -> Iterator[tuple[int, bytes 
         watch.begin(stage, size)
         with path.open("rb") as raw:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-            yield from _numbered(stream, raw, watch)
+            yield from _numbered(stream.read, raw, watch)
     except (OSError, EOFError, zlib.error) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise ReplayFailed(f"{path}: {said}") from error
@@ -48,13 +48,11 @@ def object_of(line: bytes | None) -> dict[str, Any]:
         raise Unreadable(str(refused)) from refused
 
 
-class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes: ...
-
-
-def _numbered(stream: _Stream, raw: BinaryIO, watch: Watch) -> Iterator[tuple[int, bytes | None]]:
+def _numbered(
+    read: Callable[[int], bytes], raw: BinaryIO, watch: Watch
+) -> Iterator[tuple[int, bytes | None]]:
     splitter, number = LineSplitter(longest=LONGEST_LINE), 0
-    while chunk := stream.read(_CHUNK):
+    while chunk := read(_CHUNK):
         for line in splitter.feed(chunk):
             number += 1
             if line is None or line.strip():
