@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from fastapi import Request
@@ -45,18 +46,10 @@ def _network(request: Request) -> str:
     return client_network(address_of(request))
 
 
-class LoginPage(Protocol):
-    """Shows the ways to log in, and why the last try failed."""
-
-    def __call__(self, *, refused: str | None = None, status: int = 200) -> Response:
-        """Return the page."""
-        ...
-
-
 class OidcLogins:
     """The handlers; they run in the thread pool."""
 
-    def __init__(self, frame: Frame, oidc: Oidc, page: LoginPage) -> None:
+    def __init__(self, frame: Frame, oidc: Oidc, page: Callable[..., Response]) -> None:
         self._frame = frame
         self._parts = frame.parts
         self._oidc = oidc
