@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from detectors.feedback import Directions
 from monitor.api.app import create_app
-from monitor.api.parts import ApiParts
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.config.sections import Config
@@ -27,7 +26,6 @@ from monitor.domain import Mode, Route, Scope
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
-from monitor.oidc.login import Oidc
 from monitor.patience import ConnectionSettings
 from monitor.probes.engines import Engines
 from monitor.store.database import Database
@@ -67,9 +65,9 @@ class Serving:
 
 @contextmanager
 def serving(
-    database: Database, folder: Path, *, oidc: Oidc | None = None, port: int = 0, **overrides: Any
+    database: Database, folder: Path, *, port: int = 0, **overrides: Any
 ) -> Iterator[Serving]:
-    """Serve the application until the body ends; ``overrides`` replace fields of ApiParts."""
+    """Serve the application until the body ends; ``overrides`` replace fields of WebParts."""
     intake = Intake(
         database,
         subject_key=b"k" * 32,
@@ -80,30 +78,7 @@ def serving(
     watch.start()
     try:
         parts = _parts(database, folder, intake=intake, watch=watch, **overrides)
-        app = create_app(
-            parts,
-            pages=lambda admit: create_pages(
-                WebParts(
-                    database=database,
-                    admit=admit,
-                    secret=SECRET,
-                    plans=parts.plans,
-                    outlook=parts.outlook,
-                    approver=parts.approver,
-                    proof=parts.proof,
-                    kill_switch=parts.kill_switch,
-                    retrainings=parts.retrainings,
-                    orders=parts.orders,
-                    mode=Mode.APPROVE,
-                    version="1.2.3",
-                    clock=parts.clock,
-                    smoke=parts.smoke,
-                    channels=parts.known_channels,
-                    settings=shown(Config()),
-                    oidc=oidc,
-                )
-            ),
-        )
+        app = create_app(parts, pages=create_pages(parts))
         with _listening(app, port) as url:
             yield Serving(url=url, app=app, database=database, keys=_keys(database))
     finally:
@@ -113,7 +88,7 @@ def serving(
 
 def _parts(
     database: Database, folder: Path, *, intake: Intake, watch: RouteWatch, **overrides: Any
-) -> ApiParts:
+) -> WebParts:
     kill_switch = KillSwitch(folder, environ={})
     changes = FallbackChanges(settings=RoutingSettings())
     confirming = Confirming(database=database, router=TableOnly(database), log=changes)
@@ -141,8 +116,11 @@ def _parts(
             database=database, settings=RetrainSettings(), clock=lambda: datetime.now(UTC)
         ),
         "version": "1.2.3",
+        "secret": SECRET,
+        "mode": Mode.APPROVE,
+        "settings": shown(Config()),
     }
-    return ApiParts(**(fields | overrides))
+    return WebParts(**(fields | overrides))
 
 
 def orders_of(database: Database, kill_switch: KillSwitch) -> Orders:

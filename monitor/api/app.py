@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -44,7 +43,6 @@ from monitor.api.exchange import ExchangeMiddleware
 from monitor.api.limits import LimitBody
 from monitor.api.parts import ApiParts, Dashboard
 from monitor.api.paths import KeepSlashes
-from monitor.store.people.keys import Key
 from monitor.store.registry import adapters as stored_adapters
 
 ENDPOINTS: Final = (
@@ -74,9 +72,7 @@ ENDPOINTS: Final = (
 )
 
 
-def create_app(
-    parts: ApiParts, *, pages: Callable[[Callable[..., Key]], Dashboard] | None = None
-) -> FastAPI:
+def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
     """Build the application.
 
     Parameters
@@ -84,8 +80,7 @@ def create_app(
     parts
         Its parts; the caller starts and stops them.
     pages
-        Builds the dashboard from :meth:`Gate.admit`, so that keys pasted into it count like any
-        other. The dashboard is mounted at the root, and is not in the API's description.
+        The dashboard, which is mounted at the root, and is not in the API's description.
     """
     registry = metrics.new_registry()
     names = [one.name for one in parts.known_channels]
@@ -109,9 +104,8 @@ def create_app(
     app.state.gate = KeyGate(parts.database, told=parts.clock, settings=parts.access)
     _add_routes(app, parts, registry)
     if pages is not None:
-        dashboard = pages(app.state.gate.admit)
-        app.include_router(dashboard.router, include_in_schema=False)
-        app.state.problem_page = dashboard.problem
+        app.include_router(pages.router, include_in_schema=False)
+        app.state.problem_page = pages.problem
     problems.install(app)
     records.install(app)
     # the last added is outermost

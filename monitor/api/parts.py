@@ -85,7 +85,7 @@ class ApiParts:
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """The smoke test that a person can run from an incident."""
     clock: Callable[[], datetime] = _utc_now
-    """The clock by which keys, silences, links and waiting actions end."""
+    """The clock by which keys, sessions, silences, links and waiting actions end."""
 
     @property
     def vitals(self) -> Vitals:

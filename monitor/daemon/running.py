@@ -20,7 +20,6 @@ from fastapi import FastAPI
 
 from monitor.api.app import create_app
 from monitor.api.health import Beat, Vitals, create_health_app
-from monitor.api.parts import ApiParts, Dashboard
 from monitor.capture.intake import Intake
 from monitor.capture.subjects import load_key
 from monitor.config.places import ServerSection
@@ -60,7 +59,6 @@ from monitor.schedule import Loop, Pulse
 from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database
 from monitor.store.evaluation import tasks
-from monitor.store.people.keys import Key
 from monitor.store.traffic import pending_decisions
 from monitor.store.wakeups import NET, OUTBOX, ROUTES, WakeUps
 from monitor.traffic.fallback.breaker import Breaker
@@ -242,7 +240,7 @@ def _server(
     intake.start()
     stack.callback(lambda: intake.close(timeout=ending.left(FLUSH)))
     outlook = Outlook(config.evaluation, config.schedule.cadences)
-    parts = ApiParts(
+    parts = WebParts(
         database=database,
         intake=intake,
         watch=watch,
@@ -274,35 +272,12 @@ def _server(
         pages=pages_of(config),
         smoke=smoke,
         clock=clock,
+        secret=load_key(config.service.data_dir / "session.key"),
+        mode=config.service.mode,
+        settings=shown(config),
+        oidc=_oidc(config, clock=clock),
     )
-
-    def pages(admit: Callable[..., Key]) -> Dashboard:
-        secret = load_key(config.service.data_dir / "session.key")
-        return create_pages(
-            WebParts(
-                database=database,
-                admit=admit,
-                secret=secret,
-                plans=parts.plans,
-                outlook=parts.outlook,
-                approver=parts.approver,
-                proof=parts.proof,
-                retrainings=parts.retrainings,
-                orders=parts.orders,
-                kill_switch=parts.kill_switch,
-                mode=config.service.mode,
-                version=parts.version,
-                channels=parts.known_channels,
-                settings=shown(config),
-                hearers=parts.hearers,
-                learning=parts.learning,
-                smoke=parts.smoke,
-                oidc=_oidc(config, clock=parts.clock),
-                clock=parts.clock,
-            )
-        )
-
-    app = create_app(parts, pages=pages)
+    app = create_app(parts, pages=create_pages(parts))
     return _listening(app, config.server, port=config.server.port, ending=ending, watch=watch)
 
 

@@ -123,7 +123,7 @@ class FleetPages:
         page: int,
         now: datetime,
     ) -> dict[str, Any]:
-        everyone, heard = fleet.fleet(tx, now=now), bool(self._parts.channels)
+        everyone, heard = fleet.fleet(tx, now=now), bool(self._parts.known_channels)
         found = [
             row
             for row in everyone

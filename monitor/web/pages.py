@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 from starlette.concurrency import run_in_threadpool
 
+from monitor.api.access import KeyGate, address_of
 from monitor.api.parts import Dashboard
 from monitor.api.problems import Problem
 from monitor.domain import Scope
@@ -138,9 +139,9 @@ class Pages:
         if is_from_elsewhere(request):
             return self.login_page(status=403, refused="This form was sent by another site.")
         text = (await read_form(request)).get("key", "")
-        address = request.client.host if request.client else "local"
+        gate: KeyGate = request.app.state.gate  # so that a pasted key counts like any other
         try:
-            key = await run_in_threadpool(self._parts.admit, text, address=address)
+            key = await run_in_threadpool(gate.admit, text, address=address_of(request))
         except HTTPException as refused:
             return self.login_page(
                 status=refused.status_code, headers=refused.headers, refused=refused.detail

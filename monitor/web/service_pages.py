@@ -144,7 +144,7 @@ class ServicePages:
             return {
                 "channels": [
                     message.channel(one, health.get(one.name, ChannelHealth()))
-                    for one in self._parts.channels
+                    for one in self._parts.known_channels
                 ],
                 "dead": [message.delivery(one) for one in dead[:SHOWN]],
                 "older": dead[SHOWN - 1].seq if len(dead) > SHOWN else None,
