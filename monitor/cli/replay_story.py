@@ -12,9 +12,10 @@ from monitor.cli import screen
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from monitor.replay.reading import ReadLog
     from monitor.replay.replaying import ReplayOutcome
     from monitor.replay.running import Crossed
-    from monitor.replay.story import Basis, BudgetLine, Lines, Source, Story
+    from monitor.replay.story import Basis, BudgetLine, Source, Story
 
 
 NO_PROBE = (
@@ -25,9 +26,9 @@ NO_PROBE = (
 
 def tell(outcome: ReplayOutcome) -> None:
     """Print all stories, one version after the other; a summary first where there are many."""
-    _lines(outcome.lines)
+    _file(outcome.log)
     if outcome.baseline is not None:
-        _lines(outcome.baseline)
+        _file(outcome.baseline)
     if len(outcome.stories) > 1:
         _summary(outcome.stories)
     for story in outcome.stories:
@@ -36,14 +37,14 @@ def tell(outcome: ReplayOutcome) -> None:
         screen.say(f"{label}: not replayed: {why}", style="yellow")
 
 
-def _lines(lines: Lines) -> None:
-    screen.say(f"{lines.path}: {lines.lines:,} lines, {lines.n_bad:,} bad")
-    for one in lines.bad:
+def _file(read: ReadLog) -> None:
+    screen.say(f"{read.path}: {read.n_lines:,} lines, {read.n_bad:,} bad")
+    for one in read.bad:
         screen.say(f"  line {one.line}: {one.reason}", style="yellow")
-    if lines.n_bad > len(lines.bad):
-        screen.say(f"  and {lines.n_bad - len(lines.bad):,} more", style="yellow")
-    if lines.passed_over:
-        names = ", ".join(f"{name} ({count:,})" for name, count in lines.passed_over.items())
+    if read.n_bad > len(read.bad):
+        screen.say(f"  and {read.n_bad - len(read.bad):,} more", style="yellow")
+    if read.passed_over:
+        names = ", ".join(f"{name} ({count:,})" for name, count in read.passed_over.items())
         screen.say(f"  not asked for: {names}")
 
 

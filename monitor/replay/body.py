@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from monitor.domain import Interval
+from monitor.replay.reading import ReadLog
 from monitor.replay.replaying import ReplayOutcome
 from monitor.replay.running import Crossed, VerdictChange
-from monitor.replay.story import BudgetLine, DetectorStory, Lines, Point, Story
+from monitor.replay.story import BudgetLine, DetectorStory, Point, Story
 
 Body = dict[str, Any]
 
@@ -17,20 +18,20 @@ Body = dict[str, Any]
 def body_of(outcome: ReplayOutcome, *, points: bool = False) -> Body:
     """Return an outcome as plain JSON types; ``points`` adds every detector's series."""
     return {
-        "file": _lines(outcome.lines),
-        "baseline": None if outcome.baseline is None else _lines(outcome.baseline),
+        "file": _file(outcome.log),
+        "baseline": None if outcome.baseline is None else _file(outcome.baseline),
         "versions": [_story(one, points=points) for one in outcome.stories],
         "failed": dict(outcome.failed),
     }
 
 
-def _lines(lines: Lines) -> Body:
+def _file(read: ReadLog) -> Body:
     return {
-        "path": lines.path,
-        "lines": lines.lines,
-        "bad": lines.n_bad,
-        "first_bad": [{"line": one.line, "reason": one.reason} for one in lines.bad],
-        "passed_over": dict(lines.passed_over),
+        "path": str(read.path),
+        "lines": read.n_lines,
+        "bad": read.n_bad,
+        "first_bad": [{"line": one.line, "reason": one.reason} for one in read.bad],
+        "passed_over": dict(read.passed_over),
     }
 
 

@@ -22,7 +22,7 @@ from monitor.replay.errors import ReplayFailed
 from monitor.replay.reading import UNNAMED, LogReading, ReadLog, read_log, split
 from monitor.replay.reference import Frozen, freeze
 from monitor.replay.running import Replayed, Run, run
-from monitor.replay.story import Lines, Story
+from monitor.replay.story import Story
 from monitor.replay.tape import Tape
 from monitor.replay.training import Training, read_training
 from monitor.replay.watch import Watch
@@ -79,8 +79,8 @@ class ReplayOutcome:
     ``baseline`` None: the log's first records are the baseline.
     """
 
-    lines: Lines
-    baseline: Lines | None
+    log: ReadLog
+    baseline: ReadLog | None
     stories: Sequence[Story]
     failed: Mapping[str, str]
 
@@ -105,12 +105,7 @@ def replay(request: Request, tools: ReplayParts, *, watch: Watch) -> ReplayOutco
             failed[label] = str(error)
     if not stories:
         raise ReplayFailed("; ".join(f"{label}: {why}" for label, why in failed.items()))
-    return ReplayOutcome(
-        lines=_lines(files.log),
-        baseline=None if files.baseline is None else _lines(files.baseline),
-        stories=stories,
-        failed=failed,
-    )
+    return ReplayOutcome(log=files.log, baseline=files.baseline, stories=stories, failed=failed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -312,13 +307,3 @@ def _examples(
     lowest = rows[np.argsort(similarity[rows], kind="stable")][:most]
     texts = [read.excerpts.get(float(at)) for at in records.at[lowest]]
     return [text for text in texts if text]
-
-
-def _lines(read: ReadLog) -> Lines:
-    return Lines(
-        path=str(read.path),
-        lines=read.n_lines,
-        bad=read.bad,
-        n_bad=read.n_bad,
-        passed_over=dict(read.passed_over),
-    )

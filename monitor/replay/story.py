@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,7 +17,6 @@ from detectors.types import Process
 from monitor.domain import Verdict
 from monitor.evaluate.findings import Finding
 from monitor.replay.log import Log
-from monitor.replay.reading import Bad
 from monitor.replay.reference import Frozen
 from monitor.replay.running import Crossed, Evaluation, Run, VerdictChange
 
@@ -26,17 +25,6 @@ SHORTEST_SCALED: Final = 1.0
 """Days of log below which nothing is scaled to a month."""
 _WORST: Final = (VerdictKind.CRITICAL, VerdictKind.DRIFTING, VerdictKind.BLIND)
 _MOST_POINTS: Final = 1_500
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lines:
-    """The lines read from the file, all versions together."""
-
-    path: str
-    lines: int
-    bad: Sequence[Bad]
-    n_bad: int
-    passed_over: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
