@@ -12,10 +12,11 @@ from monitor.cli import screen
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from monitor.domain import Reference
     from monitor.replay.reading import ReadLog
     from monitor.replay.replaying import ReplayOutcome
     from monitor.replay.running import Crossed
-    from monitor.replay.story import Basis, BudgetLine, Source, Story
+    from monitor.replay.story import BudgetLine, Source, Story
 
 
 NO_PROBE = (
@@ -74,7 +75,7 @@ def _story(story: Story) -> None:
         f" {_time(traffic.first_at)} to {_time(traffic.last_at)}",
         style="bold",
     )
-    _basis(story.basis)
+    _reference(story)
     _sources(story)
     _detectors(story)
     _changes(story)
@@ -87,20 +88,23 @@ def _story(story: Story) -> None:
             screen.say(f"  {' '.join(text.split())}", style="dim")
 
 
-def _basis(basis: Basis) -> None:
-    screen.say(f"reference: {basis.records:,} records of {basis.days:.1f} days, {_stage(basis)}")
-    if basis.n_training:
-        source = "the baseline's early half" if basis.held_out else "training texts"
-        screen.say(f"  index of {basis.n_training:,} {source}, by {basis.encoder}")
+def _reference(story: Story) -> None:
+    reference, stage = story.reference, _stage(story.reference)
+    screen.say(
+        f"reference: {reference.n_baseline:,} records of {reference.span_days:.1f} days, {stage}"
+    )
+    if reference.n_training:
+        source = "the baseline's early half" if story.held_out else "training texts"
+        screen.say(f"  index of {reference.n_training:,} {source}, by {reference.encoder}")
 
 
-def _stage(basis: Basis) -> str:
-    if basis.provisional:
+def _stage(reference: Reference) -> str:
+    if reference.provisional:
         return (
             "provisional: days are taken to differ, and only failures would move traffic"
             " (14 days and 1,000 records approve it; --approved replays as if they had)"
         )
-    return f"approved by {basis.approved_by}"
+    return f"approved by {reference.approved_by}"
 
 
 def _sources(story: Story) -> None:

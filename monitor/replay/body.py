@@ -36,7 +36,7 @@ def _file(read: ReadLog) -> Body:
 
 
 def _story(story: Story, *, points: bool) -> Body:
-    traffic, basis, verdict = story.traffic, story.basis, story.verdict
+    traffic, reference, verdict = story.traffic, story.reference, story.verdict
     return {
         "name": story.label,
         "worst_verdict": story.worst.value,
@@ -48,14 +48,14 @@ def _story(story: Story, *, points: bool) -> Body:
         "days": traffic.days,
         "other_settings": traffic.other_settings,
         "reference": {
-            "records": basis.records,
-            "days": basis.days,
-            "provisional": basis.provisional,
-            "approved_by": basis.approved_by,
-            "other_settings": basis.other_settings,
-            "training": basis.n_training,
-            "held_out": basis.held_out,
-            "encoder": basis.encoder,
+            "records": reference.n_baseline,
+            "days": reference.span_days,
+            "provisional": reference.provisional,
+            "approved_by": reference.approved_by,
+            "other_settings": story.n_other_strata,
+            "training": reference.n_training,
+            "held_out": story.held_out,
+            "encoder": reference.encoder,
         },
         "measured": {one.name: one.measured for one in story.sources},
         "detectors": [_detector(one, points=points) for one in story.detectors],

@@ -222,7 +222,9 @@ def _story(
     return Story(
         label=label,
         traffic=story.traffic_of(replayed.log),
-        basis=story.basis_of(frozen),
+        reference=frozen.calibrated.reference,
+        held_out=frozen.held_out,
+        n_other_strata=frozen.n_other_strata,
         sources=story.sources_of(replayed.log, frozen, prompts=tools.embed is not None),
         detectors=story.detectors_of(found, frozen, tools.settings.detectors),
         changes=found.changes,

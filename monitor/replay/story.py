@@ -14,7 +14,7 @@ from alerts.types import VerdictKind
 from detectors import DETECTORS
 from detectors.signals import PROMPT, RecordPart, main_signal
 from detectors.types import Process
-from monitor.domain import Verdict
+from monitor.domain import Reference, Verdict
 from monitor.evaluate.findings import Finding
 from monitor.replay.log import Log
 from monitor.replay.reference import Frozen
@@ -37,20 +37,6 @@ class ReplayedTraffic:
     days: float
     other_settings: int
     """Records left out: the baseline has none with their settings."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Basis:
-    """The reference that was fitted."""
-
-    records: int
-    days: float
-    provisional: bool
-    approved_by: str | None
-    other_settings: int
-    n_training: int
-    held_out: bool
-    encoder: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +98,17 @@ class BudgetLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """One version's replay. ``budget`` is the budget behind the verdicts."""
+    """One version's replay.
+
+    ``held_out`` and ``n_other_strata`` are those of the frozen reference; ``budget`` is the
+    budget behind the verdicts.
+    """
 
     label: str
     traffic: ReplayedTraffic
-    basis: Basis
+    reference: Reference
+    held_out: bool
+    n_other_strata: int
     sources: Sequence[Source]
     detectors: Sequence[DetectorStory]
     changes: Sequence[VerdictChange]
@@ -144,21 +136,6 @@ def traffic_of(log: Log) -> ReplayedTraffic:
         last_at=log.last_at,
         days=log.days,
         other_settings=log.other_settings,
-    )
-
-
-def basis_of(frozen: Frozen) -> Basis:
-    """Summarise the reference."""
-    reference = frozen.calibrated.reference
-    return Basis(
-        records=reference.n_baseline,
-        days=reference.span_days,
-        provisional=reference.provisional,
-        approved_by=reference.approved_by,
-        other_settings=frozen.n_other_strata,
-        n_training=reference.n_training,
-        held_out=frozen.held_out,
-        encoder=frozen.encoder,
     )
 
 

@@ -66,8 +66,8 @@ def test_a_calm_log_is_calm_at_every_budget(write: Write) -> None:
     assert [(line.budget, line.tickets, line.pages) for line in story.budgets] == [
         (budget, 0, 0) for budget in BUDGETS
     ]
-    assert not story.basis.provisional
-    assert story.basis.held_out, "without training texts the baseline's early half is the index"
+    assert not story.reference.provisional
+    assert story.held_out, "without training texts the baseline's early half is the index"
 
 
 def test_worse_answers_page_after_their_onset(write: Write) -> None:
@@ -119,7 +119,7 @@ def test_failures_of_few_users_and_other_settings_page(write: Write, users: int)
 def test_a_short_baseline_pages_too_and_finds_the_same_at_every_budget_anew(write: Write) -> None:
     short = baseline(days=5.0, count=600)
     story = one(replayed(write, log(shift=2.0), short))
-    assert (story.basis.provisional, story.worst) == (True, VerdictKind.CRITICAL)
+    assert (story.reference.provisional, story.worst) == (True, VerdictKind.CRITICAL)
     assert story.budgets[-1].pages <= 1
 
 
@@ -146,8 +146,8 @@ def test_what_the_log_lacks_is_named_with_what_would_help(write: Write) -> None:
 def test_the_log_may_be_its_own_baseline(write: Write) -> None:
     lines = baseline() + log()
     story = one(replayed(write, lines, None, first=14 * DAY))
-    assert story.basis.records + story.traffic.records == len(lines)
-    assert one(replayed(write, lines, None, first=1_000)).basis.records == 1_000
+    assert story.reference.n_baseline + story.traffic.records == len(lines)
+    assert one(replayed(write, lines, None, first=1_000)).reference.n_baseline == 1_000
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_a_reference_file_brings_its_own_training_texts(write: Write) -> None:
     texts = [{"role": "training", "text": f"my order number {n} is late"} for n in range(40)]
     lines = [{"role": "baseline", **record} for record in baseline()]
     story = one(replayed(write, log(), texts + lines))
-    assert (story.basis.n_training, story.basis.held_out) == (40, False)
+    assert (story.reference.n_training, story.held_out) == (40, False)
 
 
 def test_answers_that_repeat_training_texts_page(write: Write) -> None:
