@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -51,13 +51,12 @@ class Replayed:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluation:
-    """One window: when it was judged, its findings, and the verdict."""
+    """One window: when it was judged, and its findings."""
 
     kind: EvaluationKind
     window: Interval
     at: datetime
     findings: Sequence[Finding]
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,22 +89,6 @@ class Crossed:
     high: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Run:
-    """A whole replay at one budget.
-
-    ``tells`` are the messages about drift that were sent; ``highest`` is the largest
-    evidence of each process over all detectors.
-    """
-
-    changes: Sequence[VerdictChange]
-    crossed: Sequence[Crossed]
-    tells: Sequence[Tell]
-    highest: Mapping[Process, float]
-    verdict: Verdict | None
-    evaluations: Sequence[Evaluation] = ()
-
-
 def run(
     replayed: Replayed,
     ask: Ask,
@@ -121,7 +104,7 @@ def run(
     minutes of hard signals while nothing is open: the next window takes over their start
     weights, so evidence and messages are the same.
     """
-    running = _Running(replayed, ask, keep=keep)
+    running = Run(replayed, ask, keep=keep)
     log = replayed.log
     seconds = max(1.0, (log.last_at - log.first_at).total_seconds())
     watch.begin(stage, _STEPS)
@@ -133,7 +116,7 @@ def run(
         if done > reached:
             reached = min(done, _STEPS)
             watch.reach(reached)
-    return running.result()
+    return running
 
 
 def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, WindowPlan]]:
@@ -160,9 +143,13 @@ def _windows(replayed: Replayed) -> Iterator[tuple[EvaluationKind, datetime, Win
         starts[kind], due[kind] = planned.window.end, planned.next_due
 
 
-@dataclass(slots=True)
-class _Running:
-    """The state of a replay that changes from window to window."""
+@dataclass(slots=True, eq=False)
+class Run:
+    """A replay at one budget, which grows from window to window.
+
+    ``tells`` are the messages about drift that were sent; ``highest`` is the largest
+    evidence of each process over all detectors.
+    """
 
     replayed: Replayed
     ask: Ask
@@ -177,6 +164,11 @@ class _Running:
     evaluations: list[Evaluation] = field(default_factory=list)
     highest: dict[Process, float] = field(default_factory=lambda: dict.fromkeys(Process, -np.inf))
     looked: datetime | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The newest verdict; None before the first."""
+        return self.memory.verdict
 
     def may_skip(self, kind: EvaluationKind, window: Interval) -> bool:
         """Whether a window adds nothing except its time."""
@@ -209,24 +201,8 @@ class _Running:
         self._note(found, evaluated.findings, window)
         if self.keep:
             self.evaluations.append(
-                Evaluation(
-                    kind=kind,
-                    window=window,
-                    at=now,
-                    findings=evaluated.findings,
-                    verdict=found.judgement.verdict,
-                )
+                Evaluation(kind=kind, window=window, at=now, findings=evaluated.findings)
             )
-
-    def result(self) -> Run:
-        return Run(
-            changes=self.changes,
-            crossed=self.crossed,
-            tells=self.tells,
-            highest=self.highest,
-            verdict=self.memory.verdict,
-            evaluations=self.evaluations,
-        )
 
     def _read(self, window: Interval, *, now: datetime) -> Reading:
         replayed = self.replayed
