@@ -20,30 +20,25 @@ _LEVEL: Final = 5
 
 
 class PackedRoute(APIRoute):
-    """A route whose page is packed with gzip where the browser takes that."""
+    """A route whose page is packed."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Pack what the route's own handler answers."""
         handler = super().get_route_handler()
 
-        async def packed(request: Request) -> Response:
+        async def answered(request: Request) -> Response:
             answer = await handler(request)
-            if isinstance(answer, HTMLResponse):
-                answer.headers.add_vary_header("Accept-Encoding")
-                if takes_gzip(request) and len(answer.body) > WORTH_PACKING:
-                    pack(answer)
-            return answer
+            return packed(answer, request) if isinstance(answer, HTMLResponse) else answer
 
-        return packed
+        return answered
 
 
-def takes_gzip(request: Request) -> bool:
-    """Whether the client takes gzip."""
-    return "gzip" in request.headers.get("accept-encoding", "")
-
-
-def pack(answer: Response) -> None:
-    """Pack an answer's body."""
-    answer.body = gzip.compress(answer.body, compresslevel=_LEVEL, mtime=0)
-    answer.headers["Content-Encoding"] = "gzip"
-    answer.headers["Content-Length"] = str(len(answer.body))
+def packed(answer: Response, request: Request) -> Response:
+    """Pack an answer's body with gzip where the client takes that."""
+    answer.headers.add_vary_header("Accept-Encoding")
+    taken = "gzip" in request.headers.get("accept-encoding", "")
+    if taken and len(answer.body) > WORTH_PACKING:
+        answer.body = gzip.compress(answer.body, compresslevel=_LEVEL, mtime=0)
+        answer.headers["Content-Encoding"] = "gzip"
+        answer.headers["Content-Length"] = str(len(answer.body))
+    return answer
