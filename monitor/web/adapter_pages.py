@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 
 from monitor.api.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.domain import Version
@@ -28,7 +27,7 @@ from monitor.views.coverage import CoverageBody
 from monitor.views.reading import coverage
 from monitor.web import wording
 from monitor.web.adapter_sections import AdapterSections
-from monitor.web.forms import may_not, read_form
+from monitor.web.forms import Fields, may_not
 from monitor.web.frame import Frame
 from monitor.web.newness import NewSections
 from monitor.web.notices import Notices, read_notices
@@ -70,7 +69,7 @@ class AdapterSubject:
 
 
 class AdapterPages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -91,13 +90,9 @@ class AdapterPages:
         asked = {"since": since.strip(), "until": until.strip()}
         return self._page(request, wording.name_of(adapter), version, asked, signal=signal)
 
-    async def approve(self, request: Request, adapter: str) -> Response:
+    def approve(self, request: Request, adapter: str, fields: Fields) -> Response:
         """Approve the reference that the form shows, if the session's key may operate."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._approve, request, wording.name_of(adapter), fields)
-
-    def _approve(self, request: Request, adapter: str, fields: Mapping[str, str]) -> Response:
-        key = self._frame.sender(request)
+        adapter, key = wording.name_of(adapter), self._frame.sender(request)
         name, refused = fields.get("version", ""), may_not(request, key)
         if refused is not None:
             status = HTTPStatus.FORBIDDEN

@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import Number
 from monitor.api.paths import LARGEST_NUMBER
@@ -21,7 +20,7 @@ from monitor.traffic.trial.settings import FEWEST
 from monitor.traffic.trial.states import NotPossible, OrderKind
 from monitor.web import canaries, intervals
 from monitor.web.beginning import CanaryForm, read_asked, read_beginning, read_wish
-from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.forms import Fields, may_not, no_reason
 from monitor.web.frame import Frame
 
 Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
@@ -53,7 +52,7 @@ def canary_pages(frame: Frame) -> APIRouter:
 
 
 class CanaryPages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -75,23 +74,14 @@ class CanaryPages:
 
     def canary(self, request: Request, canary: Number) -> Response:
         """Show one of them."""
-        return self._canary(request, CanaryId(canary))
+        return self._canary(request, canary)
 
     def plan(self, request: Request) -> Response:
         """Plan a canary at its adapter's traffic, and offer to begin it."""
         return self._plan(request, request.query_params)
 
-    async def begin(self, request: Request) -> Response:
+    def begin(self, request: Request, fields: Fields) -> Response:
         """Begin a canary, and show it."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._begin, request, fields)
-
-    async def order(self, request: Request, canary: Number) -> Response:
-        """Pause, resume, promote or abort a canary."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._order, request, CanaryId(canary), fields)
-
-    def _begin(self, request: Request, fields: Mapping[str, str]) -> Response:
         key = self._frame.form_sender(request)
         refused = may_not(request, key)
         if refused is not None:
@@ -108,7 +98,8 @@ class CanaryPages:
             return self._plan(request, fields, refused=f"Not begun: {why}.", status=status)
         return RedirectResponse(f"/canaries/{made.id}", status_code=HTTPStatus.SEE_OTHER)
 
-    def _order(self, request: Request, canary: CanaryId, fields: Mapping[str, str]) -> Response:
+    def order(self, request: Request, canary: Number, fields: Fields) -> Response:
+        """Pause, resume, promote or abort a canary."""
         key = self._frame.sender(request)
         refused = may_not(request, key) or no_reason(fields)
         kind = ORDERS.get(fields.get("order", ""))
@@ -119,7 +110,7 @@ class CanaryPages:
         try:
             with teams.unbound():
                 self._parts.orders.order(
-                    canary,
+                    CanaryId(canary),
                     kind,
                     by=key.name,
                     now=self._parts.clock(),
@@ -165,13 +156,13 @@ class CanaryPages:
         )
 
     def _canary(
-        self, request: Request, canary: CanaryId, *, refused: str | None = None, status: int = 200
+        self, request: Request, canary: int, *, refused: str | None = None, status: int = 200
     ) -> Response:
         now = self._parts.clock()
         try:
             seen = self._parts.database.run(
                 lambda tx: canaries.read_canary(
-                    tx, canary, settings=self._parts.orders.settings, now=now
+                    tx, CanaryId(canary), settings=self._parts.orders.settings, now=now
                 )
             )
         except NotFound:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 from urllib.parse import parse_qs, urlsplit
 
-from fastapi import HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 
 from monitor.domain import Scope
 from monitor.store.people import keys
@@ -70,3 +70,7 @@ async def read_form(request: Request) -> dict[str, str]:
     if any("\x00" in value for values in fields.values() for value in values):
         raise HTTPException(400, "A field has a NUL character, which cannot be stored.")
     return {name: values[0].strip() for name, values in fields.items()}
+
+
+Fields = Annotated[Mapping[str, str], Depends(read_form)]
+"""The fields of the form that a handler is sent."""

@@ -13,7 +13,6 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 
 from alerts.types import Kind
 from alerts.words import rate_words
@@ -42,7 +41,7 @@ from monitor.views.reading import incident as incident_reading
 from monitor.web import canaries, wording
 from monitor.web.answering import read_answering
 from monitor.web.charts import drawing, families
-from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.forms import Fields, may_not, no_reason
 from monitor.web.frame import Frame
 from monitor.web.kept import KeptForAMinute
 from monitor.web.queries import address
@@ -78,7 +77,7 @@ class FormRefused(Exception):  # noqa: N818 - what a person asked for is not don
 
 
 class IncidentPages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -96,11 +95,6 @@ class IncidentPages:
         """Show one incident."""
         return self._page(incident)
 
-    async def do(self, request: Request, incident: Number) -> Response:
-        """Carry out the action of a button, if the session's key may operate."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._do, request, incident, fields)
-
     def answers(self, request: Request, incident: Number) -> Response:
         """Send the adapter's smoke prompts to its models; show the answers, unstored."""
         key = self._frame.sender(request)
@@ -116,7 +110,8 @@ class IncidentPages:
             return self._page(incident, refused=str(why), status=HTTPStatus.CONFLICT)
         return self._page(incident, exchanges=exchanges)
 
-    def _do(self, request: Request, incident: int, fields: Mapping[str, str]) -> Response:
+    def do(self, request: Request, incident: Number, fields: Fields) -> Response:
+        """Carry out the action of a button, if the session's key may operate."""
         key = self._frame.sender(request)
         refused = may_not(request, key)
         if refused is not None:

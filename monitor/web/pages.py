@@ -10,7 +10,6 @@ from typing import Any
 from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 
 from monitor.api.access import KeyGate, address_of
 from monitor.api.parts import Dashboard
@@ -23,7 +22,7 @@ from monitor.web import budget
 from monitor.web.adapter_pages import adapter_pages
 from monitor.web.canary_pages import canary_pages
 from monitor.web.fleet_pages import fleet_pages
-from monitor.web.forms import is_from_elsewhere, read_form
+from monitor.web.forms import Fields, is_from_elsewhere
 from monitor.web.frame import Frame
 from monitor.web.inbox_pages import inbox_pages
 from monitor.web.incident_pages import incident_pages
@@ -76,7 +75,7 @@ def create_pages(parts: WebParts) -> Dashboard:
 
 
 class Pages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -140,22 +139,20 @@ class Pages:
             provider=self._parts.oidc is not None,
         )
 
-    async def login(self, request: Request) -> Response:
+    def login(self, request: Request, fields: Fields) -> Response:
         """Take the key and begin a session."""
         if is_from_elsewhere(request):
             return self.login_page(status=403, refused="This form was sent by another site.")
-        text = (await read_form(request)).get("key", "")
         gate: KeyGate = request.app.state.gate  # so that a pasted key counts like any other
         try:
-            key = await run_in_threadpool(gate.admit, text, address=address_of(request))
+            key = gate.admit(fields.get("key", ""), address=address_of(request))
         except HTTPException as refused:
             return self.login_page(
                 status=refused.status_code, headers=refused.headers, refused=refused.detail
             )
         if not keys.permits(key, Scope.READ):
             return self.login_page(status=403, refused=f"The key {key.name!r} may not read.")
-        now = await run_in_threadpool(self._parts.clock)
-        return self._frame.logged_in(request, key, now=now)
+        return self._frame.logged_in(request, key, now=self._parts.clock())
 
     def logout(self, request: Request) -> Response:
         """End the session."""

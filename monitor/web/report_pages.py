@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import Number
 from monitor.api.lookup import shown as shown_version
@@ -22,7 +21,7 @@ from monitor.store.evaluation import reports
 from monitor.store.evaluation.reports import Form, ReportRow
 from monitor.views.reading.report import report
 from monitor.web import wording
-from monitor.web.forms import may_not, read_form
+from monitor.web.forms import Fields, may_not
 from monitor.web.frame import Frame
 
 VersionQuery = Annotated[str | None, Query(max_length=128)]
@@ -43,16 +42,11 @@ def report_pages(frame: Frame) -> APIRouter:
 
 
 class ReportPages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
         self._parts = frame.parts
-
-    async def ask(self, request: Request, adapter: str) -> Response:
-        """Request a report of the range that the form names, if the session's key may operate."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._ask, request, wording.name_of(adapter), fields)
 
     def show(self, adapter: str, number: Number, *, version: VersionQuery = None) -> Response:
         """Show how far a report is, and its facts and links once it is done."""
@@ -70,7 +64,8 @@ class ReportPages:
             wording.name_of(adapter), version, number, lambda tx, _of, row: drawn(tx, row, form)
         )
 
-    def _ask(self, request: Request, adapter: str, fields: Mapping[str, str]) -> Response:
+    def ask(self, request: Request, adapter: str, fields: Fields) -> Response:
+        """Request a report of the range that the form names, if the session's key may operate."""
         refused = may_not(request, self._frame.sender(request))
         if refused is not None:
             raise Problem(HTTPStatus.FORBIDDEN, refused)
@@ -83,7 +78,7 @@ class ReportPages:
         span = spanned(asked.shown.start, until, now=now)
 
         def request_it(tx: Connection) -> str:
-            of = shown_version(tx, adapter, fields.get("version") or None)
+            of = shown_version(tx, wording.name_of(adapter), fields.get("version") or None)
             number = reports.ask(tx, of.id, span)
             place = f"/adapters/{wording.path_part(of.adapter)}/report/{number}"
             return f"{place}?version={wording.path_part(of.name)}"

@@ -11,7 +11,6 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
-from starlette.concurrency import run_in_threadpool
 
 from monitor.api.paths import LARGEST_NUMBER
 from monitor.domain import Scope
@@ -21,7 +20,7 @@ from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.incidents.receivers import ChannelHealth
 from monitor.store.people import changes, keys
 from monitor.views.reading import change, message, people
-from monitor.web.forms import may_not, read_form
+from monitor.web.forms import Fields, may_not
 from monitor.web.frame import Frame
 
 SHOWN: Final = 100
@@ -47,7 +46,7 @@ def service_pages(frame: Frame) -> APIRouter:
 
 
 class ServicePages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -83,17 +82,8 @@ class ServicePages:
         sections = [(name, list(found)) for name, found in by_section]
         return self._frame.page("settings.html", sections=sections)
 
-    async def replay(self, request: Request, delivery: UUID) -> Response:
+    def replay(self, request: Request, delivery: UUID, _fields: Fields) -> Response:
         """Send a message again that no channel took."""
-        await read_form(request)
-        return await run_in_threadpool(self._replay, request, delivery)
-
-    async def revoke(self, request: Request, key: KeyId) -> Response:
-        """Revoke a key for good."""
-        await read_form(request)
-        return await run_in_threadpool(self._revoke, request, key)
-
-    def _replay(self, request: Request, delivery: UUID) -> Response:
         key = self._frame.fleet_sender(request)
         refused = may_not(request, key)
         if refused is not None:
@@ -110,17 +100,18 @@ class ServicePages:
             return self._channels(request, refused=refused, status=HTTPStatus.CONFLICT)
         return RedirectResponse("/channels", status_code=HTTPStatus.SEE_OTHER)
 
-    def _revoke(self, request: Request, key_id: str) -> Response:
-        key = self._frame.fleet_sender(request)
-        refused = may_not(request, key, scope=Scope.ADMIN)
+    def revoke(self, request: Request, key: KeyId, _fields: Fields) -> Response:
+        """Revoke a key for good."""
+        sender = self._frame.fleet_sender(request)
+        refused = may_not(request, sender, scope=Scope.ADMIN)
         if refused is not None:
             return self._keys(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         now = self._parts.clock()
 
         def work(tx: Connection) -> bool:
-            if not keys.revoke(tx, key_id, now=now):
+            if not keys.revoke(tx, key, now=now):
                 return False
-            audit.append(tx, actor=key.name, act="key revoked", subject=key_id)
+            audit.append(tx, actor=sender.name, act="key revoked", subject=key)
             return True
 
         if not self._parts.database.run(work):

@@ -9,7 +9,6 @@ from typing import Final
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from alerts import matching
 from alerts.silences import LONGEST, SilenceRefused
@@ -18,7 +17,7 @@ from monitor.outbox import expire, silence
 from monitor.store import teams
 from monitor.store.incidents import silences
 from monitor.store.people.keys import Key
-from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.forms import Fields, may_not, no_reason
 from monitor.web.frame import Frame
 
 SHOWN: Final = 200
@@ -39,7 +38,7 @@ def silence_pages(frame: Frame) -> APIRouter:
 
 
 class SilencePages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -52,17 +51,8 @@ class SilencePages:
         """
         return self._page(request, fields=request.query_params)
 
-    async def add(self, request: Request) -> Response:
+    def add(self, request: Request, fields: Fields) -> Response:
         """Set a silence."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._add, request, fields)
-
-    async def expire(self, request: Request, silence: Number) -> Response:
-        """End one now."""
-        await read_form(request)
-        return await run_in_threadpool(self._expire, request, silence)
-
-    def _add(self, request: Request, fields: Mapping[str, str]) -> Response:
         key = self._frame.form_sender(request)
         refused = may_not(request, key)
         if refused is not None:
@@ -96,7 +86,8 @@ class SilencePages:
                 )
             )
 
-    def _expire(self, request: Request, number: int) -> Response:
+    def expire(self, request: Request, silence: Number, _fields: Fields) -> Response:
+        """End one now."""
         key = self._frame.sender(request)
         refused = may_not(request, key)
         if refused is not None:
@@ -104,7 +95,7 @@ class SilencePages:
         now = self._parts.clock()
         # a silence that is over already needs no error
         with teams.unbound():
-            self._parts.database.run(lambda tx: expire(tx, number, actor=key.name, now=now))
+            self._parts.database.run(lambda tx: expire(tx, silence, actor=key.name, now=now))
         return RedirectResponse("/silences", status_code=HTTPStatus.SEE_OTHER)
 
     def _page(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import RedirectResponse, Response
-from starlette.concurrency import run_in_threadpool
 
 from monitor.api.lookup import Number
 from monitor.api.paths import LARGEST_NUMBER
@@ -18,7 +16,7 @@ from monitor.store.errors import NotFound
 from monitor.store.traffic import actions, flags
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.web import traffic, wording
-from monitor.web.forms import may_not, no_reason, read_form
+from monitor.web.forms import Fields, may_not, no_reason
 from monitor.web.frame import Frame
 from monitor.web.queries import PageNumber, SearchText
 
@@ -38,7 +36,7 @@ def traffic_pages(frame: Frame) -> APIRouter:
 
 
 class TrafficPages:
-    """The handlers; plain ``def`` ones run in the thread pool."""
+    """The handlers; they run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
@@ -52,36 +50,30 @@ class TrafficPages:
         """Show one adapter's route, its history and its actions."""
         return self._route(request, wording.name_of(adapter), before=before)
 
-    async def approve(self, request: Request, action: Number) -> Response:
+    def approve(self, request: Request, action: Number, _fields: Fields) -> Response:
         """Carry out an action that waits for approval, and show the result."""
-        await read_form(request)
-        return await run_in_threadpool(self._approve, request, ActionId(action))
-
-    async def kill_switch(self, request: Request) -> Response:
-        """Stop every automatic action, or permit them again."""
-        fields = await read_form(request)
-        return await run_in_threadpool(self._kill_switch, request, fields)
-
-    def _approve(self, request: Request, action: ActionId) -> Response:
         key = self._frame.sender(request)
         refused = may_not(request, key)
         if refused is not None:
             return self._routes(request, refused=refused, status=HTTPStatus.FORBIDDEN)
         try:
             with teams.unbound():
-                self._parts.approver.approve(action, actor=key.name, now=self._parts.clock())
+                self._parts.approver.approve(
+                    ActionId(action), actor=key.name, now=self._parts.clock()
+                )
         except NotFound:
             return self._frame.missing(f"action {action}")
         except ActionNotOpen as why:
             refused = f"Nothing was done: {why}."
             return self._routes(request, refused=refused, status=HTTPStatus.CONFLICT)
-        found = self._parts.database.run(lambda tx: actions.fetch(tx, action))
+        found = self._parts.database.run(lambda tx: actions.fetch(tx, ActionId(action)))
         return RedirectResponse(
             f"/routes/{wording.path_part(found.adapter)}#action-{action}",
             status_code=HTTPStatus.SEE_OTHER,
         )
 
-    def _kill_switch(self, request: Request, fields: Mapping[str, str]) -> Response:
+    def kill_switch(self, request: Request, fields: Fields) -> Response:
+        """Stop every automatic action, or permit them again."""
         key = self._frame.fleet_sender(request)
         refused = may_not(request, key) or no_reason(fields)
         if refused is None and fields.get("set") not in {"on", "off"}:
