@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -28,7 +28,7 @@ from monitor.views.reading import coverage
 from monitor.web import wording
 from monitor.web.adapter_sections import AdapterSections
 from monitor.web.forms import Fields, may_not
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 from monitor.web.newness import NewSections
 from monitor.web.notices import Notices, read_notices
 from monitor.web.parts import WebParts
@@ -39,16 +39,6 @@ BEFORE: Final = 1.25
 """The range is this many times the age of what began, so that it shows normal times too."""
 Text = Annotated[str, Query(max_length=64)]
 VersionQuery = Annotated[str | None, Query(max_length=128)]
-
-
-def adapter_pages(frame: Frame) -> APIRouter:
-    """Build the router of this page."""
-    pages = AdapterPages(frame)
-    router = frame.router()
-    place = "/adapters/{adapter}"
-    router.add_api_route(place, pages.show, methods=["GET"], dependencies=[Depends(frame.reader)])
-    router.add_api_route(f"{place}/approve", pages.approve, methods=["POST"])
-    return router
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,12 +58,13 @@ class AdapterSubject:
         return self.version == self.row.version
 
 
-class AdapterPages:
-    """The handlers; they run in the thread pool."""
+class AdapterPages(PageGroup):
+    """The page of an adapter, and the approval of its reference."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/adapters/{adapter}", self.show)
+        self._post("/adapters/{adapter}/approve", self.approve)
         self._new = NewSections(frame.parts.database)
 
     def show(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.api.lookup import Number
@@ -21,7 +21,7 @@ from monitor.traffic.trial.states import NotPossible, OrderKind
 from monitor.web import canaries, intervals
 from monitor.web.beginning import CanaryForm, read_asked, read_beginning, read_wish
 from monitor.web.forms import Fields, may_not, no_reason
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 
 Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
@@ -38,25 +38,16 @@ ORDERS: Final = {
 }
 
 
-def canary_pages(frame: Frame) -> APIRouter:
-    """Build the router of these pages."""
-    pages = CanaryPages(frame)
-    router = frame.router()
-    reader = [Depends(frame.reader)]
-    router.add_api_route("/canaries", pages.canaries, methods=["GET"], dependencies=reader)
-    router.add_api_route("/canaries", pages.begin, methods=["POST"])
-    router.add_api_route("/canaries/new", pages.plan, methods=["GET"], dependencies=reader)
-    router.add_api_route("/canaries/{canary}", pages.canary, methods=["GET"], dependencies=reader)
-    router.add_api_route("/canaries/{canary}/order", pages.order, methods=["POST"])
-    return router
-
-
-class CanaryPages:
-    """The handlers; they run in the thread pool."""
+class CanaryPages(PageGroup):
+    """The pages of canaries, and their forms."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/canaries", self.canaries)
+        self._post("/canaries", self.begin)
+        self._get("/canaries/new", self.plan)
+        self._get("/canaries/{canary}", self.canary)
+        self._post("/canaries/{canary}/order", self.order)
 
     def canaries(self, before: Before = None) -> Response:
         """Show the canaries under way and those that ended."""

@@ -9,7 +9,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
@@ -23,7 +23,7 @@ from monitor.store.traffic.fleet import FleetRow
 from monitor.views.incident import MemberBody
 from monitor.views.reading import adapter, canary, incident
 from monitor.views.reading.adapter import FleetWanted, share_compared
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 from monitor.web.hours import VerdictHours, first_hour, stretches
 from monitor.web.notices import read_notices
 from monitor.web.queries import PageNumber, SearchText, address, neighbours
@@ -49,20 +49,12 @@ REFERENCES: Final = ("none", "building", "failed", "provisional", "approved")
 COVERED: Final[Mapping[str, float]] = {"not all": 1.0, "less than half": 0.5}
 
 
-def fleet_pages(frame: Frame) -> APIRouter:
-    """Build the router of this page."""
-    pages = FleetPages(frame)
-    router = frame.router()
-    router.add_api_route("/", pages.show, methods=["GET"], dependencies=[Depends(frame.reader)])
-    return router
-
-
-class FleetPages:
-    """The handlers; they run in the thread pool."""
+class FleetPages(PageGroup):
+    """The page of all adapters."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/", self.show)
 
     def show(
         self,

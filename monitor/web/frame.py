@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
@@ -30,6 +30,7 @@ from monitor.store.standby import primary, read_pages
 from monitor.traffic.fallback.gate_names import WHY_BLOCKED
 from monitor.web import wording
 from monitor.web.assets import Assets
+from monitor.web.forms import read_form
 from monitor.web.packing import PackedRoute
 from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
@@ -57,10 +58,6 @@ class Frame:
         self.assets = Assets()
         self.sessions = Sessions(parts.secret, lasts=parts.session)
         self._templates = _environment(self.assets, version=parts.version)
-
-    def router(self) -> APIRouter:
-        """Return a router for some pages."""
-        return APIRouter(route_class=PackedRoute)
 
     async def reader(self, request: Request) -> None:
         """Admit people with a session, who see what their key may; send others to the login."""
@@ -160,6 +157,21 @@ class Frame:
     def drawn(self, template: str, **values: Any) -> Markup:
         """Render a template to be put on a page."""
         return Markup(self._templates.get_template(template).render(**values))  # noqa: S704
+
+
+class PageGroup:
+    """Pages of one kind and their router; the handlers run in the thread pool."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.router = APIRouter(route_class=PackedRoute)
+        self._frame = frame
+        self._parts = frame.parts
+
+    def _get(self, path: str, handler: Callable[..., Response]) -> None:
+        self.router.get(path, dependencies=[Depends(self._frame.reader)])(handler)
+
+    def _post(self, path: str, handler: Callable[..., Response]) -> None:
+        self.router.post(path, dependencies=[Depends(read_form)])(handler)
 
 
 def _environment(assets: Assets, *, version: str) -> jinja2.Environment:

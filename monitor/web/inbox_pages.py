@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
@@ -16,7 +16,7 @@ from monitor.outbox import silenced
 from monitor.store.incidents import inbox
 from monitor.store.incidents.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
 from monitor.views.reading import incident
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 from monitor.web.queries import address
 from monitor.web.traffic import waiting
 
@@ -27,22 +27,12 @@ Text = Annotated[str, Query(max_length=_LONGEST)]
 FILTERS: Final = ("severity", "blame", "adapter", "owner", "base")
 
 
-def inbox_pages(frame: Frame) -> APIRouter:
-    """Build the router of this page."""
-    pages = InboxPages(frame)
-    router = frame.router()
-    router.add_api_route(
-        "/incidents", pages.show, methods=["GET"], dependencies=[Depends(frame.reader)]
-    )
-    return router
-
-
-class InboxPages:
-    """The handlers; they run in the thread pool."""
+class InboxPages(PageGroup):
+    """The page of incidents."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/incidents", self.show)
 
     def show(
         self,

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -42,7 +42,7 @@ from monitor.web import canaries, wording
 from monitor.web.answering import read_answering
 from monitor.web.charts import drawing, families
 from monitor.web.forms import Fields, may_not, no_reason
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 from monitor.web.kept import KeptForAMinute
 from monitor.web.queries import address
 from monitor.web.request_pages import TEXTS
@@ -56,18 +56,6 @@ WIDE: Final = (1120, 74)
 NARROW: Final = (360, 74)
 
 
-def incident_pages(frame: Frame) -> APIRouter:
-    """Build the router of these pages."""
-    pages = IncidentPages(frame)
-    router = frame.router()
-    reader = [Depends(frame.reader)]
-    place = "/incidents/{incident}"
-    router.add_api_route(place, pages.show, methods=["GET"], dependencies=reader)
-    router.add_api_route(f"{place}/do", pages.do, methods=["POST"])
-    router.add_api_route(f"{place}/answers", pages.answers, methods=["POST"])
-    return router
-
-
 class FormRefused(Exception):  # noqa: N818 - what a person asked for is not done, and why
     """The refusal shown above the page; ``status`` is the HTTP status of the answer."""
 
@@ -76,12 +64,14 @@ class FormRefused(Exception):  # noqa: N818 - what a person asked for is not don
         self.status = status
 
 
-class IncidentPages:
-    """The handlers; they run in the thread pool."""
+class IncidentPages(PageGroup):
+    """The page of an incident, and its buttons."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/incidents/{incident}", self.show)
+        self._post("/incidents/{incident}/do", self.do)
+        self._post("/incidents/{incident}/answers", self.answers)
         self._examples: KeptForAMinute[IncidentId, IncidentExamples] = KeptForAMinute()
         self._acts: Mapping[str, Callable[[IncidentId, Key, Mapping[str, str]], None]] = {
             "ack": self._acknowledge,

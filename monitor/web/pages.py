@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -19,24 +19,39 @@ from monitor.oidc.settings import BACK
 from monitor.store import audit
 from monitor.store.people import keys
 from monitor.web import budget
-from monitor.web.adapter_pages import adapter_pages
-from monitor.web.canary_pages import canary_pages
-from monitor.web.fleet_pages import fleet_pages
+from monitor.web.adapter_pages import AdapterPages
+from monitor.web.canary_pages import CanaryPages
+from monitor.web.fleet_pages import FleetPages
 from monitor.web.forms import Fields, is_from_elsewhere
-from monitor.web.frame import Frame
-from monitor.web.inbox_pages import inbox_pages
-from monitor.web.incident_pages import incident_pages
+from monitor.web.frame import Frame, PageGroup
+from monitor.web.inbox_pages import InboxPages
+from monitor.web.incident_pages import IncidentPages
 from monitor.web.parts import WebParts
 from monitor.web.queries import PageNumber
-from monitor.web.reference_pages import reference_pages
-from monitor.web.report_pages import report_pages
-from monitor.web.request_pages import request_pages
+from monitor.web.reference_pages import ReferencePages
+from monitor.web.report_pages import ReportPages
+from monitor.web.request_pages import RequestPages
 from monitor.web.runbooks import read_runbooks
-from monitor.web.service_pages import service_pages
+from monitor.web.service_pages import ServicePages
 from monitor.web.sessions import COOKIE, Session
-from monitor.web.silence_pages import silence_pages
-from monitor.web.traffic_pages import traffic_pages
-from monitor.web.version_pages import version_pages
+from monitor.web.silence_pages import SilencePages
+from monitor.web.traffic_pages import TrafficPages
+from monitor.web.version_pages import VersionPages
+
+GROUPS: Final[Sequence[type[PageGroup]]] = (
+    FleetPages,
+    AdapterPages,
+    RequestPages,
+    ReportPages,
+    ReferencePages,
+    InboxPages,
+    IncidentPages,
+    TrafficPages,
+    SilencePages,
+    ServicePages,
+    VersionPages,
+    CanaryPages,
+)
 
 
 def create_pages(parts: WebParts) -> Dashboard:
@@ -45,42 +60,30 @@ def create_pages(parts: WebParts) -> Dashboard:
     pages = Pages(frame)
     router = APIRouter()
     router.include_router(frame.assets.router())
-    router.include_router(fleet_pages(frame))
-    router.include_router(adapter_pages(frame))
-    router.include_router(request_pages(frame))
-    router.include_router(report_pages(frame))
-    router.include_router(reference_pages(frame))
-    router.include_router(inbox_pages(frame))
-    router.include_router(incident_pages(frame))
-    router.include_router(traffic_pages(frame))
-    router.include_router(silence_pages(frame))
-    router.include_router(service_pages(frame))
-    router.include_router(version_pages(frame))
-    router.include_router(canary_pages(frame))
-    reader = [Depends(frame.reader)]
-    router.add_api_route("/login", pages.login_form, methods=["GET"])
-    router.add_api_route("/login", pages.login, methods=["POST"])
-    router.add_api_route("/logout", pages.logout, methods=["POST"])
+    for group in (*(one(frame) for one in GROUPS), pages):
+        router.include_router(group.router)
     if parts.oidc is not None:
         from monitor.web.logins import OidcLogins  # noqa: PLC0415 (brings cryptography)
 
         logins = OidcLogins(frame, parts.oidc, pages.login_page)
-        router.add_api_route("/login/begin", logins.begin, methods=["GET"])
-        router.add_api_route(BACK, logins.back, methods=["GET"])
-    router.add_api_route("/docs", pages.docs, methods=["GET"])
-    router.add_api_route("/runbooks", pages.runbooks, methods=["GET"])
-    router.add_api_route("/runbooks/{name}", pages.runbook, methods=["GET"])
-    router.add_api_route("/budget", pages.budget, methods=["GET"], dependencies=reader)
+        router.get("/login/begin")(logins.begin)
+        router.get(BACK)(logins.back)
     return Dashboard(router=router, problem=pages.problem)
 
 
-class Pages:
-    """The handlers; they run in the thread pool."""
+class Pages(PageGroup):
+    """The pages of the login, the budget, the API and the runbooks."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
         self._page = frame.page
+        self.router.get("/login")(self.login_form)
+        self.router.get("/docs")(self.docs)
+        self.router.get("/runbooks")(self.runbooks)
+        self.router.get("/runbooks/{name}")(self.runbook)
+        self._get("/budget", self.budget)
+        self._post("/login", self.login)
+        self._post("/logout", self.logout)
 
     def problem(self, problem: Problem) -> Response:
         """Show an error in the words of the API."""

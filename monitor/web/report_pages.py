@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -22,31 +22,19 @@ from monitor.store.evaluation.reports import Form, ReportRow
 from monitor.views.reading.report import report
 from monitor.web import wording
 from monitor.web.forms import Fields, may_not
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 
 VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
-def report_pages(frame: Frame) -> APIRouter:
-    """Build the router of these pages."""
-    pages = ReportPages(frame)
-    router = APIRouter()
-    reader = [Depends(frame.reader)]
-    place = "/adapters/{adapter}/report"
-    router.add_api_route(place, pages.ask, methods=["POST"])
-    router.add_api_route(f"{place}/{{number}}", pages.show, methods=["GET"], dependencies=reader)
-    router.add_api_route(
-        f"{place}/{{number}}/{{form}}", pages.open, methods=["GET"], dependencies=reader
-    )
-    return router
-
-
-class ReportPages:
-    """The handlers; they run in the thread pool."""
+class ReportPages(PageGroup):
+    """The pages of an adapter's reports."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._post("/adapters/{adapter}/report", self.ask)
+        self._get("/adapters/{adapter}/report/{number}", self.show)
+        self._get("/adapters/{adapter}/report/{number}/{form}", self.open)
 
     def show(self, adapter: str, number: Number, *, version: VersionQuery = None) -> Response:
         """Show how far a report is, and its facts and links once it is done."""

@@ -7,7 +7,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
@@ -20,7 +20,7 @@ from monitor.store.registry import versions
 from monitor.views.reading import scatter
 from monitor.views.reading.histogram import NoHistogram
 from monitor.web import wording
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 from monitor.web.queries import address
 from monitor.web.sections import Section, drawn
 
@@ -41,25 +41,12 @@ Axis = Annotated[int, Query(ge=0, le=len(TOPICS))]
 """An axis of the training texts, from 1; 0: the one on which requests moved most."""
 
 
-def request_pages(frame: Frame) -> APIRouter:
-    """Build the router of this page."""
-    pages = RequestPages(frame)
-    router = frame.router()
-    router.add_api_route(
-        "/adapters/{adapter}/requests",
-        pages.show,
-        methods=["GET"],
-        dependencies=[Depends(frame.reader)],
-    )
-    return router
-
-
-class RequestPages:
-    """The handlers; they run in the thread pool."""
+class RequestPages(PageGroup):
+    """The page of an adapter's requests."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/adapters/{adapter}/requests", self.show)
 
     def show(self, adapter: str, query: Asked, x: Axis = 0, y: Axis = 0) -> Response:
         """Show a page of an adapter's requests, and where those of the range lie."""

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -20,8 +20,8 @@ from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.incidents.receivers import ChannelHealth
 from monitor.store.people import changes, keys
 from monitor.views.reading import change, message, people
-from monitor.web.forms import Fields, may_not
-from monitor.web.frame import Frame
+from monitor.web.forms import may_not
+from monitor.web.frame import Frame, PageGroup
 
 SHOWN: Final = 100
 CHANGES_OF: Final = timedelta(days=30)
@@ -30,27 +30,18 @@ Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 KeyId = Annotated[str, Path(max_length=64)]
 
 
-def service_pages(frame: Frame) -> APIRouter:
-    """Build the router of these pages."""
-    pages = ServicePages(frame)
-    router = frame.router()
-    reader = [Depends(frame.reader)]
-    fleet = [Depends(frame.fleet_reader)]
-    router.add_api_route("/channels", pages.channels, methods=["GET"], dependencies=fleet)
-    router.add_api_route("/audit", pages.audit, methods=["GET"], dependencies=reader)
-    router.add_api_route("/keys", pages.keys, methods=["GET"], dependencies=reader)
-    router.add_api_route("/settings", pages.settings, methods=["GET"], dependencies=fleet)
-    router.add_api_route("/deliveries/{delivery}/replay", pages.replay, methods=["POST"])
-    router.add_api_route("/keys/{key}/revoke", pages.revoke, methods=["POST"])
-    return router
-
-
-class ServicePages:
-    """The handlers; they run in the thread pool."""
+class ServicePages(PageGroup):
+    """The pages of the service, and their buttons."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        fleet = [Depends(frame.fleet_reader)]
+        self.router.get("/channels", dependencies=fleet)(self.channels)
+        self._get("/audit", self.audit)
+        self._get("/keys", self.keys)
+        self.router.get("/settings", dependencies=fleet)(self.settings)
+        self._post("/deliveries/{delivery}/replay", self.replay)
+        self._post("/keys/{key}/revoke", self.revoke)
 
     def channels(self, request: Request, before: Before = None) -> Response:
         """Show how each channel takes its messages, and the messages that none took."""
@@ -82,7 +73,7 @@ class ServicePages:
         sections = [(name, list(found)) for name, found in by_section]
         return self._frame.page("settings.html", sections=sections)
 
-    def replay(self, request: Request, delivery: UUID, _fields: Fields) -> Response:
+    def replay(self, request: Request, delivery: UUID) -> Response:
         """Send a message again that no channel took."""
         key = self._frame.fleet_sender(request)
         refused = may_not(request, key)
@@ -100,7 +91,7 @@ class ServicePages:
             return self._channels(request, refused=refused, status=HTTPStatus.CONFLICT)
         return RedirectResponse("/channels", status_code=HTTPStatus.SEE_OTHER)
 
-    def revoke(self, request: Request, key: KeyId, _fields: Fields) -> Response:
+    def revoke(self, request: Request, key: KeyId) -> Response:
         """Revoke a key for good."""
         sender = self._frame.fleet_sender(request)
         refused = may_not(request, sender, scope=Scope.ADMIN)

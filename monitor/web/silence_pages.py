@@ -7,7 +7,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from alerts import matching
@@ -18,7 +18,7 @@ from monitor.store import teams
 from monitor.store.incidents import silences
 from monitor.store.people.keys import Key
 from monitor.web.forms import Fields, may_not, no_reason
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 
 SHOWN: Final = 200
 HOUR: Final = timedelta(hours=1)
@@ -26,23 +26,14 @@ FACTS: Final = (*matching.NAMES, *matching.WORDS)
 """Fields of the form, each a fact or empty; labels are for the API and the command line."""
 
 
-def silence_pages(frame: Frame) -> APIRouter:
-    """Build the router of these pages."""
-    pages = SilencePages(frame)
-    router = frame.router()
-    reader = [Depends(frame.reader)]
-    router.add_api_route("/silences", pages.silences, methods=["GET"], dependencies=reader)
-    router.add_api_route("/silences", pages.add, methods=["POST"])
-    router.add_api_route("/silences/{silence}/expire", pages.expire, methods=["POST"])
-    return router
-
-
-class SilencePages:
-    """The handlers; they run in the thread pool."""
+class SilencePages(PageGroup):
+    """The page of silences, and its forms."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/silences", self.silences)
+        self._post("/silences", self.add)
+        self._post("/silences/{silence}/expire", self.expire)
 
     def silences(self, request: Request) -> Response:
         """Show present and future silences, and the form for another one.
@@ -86,7 +77,7 @@ class SilencePages:
                 )
             )
 
-    def expire(self, request: Request, silence: Number, _fields: Fields) -> Response:
+    def expire(self, request: Request, silence: Number) -> Response:
         """End one now."""
         key = self._frame.sender(request)
         refused = may_not(request, key)

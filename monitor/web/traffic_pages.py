@@ -5,7 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.api.lookup import Number
@@ -17,30 +17,21 @@ from monitor.store.traffic import actions, flags
 from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.web import traffic, wording
 from monitor.web.forms import Fields, may_not, no_reason
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 from monitor.web.queries import PageNumber, SearchText
 
 Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 
 
-def traffic_pages(frame: Frame) -> APIRouter:
-    """Build the router of these pages."""
-    pages = TrafficPages(frame)
-    router = frame.router()
-    reader = [Depends(frame.reader)]
-    router.add_api_route("/routes", pages.routes, methods=["GET"], dependencies=reader)
-    router.add_api_route("/routes/{adapter}", pages.route, methods=["GET"], dependencies=reader)
-    router.add_api_route("/actions/{action}/approve", pages.approve, methods=["POST"])
-    router.add_api_route("/kill-switch", pages.kill_switch, methods=["POST"])
-    return router
-
-
-class TrafficPages:
-    """The handlers; they run in the thread pool."""
+class TrafficPages(PageGroup):
+    """The pages of routes, and their buttons."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/routes", self.routes)
+        self._get("/routes/{adapter}", self.route)
+        self._post("/actions/{action}/approve", self.approve)
+        self._post("/kill-switch", self.kill_switch)
 
     def routes(self, request: Request, q: SearchText = "", page: PageNumber = 1) -> Response:
         """Show adapters' routes, the moved ones first."""
@@ -50,7 +41,7 @@ class TrafficPages:
         """Show one adapter's route, its history and its actions."""
         return self._route(request, wording.name_of(adapter), before=before)
 
-    def approve(self, request: Request, action: Number, _fields: Fields) -> Response:
+    def approve(self, request: Request, action: Number) -> Response:
         """Carry out an action that waits for approval, and show the result."""
         key = self._frame.sender(request)
         refused = may_not(request, key)

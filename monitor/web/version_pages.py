@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
@@ -13,30 +13,17 @@ from monitor.store.traffic import fleet
 from monitor.views.reading import version
 from monitor.views.version import VersionStanding
 from monitor.web import wording
-from monitor.web.frame import Frame
+from monitor.web.frame import Frame, PageGroup
 
 Name = Annotated[str, Query(max_length=128)]
 
 
-def version_pages(frame: Frame) -> APIRouter:
-    """Build the router of this page."""
-    pages = VersionPages(frame)
-    router = frame.router()
-    router.add_api_route(
-        "/adapters/{adapter}/versions",
-        pages.show,
-        methods=["GET"],
-        dependencies=[Depends(frame.reader)],
-    )
-    return router
-
-
-class VersionPages:
-    """The handlers; they run in the thread pool."""
+class VersionPages(PageGroup):
+    """The page of two versions of an adapter."""
 
     def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        self._parts = frame.parts
+        super().__init__(frame)
+        self._get("/adapters/{adapter}/versions", self.show)
 
     def show(self, adapter: str, left: Name = "", right: Name = "") -> Response:
         """Show two versions beside each other: the one in charge and the newest other one."""
