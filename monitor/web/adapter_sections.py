@@ -75,7 +75,7 @@ class AdapterSections:
             self._section("signals", "What moved", self._signals),
             self._section("histogram", "Now beside the reference", self._histogram),
             self._section("report", "Evidently's report", self._report),
-            Section(name="new", title="What is new", template="sections/new.html", read=self._new),
+            Section(name="new", title="What is new", read=self._new),
             self._section("scatter", "Where requests lie", self._scatter),
             self._section("versions", "Versions beside each other", self._versions),
             self._section("route", "Who answers now", self._route),
@@ -92,7 +92,7 @@ class AdapterSections:
         self, name: str, title: str, read: Callable[[Connection], Mapping[str, Any]]
     ) -> Section:
         run = partial(self.parts.database.run, read, attempts=1)
-        return Section(name=name, title=title, template=f"sections/{name}.html", read=run)
+        return Section(name=name, title=title, read=run)
 
     def _health(self, tx: Connection) -> Mapping[str, Any]:
         interval = self.parts.outlook.live_interval

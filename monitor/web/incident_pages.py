@@ -187,13 +187,8 @@ class IncidentPages(PageGroup):
             return {"trial": shown, "guards": guards, "rack": canaries.RACK}
 
         return [
-            Section(
-                name="examples",
-                title="Requests that show it",
-                template="sections/examples.html",
-                read=examples,
-            ),
-            Section(name="trial", title="Its canary", template="sections/trial.html", read=trial),
+            Section(name="examples", title="Requests that show it", read=examples),
+            Section(name="trial", title="Its canary", read=trial),
         ]
 
     def _story(self, tx: Connection, incident: int) -> IncidentStory | None:

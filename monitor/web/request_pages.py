@@ -80,24 +80,16 @@ class RequestPages(PageGroup):
             first=address(place, in_range) if query.cursor else None,
             longer=address(place, {**chosen, "from": AGES[-1]}),
             most=MOST_LISTED,
-            sections=self._sections(seen["listed"][0], range_, (x or None, y or None), place),
+            sections=self._sections(seen["listed"][0], range_, (x or None, y or None)),
             **TEXTS,
             **seen,
         )
 
-    def _sections(
-        self, of: Version, range_: TimeRange, axes: scatter.Axes, place: str
-    ) -> Mapping[str, Any]:
-        read = partial(
-            self._parts.database.run, partial(_placed, of=of, within=range_.shown, axes=axes)
-        )
-        section = Section(
-            name="scatter",
-            title="Where requests lie",
-            template="sections/requests_scatter.html",
-            read=read,
-        )
-        return drawn(self._frame, [section], of=of, axes=axes, place=place)
+    def _sections(self, of: Version, range_: TimeRange, axes: scatter.Axes) -> Mapping[str, Any]:
+        placed = partial(_placed, of=of, within=range_.shown, axes=axes)
+        read = partial(self._parts.database.run, placed)
+        section = Section(name="requests_scatter", title="Where requests lie", read=read)
+        return drawn(self._frame, [section], of=of, axes=axes)
 
 
 def kept(query: RequestsAsked, x: int, y: int) -> dict[str, str]:

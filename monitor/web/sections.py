@@ -18,13 +18,12 @@ _LOG = structlog.get_logger(__name__)
 class Section:
     """A part of a page.
 
-    ``read`` returns what ``template`` draws, from a transaction of its own: a statement that fails
-    ends the transaction that it is in.
+    ``read`` returns what the template of its name draws, from a transaction of its own: a statement
+    that fails ends the transaction that it is in.
     """
 
     name: str
     title: str
-    template: str
     read: Callable[[], Mapping[str, Any]]
 
 
@@ -35,7 +34,8 @@ def drawn(frame: Frame, sections: Iterable[Section], **common: Any) -> dict[str,
 
 def _drawn(frame: Frame, section: Section, common: Mapping[str, Any]) -> Markup:
     try:
-        return frame.drawn(section.template, section=section, **{**common, **section.read()})
+        template = f"sections/{section.name}.html"
+        return frame.drawn(template, section=section, **{**common, **section.read()})
     except Exception:  # noqa: BLE001 (one section of many: its place says that it failed)
         _LOG.exception("section_failed", section=section.name)
         return frame.drawn("sections/failed.html", section=section)
