@@ -32,13 +32,13 @@ from monitor.web.frame import Frame, PageGroup
 from monitor.web.newness import NewSections
 from monitor.web.notices import Notices, read_notices
 from monitor.web.parts import WebParts
+from monitor.web.queries import VersionQuery
 from monitor.web.sections import drawn
 
 YOUNG: Final = timedelta(hours=1)
 BEFORE: Final = 1.25
 """The range is this many times the age of what began, so that it shows normal times too."""
 Text = Annotated[str, Query(max_length=64)]
-VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

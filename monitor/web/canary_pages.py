@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Final
+from typing import Final
 
-from fastapi import Query, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.api.lookup import Number
-from monitor.api.paths import LARGEST_NUMBER
 from monitor.store import teams
 from monitor.store.errors import NotFound
 from monitor.store.traffic.canaries import CanaryId, OneAtATime
@@ -22,8 +21,7 @@ from monitor.web import canaries, intervals
 from monitor.web.beginning import CanaryForm, read_asked, read_beginning, read_wish
 from monitor.web.forms import Fields, may_not, no_reason
 from monitor.web.frame import Frame, PageGroup
-
-Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
+from monitor.web.queries import Before
 
 FRAME: Final = {"width": intervals.BAND_WIDTH, "height": intervals.BAND_HEIGHT}
 

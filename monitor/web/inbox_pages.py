@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import Query
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
@@ -17,13 +16,10 @@ from monitor.store.incidents import inbox
 from monitor.store.incidents.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
 from monitor.views.reading import incident
 from monitor.web.frame import Frame, PageGroup
-from monitor.web.queries import address
+from monitor.web.queries import SearchText, address
 from monitor.web.traffic import waiting
 
 SHOWN: Final = 50
-_LONGEST: Final = 256
-
-Text = Annotated[str, Query(max_length=_LONGEST)]
 FILTERS: Final = ("severity", "blame", "adapter", "owner", "base")
 
 
@@ -38,11 +34,11 @@ class InboxPages(PageGroup):
         self,
         *,
         state: InboxState = InboxState.OPEN,
-        severity: Text = "",
-        blame: Text = "",
-        adapter: Text = "",
-        owner: Text = "",
-        base: Text = "",
+        severity: SearchText = "",
+        blame: SearchText = "",
+        adapter: SearchText = "",
+        owner: SearchText = "",
+        base: SearchText = "",
         order: IncidentOrder = IncidentOrder.SEVERITY,
         cursor: Cursor = None,
     ) -> Response:

@@ -8,8 +8,13 @@ from urllib.parse import urlencode
 
 from fastapi import Query
 
+from monitor.api.paths import LARGEST_NUMBER
+
 SearchText = Annotated[str, Query(max_length=256)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
+Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
+"""The number at which the page before ended."""
+VersionQuery = Annotated[str | None, Query(max_length=128)]
 
 
 def address(path: str, asked: Mapping[str, str], **more: str) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -23,8 +22,7 @@ from monitor.views.reading.report import report
 from monitor.web import wording
 from monitor.web.forms import Fields, may_not
 from monitor.web.frame import Frame, PageGroup
-
-VersionQuery = Annotated[str | None, Query(max_length=128)]
+from monitor.web.queries import VersionQuery
 
 
 class ReportPages(PageGroup):

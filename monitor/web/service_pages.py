@@ -8,11 +8,10 @@ from itertools import groupby
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import Depends, Path, Query, Request
+from fastapi import Depends, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
-from monitor.api.paths import LARGEST_NUMBER
 from monitor.domain import Scope
 from monitor.store import audit
 from monitor.store.incidents import deliveries, receivers
@@ -22,11 +21,11 @@ from monitor.store.people import changes, keys
 from monitor.views.reading import change, message, people
 from monitor.web.forms import may_not
 from monitor.web.frame import Frame, PageGroup
+from monitor.web.queries import Before
 
 SHOWN: Final = 100
 CHANGES_OF: Final = timedelta(days=30)
 
-Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 KeyId = Annotated[str, Path(max_length=64)]
 
 

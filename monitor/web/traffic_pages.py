@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated
 
-from fastapi import Query, Request
+from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.api.lookup import Number
-from monitor.api.paths import LARGEST_NUMBER
 from monitor.domain import ActionId
 from monitor.store import teams
 from monitor.store.errors import NotFound
@@ -18,9 +16,7 @@ from monitor.traffic.fallback.breaker import ActionNotOpen
 from monitor.web import traffic, wording
 from monitor.web.forms import Fields, may_not, no_reason
 from monitor.web.frame import Frame, PageGroup
-from monitor.web.queries import PageNumber, SearchText
-
-Generation = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
+from monitor.web.queries import Before, PageNumber, SearchText
 
 
 class TrafficPages(PageGroup):
@@ -37,7 +33,7 @@ class TrafficPages(PageGroup):
         """Show adapters' routes, the moved ones first."""
         return self._routes(request, text=q, page=page)
 
-    def route(self, request: Request, adapter: str, before: Generation = None) -> Response:
+    def route(self, request: Request, adapter: str, before: Before = None) -> Response:
         """Show one adapter's route, its history and its actions."""
         return self._route(request, wording.name_of(adapter), before=before)
 
