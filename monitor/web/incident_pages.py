@@ -112,8 +112,10 @@ class IncidentPages(PageGroup):
         try:
             with teams.unbound():
                 act(IncidentId(incident), key, fields)
-        except LookupError as missing:
-            return self._page(incident, refused=str(missing), status=HTTPStatus.CONFLICT)
+        except (LookupError, NotOpen, NotMarkable) as why:
+            return self._page(incident, refused=str(why), status=HTTPStatus.CONFLICT)
+        except (NotRequested, Conflict) as why:
+            return self._page(incident, refused=f"{why}.", status=HTTPStatus.CONFLICT)
         except FormRefused as why:
             return self._page(incident, refused=str(why), status=why.status)
         return RedirectResponse(f"/incidents/{incident}", status_code=HTTPStatus.SEE_OTHER)
@@ -201,19 +203,11 @@ class IncidentPages(PageGroup):
 
     def _acknowledge(self, incident: IncidentId, key: Key, _fields: Mapping[str, str]) -> None:
         now = self._parts.clock()
-        try:
-            self._parts.database.run(
-                lambda tx: acknowledge(
-                    tx,
-                    incident,
-                    by=key.name,
-                    lasts=IN_HAND_FOR,
-                    now=now,
-                    hearers=self._parts.hearers,
-                )
+        self._parts.database.run(
+            lambda tx: acknowledge(
+                tx, incident, by=key.name, lasts=IN_HAND_FOR, now=now, hearers=self._parts.hearers
             )
-        except NotOpen as why:
-            raise FormRefused(str(why), status=HTTPStatus.CONFLICT) from why
+        )
 
     def _mark(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         word = Word(
@@ -223,12 +217,7 @@ class IncidentPages(PageGroup):
             at=self._parts.clock(),
         )
         act = mark if word.mark is Mark.FALSE_PAGE else accept
-        try:
-            self._parts.database.run(
-                lambda tx: act(tx, incident, word, hearers=self._parts.hearers)
-            )
-        except NotMarkable as why:
-            raise FormRefused(str(why), status=HTTPStatus.CONFLICT) from why
+        self._parts.database.run(lambda tx: act(tx, incident, word, hearers=self._parts.hearers))
 
     def _retrain(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         """Request the retraining of the incident's adapter, as `driftline retraining request`."""
@@ -236,10 +225,7 @@ class IncidentPages(PageGroup):
         story = self._parts.database.run(lambda tx: self._story(tx, incident))
         if story is None or story.row.adapter is None:
             raise LookupError(f"Incident {incident} is of no single adapter.")
-        try:
-            self._parts.retrainings.request(story.row.adapter, by=key.name, why=because)
-        except NotRequested as why:
-            raise FormRefused(f"{why}.", status=HTTPStatus.CONFLICT) from why
+        self._parts.retrainings.request(story.row.adapter, by=key.name, why=because)
 
     def _move(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         epoch = _number(fields, "epoch") if "epoch" in fields else 0  # whichever is in force
@@ -263,10 +249,7 @@ class IncidentPages(PageGroup):
                 now=now,
             )
 
-        try:
-            self._parts.database.run(work)
-        except Conflict as why:
-            raise FormRefused(f"{why}.", status=HTTPStatus.CONFLICT) from why
+        self._parts.database.run(work)
 
     def _prove(self, incident: IncidentId, wanted: TrafficMove) -> None:
         """Refuse a version that is not served, before the transaction that moves traffic to it."""
