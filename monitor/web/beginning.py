@@ -11,12 +11,13 @@ from typing import Final
 from sqlalchemy import Connection
 
 from detectors.trial_plan import Choice, Wanted, choices, choose, detectable_drop
-from monitor.domain import ArmKind, Mode, Route, Version, VersionId
+from monitor.domain import Mode, Version, VersionId
 from monitor.store.errors import NotFound
 from monitor.store.records import capture_counts
 from monitor.store.registry import versions
 from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.canaries import CanaryId
+from monitor.traffic.arms import stable_arm
 from monitor.traffic.trial.foresight import foresee_ways, step_of
 from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Orders, Wish
@@ -157,7 +158,7 @@ def read_beginning(
     known = replace(
         plain,
         version=version,
-        control=_in_charge(route),
+        control=stable_arm(route).version if route else None,
         unfit=unfit(route, version.name, replaces=stands.version if stands else None),
         standing=stands.id if stands else None,
         latched=latched,
@@ -188,11 +189,6 @@ def _chosen(lines: Sequence[ShareLine], asked: CanaryForm) -> ShareLine | None:
     return next((line for line in lines if line.choice is found), None)
 
 
-def _in_charge(route: Route | None) -> str | None:
-    arms = route.arms if route else ()
-    return next((arm.version for arm in arms if arm.arm is ArmKind.STABLE), None)
-
-
 def _lines(asked: CanaryForm, per_day: float, *, guardrails: int) -> list[ShareLine]:
     if per_day <= 0.0:
         raise ValueError("no request was counted in the last 24 hours: say how many there will be")
@@ -219,12 +215,7 @@ def _line(choice: Choice, wanted: Wanted, asked: CanaryForm) -> ShareLine:
 
 def _candidates(tx: Connection) -> list[Version]:
     """Return the versions that are not in charge, the newest of each adapter first."""
-    in_charge = {
-        (route.adapter, arm.version)
-        for route in routes.all_routes(tx)
-        for arm in route.arms
-        if arm.arm is ArmKind.STABLE
-    }
+    in_charge = {(route.adapter, stable_arm(route).version) for route in routes.all_routes(tx)}
     known = [v for v in versions.fetch_all(tx) if (v.adapter, v.name) not in in_charge]
     return sorted(known, key=lambda version: (version.adapter, -version.id))
 
