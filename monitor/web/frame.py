@@ -59,19 +59,18 @@ class Frame:
         self.sessions = Sessions(parts.secret, lasts=parts.session)
         self._templates = _environment(self.assets, version=parts.version)
 
-    async def reader(self, request: Request) -> None:
+    async def reader(self, request: Request) -> Key:
         """Admit people with a session, who see what their key may; send others to the login."""
         key = await run_in_threadpool(self.viewer, request)
         teams.see(key.match)
         read_pages()
+        return key
 
     async def fleet_reader(self, request: Request) -> None:
         """As :meth:`reader`, for pages about the whole installation."""
-        key = await run_in_threadpool(self.viewer, request)
-        teams.see(key.match)
+        key = await self.reader(request)
         if key.match:
             raise of_the_whole(key)
-        read_pages()
 
     def sender(self, request: Request) -> Key:
         """Return the key of who sent a form about what the path names, which is its team's.
