@@ -38,7 +38,7 @@ class ReportPages(PageGroup):
         """Show how far a report is, and its facts and links once it is done."""
 
         def read(_tx: Connection, of: Version, row: ReportRow) -> Response:
-            return self._frame.page("report.html", report=report(row, of), now=self._parts.clock())
+            return self._frame.page("report.html", report=report(row, of))
 
         return self._of(wording.name_of(adapter), version, number, read)
 

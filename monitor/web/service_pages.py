@@ -60,7 +60,7 @@ class ServicePages(PageGroup):
             }
 
         seen = self._parts.database.run(read)
-        return self._frame.page("audit.html", now=now, before=before, **seen)
+        return self._frame.page("audit.html", before=before, **seen)
 
     def keys(self, request: Request) -> Response:
         """Show all keys, to a key that may administer."""
@@ -136,7 +136,6 @@ class ServicePages(PageGroup):
             "channels.html",
             status=status,
             refused=refused,
-            now=self._parts.clock(),
             may_act=self._frame.may_operate(request),
             **seen,
         )
@@ -146,13 +145,11 @@ class ServicePages(PageGroup):
     ) -> Response:
         own = self._frame.viewer(request)
         now = self._parts.clock()
-        if not keys.permits(own, Scope.ADMIN):
+        if keys.permits(own, Scope.ADMIN):
+            known = self._parts.database.run(keys.fetch_all)
+        else:
             refused = refused or may_not(request, own, scope=Scope.ADMIN)
-            status = HTTPStatus.FORBIDDEN
-            return self._frame.page(
-                "keys.html", status=status, refused=refused, keys=[], own="", now=now
-            )
-        known = self._parts.database.run(keys.fetch_all)
+            known, status = [], HTTPStatus.FORBIDDEN
         return self._frame.page(
             "keys.html",
             status=status,

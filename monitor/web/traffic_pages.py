@@ -35,7 +35,14 @@ class TrafficPages(PageGroup):
 
     def route(self, request: Request, adapter: str, before: Before = None) -> Response:
         """Show one adapter's route, its history and its actions."""
-        return self._route(request, wording.name_of(adapter), before=before)
+        now, name = self._parts.clock(), wording.name_of(adapter)
+        seen = self._parts.database.run(
+            lambda tx: traffic.read_route(tx, name, self._parts, now=now, before=before)
+        )
+        if seen is None:
+            return self._frame.missing(f"adapter {name}")
+        may_act = self._frame.may_operate(request)
+        return self._frame.page("route.html", now=now, before=before, may_act=may_act, **seen)
 
     def approve(self, request: Request, action: Number) -> Response:
         """Carry out an action that waits for approval, and show the result."""
@@ -95,20 +102,5 @@ class TrafficPages(PageGroup):
             asked=text,
             may_act=(may_act := self._frame.may_operate(request)),
             may_stop=may_act and not teams.bound(),
-            **seen,
-        )
-
-    def _route(self, request: Request, name: str, *, before: int | None) -> Response:
-        now = self._parts.clock()
-        seen = self._parts.database.run(
-            lambda tx: traffic.read_route(tx, name, self._parts, now=now, before=before)
-        )
-        if seen is None:
-            return self._frame.missing(f"adapter {name}")
-        return self._frame.page(
-            "route.html",
-            now=now,
-            before=before,
-            may_act=self._frame.may_operate(request),
             **seen,
         )

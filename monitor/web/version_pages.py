@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Query
 from fastapi.responses import Response
@@ -39,16 +39,14 @@ class VersionPages(PageGroup):
         if not known:
             return self._frame.missing(f"adapter {name}")
         one, other = chosen(known, left, right)
-        numbers: dict[str, Any] = dict.fromkeys((*one.numbers, *other.numbers))
         return self._frame.page(
             "versions.html",
             name=name,
             known=known,
             left=one,
             right=other,
-            numbers=list(numbers),
+            numbers=list(dict.fromkeys((*one.numbers, *other.numbers))),
             metadata=sorted({*one.metadata, *other.metadata}),
-            now=now,
         )
 
 
