@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import Final
 
 import msgspec
@@ -231,14 +231,8 @@ def possible(state: CanaryState) -> list[OrderKind]:
 
 def happened(looks: Sequence[CanaryEvent]) -> list[Happened]:
     """Combine consecutive looks with the same result; the newest first."""
-    groups: list[Happened] = []
-    for look in looks:
-        if groups and _alike(groups[-1].last, look):
-            last = groups[-1]
-            groups[-1] = Happened(first_at=last.first_at, last=look, times=last.times + 1)
-        else:
-            groups.append(Happened(first_at=look.at, last=look, times=1))
-    return groups[::-1]
+    runs = [list(run) for _, run in groupby(looks, key=_came_to)]
+    return [Happened(first_at=run[0].at, last=run[-1], times=len(run)) for run in runs[::-1]]
 
 
 def guard_lines(looks: Sequence[CanaryEvent]) -> list[GuardLine]:
@@ -311,11 +305,9 @@ def _seen(look: CanaryEvent, found: GuardFound | None) -> intervals.GuardLook:
     return intervals.GuardLook(at=look.at, lo=found.lo, value=found.value, hi=found.hi)
 
 
-def _alike(one: CanaryEvent, other: CanaryEvent) -> bool:
-    return one.event == other.event == "looked" and _came_to(one) == _came_to(other)
-
-
-def _came_to(look: CanaryEvent) -> tuple[object, ...]:
+def _came_to(look: CanaryEvent) -> object:
+    if look.event != "looked":
+        return object()  # equal to no other
     return look.phase, look.pause, look.step, look.weight, look.outcome, look.actor
 
 
