@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,7 +19,7 @@ from monitor.capture import decoding, parse
 from monitor.capture.assemble import KeptFields, assemble
 from monitor.capture.checks import Horizon, NotRegistered, RecordRefused, check_feedback
 from monitor.capture.directory import Directory, Resolve
-from monitor.capture.errors import CaptureError, DiskFull
+from monitor.capture.errors import DiskFull
 from monitor.capture.held import HeldRecords, RecordNames
 from monitor.capture.parse import MAX_RECORDS, Parsed, Rejected
 from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
@@ -153,8 +152,6 @@ class Intake:
             is_registered=self._is_registered,
             take=self._take_held,
         )
-        self._counted: Counter[str] = Counter()
-        self._counting = threading.Lock()
 
     def start(self) -> None:
         """Start the writer's thread, and that of the records that wait for their version."""
@@ -176,11 +173,6 @@ class Intake:
         """Return how many records wait for their version to be registered."""
         return sum(self._held.waiting().values())
 
-    def counters(self) -> Mapping[str, int]:
-        """Return this process's totals: items by result, and refused requests by reason."""
-        with self._counting:
-            return dict(self._counted)
-
     def records(
         self,
         body: bytes,
@@ -193,10 +185,8 @@ class Intake:
 
         Raises a ``CaptureError`` if the request as a whole is refused.
         """
-        return self._taking(
-            sender,
-            lambda: self._take_records(*self._read(body, content_encoding), content_type, sender),
-        )
+        self._admit(sender)
+        return self._take_records(*self._read(body, content_encoding), content_type, sender)
 
     def spans(
         self,
@@ -210,10 +200,8 @@ class Intake:
 
         Spans that are no calls of an adapter are passed over, and counted nowhere.
         """
-        return self._taking(
-            sender,
-            lambda: self._take_spans(*self._read(body, content_encoding), content_type, sender),
-        )
+        self._admit(sender)
+        return self._take_spans(*self._read(body, content_encoding), content_type, sender)
 
     def feedback(
         self,
@@ -224,10 +212,8 @@ class Intake:
         sender: Sender = _ANYBODY,
     ) -> IntakeOutcome:
         """Take a body of ``POST /v1/feedback``, under the same rules as ``records``."""
-        return self._taking(
-            sender,
-            lambda: self._take_feedback(*self._read(body, content_encoding), content_type, sender),
-        )
+        self._admit(sender)
+        return self._take_feedback(*self._read(body, content_encoding), content_type, sender)
 
     def shares(
         self, sampled_out: Mapping[str, int], *, sender: Sender = _ANYBODY
@@ -261,25 +247,10 @@ class Intake:
         sender.check(adapter, found)
         return found.adapter_id
 
-    def _taking(self, sender: Sender, take: Callable[[], IntakeOutcome]) -> IntakeOutcome:
-        try:
-            if self._room.full():
-                raise DiskFull(retry_after=jittered())
-            self._queue.admit(sender.name)
-            outcome = take()
-        except CaptureError as error:
-            self._count({f"refused_{error.status}": 1})
-            raise
-        self._count(
-            {
-                "accepted": outcome.accepted,
-                "duplicates": outcome.duplicates,
-                "sampled_out": outcome.sampled_out,
-                "held": len(outcome.held),
-                "rejected": len(outcome.rejected),
-            }
-        )
-        return outcome
+    def _admit(self, sender: Sender) -> None:
+        if self._room.full():
+            raise DiskFull(retry_after=jittered())
+        self._queue.admit(sender.name)
 
     def _read(self, body: bytes, content_encoding: str | None) -> tuple[bytes, datetime]:
         plain = decoding.decode(body, content_encoding, limit=self._settings.max_body)
@@ -323,9 +294,7 @@ class Intake:
 
     def _take_held(self, records: Sequence[Record], sender: Sender) -> None:
         """Take held records of one name, as if they came now; raise if there is no room."""
-        if self._room.full():
-            raise DiskFull(retry_after=jittered())
-        self._queue.admit(sender.name)
+        self._admit(sender)
         parsed = Parsed(items=list(enumerate(records)), rejected=())
         # no quota: what fails is tried again, and would count again
         outcome = self._take_parsed(
@@ -418,10 +387,6 @@ class Intake:
     @property
     def _kept(self) -> timedelta:
         return self._settings.retention
-
-    def _count(self, outcomes: Mapping[str, int]) -> None:
-        with self._counting:
-            self._counted.update(outcomes)
 
 
 _NOTHING: Final = np.empty(0)
