@@ -21,6 +21,7 @@ class DriftSide(StrEnum):
     DOWN = "down"
     UP = "up"
     EITHER = "either"
+    """Both, with few scores: for signals of which there are many."""
 
 
 Kinds = tuple[tuple[str, ...], ...]
@@ -96,28 +97,19 @@ def are_indicators(side: DriftSide) -> npt.NDArray[np.bool_]:
     return np.array([kind.endswith("%") for kind in _SIDES[side]])
 
 
-def rank_scores(u: Floats, side: DriftSide) -> Floats:
-    """Return bounded scores ``(n, K)`` of mid-ranks ``(n,)``: location, spread and tails.
-
-    Both sides: a rise, a fall, a change of spread, and 5 % and 1 % tails (strict: with ties
-    the reference's own rate is the null rate, whatever it is). ``Side.DOWN`` keeps what
-    grows when the signal falls, and adds ``low``, ``min(5, -ln u) / 5``: a part of the
-    traffic that lies anywhere in the lower half moves it more than any single threshold.
-    ``Side.UP`` is its mirror: ``high`` is ``low`` of ``1 - u``. ``Side.EITHER`` is both sides
-    with few scores, for signals of which there are many.
-    """
-    return scores_named(u[:, None], (_SIDES[side],))
-
-
 def kinds_of(sides: Sequence[DriftSide]) -> Kinds:
     """Return the names of each signal's scores, as :func:`scores_named` takes them."""
     return tuple(_SIDES[side] for side in sides)
 
 
 def scores_named(u: Floats, kinds: Kinds) -> Floats:
-    """Return scores ``(n, K)`` of mid-ranks ``(n, S)``, each signal's kinds side by side.
+    """Return bounded scores ``(n, K)`` of mid-ranks ``(n, S)``, each signal's kinds side by side.
 
-    Adjacent signals with the same kinds are scored together. Raises KeyError for an unknown kind.
+    Kinds are location, spread and tails, of the reference's 5 % or 1 % at an end (strict: with
+    ties its own rate is the null rate, whatever it is). ``low`` is ``min(5, -ln u) / 5``: a part of
+    the traffic that lies anywhere in the lower half moves it more than any single threshold.
+    ``high`` is its mirror, ``low`` of ``1 - u``. Adjacent signals with the same kinds are scored
+    together. Raises KeyError for an unknown kind.
     """
     every = np.empty((len(u), sum(map(len, kinds))))
     signal = column = 0

@@ -28,8 +28,9 @@ from detectors.null import bet_terms, null_mean
 from detectors.rank_reference import RankReference
 from detectors.ranks import mid_ranks
 from detectors.repetition import REPETITION
-from detectors.scores import DriftSide, rank_scores
+from detectors.scores import DriftSide
 from detectors.types import Budget, Process, State, Window
+from tests.scored import rank_scores
 
 MONDAY, DAY = 1_699_833_600.0, 86_400.0
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from detectors.latency import LATENCY
-from detectors.scores import DriftSide, rank_scores
+from detectors.scores import DriftSide
 from detectors.sizes import fit_lines, relative
 from detectors.types import Budget, Floats, State, Window
+from tests.scored import rank_scores
 
 DAY = 86_400.0
 MONDAY = 1_699_833_600.0

@@ -5,11 +5,11 @@ from detectors.scores import (
     DriftSide,
     as_units,
     kinds_of,
-    rank_scores,
     score_names,
     scores_named,
     subject_checks,
 )
+from tests.scored import rank_scores
 
 
 def test_seven_scores_describe_place_spread_and_tails() -> None:
