@@ -26,17 +26,6 @@ MIN_TOKENS: Final = 4
 """Finite tokens below which a measured record is ``missing``."""
 KEPT_TOKENS: Final = 256
 
-TOKEN_SIGNALS: Final = (
-    "sum_nll",
-    "mean_nll",
-    "p95_nll",
-    "near_certain",
-    "entropy",
-    "margin",
-    "non_finite",
-    "missing",
-)
-
 
 def token_signals(answers: Sequence[Tokens]) -> Mapping[str, Floats]:
     """Aggregate the tokens of ``n`` measured answers; each result is ``(n,)``.

@@ -39,12 +39,6 @@ class Opening(Protocol):
     def threads(self) -> int: ...
 
 
-class Answering(Protocol):
-    """The part of a worker that a model client needs."""
-
-    def ask(self, request: msgspec.Struct, *, timeout: float) -> msgspec.Struct: ...
-
-
 class WorkerProcess(Generic[Opened]):
     """One worker process and its model.
 

@@ -10,12 +10,21 @@ from monitor.capture.checks import Tokens, clean, top_statistics
 from monitor.capture.packing import pack_f16
 from monitor.capture.signals import (
     KEPT_TOKENS,
-    TOKEN_SIGNALS,
     kept_arrays,
     text_signals,
     token_signals,
 )
 
+TOKEN_SIGNALS = (
+    "sum_nll",
+    "mean_nll",
+    "p95_nll",
+    "near_certain",
+    "entropy",
+    "margin",
+    "non_finite",
+    "missing",
+)
 LOGPROBS = st.floats(min_value=-29.0, max_value=0.0, width=32)
 
 
