@@ -68,11 +68,6 @@ class DeliveryFailed(Exception):  # noqa: N818 - named as the outcome it reports
         self.retry_after = retry_after
         self.status = status
 
-    @property
-    def gone(self) -> bool:
-        """True if the receiver wants nothing more, ever (410): disable it, tell another channel."""
-        return self.status == HTTPStatus.GONE
-
 
 class Channel(Protocol):
     """A way to send alerts: one file and one entry in ``alerts.channels.CHANNELS``.

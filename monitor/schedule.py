@@ -176,10 +176,6 @@ class Loop:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
     def _run(self) -> None:
         while not self._pulse.stopped:
             self.last_turn = time.monotonic()

@@ -130,11 +130,6 @@ class Deliverer:
         self.last_turn = time.monotonic()
         """When the claiming thread last ran a turn, on the monotonic clock."""
 
-    @property
-    def alive(self) -> bool:
-        """True if the claiming thread runs."""
-        return self._thread.is_alive()
-
     def start(self) -> None:
         """Deliver messages until :meth:`stop`."""
         self._thread.start()

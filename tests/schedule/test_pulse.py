@@ -57,7 +57,7 @@ def test_work_that_raises_is_counted_and_tried_again(pulse: Pulse) -> None:
     loop.start()
     assert tried.acquire(timeout=10)
     assert tried.acquire(timeout=10)
-    assert loop.alive
+    assert not loop.join(timeout=0)
     assert loop.failures >= 1
 
 
