@@ -110,10 +110,6 @@ class Engines:
         self._asked: dict[tuple[str, str], int] = {}
         self._passed: dict[tuple[str, str], int] = {}
 
-    def serves(self, model: str) -> bool:
-        """True if the model is served everywhere; see :attr:`Listing.everywhere`."""
-        return self.listing(model).everywhere
-
     def listing(self, model: str) -> ReplicaListing:
         """Group replicas by whether they list the model; asks again those that lacked it."""
         found: dict[str, list[str]] = {"holding": [], "lacking": [], "silent": []}

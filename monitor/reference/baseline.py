@@ -30,8 +30,6 @@ SMALLEST_STRATUM: Final = 0.01
 """Settings with a smaller share of the baseline's records are not compared."""
 ANY_TIME: Final = Horizon(now=datetime(9999, 1, 1, tzinfo=UTC), retention=timedelta.max)
 
-Mask = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Baseline:

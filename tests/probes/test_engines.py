@@ -18,10 +18,10 @@ def lora(*running: str, at: float = 5.0) -> str:
 def test_a_model_is_served_where_every_replica_that_answers_lists_it() -> None:
     with serving(FakeEngine()) as up:
         engines = engines_of([up, AWAY])
-        assert engines.serves("support@v7")
-        assert not engines.serves("unknown")
-    assert not engines_of([AWAY]).serves("base")
-    assert not engines_of([]).serves("base")
+        assert engines.listing("support@v7").everywhere
+        assert not engines.listing("unknown").everywhere
+    assert not engines_of([AWAY]).listing("base").everywhere
+    assert not engines_of([]).listing("base").everywhere
 
 
 def test_only_replicas_that_hold_the_model_are_asked() -> None:

@@ -39,7 +39,8 @@ def _embeddings(database: Database) -> list[tuple[float | None, int | None, str]
 
 
 def _waiting(database: Database) -> int:
-    return sum(database.run(pending.backlog).values())
+    query = sa.text("SELECT count(*) FROM pending_texts")
+    return database.run(lambda tx: tx.execute(query).scalar_one())
 
 
 def test_texts_of_a_learning_version_are_embedded_without_a_similarity(

@@ -12,7 +12,6 @@ from monitor.domain import Arm, ArmKind, Route, Verdict, VerdictSeverity
 from monitor.store.traffic.actions import Away
 from monitor.traffic.arms import effective, trial_arms
 from monitor.traffic.fallback.machine import (
-    CHANGES,
     ELSEWHERE,
     BreakerState,
     Progress,
@@ -42,6 +41,12 @@ TRIAL = replace(
     on_expiry=ArmKind.FALLBACK,
 )
 
+CHANGES = {  # a trial of the whole traffic is a return, and skips HALF_OPEN
+    BreakerState.HEALTHY: {BreakerState.DEGRADED},
+    BreakerState.DEGRADED: {BreakerState.HEALTHY, BreakerState.FALLBACK},
+    BreakerState.FALLBACK: {BreakerState.HALF_OPEN},
+    BreakerState.HALF_OPEN: {BreakerState.HEALTHY, BreakerState.FALLBACK},
+}
 routes = st.sampled_from([WHOLE, AWAY, TRIAL])
 ages = st.timedeltas(min_value=timedelta(), max_value=timedelta(days=3))
 verdicts = st.builds(

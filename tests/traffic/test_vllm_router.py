@@ -261,9 +261,9 @@ def test_replicas_come_and_go_with_the_file_that_lists_them(
     until(loaded, "it is loaded on the replica that came")
     assert world.served() == [{"support@v7"}, set()]
     engines = Engines(EngineAddresses(world.urls), world.client, headers={})
-    assert engines.serves("support@v7")
+    assert engines.listing("support@v7").everywhere
     file.write_text("\n".join(urls))
-    until(lambda: not engines.serves("support@v7"), "the replica that came lacks it")
+    until(lambda: not engines.listing("support@v7").everywhere, "the replica that came lacks it")
     until(lambda: loaded() and world.served()[1], "it is loaded there")
     assert world.served() == names("v7")
     assert [one.url for one in engines.holding("support@v7")] == urls
@@ -290,7 +290,7 @@ def test_nothing_is_proven_while_no_address_of_an_engine_is_known(
 def test_the_proof_loads_a_version_before_it_asks_for_it(world: World) -> None:
     engines = Engines(world.urls, world.client, headers={})
     proof = Proof(database=world.database, router=world.router, engines=engines)
-    assert not engines.serves("support@v7")
+    assert not engines.listing("support@v7").everywhere
     assert proof.served("support@v7")
     assert world.served() == names("v7")
     world.engines[1].refuses = True

@@ -74,14 +74,6 @@ def place(row: IncidentRow) -> tuple[int, int]:
     return _SEVERITIES.index(row.severity), row.id
 
 
-def state_of(row: IncidentRow, *, now: datetime) -> InboxState:
-    """Return the state of an incident."""
-    if row.closed_at is not None:
-        return InboxState.RESOLVED
-    until = row.acknowledged_until
-    return InboxState.OPEN if until is None or until <= now else InboxState.ACKNOWLEDGED
-
-
 def read_inbox(
     tx: Connection,
     wanted: IncidentFilter,

@@ -269,17 +269,14 @@ def incident_list(
     *,
     open_only: bool = False,
     adapter_id: AdapterId | None = None,
-    fleet_only: bool = False,
     limit: int = 100,
 ) -> list[IncidentRow]:
-    """List incidents, newest first; ``fleet_only`` selects those of a base model."""
+    """List incidents, newest first."""
     query = SELECT.order_by(incidents.c.id.desc()).limit(limit)
     if open_only:
         query = query.where(incidents.c.closed_at.is_(None))
     if adapter_id is not None:
         query = query.where(incidents.c.adapter_id == adapter_id)
-    if fleet_only:
-        query = query.where(incidents.c.base_model.is_not(None))
     return [from_row(row) for row in tx.execute(query).mappings()]
 
 

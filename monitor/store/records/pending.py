@@ -221,14 +221,6 @@ def drop_expired(
     return len(gone)
 
 
-def backlog(connection: Connection) -> dict[AdapterId, int]:
-    """Count the waiting rows per adapter."""
-    query = sa.select(pending_texts.c.adapter_id, sa.func.count()).group_by(
-        pending_texts.c.adapter_id
-    )
-    return {AdapterId(row[0]): row[1] for row in connection.execute(query)}
-
-
 def _take(connection: Connection, rows: Sequence[Pending]) -> set[int]:
     statement = (
         pending_texts.delete()

@@ -19,12 +19,11 @@ down, readers give all traffic back to the fallback arm by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
-from types import MappingProxyType
 from typing import Final, assert_never
 
 from alerts.types import Blame, VerdictKind
@@ -42,19 +41,6 @@ class BreakerState(StrEnum):
     FALLBACK = "fallback"
     HALF_OPEN = "half_open"
 
-
-CHANGES: Final[Mapping[BreakerState, frozenset[BreakerState]]] = MappingProxyType(
-    {
-        BreakerState.HEALTHY: frozenset({BreakerState.DEGRADED}),
-        BreakerState.DEGRADED: frozenset({BreakerState.HEALTHY, BreakerState.FALLBACK}),
-        BreakerState.FALLBACK: frozenset({BreakerState.HALF_OPEN}),
-        BreakerState.HALF_OPEN: frozenset({BreakerState.HEALTHY, BreakerState.FALLBACK}),
-    }
-)
-"""The states that may follow each state.
-
-A trial of the whole traffic is a return, and skips ``HALF_OPEN``.
-"""
 
 BAD: Final = frozenset({VerdictKind.DRIFTING, VerdictKind.CRITICAL})
 ELSEWHERE: Final = frozenset({Blame.INPUT, Blame.BASE, Blame.SERVING})
