@@ -11,14 +11,13 @@ import numpy as np
 import structlog
 
 from detectors import evidence
-from detectors import types as maths
 from detectors.detector import Detector
 from detectors.mixed import effect_mixed, score_mixed
 from detectors.profile import DetectorSide
-from detectors.types import Budget, Process, Score, State, Window
+from detectors.types import Budget, Effect, Floats, Process, Score, State, Window
 from monitor.domain import Interval
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.policy import DetectorFact, Memory, OnsetEffect
+from monitor.policy import DetectorFact, Memory
 from monitor.policy.facts import Increment
 
 _LOG = structlog.get_logger(__name__)
@@ -183,7 +182,7 @@ def _since(finding: Finding, question: DetectorQuestion, since: float) -> Findin
     except Exception:  # noqa: BLE001 (one detector of many: the others are judged without it)
         _LOG.exception("detector_failed", detector=finding.detector)
         return finding
-    return replace(finding, fact=replace(finding.fact, effect=_as_fact(found)))
+    return replace(finding, fact=replace(finding.fact, effect=_known(found)))
 
 
 def failed(detector: Detector[Any], error: Exception, settings: EvaluateSettings) -> Finding:
@@ -225,9 +224,9 @@ def _looked_into(
     return replace(
         fact,
         onset=onset,
-        effect=_as_fact(since_onset.worst),
+        effect=_known(since_onset.worst),
         acts=not (since_onset.part and question.beside[since_onset.part - 1].young),
-        recent=_as_fact(effect_mixed(question.detector, lately).highest),
+        recent=_known(effect_mixed(question.detector, lately).highest),
         fell_notice=_fell(question, score, Process.NOTICE, past, settings),
         fell_page=_fell(question, score, Process.PAGE, past, settings),
     )
@@ -249,17 +248,8 @@ def _onset(question: DetectorQuestion, score: Score, past: Sequence[Increment]) 
     return Interval(start=_time(found.earliest), end=_time(max(found.at, found.earliest)))
 
 
-def _as_fact(found: maths.Effect) -> OnsetEffect | None:
-    if not np.isfinite(found.value):
-        return None
-    return OnsetEffect(
-        value=found.value,
-        low=found.lo,
-        high=found.hi,
-        n=found.n,
-        records=found.records,
-        alone=found.alone,
-    )
+def _known(found: Effect) -> Effect | None:
+    return found if np.isfinite(found.value) else None
 
 
 def _from(window: Window, start: float) -> Window:
@@ -304,7 +294,7 @@ def _recovery_parts(
     process: Process,
     past: Sequence[Increment],
     settings: EvaluateSettings,
-) -> list[maths.Floats] | None:
+) -> list[Floats] | None:
     parts, units = [], 0
     if process in score.increments:
         parts, units = [score.increments[process]], score.n_window

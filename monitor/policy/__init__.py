@@ -9,7 +9,6 @@ from monitor.policy.facts import (
     DetectorFact,
     Facts,
     IdentityFact,
-    OnsetEffect,
     PerplexityFact,
     ReferenceStage,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "IdentityMemory",
     "Judgement",
     "Memory",
-    "OnsetEffect",
     "PerplexityFact",
     "PerplexityMemory",
     "PolicySettings",

@@ -151,7 +151,7 @@ def _accompanied(memory: Memory, facts: Facts) -> bool:
         return bool(memory.crossings) and memory.accompanied
     wider = NormalDist().inv_cdf(1.0 - BY_CHANCE / (2 * len(asked))) / _OF_95
     return any(
-        effect.value - wider * (effect.value - effect.low) >= margin for effect, margin in asked
+        effect.value - wider * (effect.value - effect.lo) >= margin for effect, margin in asked
     )
 
 
@@ -170,7 +170,7 @@ def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) 
         looked_at=at,
         n=effect.n if effect else 0,
         effect=effect.value if effect else None,
-        effect_low=effect.low if effect else None,
+        effect_low=effect.lo if effect else None,
         acts=fact.acts,
         records=effect.records if effect else 0,
         alone=effect is not None and effect.alone,
@@ -185,7 +185,7 @@ def _updated(known: Crossing, fact: DetectorFact, evidence: float, at: datetime)
         known,
         n=effect.n,
         effect=effect.value,
-        effect_low=effect.low,
+        effect_low=effect.lo,
         evidence=max(known.evidence, evidence),
         acts=fact.acts,
         looked_at=at,
@@ -200,7 +200,7 @@ def _recovered(memory: Memory, fact: DetectorFact) -> Memory:
 
     The effect alone would let one steady small drift page again and again.
     """
-    small = fact.recent is not None and fact.recent.high < fact.margin / 2
+    small = fact.recent is not None and fact.recent.hi < fact.margin / 2
     fell = {Process.NOTICE: fact.fell_notice, Process.PAGE: fact.fell_page}
     crossed = {Process.NOTICE: fact.evidence_notice >= 0, Process.PAGE: fact.evidence_page >= 0}
     kept = tuple(

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from detectors.identity import IdentityState
-from detectors.types import Floats, Process
+from detectors.types import Effect, Floats, Process
 from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.policy.common_cause import FleetFact
 from monitor.policy.coverage import CoveredWindow
@@ -22,22 +22,6 @@ class ReferenceStage(StrEnum):
     """A person has said that the reference no longer fits, and a newer one is being built."""
     PROVISIONAL = "provisional"
     APPROVED = "approved"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OnsetEffect:
-    """An effect since the estimated onset with its 95 % interval; positive is worse.
-
-    ``n`` counts units, ``records`` the records behind them: a subject's are one unit.
-    ``alone``: the effect is one subject's, and the other subjects' values are unchanged.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    records: int = 0
-    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,8 +55,8 @@ class DetectorFact:
     evidence_page: float
     winner: str | None = None
     onset: Interval | None = None
-    effect: OnsetEffect | None = None
-    recent: OnsetEffect | None = None
+    effect: Effect | None = None
+    recent: Effect | None = None
     textbook: float | None = None
     acts: bool = True
     fell_notice: bool = False

@@ -247,7 +247,7 @@ class Run:
             n=n,
             n_since_onset=log.count(onset.start, window.end),
             n_after=log.count(onset.end, window.end),
-            high=known.high if known is not None else None,
+            high=known.hi if known is not None else None,
         )
 
     def _tell(self, verdict: Verdict, *, now: datetime) -> None:

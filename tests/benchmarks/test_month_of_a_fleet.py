@@ -35,8 +35,8 @@ from detectors import rank_reference
 from detectors.logit_ks import LOGIT_KS
 from detectors.rank_reference import Placement
 from detectors.scores import subject_checks
-from detectors.types import Floats, Process
-from monitor.policy import Facts, Memory, OnsetEffect, PolicySettings, ReferenceStage, judge
+from detectors.types import Effect, Floats, Process
+from monitor.policy import Facts, Memory, PolicySettings, ReferenceStage, judge
 from monitor.policy.facts import DetectorFact
 from tests.telling_world import BEGIN, World
 
@@ -138,9 +138,7 @@ def fell(growth: Floats, check: int) -> bool:
 
 def facts_at(month: Followed, check: int) -> Facts:
     delta, wide = float(month.delta[check]), month.half_width
-    recent = OnsetEffect(
-        value=delta, low=delta - wide, high=delta + wide, n=CHECKS_PER_DAY * PER_CHECK
-    )
+    recent = Effect(value=delta, lo=delta - wide, hi=delta + wide, n=CHECKS_PER_DAY * PER_CHECK)
     return Facts(
         at=BEGIN + timedelta(seconds=CHECK_SECONDS) * (check + 1),
         reference=ReferenceStage.APPROVED,

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 
 from detectors.error_rate import ERRORS
-from detectors.types import Budget, Floats, State, Window
+from detectors.types import Budget, Effect, Floats, State, Window
 from monitor.domain import Interval
 from monitor.policy import (
     DetectorFact,
     Facts,
     Memory,
-    OnsetEffect,
     PolicySettings,
     ReferenceStage,
     judge,
@@ -64,7 +63,7 @@ def pages(windows: list[Window], known: object) -> list[int]:
     return found
 
 
-def judged(memory: Memory, evidence: float, effect: object, *, at: float) -> tuple[Memory, bool]:
+def judged(memory: Memory, evidence: float, effect: Effect, *, at: float) -> tuple[Memory, bool]:
     when = datetime.fromtimestamp(at, tz=UTC)
     fact = DetectorFact(
         detector="errors",
@@ -74,14 +73,7 @@ def judged(memory: Memory, evidence: float, effect: object, *, at: float) -> tup
         evidence_notice=evidence,
         evidence_page=evidence,
         onset=Interval(start=when, end=when),
-        effect=OnsetEffect(
-            value=effect.value,  # type: ignore[attr-defined]
-            low=effect.lo,  # type: ignore[attr-defined]
-            high=effect.hi,  # type: ignore[attr-defined]
-            n=effect.n,  # type: ignore[attr-defined]
-            records=effect.records,  # type: ignore[attr-defined]
-            alone=effect.alone,  # type: ignore[attr-defined]
-        ),
+        effect=effect,
     )
     facts = Facts(at=when, reference=ReferenceStage.APPROVED, detectors=(fact,), n_day=4_000)
     got = judge(memory, facts, SETTINGS)

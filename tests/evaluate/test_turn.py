@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from alerts.types import VerdictKind as Kind
-from detectors.types import Process, Score, State, Window
+from detectors.types import Effect, Process, Score, State, Window
 from monitor.domain import AdapterId, Interval, Traffic, Version, VersionId
 from monitor.evaluate import commit, evaluator
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.findings import Finding
 from monitor.evaluate.reading import Reading
 from monitor.evaluate.turn import Turn, turn
-from monitor.policy import DetectorFact, Facts, Memory, OnsetEffect, PolicySettings, ReferenceStage
+from monitor.policy import DetectorFact, Facts, Memory, PolicySettings, ReferenceStage
 from monitor.policy.budget import ShareStanding
 from monitor.replay import running
 from monitor.strata import Strata
@@ -48,7 +48,7 @@ def reading(memory: Memory) -> Reading:
 
 def crossed(*, units: int = 40) -> Finding:
     """Answers that are less certain, beyond the notice line."""
-    effect = OnsetEffect(value=0.5, low=0.3, high=0.7, n=200)
+    effect = Effect(value=0.5, lo=0.3, hi=0.7, n=200)
     return Finding(
         detector="logit_ks",
         score=Score(

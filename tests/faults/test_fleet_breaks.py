@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from alerts.types import VerdictKind
+from detectors.types import Effect
 from monitor.domain import Interval, Transition, Version
 from monitor.evaluate.company import others_on_the_base
 from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
@@ -16,7 +17,6 @@ from monitor.policy import (
     Facts,
     Judgement,
     Memory,
-    OnsetEffect,
     PolicySettings,
     ReferenceStage,
     judge,
@@ -35,7 +35,7 @@ ADAPTERS = 20
 
 def broken(at: datetime) -> DetectorFact:
     """The score of answers whose confidences have changed shape since ten minutes ago."""
-    effect = OnsetEffect(value=0.6, low=0.45, high=0.75, n=300)
+    effect = Effect(value=0.6, lo=0.45, hi=0.75, n=300)
     onset = Interval(start=NOW - 12 * MINUTE, end=NOW - 8 * MINUTE)
     return DetectorFact(
         detector="logit_ks",

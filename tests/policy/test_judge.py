@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from alerts.types import Blame, Sureness, VerdictKind
 from detectors.input_similarity import INPUT_SIMILARITY
 from detectors.signals import SIMILARITY, TOPICS
-from detectors.types import Process, Window
+from detectors.types import Effect, Process, Window
 from monitor.domain import Interval, ReferenceId, VerdictSeverity
 from monitor.policy import (
     DetectorFact,
     Facts,
     Judgement,
     Memory,
-    OnsetEffect,
     PerplexityFact,
     PolicySettings,
     ReferenceStage,
@@ -32,8 +31,8 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SETTINGS = PolicySettings()
 ONSET = Interval(start=NOW - 30 * MINUTE, end=NOW - 20 * MINUTE)
-LARGE = OnsetEffect(value=0.5, low=0.3, high=0.7, n=200)
-SMALL = OnsetEffect(value=0.01, low=-0.05, high=0.06, n=700)
+LARGE = Effect(value=0.5, lo=0.3, hi=0.7, n=200)
+SMALL = Effect(value=0.01, lo=-0.05, hi=0.06, n=700)
 
 
 def soft(name: str = "logit_ks", **changes: Any) -> DetectorFact:
@@ -175,7 +174,7 @@ def test_hard_signals_page_under_any_reference_once_twenty_records_say_so(
 
 @pytest.mark.parametrize("subjects", [1, 7])
 def test_a_total_outage_pages_however_few_its_users_are(subjects: int) -> None:
-    outage = replace(LARGE, value=1.0, low=0.6, n=subjects, records=90)
+    outage = replace(LARGE, value=1.0, lo=0.6, n=subjects, records=90)
     got = run(facts(hard(evidence_page=0.1, onset=ONSET, effect=outage)))
     assert got.verdict.kind is VerdictKind.CRITICAL
     assert f"90 requests of {subjects} subject" in got.verdict.reason
@@ -282,7 +281,7 @@ def test_requests_that_have_been_others_for_long_explain_nothing_new() -> None:
 def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_crossed(
     low: float, kind: str
 ) -> None:
-    moved = soft("input_similarity", effect=replace(LARGE, low=low))
+    moved = soft("input_similarity", effect=replace(LARGE, lo=low))
     got = run(facts(page("entropy"), moved))
     assert got.verdict.kind == kind
     assert (got.verdict.blame is Blame.INPUT) is (kind == "drifting")
@@ -292,7 +291,7 @@ def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_
 
 
 def test_the_more_detectors_look_at_requests_the_surer_one_must_be() -> None:
-    moved = soft("input_similarity", effect=replace(LARGE, low=0.27))
+    moved = soft("input_similarity", effect=replace(LARGE, lo=0.27))
     still = [soft(name, effect=SMALL) for name in ("prompt_length", "prompt_prefix")]
     alone, beside = (run(facts(page("entropy"), moved, *more)) for more in ([], still))
     assert (alone.verdict.blame, beside.verdict.blame) == (Blame.INPUT, Blame.UNKNOWN)
@@ -309,9 +308,8 @@ def test_unchanged_requests_are_rarely_blamed_and_others_are() -> None:
         for _ in range(300):
             window = questions(rng, 12, since=at, apart=1.0, shift=shift)
             effect = INPUT_SIMILARITY.effect_since(reference, window)
-            seen = OnsetEffect(value=effect.value, low=effect.lo, high=effect.hi, n=effect.n)
             others = [soft(name, effect=SMALL) for name in ("prompt_length", "prompt_prefix")]
-            got = run(facts(page("entropy"), soft("input_similarity", effect=seen), *others))
+            got = run(facts(page("entropy"), soft("input_similarity", effect=effect), *others))
             found.append(got.verdict.blame is Blame.INPUT)
         return sum(found) / len(found)
 
@@ -445,7 +443,7 @@ def test_changed_weights_are_a_ticket() -> None:
 
 
 def test_significance_alone_never_moves_traffic() -> None:
-    significant = replace(page(), effect=replace(LARGE, low=0.19))
+    significant = replace(page(), effect=replace(LARGE, lo=0.19))
     got = run(facts(significant))
     assert got.verdict.kind is VerdictKind.CRITICAL
     assert not got.action.allowed

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from alerts.types import Blame, Sureness, VerdictKind
 from detectors.identity import IdentityState
+from detectors.types import Effect
 from monitor.domain import VerdictSeverity
 from monitor.policy import (
     DetectorFact,
@@ -18,7 +19,6 @@ from monitor.policy import (
     IdentityFact,
     Judgement,
     Memory,
-    OnsetEffect,
     PerplexityFact,
     PolicySettings,
     ReferenceStage,
@@ -318,7 +318,7 @@ def test_a_waiting_page_is_released_by_other_weights() -> None:
     page = DetectorFact(
         detector="logit_ks", hard=False, model_side=True, margin=0.2, evidence_notice=1.0,
         evidence_page=0.5, winner="mean_nll:up",
-        effect=OnsetEffect(value=0.5, low=0.3, high=0.7, n=90),
+        effect=Effect(value=0.5, lo=0.3, hi=0.7, n=90),
     )  # fmt: skip
     drifted = replace(page, detector="input_similarity", evidence_page=-inf, model_side=False)
     crossing = facts(reference=ReferenceStage.APPROVED, detectors=(page, drifted), n_day=90)
