@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from statistics import NormalDist
 
@@ -15,7 +15,7 @@ from monitor.domain import Interval
 from monitor.policy.classic import Streaks
 from monitor.policy.facts import DetectorFact, Facts, IdentityFact
 from monitor.policy.memory import Crossing, Memory
-from monitor.policy.probed import IdentityMemory, PerplexityMemory
+from monitor.policy.probed import IdentityMemory, PerplexityFinding, PerplexityMemory
 from monitor.policy.settings import PolicySettings
 
 RECOVERING_PROBES = 2
@@ -92,22 +92,8 @@ def _probed(last: PerplexityMemory | None, facts: Facts) -> PerplexityMemory | N
     if still and last is not None and last.moved and streak < RECOVERING_PROBES:
         # one clean probe does not clear an earlier finding; two in a row do
         return replace(last, at=fact.at, ratio=fact.ratio, low=fact.low, unchanged_streak=streak)
-    return PerplexityMemory(
-        at=fact.at,
-        changed=fact.changed,
-        degraded=fact.degraded,
-        forgotten=fact.forgotten,
-        ratio=fact.ratio,
-        low=fact.low,
-        base_moved=fact.base_moved,
-        company_ratio=fact.company_ratio,
-        one_replica=fact.one_replica,
-        other_files=fact.other_files,
-        corpus=fact.corpus,
-        measured_from=fact.measured_from,
-        unchanged_streak=streak,
-        reason=fact.reason,
-    )
+    finding = {field.name: getattr(fact, field.name) for field in fields(PerplexityFinding)}
+    return PerplexityMemory(**finding, unchanged_streak=streak)
 
 
 def _identified(last: IdentityMemory | None, fact: IdentityFact | None) -> IdentityMemory | None:

@@ -12,6 +12,7 @@ from detectors.types import Effect, Floats, Process
 from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.policy.common_cause import FleetFact
 from monitor.policy.coverage import CoveredWindow
+from monitor.policy.probed import PerplexityFinding
 
 
 class ReferenceStage(StrEnum):
@@ -65,47 +66,14 @@ class DetectorFact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerplexityFact:
+class PerplexityFact(PerplexityFinding):
     """A finished perplexity probe of this version (confirmed by its second run).
 
-    forgotten
-        The general corpus is harder by the margin and the adapter's own domain is not.
-    base_moved
-        Whether the base model's own probe, or several siblings', moved too; None when
-        none could be asked.
-    company_ratio
-        The move of its company: the base's ratio, or the median of the siblings that moved.
-    one_replica
-        Whether another replica that holds the model did not move.
-    other_files
-        Whether the engine read other files than those of the registration.
-    corpus
-        Id of the corpus behind the finding, or without a finding behind the ratio.
     week
         Mean ratio minus one of the last 7 days; None while they are not whole.
     """
 
-    at: datetime
-    changed: bool
-    degraded: bool
-    ratio: float
-    low: float
-    high: float
-    forgotten: bool = False
-    base_moved: bool | None = None
-    company_ratio: float | None = None
-    one_replica: bool = False
-    other_files: bool = False
-    corpus: str | None = None
     week: float | None = None
-    measured_from: datetime | None = None
-    """When the first document was read; None: at ``at``."""
-    reason: str = ""
-
-    @property
-    def moved(self) -> bool:
-        """Whether the probe found a change."""
-        return self.changed or self.degraded or self.forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,12 +12,22 @@ WRONG = frozenset({IdentityState.NOT_APPLIED, IdentityState.MIXED_UP, IdentitySt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PerplexityMemory:
-    """The last probe, its open finding, and the number of probes in a row without a finding.
+class PerplexityFinding:
+    """The finding of a perplexity probe.
 
+    forgotten
+        The general corpus is harder by the margin and the adapter's own domain is not.
+    base_moved
+        Whether the base model's own probe, or several siblings', moved too; None when
+        none could be asked.
+    company_ratio
+        The move of its company: the base's ratio, or the median of the siblings that moved.
+    one_replica
+        Whether another replica that holds the model did not move.
+    other_files
+        Whether the engine read other files than those of the registration.
     corpus
-        Id of the corpus of the finding. ``replaced`` says that the service's files hold other
-        texts now: a finding on the old texts cannot be checked again.
+        Id of the corpus behind the finding, or without a finding behind the ratio.
     """
 
     at: datetime
@@ -25,26 +35,38 @@ class PerplexityMemory:
     degraded: bool
     ratio: float
     low: float
-    base_moved: bool | None
-    unchanged_streak: int
-    reason: str
     forgotten: bool = False
+    base_moved: bool | None = None
     company_ratio: float | None = None
     one_replica: bool = False
     other_files: bool = False
     corpus: str | None = None
-    replaced: bool = False
     measured_from: datetime | None = None
+    """When the first document was read; None: at ``at``."""
+    reason: str = ""
+
+    @property
+    def moved(self) -> bool:
+        """Whether the probe found a change."""
+        return self.changed or self.degraded or self.forgotten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PerplexityMemory(PerplexityFinding):
+    """The last probe, its open finding, and the number of probes in a row without a finding.
+
+    replaced
+        Whether the service's files hold other texts than the finding's ``corpus`` now: it cannot
+        be checked again.
+    """
+
+    unchanged_streak: int
+    replaced: bool = False
 
     @property
     def evidence_from(self) -> datetime:
         """The time when the first document behind the finding was read."""
         return self.measured_from or self.at
-
-    @property
-    def moved(self) -> bool:
-        """Whether a finding is open."""
-        return self.changed or self.degraded or self.forgotten
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ def page(name: str = "logit_ks") -> DetectorFact:
 
 def probe(at: datetime = NOW, **changes: Any) -> PerplexityFact:
     still = PerplexityFact(
-        at=at, changed=False, degraded=False, ratio=0.0, low=-0.01, high=0.01, reason="+0.0 %"
+        at=at, changed=False, degraded=False, ratio=0.0, low=-0.01, reason="+0.0 %"
     )
     return replace(still, **changes)
 
@@ -85,7 +85,6 @@ DEGRADED: dict[str, Any] = {
     "degraded": True,
     "ratio": 0.4,
     "low": 0.3,
-    "high": 0.5,
 }
 
 

@@ -36,7 +36,6 @@ DEGRADED: dict[str, Any] = {
     "degraded": True,
     "ratio": 0.2,
     "low": 0.18,
-    "high": 0.22,
 }
 UNAPPROVED: dict[str, Any] = {"changed": True, "ratio": 0.26, "low": 0.04, "base_moved": False}
 FORGOTTEN = {"changed": True, "forgotten": True}
@@ -44,7 +43,7 @@ FORGOTTEN = {"changed": True, "forgotten": True}
 
 def probe(at: datetime = NOW, **changes: Any) -> PerplexityFact:
     still = PerplexityFact(
-        at=at, changed=False, degraded=False, ratio=0.0, low=-0.01, high=0.01,
+        at=at, changed=False, degraded=False, ratio=0.0, low=-0.01,
         base_moved=False, corpus="support:1", reason="numbers",
     )  # fmt: skip
     return replace(still, **changes)

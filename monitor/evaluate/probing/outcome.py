@@ -62,7 +62,6 @@ def fact_of(answers: Sequence[Answer], company: Company | None) -> PerplexityFac
         forgotten=lost is not None,
         ratio=lead.change.effect,
         low=lead.change.interval[0],
-        high=lead.change.interval[1],
         base_moved=company.base_moved if company else None,
         company_ratio=company.ratio if company else None,
         one_replica=company is not None and company.one_replica,
