@@ -6,15 +6,13 @@ deciding and committing is invisible.
 
 Phases and their changes, for one key::
 
-    ok ──breach──▶ firing ──clear──▶ (recovering ──more clear──▶) ok
-                     ▲                    │                        │
-                     └──────breach────────┴──breach within 7 days──┘  (same number)
+    ok ──breach──▶ firing ─────clear──────▶ ok
+                     ▲                       │
+                     └─breach within 7 days──┘  (same number)
 
 A verdict is sticky and already carries its persistence (the evidence process is the persistence
-rule), so by default one breach fires and one clear recovers. A plain threshold rule asks for more
-clears and passes through ``recovering``, where a breach returns to ``firing`` without a second
-message. Only a clear observation recovers an incident: ignorance (``learning``, ``insufficient``,
-``error``, no data) changes nothing.
+rule), so one breach fires and one clear recovers. Only a clear observation recovers an incident:
+ignorance (``learning``, ``insufficient``, ``error``, no data) changes nothing.
 
 A firing incident whose facts have changed is told again (``updated``), as :mod:`alerts.updating`
 decides.
@@ -37,6 +35,10 @@ from alerts.types import Count, Kind, Moment, Severity, Status, VerdictKind
 
 LONGEST_DEDUP_KEY = 255
 """PagerDuty's limit, the smallest among the receivers."""
+REOPEN_WITHIN = timedelta(days=7)
+"""How soon after a recovery a breach reopens the incident."""
+WINDOW = timedelta(minutes=15)
+"""The evaluations' window where none is given: how long a changed fact must hold to be told."""
 
 
 class IncidentPhase(StrEnum):
@@ -44,7 +46,6 @@ class IncidentPhase(StrEnum):
 
     OK = "ok"
     FIRING = "firing"
-    RECOVERING = "recovering"
 
 
 class Condition(StrEnum):
@@ -129,8 +130,6 @@ class IncidentState:
         When the latest incident recovered, or its version went out of service; a breach within 7
         days reopens it. None after any other closing, even of an incident that had recovered: a
         later breach is then a new incident.
-    clears
-        Clear observations in a row while open.
     found
         Names of the detectors that fired since the open incident started, sorted.
     closing
@@ -146,24 +145,11 @@ class IncidentState:
     told: Severity | None = None
     since: Moment | None = None
     recovered_at: Moment | None = None
-    clears: Count = 0
     ack: Ack | None = None
     found: tuple[str, ...] = ()
     closing: Closing | None = None
     known: tuple[updating.Known, ...] = ()
     lead: Lead | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """The thresholds for changes of phase; the defaults are for sticky verdicts.
-
-    ``window`` is the evaluations' window: how long a changed fact must hold to be told.
-    """
-
-    clears_to_recover: int = 1
-    reopen_within: timedelta = timedelta(days=7)
-    window: timedelta = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,11 +205,10 @@ class Tell:
 
 
 Effects = tuple[Tell, ...]
-DEFAULT_RULE = Rule()
 
 
 def step(
-    state: IncidentState, event: Event, now: datetime, *, rule: Rule = DEFAULT_RULE
+    state: IncidentState, event: Event, now: datetime, *, window: timedelta = WINDOW
 ) -> tuple[IncidentState, Effects]:
     """Advance one key's incident by one event.
 
@@ -234,7 +219,7 @@ def step(
     state = _without_expired_ack(state, now)
     match event:
         case Observed():
-            return _observe(state, event, now=now, rule=rule)
+            return _observe(state, event, now=now, window=window)
         case Acknowledged(by=by, lasts=lasts):
             if state.phase is IncidentPhase.OK:
                 return state, ()
@@ -305,15 +290,15 @@ def _silence_condition(verdict: VerdictKind, silence: Severity | None) -> Condit
 
 
 def _observe(
-    state: IncidentState, seen: Observed, *, now: datetime, rule: Rule
+    state: IncidentState, seen: Observed, *, now: datetime, window: timedelta
 ) -> tuple[IncidentState, Effects]:
     match seen.condition:
         case Condition.TICKET:
-            return _breach(state, Severity.TICKET, seen, now=now, rule=rule)
+            return _breach(state, Severity.TICKET, seen, now=now, window=window)
         case Condition.PAGE:
-            return _breach(state, Severity.PAGE, seen, now=now, rule=rule)
+            return _breach(state, Severity.PAGE, seen, now=now, window=window)
         case Condition.CLEAR:
-            return _clear(state, now=now, rule=rule)
+            return (state, ()) if state.phase is IncidentPhase.OK else _end(state, now=now)
         case Condition.UNKNOWN:
             return state, ()
         case _:
@@ -321,18 +306,16 @@ def _observe(
 
 
 def _breach(
-    state: IncidentState, severity: Severity, seen: Observed, *, now: datetime, rule: Rule
+    state: IncidentState, severity: Severity, seen: Observed, *, now: datetime, window: timedelta
 ) -> tuple[IncidentState, Effects]:
     if state.told is None or state.since is None:
-        return _open(state, severity, seen, now=now, rule=rule)
+        return _open(state, severity, seen, now=now)
     found = tuple(sorted({*state.found, *seen.detectors}))
     # Acknowledging one detector's finding does not cover another's: the incident repeats again. (An
     # incident opened without detectors learns them first.)
     unseen = bool(state.found) and found != state.found
     firing = replace(
         state,
-        phase=IncidentPhase.FIRING,
-        clears=0,
         found=found,
         ack=None if unseen else state.ack,
         known=state.known if seen.gist is None else updating.seen(state.known, seen.gist, now),
@@ -341,7 +324,7 @@ def _breach(
         # Acknowledging a ticket does not acknowledge a page.
         worse = replace(firing, told=severity, ack=None, known=updating.said(firing.known))
         return worse, (_go_on(worse, Status.WORSENED, severity, state.since, now),)
-    why = updating.decide(firing.known, now=now, window=rule.window, confirmed=seen.confirmed)
+    why = updating.decide(firing.known, now=now, window=window, confirmed=seen.confirmed)
     if seen.gist is None or why not in updating.TELLING:
         return firing, ()
     taken = None if why is updating.UpdateReason.RISEN else firing.ack
@@ -356,9 +339,9 @@ def _go_on(
 
 
 def _open(
-    state: IncidentState, severity: Severity, seen: Observed, *, now: datetime, rule: Rule
+    state: IncidentState, severity: Severity, seen: Observed, *, now: datetime
 ) -> tuple[IncidentState, Effects]:
-    again = state.recovered_at is not None and now - state.recovered_at <= rule.reopen_within
+    again = state.recovered_at is not None and now - state.recovered_at <= REOPEN_WITHIN
     number = state.number if again else state.number + 1
     opened = IncidentState(
         phase=IncidentPhase.FIRING,
@@ -370,15 +353,6 @@ def _open(
     )
     status = Status.REOPENED if again else Status.STARTED
     return opened, (_go_on(opened, status, severity, now, now),)
-
-
-def _clear(state: IncidentState, *, now: datetime, rule: Rule) -> tuple[IncidentState, Effects]:
-    if state.phase is IncidentPhase.OK:
-        return state, ()
-    clears = state.clears + 1
-    if clears < rule.clears_to_recover:
-        return replace(state, phase=IncidentPhase.RECOVERING, clears=clears), ()
-    return _end(state, now=now)
 
 
 def _end(

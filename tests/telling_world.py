@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from alerts import telling
 from alerts.closing import Closing
 from alerts.incident import (
+    WINDOW,
     Acknowledged,
     Closed,
     Condition,
@@ -19,7 +20,6 @@ from alerts.incident import (
     IncidentPhase,
     IncidentState,
     Observed,
-    Rule,
     Tell,
     step,
 )
@@ -75,7 +75,7 @@ class World:
     """The newest alert of each open incident, by its id."""
     blames: dict[str, Blame] = field(default_factory=lambda: defaultdict(lambda: Blame.ADAPTER))
     """Where each adapter's change sits as far as is known now."""
-    rule: Rule = field(default_factory=Rule)
+    window: timedelta = WINDOW
     known: dict[str, dict[str, Known]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(Known))
     )
@@ -94,7 +94,7 @@ class World:
         self._step((adapter, Kind.DRIFT), Closed(why=why))
 
     def _step(self, key: Key, event: Observed | Acknowledged | Closed) -> None:
-        self.states[key], tells = step(self.states[key], event, self.now, rule=self.rule)
+        self.states[key], tells = step(self.states[key], event, self.now, window=self.window)
         for tell in tells:
             self.tells.append((key, tell))
             alert = self._alert(key, tell, event)

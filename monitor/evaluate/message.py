@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from alerts.incident import Rule
 from alerts.message import ActionLine, NearbyChange, ScoreLine
 from alerts.types import VerdictKind
 from detectors.types import Score
@@ -76,11 +75,6 @@ class Messages:
     out_of_service_after: timedelta = timedelta(minutes=15)
     window: timedelta = timedelta(minutes=15)
 
-    @property
-    def rule(self) -> Rule:
-        """Return the rule that decides whether a change is worth telling people."""
-        return Rule(window=self.window)
-
     def news(self, tx: Connection, evaluated: Evaluated, found: Turn) -> News:
         """Whether :meth:`tell` will tell people something new, and what."""
         version, judgement = evaluated.reading.version, found.judgement
@@ -103,7 +97,7 @@ class Messages:
             fresh=found.transition is not None
             or waited
             or outbox.update_due(
-                tx, version, verdict=verdict, scores=scores, now=found.facts.at, rule=self.rule
+                tx, version, verdict=verdict, scores=scores, now=found.facts.at, window=self.window
             ),
             departed=departed,
             scores=scores,
@@ -167,7 +161,7 @@ class Messages:
             channels=self.channels,
             now=now,
             silence=evaluated.silence,
-            rule=self.rule,
+            window=self.window,
         )
 
     def broken(self, tx: Connection, version: Version, *, reason: str, now: datetime) -> None:

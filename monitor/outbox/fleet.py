@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
@@ -19,13 +19,12 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.closing import Closing
 from alerts.incident import (
-    DEFAULT_RULE,
+    WINDOW,
     Closed,
     Condition,
     FleetKey,
     IncidentState,
     Observed,
-    Rule,
     Tell,
 )
 from alerts.message import Alert, Together
@@ -66,7 +65,7 @@ def record_shared(
     inputs: AlertInputs,
     channels: Sequence[ConfiguredChannel],
     now: datetime,
-    rule: Rule = DEFAULT_RULE,
+    window: timedelta = WINDOW,
 ) -> Shared:
     """Advance the incident of the version's base, and queue its messages.
 
@@ -81,7 +80,7 @@ def record_shared(
         channels=channels,
         names=[channel.name for channel in channels],
         now=now,
-        rule=rule,
+        window=window,
     )
     breach = condition in {Condition.TICKET, Condition.PAGE}
     if breach and verdict.blame is Blame.BASE:
@@ -151,7 +150,7 @@ class _Looked:
     channels: Sequence[ConfiguredChannel] = ()
     names: Collection[str]
     now: datetime
-    rule: Rule = DEFAULT_RULE
+    window: timedelta = WINDOW
 
     def joined(self, condition: Condition) -> Shared:
         base = fleet_incidents.base_of(self.version)
@@ -162,7 +161,7 @@ class _Looked:
         scores, label = self.inputs.scores, self.version.label
         lead = lead_of(before, condition, label, scores)
         observed = Observed(condition=condition, gist=finding_of(lead, label, scores))
-        after, tells = machine.step(before, observed, self.now, rule=self.rule)
+        after, tells = machine.step(before, observed, self.now, window=self.window)
         after = replace(after, lead=lead)
         if last is not None and left is not None and left != last.id:
             self.left()  # its base model became known after it joined the unnamed one

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Final
 
@@ -14,7 +14,7 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.closing import Closing
 from alerts.differing import action_gist, gist
-from alerts.incident import DEFAULT_RULE, Closed, IncidentState, Observed, Rule
+from alerts.incident import WINDOW, Closed, IncidentState, Observed
 from alerts.message import ActionLine, Alert, ScoreLine
 from alerts.updating import Fact
 from monitor.domain import IncidentId, Verdict, VerdictSeverity, Version
@@ -37,7 +37,7 @@ def record_observation(
     channels: Sequence[ConfiguredChannel],
     now: datetime,
     silence: words.Severity | None = None,
-    rule: Rule = DEFAULT_RULE,
+    window: timedelta = WINDOW,
 ) -> tuple[IncidentId, ...]:
     """Store what an evaluation means for incidents, and have their messages told.
 
@@ -68,7 +68,7 @@ def record_observation(
         inputs=inputs,
         channels=channels,
         now=now,
-        rule=rule,
+        window=window,
     )
     told = [shared.incident_id] if shared.told and shared.incident_id is not None else []
     states = incidents.lock_states(tx, version)
@@ -81,7 +81,7 @@ def record_observation(
     for kind, condition in conditions.items():
         before = _state(states.get(kind))
         after, tells = machine.step(
-            before, _event(kind, condition, verdict, inputs), now, rule=rule
+            before, _event(kind, condition, verdict, inputs), now, window=window
         )
         for tell in tells:
             writing = Writing(
@@ -203,7 +203,7 @@ def update_due(
     verdict: Verdict,
     scores: Sequence[ScoreLine],
     now: datetime,
-    rule: Rule = DEFAULT_RULE,
+    window: timedelta = WINDOW,
 ) -> bool:
     """True if recording this would send an update of an open drift incident.
 
@@ -213,7 +213,7 @@ def update_due(
         return False
     state = _state(incidents.states(tx, version).get(words.Kind.DRIFT))
     found = _drift(_CONDITIONS[verdict.severity], verdict, scores, _done(tx, version, state))
-    return state.told is not None and bool(machine.step(state, found, now, rule=rule)[1])
+    return state.told is not None and bool(machine.step(state, found, now, window=window)[1])
 
 
 def _hand_over(

@@ -10,10 +10,8 @@ from alerts.incident import (
     Effects,
     Event,
     IncidentKey,
-    IncidentPhase,
     IncidentState,
     Observed,
-    Rule,
     blindness,
     conditions,
     from_json,
@@ -33,18 +31,17 @@ def run(
     *events: Event,
     state: IncidentState | None = None,
     every: timedelta = MINUTE,
-    rule: Rule | None = None,
 ) -> tuple[IncidentState, Effects]:
     state = state or IncidentState()
     told: Effects = ()
     for turn, event in enumerate(events):
-        state, effects = step(state, event, START + turn * every, rule=rule or Rule())
+        state, effects = step(state, event, START + turn * every)
         told += effects
     return state, told
 
 
-def statuses(*events: Event, rule: Rule | None = None) -> list[str]:
-    return [f"{t.status}#{t.number}:{t.severity}" for t in run(*events, rule=rule)[1]]
+def statuses(*events: Event) -> list[str]:
+    return [f"{t.status}#{t.number}:{t.severity}" for t in run(*events)[1]]
 
 
 @pytest.mark.parametrize(
@@ -97,21 +94,6 @@ def test_a_clock_that_jumps_back_tells_nothing() -> None:
     firing, _ = run(PAGE)
     state, told = step(firing, PAGE, START - timedelta(hours=1))
     assert (state, told) == (firing, ())
-
-
-def test_more_clears_pass_through_recovering_without_a_second_message() -> None:
-    patient = Rule(clears_to_recover=3)
-    state, told = run(TICKET, CLEAR, CLEAR, rule=patient)
-    assert (state.phase, len(told)) == (IncidentPhase.RECOVERING, 1)
-    assert statuses(TICKET, CLEAR, CLEAR, TICKET, CLEAR, rule=patient) == ["started#1:ticket"]
-    assert statuses(TICKET, CLEAR, CLEAR, CLEAR, rule=patient)[-1] == "recovered#1:ticket"
-
-
-def test_an_unknown_does_not_undo_the_clears_counted_so_far() -> None:
-    assert statuses(TICKET, CLEAR, UNKNOWN, CLEAR, rule=Rule(clears_to_recover=2)) == [
-        "started#1:ticket",
-        "recovered#1:ticket",
-    ]
 
 
 def test_an_acknowledgement_ends_by_itself() -> None:
@@ -225,6 +207,7 @@ def test_an_unknown_verdict_neither_breaks_nor_fulfils_what_has_to_hold() -> Non
 def test_a_state_that_an_earlier_release_wrote_is_read_and_learns_what_was_told() -> None:
     before, _ = run(blamed("serving"))
     old = {name: said for name, said in to_json(before).items() if name not in {"known", "lead"}}
+    old["clears"] = 0
     after, told = run(*[blamed("input")] * 3, state=from_json(old), every=HELD)
     assert told == ()
     assert after.known[-1].told in {("input",), ("ticket",)}
@@ -285,7 +268,7 @@ def test_an_incident_is_named_alike_in_all_its_messages_and_apart_from_others() 
         {"number": "1"},
         {"told": "email"},
         {"since": "2026-03-04T14:00:00"},
-        {"clears": 0.5},
+        {"number": 0.5},
         {"ack": {"by": "ada"}},
     ],
     ids=str,

@@ -18,7 +18,6 @@ from alerts.incident import (
     IncidentPhase,
     IncidentState,
     Observed,
-    Rule,
     Tell,
     conditions,
     from_json,
@@ -42,9 +41,8 @@ WEEK = timedelta(days=7)
 
 
 class OneKeysStory(RuleBasedStateMachine):
-    @initialize(clears=st.integers(1, 3))
-    def begin(self, clears: int) -> None:
-        self.rule = Rule(clears_to_recover=clears, window=WINDOW)
+    @initialize()
+    def begin(self) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.state = IncidentState()
         self.events: list[tuple[Event, datetime]] = []
@@ -52,10 +50,10 @@ class OneKeysStory(RuleBasedStateMachine):
 
     def advance(self, event: Event) -> None:
         before = self.state
-        self.state, effects = step(before, event, self.now, rule=self.rule)
+        self.state, effects = step(before, event, self.now, window=WINDOW)
         # A crash between two evaluations leaves only what was stored.
         stored = from_json(json.loads(json.dumps(to_json(before))))
-        assert step(stored, event, self.now, rule=self.rule) == (self.state, effects)
+        assert step(stored, event, self.now, window=WINDOW) == (self.state, effects)
         assert len(effects) <= 1
         self.events.append((event, self.now))
         self.told.extend(effects)
@@ -150,7 +148,7 @@ class OneKeysStory(RuleBasedStateMachine):
         state = IncidentState()
         told: list[Tell] = []
         for event, at in self.events:
-            state, effects = step(state, event, at, rule=self.rule)
+            state, effects = step(state, event, at, window=WINDOW)
             told.extend(effects)
         assert (state, told) == (self.state, self.told)
 

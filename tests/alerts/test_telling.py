@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import pytest
 
-from alerts.incident import Condition, Rule
+from alerts.incident import Condition
 from alerts.matching import parse_matcher
 from alerts.silences import Silence
 from alerts.telling import AT_ONCE, Manner, Matter, Telling, Told, group_of, news
@@ -382,7 +382,7 @@ def test_an_update_of_a_page_waits_for_the_interval_as_it_calls_nobody() -> None
     world.observe("a", PAGE)
     world.now += 30 * SECOND
     world.tick()
-    world.rule = Rule(window=timedelta())
+    world.window = timedelta()
     world.blames["a"] = Blame.INPUT
     world.observe("a", PAGE)
     world.now += 4 * MINUTE
