@@ -9,7 +9,7 @@ a crash while sending may send twice, under the same message id.
 from monitor.outbox.acknowledging import NotOpen, acknowledge
 from monitor.outbox.changes import changes_about
 from monitor.outbox.channels import ChannelFacts, ConfiguredChannel, check_fallbacks
-from monitor.outbox.deliverer import Deliverer, DelivererSettings, DeliveryOutcome
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.outbox.departing import Departing
 from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.linking import PageLinks, chart_key
@@ -30,7 +30,6 @@ __all__ = [
     "ConfiguredChannel",
     "Deliverer",
     "DelivererSettings",
-    "DeliveryOutcome",
     "Departing",
     "Hearers",
     "NotMarkable",

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
@@ -40,18 +39,6 @@ POISON_ATTEMPTS: Final = 24
 """After a day of failed attempts the message becomes a dead letter."""
 
 
-class DeliveryOutcome(StrEnum):
-    """One delivery attempt's result, as metrics count it."""
-
-    DELIVERED = "delivered"
-    RETRIED = "retried"
-    DEAD = "dead"
-    POISONED = "poisoned"
-    ESCALATED = "escalated"
-
-
-Observe = Callable[[str, DeliveryOutcome], None]
-"""Called with the channel's name after the result is stored."""
 Rest = Callable[[Due], timedelta]
 """Returns how long to sleep, if nothing else wakes: :meth:`WakeUps.rest`."""
 
@@ -83,10 +70,6 @@ class DelivererSettings:
     pages: PageLinks = field(default_factory=PageLinks)
 
 
-def _unobserved(channel: str, outcome: DeliveryOutcome) -> None:
-    del channel, outcome
-
-
 class Deliverer:
     """A deliverer: at least once, in order within (channel, incident), at each channel's pace.
 
@@ -108,8 +91,6 @@ class Deliverer:
         channels: Sequence[ConfiguredChannel],
         *,
         settings: DelivererSettings | None = None,
-        observe: Observe = _unobserved,
-        rng: random.Random | None = None,
         rest: Rest | None = None,
     ) -> None:
         check_fallbacks(channels)
@@ -119,8 +100,6 @@ class Deliverer:
         self._claims = Claims(database, channels, lease=self._settings.lease)
         self._taken = Taken(database)
         self._rest = rest or (lambda _due: self._settings.poll)
-        self._observe = observe
-        self._rng = rng or random.Random()  # noqa: S311 (jitter)
         self._in_flight: dict[UUID, Claimed] = {}
         self._changed = threading.Condition()
         self._due = threading.Event()
@@ -213,7 +192,6 @@ class Deliverer:
         else:
             self._taken.note(claimed.id)
             self._claims.finished()
-            self._observe(claimed.channel, DeliveryOutcome.DELIVERED)
 
     def _failed(self, claimed: Claimed, failure: DeliveryFailed) -> None:
         if failure.permanent and claimed.beside:
@@ -223,7 +201,7 @@ class Deliverer:
         again = next_attempt(
             claimed.attempts,
             now,
-            rng=self._rng,
+            rng=random.Random(),  # noqa: S311 (jitter)
             failure=failure,
             schedule=self._settings.retries,
         )
@@ -254,7 +232,6 @@ class Deliverer:
             error=f"{type(error).__name__} in the channel",
             escalate=True,
         )
-        self._observe(claimed.channel, DeliveryOutcome.POISONED)
         _LOG.error(
             "delivery_poisoned",
             id=str(claimed.id),
@@ -266,7 +243,6 @@ class Deliverer:
     def _split(self, claimed: Claimed, error: str) -> None:
         """Retry a refused batch one by one: one bad message must not hold back a page."""
         self._database.run(lambda tx: outbox.split(tx, claimed, error=error))
-        self._observe(claimed.channel, DeliveryOutcome.RETRIED)
         _LOG.error(
             "delivery_split",
             id=str(claimed.id),
@@ -280,23 +256,15 @@ class Deliverer:
     ) -> None:
         fallback = self._channels[claimed.channel].fallback
 
-        def work(tx: Connection) -> tuple[bool, bool]:
-            if delay is None:
-                mine = outbox.bury(tx, claimed, error=error)
-            else:
-                mine = outbox.postpone(tx, claimed, delay=delay, error=error)
-            if mine and delay is None:
+        def work(tx: Connection) -> None:
+            if delay is not None:
+                outbox.postpone(tx, claimed, delay=delay, error=error)
+            elif outbox.bury(tx, claimed, error=error):
                 _write_down(tx, claimed, error)
-            told = fallback is not None and (escalate or delay is None)
-            return mine, told and escalation.escalate(tx, claimed.id, fallback=fallback or "")
+            if fallback is not None and (escalate or delay is None):
+                escalation.escalate(tx, claimed.id, fallback=fallback)
 
-        mine, escalated = self._database.run(work)
-        if mine:
-            self._observe(
-                claimed.channel, DeliveryOutcome.DEAD if delay is None else DeliveryOutcome.RETRIED
-            )
-        if escalated:
-            self._observe(claimed.channel, DeliveryOutcome.ESCALATED)
+        self._database.run(work)
 
     def _sweep(self) -> None:
         """Escalate overdue messages to fallbacks, and rescue those whose channel is gone."""
@@ -305,21 +273,18 @@ class Deliverer:
             return
         self._swept = time.monotonic()
         for channel in self._channels.values():
-            for _ in range(self._escalate_overdue(channel)):
-                self._observe(channel.name, DeliveryOutcome.ESCALATED)
+            self._escalate_overdue(channel)
         known = list(self._channels.values())
         rescued = rescue(self._database, known, after=self._settings.escalate_after)
-        for name in rescued:
-            self._observe(name, DeliveryOutcome.DEAD)
         if len(rescued) == MOST_AT_ONCE:  # go on at once, but claim what is due in between
             self._swept = float("-inf")
             self._due.set()
 
-    def _escalate_overdue(self, channel: ConfiguredChannel) -> int:
+    def _escalate_overdue(self, channel: ConfiguredChannel) -> None:
         fallback = channel.fallback
         if fallback is None:
-            return 0
-        return self._database.run(
+            return
+        self._database.run(
             lambda tx: escalation.escalate_overdue(
                 tx, channel=channel.name, fallback=fallback, after=self._settings.escalate_after
             )
