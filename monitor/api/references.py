@@ -17,9 +17,9 @@ from monitor.api.bodies import ApproveRequest, FreezeRequest, FreezeWindow, Line
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
-from monitor.domain import Interval, Reference, ReferenceId, Version
+from monitor.domain import Interval, Reference, Version
 from monitor.reference.approve import NotApprovable, approve
-from monitor.reference.freeze import freeze
+from monitor.reference.freeze import open_generation
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.refreeze import refreeze
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
@@ -100,8 +100,10 @@ async def post_reference(
         case "application/x-ndjson":
             made = await _upload(request, parts, of, cause=cause, by=key.name)
         case "application/json":
-            wanted = _freeze_request(await _small_body(request))
-            made = await run_in_threadpool(_freeze, parts, of, wanted, by=key.name)
+            asked = _freeze_request(await _small_body(request)).freeze
+            made = await run_in_threadpool(
+                parts.database.run, lambda tx: _freeze(tx, of, asked, by=key.name)
+            )
         case _:
             raise Problem(
                 415,
@@ -160,22 +162,15 @@ def _freeze_request(body: bytes) -> FreezeRequest:
         ) from error
 
 
-def _freeze(parts: ApiParts, of: Version, wanted: FreezeRequest, *, by: str) -> Reference:
-    return freeze(
-        parts.database,
+def _freeze(tx: Connection, of: Version, asked: FreezeWindow, *, by: str) -> Reference:
+    return open_generation(
+        tx,
         version=of,
-        window=Interval(start=wanted.freeze.start, end=wanted.freeze.end),
-        cause=wanted.freeze.cause,
+        window=Interval(start=asked.start, end=asked.end),
+        cause=asked.cause,
         created_by=by,
-        training=_generation(parts, of, wanted.freeze.training),
+        training=None if asked.training is None else _find(tx, of, asked.training).id,
     )
-
-
-def _generation(parts: ApiParts, of: Version, generation: int | None) -> ReferenceId | None:
-    if generation is None:
-        return None
-    found = parts.database.run(lambda tx: _find(tx, of, generation))
-    return found.id
 
 
 def _find(tx: Connection, of: Version, generation: int) -> Reference:

@@ -9,7 +9,6 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.baseline import common_settings
 from monitor.reference.calibrate import SMALLEST_BASELINE
-from monitor.store.database import Database
 from monitor.store.records import records
 from monitor.store.references import references
 from monitor.store.references.references import ReferenceSource
@@ -48,55 +47,6 @@ def usable(tx: Connection, version: Version, window: Interval) -> Usable:
     return Usable(records=kept, in_all=sum(counts.values()))
 
 
-def freeze(
-    database: Database,
-    *,
-    version: Version,
-    window: Interval,
-    cause: str,
-    created_by: str,
-    training: ReferenceId | None = None,
-    source: ReferenceSource = ReferenceSource.FREEZE,
-    after: int | None = None,
-) -> Reference:
-    """Open a generation whose baseline is the version's live records of a window.
-
-    Until it is ready the reference in force counts as provisional.
-
-    Parameters
-    ----------
-    training
-        The reference whose training index is copied. None means that of the reference in force or,
-        without one, an index of the window's early half; the later half then carries the similarity
-        baseline, without subjects and texts of the early one.
-
-    after
-        Freeze only if this is the version's newest generation (0 for none).
-
-    Raises
-    ------
-    ValueError
-        The window ends before it starts.
-    Conflict
-        Another generation was created meanwhile.
-    """
-    if window.end <= window.start:
-        raise ValueError(f"the window ends {window.end} before it starts {window.start}")
-
-    return database.run(
-        lambda tx: open_generation(
-            tx,
-            version=version,
-            window=window,
-            cause=cause,
-            created_by=created_by,
-            training=training,
-            source=source,
-            after=after,
-        )
-    )
-
-
 def open_generation(
     tx: Connection,
     *,
@@ -110,12 +60,33 @@ def open_generation(
     append: bool = False,
     feedback: ReferenceId | None = None,
 ) -> Reference:
-    """Do the same in the caller's transaction.
+    """Open a generation whose baseline is the version's live records of a window.
 
-    With ``append``, the early half of the window's records joins the copied index, and the later
-    half carries the similarity baseline. ``feedback`` is the reference whose feedback is reused if
-    the window has too little of its own.
+    Until it is ready the reference in force counts as provisional.
+
+    Parameters
+    ----------
+    training
+        The reference whose training index is copied. None means that of the reference in force or,
+        without one, an index of the window's early half; the later half then carries the similarity
+        baseline, without subjects and texts of the early one.
+    after
+        Freeze only if this is the version's newest generation (0 for none).
+    append
+        The early half of the window's records joins the copied index, and the later half carries
+        the similarity baseline.
+    feedback
+        The reference whose feedback is reused if the window has too little of its own.
+
+    Raises
+    ------
+    ValueError
+        The window ends before it starts.
+    Conflict
+        Another generation was created meanwhile.
     """
+    if window.end <= window.start:
+        raise ValueError(f"the window ends {window.end} before it starts {window.start}")
     claim = references.create(
         tx,
         version_id=version.id,

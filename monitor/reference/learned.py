@@ -10,7 +10,7 @@ import structlog
 
 from monitor.domain import Interval, Reference
 from monitor.reference.calibrate import COVERED_DAYS, COVERED_RECORDS
-from monitor.reference.freeze import freeze
+from monitor.reference.freeze import open_generation
 from monitor.store.database import Database
 from monitor.store.errors import Conflict
 from monitor.store.references import baselines
@@ -71,14 +71,16 @@ def _worth_it(one: Learning, *, now: datetime) -> bool:
 def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | None:
     version = database.run(lambda tx: versions.fetch_by_id(tx, one.version_id))
     try:
-        made = freeze(
-            database,
-            version=version,
-            window=Interval(start=one.first_at, end=now),
-            cause=_cause(one, now=now),
-            created_by="driftline",
-            source=ReferenceSource.AUTO,
-            after=one.generation,
+        made = database.run(
+            lambda tx: open_generation(
+                tx,
+                version=version,
+                window=Interval(start=one.first_at, end=now),
+                cause=_cause(one, now=now),
+                created_by="driftline",
+                source=ReferenceSource.AUTO,
+                after=one.generation,
+            )
         )
     except Conflict:
         # another daemon, or a person, was first

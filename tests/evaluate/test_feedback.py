@@ -15,12 +15,13 @@ from monitor.domain import EvaluationKind, Interval, ReferenceId
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import PolicySettings
 from monitor.reference.build import BuildSettings, build_next
-from monitor.reference.freeze import freeze, open_generation
+from monitor.reference.freeze import open_generation
 from monitor.reference.index import Indexes
 from monitor.store.evaluation.tasks import StaleLease
 from monitor.store.references import references
 from monitor.store.references.references import ReferenceSource
 from tests.evaluate.conftest import NoEncoder, World
+from tests.frozen import freeze
 
 SETTINGS = EvaluateSettings(
     feedback=Directions(higher_is_better=("solved",)),

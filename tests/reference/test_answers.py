@@ -12,12 +12,12 @@ from detectors.signals import ANSWERS, DISTANCE
 from monitor.domain import Interval, ReferenceId, Version
 from monitor.probes.errors import ModelMissing
 from monitor.reference.build import BuildSettings, build_next
-from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.live import TextFate, drain_embeddings
 from monitor.store.database import Database
 from monitor.store.records import records
 from monitor.store.references import calibrations
+from tests.frozen import freeze
 from tests.reference.conftest import NOON, BagOfWords, Live, Send, baseline
 
 HOUR = timedelta(hours=1)

@@ -9,7 +9,6 @@ from monitor.domain import Interval, ReferenceState, Version, VersionId
 from monitor.probes.errors import ModelMissing, ProbeFailed
 from monitor.reference import learned
 from monitor.reference.build import build_next
-from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned
 from monitor.reference.live import REFUSED, drain_embeddings
@@ -17,6 +16,7 @@ from monitor.store.database import Database
 from monitor.store.records import capture_counts, pending
 from monitor.store.references import calibrations, references
 from monitor.store.references.baselines import Learning
+from tests.frozen import freeze
 from tests.reference.conftest import (
     NOON,
     START,

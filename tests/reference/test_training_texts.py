@@ -14,11 +14,11 @@ from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.domain import Interval, Reference, Version
 from monitor.reference.build import BuildSettings, build_next
-from monitor.reference.freeze import freeze
 from monitor.reference.index import Indexes
 from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.references import calibrations, reference_vectors
+from tests.frozen import freeze
 from tests.reference.conftest import (
     START,
     BagOfWords,
