@@ -434,8 +434,8 @@ def finite(value: object) -> object:
     match value:
         case float():
             return value if math.isfinite(value) else None
-        case dict():
-            return {key: finite(item) for key, item in value.items()}
+        case Mapping():
+            return {str(key): finite(item) for key, item in value.items()}
         case list() | tuple():
             return [finite(item) for item in value]
         case _:

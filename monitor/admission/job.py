@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection
 
+from alerts.message import finite
 from detectors.checks import Check, CheckVerdict, worst
 from monitor.admission.answers import GivenTexts, check_answers
 from monitor.admission.choices import Question
@@ -24,7 +24,6 @@ from monitor.domain import Version
 from monitor.probes.asking import ModelProbe
 from monitor.store import audit, clock
 from monitor.store.database import Database
-from monitor.store.evaluation.evaluations import finite
 from monitor.store.registry import admissions, versions
 from monitor.store.registry.admissions import AdmissionClaim
 from monitor.traffic import table
@@ -171,16 +170,12 @@ def _beside(checks: Sequence[Check], parents: Mapping[str, float]) -> list[dict[
         {
             **asdict(check),
             "verdict": check.verdict.value,
-            "number": _finite(check.number),
+            "number": finite(check.number),
             "details": finite(check.details),
             "parent": parents.get(check.name),
         }
         for check in checks
     ]
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
 
 
 # met here once: alerts/message.py says why

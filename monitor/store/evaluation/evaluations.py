@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 
+from alerts.message import finite
 from alerts.types import VerdictKind
 from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
@@ -227,17 +227,6 @@ def put_unmeasured(tx: Connection, version_id: VersionId, *, detector: str, reas
 def _values(row: ScoreRow) -> dict[str, Any]:
     window, details = row.window, finite(row.details)
     return stored(scores, row, at=window.end, window_start=window.start, details=details)
-
-
-def finite(value: Any) -> Any:
-    """JSON has no NaN and no infinities: None stands for them inside ``details``."""
-    if isinstance(value, Mapping):
-        return {str(key): finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def latest_scores_of(tx: Connection, *, adapter_id: AdapterId | None = None) -> list[ScoreRow]:
