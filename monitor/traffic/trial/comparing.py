@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection
@@ -23,6 +23,9 @@ from monitor.traffic.trial.measure import Carried, Measurement, Rules, measure
 from monitor.traffic.trial.reading import SidesRead, Trial, read
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import CanaryState, Plan, plan_from_json
+
+_COUNTS: Final = ("trial_requests", "control_requests", "trial_failures", "control_failures")
+"""Of a look's failures, in the order in which they are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,13 +130,7 @@ def _all_failures(
 
 
 def _failures(counts: Sequence[int]) -> Failures:
-    trial_requests, control_requests, trial_failures, control_failures = counts
-    return Failures(
-        trial_requests=trial_requests,
-        control_requests=control_requests,
-        trial_failures=trial_failures,
-        control_failures=control_failures,
-    )
+    return Failures(**dict(zip(_COUNTS, counts, strict=True)))
 
 
 def _as_stored(got: SidesRead, measurement: Measurement, end: datetime) -> LookDetails:
@@ -145,13 +142,7 @@ def _as_stored(got: SidesRead, measurement: Measurement, end: datetime) -> LookD
         control_requests=measurement.control_requests,
         guards=[{k: v for k, v in body.items() if k != "carried"} for body in bodies],
         failures={
-            name: [
-                one.trial_requests,
-                one.control_requests,
-                one.trial_failures,
-                one.control_failures,
-            ]
-            for name, one in got.failures.items()
+            name: [getattr(one, count) for count in _COUNTS] for name, one in got.failures.items()
         },
         totals={body["name"]: body["carried"] for body in bodies if body["kind"] != "hard"},
         until=end,
