@@ -20,14 +20,9 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.ranges import RangeRefused, TimeRange, read_range
 from monitor.domain import Interval, Version
-from monitor.store.records.requests import RequestOrder, RequestPlace
+from monitor.store.records.requests import RequestFilter, RequestOrder, RequestPlace
 from monitor.store.traffic import fleet
-from monitor.views.reading.request import (
-    RequestsAfter,
-    RequestsFound,
-    RequestsWanted,
-    read_requests,
-)
+from monitor.views.reading.request import RequestsAfter, RequestsFound, read_requests
 from monitor.views.request import RequestList
 from monitor.views.score import WindowBody
 
@@ -73,15 +68,14 @@ class RequestsAsked:
 
     def read(self, tx: Connection, versions: Sequence[Version], shown: Interval) -> RequestsFound:
         """Read the page that is asked for."""
-        wanted = RequestsWanted(
+        wanted = RequestFilter(
             versions=versions,
-            order=self.order,
             failed=self.failed,
             finish=self.finish or None,
             id=self.id.strip() or None,
         )
         after = _after(self.cursor, self.order)
-        return read_requests(tx, wanted, shown, after=after, limit=self.limit)
+        return read_requests(tx, wanted, shown, order=self.order, after=after, limit=self.limit)
 
 
 def asked(

@@ -223,7 +223,7 @@ def test_of_many_records_only_the_newest_are_sorted(service: Serving, support: V
     day = Interval(start=NOW - timedelta(days=1), end=NOW)
     with service.database.begin() as tx:
         part = newest_part(tx, support.adapter_id, day, most=20)
-        wanted = RequestFilter(adapter_id=support.adapter_id, versions=[support.id])
+        wanted = RequestFilter(versions=[support])
         read = partial(read_page, tx, wanted, order=RequestOrder.NEWEST, after=None, limit=99)
         assert len(read(part)) == 20
         assert newest_part(tx, support.adapter_id, day, most=asked.COUNT) == Interval(

@@ -20,7 +20,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
+from monitor.domain import AdapterId, Interval, ReferenceId, Version
 
 MOST_LISTED: Final = 200_000
 """At most so many of an adapter's newest records in a range are sorted and filtered."""
@@ -66,13 +66,12 @@ class RequestRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFilter:
-    """The criteria of a list; None matches any.
+    """The criteria of a list; None matches any. ``versions`` are at least one, of one adapter.
 
     ``failed`` keeps requests with a status of 400 and more, or 0: there was no answer.
     """
 
-    adapter_id: AdapterId
-    versions: Sequence[VersionId]
+    versions: Sequence[Version]
     failed: bool = False
     finish: str | None = None
     id: str | None = None
@@ -206,8 +205,8 @@ def _conditions(wanted: RequestFilter) -> list[str]:
 
 def _bound(wanted: RequestFilter, within: Interval) -> dict[str, object]:
     return {
-        "adapter": wanted.adapter_id,
-        "versions": list(wanted.versions),
+        "adapter": wanted.versions[0].adapter_id,
+        "versions": [one.id for one in wanted.versions],
         "start": within.start,
         "end": within.end,
         **({"finish": wanted.finish} if wanted.finish is not None else {}),

@@ -9,13 +9,13 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from monitor.domain import Interval, Version
+from monitor.domain import Interval
 from monitor.evaluate.neighbours import RequestBeside, beside_training
-from monitor.store.records import requests
 from monitor.store.records.requests import (
     RequestFilter,
     RequestOrder,
     RequestPlace,
+    is_any,
     newest_part,
     place,
     read_page,
@@ -33,28 +33,6 @@ _NONE_SORTED: Final[Mapping[RequestOrder, str]] = MappingProxyType(
         RequestOrder.SLOWEST: "says how long it took: send `latency_ms`",
     }
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestsWanted:
-    """Whose requests are listed, and how; ``versions`` are at least one, of one adapter."""
-
-    versions: Sequence[Version]
-    order: RequestOrder = RequestOrder.NEWEST
-    failed: bool = False
-    finish: str | None = None
-    id: str | None = None
-
-    @property
-    def criteria(self) -> RequestFilter:
-        """The filter as the store takes it."""
-        return RequestFilter(
-            adapter_id=self.versions[0].adapter_id,
-            versions=[one.id for one in self.versions],
-            failed=self.failed,
-            finish=self.finish,
-            id=self.id,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +67,10 @@ def request(one: RequestBeside) -> RequestView:
 
 def read_requests(
     tx: Connection,
-    wanted: RequestsWanted,
+    wanted: RequestFilter,
     asked: Interval,
     *,
+    order: RequestOrder,
     after: RequestsAfter | None,
     limit: int,
 ) -> RequestsFound:
@@ -102,39 +81,38 @@ def read_requests(
     window = after.window if after else _window(tx, wanted, asked)
     rows = read_page(
         tx,
-        wanted.criteria,
+        wanted,
         window,
-        order=wanted.order,
+        order=order,
         after=after.place if after else None,
         limit=limit + 1,
     )
     shown, more = rows[:limit], len(rows) > limit
     return RequestsFound(
         items=[request(one) for one in beside_training(tx, shown, wanted.versions)],
-        next=RequestsAfter(window=window, place=place(shown[-1], wanted.order)) if more else None,
+        next=RequestsAfter(window=window, place=place(shown[-1], order)) if more else None,
         window=window,
-        why_empty=None if shown else _why_empty(tx, wanted, window),
+        why_empty=None if shown else _why_empty(tx, wanted, window, order),
     )
 
 
-def _window(tx: Connection, wanted: RequestsWanted, asked: Interval) -> Interval:
+def _window(tx: Connection, wanted: RequestFilter, asked: Interval) -> Interval:
     if wanted.id is not None:
         return asked
     return newest_part(tx, wanted.versions[0].adapter_id, asked)
 
 
-def _why_empty(tx: Connection, wanted: RequestsWanted, window: Interval) -> str:
-    everything = RequestsWanted(versions=wanted.versions).criteria
-    if not requests.is_any(tx, everything, window):
+def _why_empty(tx: Connection, wanted: RequestFilter, window: Interval, order: RequestOrder) -> str:
+    if not is_any(tx, RequestFilter(versions=wanted.versions), window):
         whose = " or ".join(one.label for one in wanted.versions)
         return (
             f"No record of {whose} lies in this range. Choose a longer one, or see with"
             " `driftline status` whether records arrive."
         )
-    if not requests.is_any(tx, wanted.criteria, window):
+    if not is_any(tx, wanted, window):
         return (
             "No request of this range matches the filter. Leave a part of it out, or choose a"
             " longer range."
         )
-    why = _NONE_SORTED.get(wanted.order)
+    why = _NONE_SORTED.get(order)
     return f"No such request {why}. Choose another order." if why else "Nothing comes after this."
