@@ -13,14 +13,19 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, NoReturn, TypeVar
 
 import msgspec
 
 from monitor.probes import framing
+from monitor.probes.errors import ModelMissing, ProbeFailed, place_of
+
+Asked = TypeVar("Asked")
 
 
-def serve(answer: Callable[[bytes], msgspec.Struct]) -> NoReturn:
+def serve(
+    decoder: msgspec.msgpack.Decoder[Asked], answer: Callable[[Asked], msgspec.Struct]
+) -> NoReturn:
     """Answer requests, one at a time, until the daemon closes the pipe."""
     requests, replies = _claim_pipes()
     # if memory runs out, kill this process first: the daemon restarts it
@@ -29,9 +34,21 @@ def serve(answer: Callable[[bytes], msgspec.Struct]) -> NoReturn:
     arrived: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(requests, arrived), daemon=True).start()
     while True:
-        reply = answer(arrived.get())
+        reply = answered(decoder.decode(arrived.get()), answer)
         replies.write(framing.frame(reply))
         replies.flush()
+
+
+def answered(request: Asked, answer: Callable[[Asked], msgspec.Struct]) -> msgspec.Struct:
+    """Answer a request, or say why that failed."""
+    try:
+        return answer(request)
+    except ModelMissing as error:
+        return framing.Failure(reason=error.reason, missing=True, permanent=True)
+    except ProbeFailed as error:
+        return framing.Failure(reason=error.reason, missing=False, permanent=error.permanent)
+    except Exception as error:  # noqa: BLE001 - one request of the loop; the reply tells
+        return framing.Failure(reason=place_of(error), missing=False, permanent=False)
 
 
 def _claim_pipes() -> tuple[BinaryIO, BinaryIO]:

@@ -64,16 +64,10 @@ class NearestRows(msgspec.Struct, tag="found", frozen=True, kw_only=True):
 Request = Open | Embed | Search
 Reply = Opened | Vectors | NearestRows | Failure
 
-_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
+REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 
 EMBEDDING: Final = Dialogue(
     module="monitor.probes.worker",
     opened=Opened,
     replies=msgspec.msgpack.Decoder(Reply),
 )
-
-
-def request(body: bytes) -> Request:
-    """Decode the daemon's request."""
-    asked: Request = _REQUESTS.decode(body)
-    return asked

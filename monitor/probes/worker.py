@@ -8,8 +8,7 @@ import numpy as np
 
 from monitor.probes import protocol
 from monitor.probes.endpoint import EndpointEncoder
-from monitor.probes.errors import ModelMissing, ProbeFailed, models_here, place_of
-from monitor.probes.framing import Failure
+from monitor.probes.errors import models_here
 from monitor.probes.models import resolve
 from monitor.probes.pipes import serve
 
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve requests until the daemon closes the pipe."""
-    answer = _Answerer()
-    serve(lambda body: answer(protocol.request(body)))
+    serve(protocol.REQUESTS, _Answerer())
 
 
 class _Answerer:
@@ -30,22 +28,15 @@ class _Answerer:
         self._encoder: Encoder | EndpointEncoder | None = None
 
     def __call__(self, request: protocol.Request) -> protocol.Reply:
-        try:
-            match request:
-                case protocol.Open():
-                    return self._open(request)
-                case protocol.Embed():
-                    return self._embed(request)
-                case protocol.Search():
-                    return _search(request)
-                case _:
-                    assert_never(request)
-        except ModelMissing as error:
-            return Failure(reason=error.reason, missing=True, permanent=True)
-        except ProbeFailed as error:
-            return Failure(reason=error.reason, missing=False, permanent=error.permanent)
-        except Exception as error:  # noqa: BLE001 - one request of the loop; the reply tells
-            return Failure(reason=place_of(error), missing=False, permanent=False)
+        match request:
+            case protocol.Open():
+                return self._open(request)
+            case protocol.Embed():
+                return self._embed(request)
+            case protocol.Search():
+                return _search(request)
+            case _:
+                assert_never(request)
 
     def _open(self, request: protocol.Open) -> protocol.Opened:
         encoder = _remote(request) if request.url else _local(request)

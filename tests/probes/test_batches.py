@@ -24,7 +24,8 @@ def test_a_request_survives_its_frame(texts: list[str]) -> None:
     framed = framing.frame(protocol.Embed(texts=texts))
     size = framing.body_length(framed[: framing.LENGTH_BYTES])
     assert size == len(framed) - framing.LENGTH_BYTES
-    assert protocol.request(framed[framing.LENGTH_BYTES :]) == protocol.Embed(texts=texts)
+    asked = protocol.REQUESTS.decode(framed[framing.LENGTH_BYTES :])
+    assert asked == protocol.Embed(texts=texts)
 
 
 def test_a_senseless_length_is_refused() -> None:

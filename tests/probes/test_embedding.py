@@ -185,7 +185,7 @@ import sys, os, time
 from monitor.probes import framing, protocol
 def read():
     head = sys.stdin.buffer.read(4)
-    return protocol.request(sys.stdin.buffer.read(framing.body_length(head)))
+    return protocol.REQUESTS.decode(sys.stdin.buffer.read(framing.body_length(head)))
 def write(message):
     sys.stdout.buffer.write(framing.frame(message)); sys.stdout.buffer.flush()
 read()

@@ -173,9 +173,10 @@ def test_without_the_extra_a_model_on_this_machine_says_what_to_install(model: s
         MODELS,
         f"""
 from monitor.probes import protocol
+from monitor.probes.pipes import answered
 from monitor.probes.worker import _Answerer
 opening = protocol.Open(model={model!r}, dtype="auto", batch_tokens=1, threads=1)
-print(_Answerer()(opening))
+print(answered(opening, _Answerer()))
 """,
     )
     assert "is not installed; models on this machine need `pip install 'driftline[probes]'`" in said
@@ -188,10 +189,11 @@ def test_without_the_extra_a_base_on_this_machine_says_what_to_install() -> None
         """
 from monitor.probes.local import protocol
 from monitor.probes.local.worker import _Answerer
+from monitor.probes.pipes import answered
 opening = protocol.OpenBase(
     model="some/base", dtype="auto", device="cpu", batch_tokens=1, threads=1, loaded_adapters=1
 )
-print(_Answerer()(opening))
+print(answered(opening, _Answerer()))
 """,
     )
     assert "`pip install 'driftline[probes]'`" in said

@@ -125,16 +125,10 @@ class FolderProblem(msgspec.Struct, tag="refused", frozen=True, kw_only=True):
 Request = OpenBase | ScoreTexts | ReadTexts | Compare
 Reply = BaseOpened | Scored | Expected | ComparedTexts | FolderProblem | Failure
 
-_REQUESTS: Final = msgspec.msgpack.Decoder(Request)
+REQUESTS: Final[msgspec.msgpack.Decoder[Request]] = msgspec.msgpack.Decoder(Request)
 
 LOCAL: Final = Dialogue(
     module="monitor.probes.local.worker",
     opened=BaseOpened,
     replies=msgspec.msgpack.Decoder(Reply),
 )
-
-
-def request(body: bytes) -> Request:
-    """Decode the daemon's request."""
-    asked: Request = _REQUESTS.decode(body)
-    return asked

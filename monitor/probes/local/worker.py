@@ -13,9 +13,7 @@ from monitor.probes.errors import (
     ProbeFailed,
     TokenizersDiffer,
     models_here,
-    place_of,
 )
-from monitor.probes.framing import Failure
 from monitor.probes.local import protocol
 from monitor.probes.local.folders import Fingerprints, FolderKind, kind_of
 from monitor.probes.models import locate
@@ -29,8 +27,7 @@ def main() -> None:
     """Serve requests until the daemon closes the pipe."""
     # PEFT reads a property that transformers 5 has renamed; we cannot change that
     warnings.filterwarnings("ignore", message="`is_gradient_checkpointing`")
-    answer = _Answerer()
-    serve(lambda body: answer(protocol.request(body)))
+    serve(protocol.REQUESTS, _Answerer())
 
 
 class _Answerer:
@@ -50,12 +47,6 @@ class _Answerer:
             return protocol.FolderProblem(
                 cause=protocol.UnaskedCause.TOKENIZERS, folder="", reason=str(error)
             )
-        except ModelMissing as error:
-            return Failure(reason=error.reason, missing=True, permanent=True)
-        except ProbeFailed as error:
-            return Failure(reason=error.reason, missing=False, permanent=error.permanent)
-        except Exception as error:  # noqa: BLE001 - one request of the loop; the reply tells
-            return Failure(reason=place_of(error), missing=False, permanent=False)
 
     def _answer(self, request: protocol.Request) -> protocol.Reply:
         match request:
