@@ -171,12 +171,7 @@ class LocalProbe:
         """Compare text by text, as :meth:`parity` does; a text without tokens has 0 positions."""
         self._opened()
         request = protocol.Compare(a=self._side(a), b=self._side(b), texts=_sendable(texts))
-        reply = self._ask(request, protocol.ComparedTexts, pairs=2 * len(texts), loads=True)
-        columns = (reply.positions, reply.kl, reply.top1, reply.max_delta, reply.cosine)
-        return tuple(
-            Parity(positions=n, kl=kl, top1=top1, max_delta=delta, cosine=cosine, exact=True)
-            for n, kl, top1, delta, cosine in zip(*columns, strict=True)
-        )
+        return self._ask(request, protocol.ComparedTexts, pairs=2 * len(texts), loads=True).parities
 
     def base_of(self, target: Target) -> Target | None:
         """Return the common base of all adapters here; None for the base itself."""

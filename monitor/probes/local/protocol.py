@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from detectors.parity import Parity
 from monitor.probes.framing import Dialogue, Failure
 
 
@@ -98,13 +99,9 @@ class Expected(msgspec.Struct, tag="expected", frozen=True, kw_only=True):
 
 
 class ComparedTexts(msgspec.Struct, tag="compared", frozen=True, kw_only=True):
-    """As :class:`detectors.parity.Parity`, over whole vocabularies, text by text."""
+    """Over whole vocabularies, text by text."""
 
-    positions: list[int]
-    kl: list[float]
-    top1: list[float]
-    max_delta: list[float]
-    cosine: list[float]
+    parities: tuple[Parity, ...]
 
 
 class UnaskedCause(StrEnum):

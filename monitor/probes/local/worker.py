@@ -70,13 +70,7 @@ class _Answerer:
                 )
             case protocol.Compare():
                 parities = self._opened.compare(request.a, request.b, request.texts)
-                return protocol.ComparedTexts(
-                    positions=[one.positions for one in parities],
-                    kl=[one.kl for one in parities],
-                    top1=[one.top1 for one in parities],
-                    max_delta=[one.max_delta for one in parities],
-                    cosine=[one.cosine for one in parities],
-                )
+                return protocol.ComparedTexts(parities=parities)
             case _:
                 assert_never(request)
 
