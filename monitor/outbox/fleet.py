@@ -265,7 +265,7 @@ class _Looked:
             version="",
             status=tell.status,
             severity=tell.severity,
-            verdict=words.VerdictKind(self.verdict.kind.value),
+            verdict=self.verdict.kind,
             blame=words.Blame.BASE,
             summary="",
             reason=self.reason(tell),

@@ -189,15 +189,14 @@ def _brought_up(
     now: datetime,
 ) -> Alert:
     """Bring a drift's message up to date; ``known`` is its beginning and its blame."""
-    verdict, (since, blamed) = judged.verdict, known
+    verdict, (since, blame) = judged.verdict, known
     alert = replace(told, action=done(tx, version, since=since) or told.action)
     if verdict.severity is VerdictSeverity.NONE:
         return alert  # unknown is not healthy
-    blame = words.Blame(blamed.value)
-    cause = said_of_the_cause(replace(verdict, blame=Blame(blame.value)), now=now)
+    cause = said_of_the_cause(replace(verdict, blame=blame), now=now)
     alert = replace(
         alert,
-        verdict=words.VerdictKind(verdict.kind.value),
+        verdict=verdict.kind,
         blame=blame,
         cause=cause,
         reason=verdict.reason,
@@ -211,7 +210,7 @@ def _brought_up(
 
 
 def _stored(tx: Connection, row: IncidentRow, alert: Alert) -> Alert:
-    incidents.put_told(tx, row.id, blame=Blame(alert.blame.value), summary=alert.summary)
+    incidents.put_told(tx, row.id, blame=alert.blame, summary=alert.summary)
     return alert
 
 

@@ -48,10 +48,9 @@ def record_observation(
     (:mod:`alerts.updating`); otherwise it changes nothing, so it may be called after every
     evaluation. Returns the incidents that people are told about.
     """
-    judged = words.VerdictKind(verdict.kind.value)
-    conditions = dict(machine.conditions(judged, silence=silence))
+    conditions = dict(machine.conditions(verdict.kind, silence=silence))
     conditions[words.Kind.BLIND] = machine.blindness(
-        judged, known=inputs.coverage_known, blind=inputs.unseen is not None
+        verdict.kind, known=inputs.coverage_known, blind=inputs.unseen is not None
     )
     if inputs.broken is not None:
         conditions[words.Kind.ERROR] = machine.Condition.TICKET
@@ -179,12 +178,7 @@ def _drift(
     return Observed(
         condition=condition,
         detectors=tuple(verdict.detectors),
-        gist=gist(
-            verdict=words.VerdictKind(verdict.kind.value),
-            blame=words.Blame(verdict.blame.value),
-            scores=scores,
-            action=action,
-        ),
+        gist=gist(verdict=verdict.kind, blame=verdict.blame, scores=scores, action=action),
         confirmed=verdict.sure is words.Sureness.CONFIRMED,
     )
 

@@ -115,11 +115,7 @@ class _Facts:
 
 
 def _facts(tx: Connection, row: IncidentRow) -> _Facts:
-    severity, kind, blame = (
-        words.Severity(row.severity.value),
-        words.Kind(row.kind),
-        words.Blame(row.blame.value),
-    )
+    severity, kind, blame = words.Severity(row.severity.value), words.Kind(row.kind), row.blame
     if row.adapter_id is None:
         return _Facts(severity=severity, kind=kind, blame=blame)
     adapter = adapters.fetch_by_id(tx, row.adapter_id)

@@ -67,7 +67,6 @@ def alert_of(writing: Writing) -> Alert:
         writing.tell,
     )
     key = IncidentKey(adapter=version.adapter, version=version.name, kind=writing.kind)
-    blame = words.Blame(verdict.blame.value)
     cause = said_of_the_cause(verdict, now=tell.at) if writing.kind is words.Kind.DRIFT else ""
     alert = Alert(
         id=key.dedup_key(tell.number),
@@ -77,8 +76,8 @@ def alert_of(writing: Writing) -> Alert:
         version=version.name,
         status=tell.status,
         severity=tell.severity,
-        verdict=words.VerdictKind(verdict.kind.value),
-        blame=blame,
+        verdict=verdict.kind,
+        blame=verdict.blame,
         cause=cause,
         summary="",
         reason=_reason(writing),
@@ -106,12 +105,7 @@ def learn_command(version: Version) -> str:
 
 def said_of_the_cause(verdict: Verdict, *, now: datetime) -> str:
     """Describe the blame, its certainty, and when a probe that can tell is due."""
-    return cause_words(
-        words.Blame(verdict.blame.value),
-        words.Sureness(verdict.sure.value),
-        probe_due=verdict.probe_due,
-        now=now,
-    )
+    return cause_words(verdict.blame, verdict.sure, probe_due=verdict.probe_due, now=now)
 
 
 def _seen_again(inputs: AlertInputs) -> str:

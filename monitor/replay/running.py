@@ -252,7 +252,7 @@ class Run:
 
     def _tell(self, verdict: Verdict, *, now: datetime) -> None:
         """Open, worsen and close the drift incident as the outbox would."""
-        conditions = incident.conditions(words.VerdictKind(verdict.kind.value))
+        conditions = incident.conditions(verdict.kind)
         observed = Observed(condition=conditions[words.Kind.DRIFT])
         self.incident, tells = incident.step(self.incident, observed, now)
         self.tells += [tell for tell in tells if tell.status is not words.Status.RECOVERED]
