@@ -10,10 +10,8 @@ has no time for the engine, a request takes seconds while the engine does no mor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 SHARE: Final = 0.1
@@ -24,7 +22,7 @@ RESERVED: Final = 0.5
 
 
 class Purpose(StrEnum):
-    """Why an engine is asked."""
+    """Why an engine is asked; all but routine spend the reserve."""
 
     ROUTINE = "routine"
     """A scheduled probe of an unsuspected version, or its registration."""
@@ -36,29 +34,12 @@ class Purpose(StrEnum):
     """The version is critical or has lost its traffic: only probes can clear it."""
 
 
-class Purse(StrEnum):
-    """The account that a probe's seconds are charged to."""
-
-    ROUTINE = "routine"
-    RESERVE = "reserve"
-
-
-PAYS: Final[Mapping[Purpose, Purse]] = MappingProxyType(
-    {
-        Purpose.ROUTINE: Purse.ROUTINE,
-        Purpose.SUSPICION: Purse.RESERVE,
-        Purpose.CONFIRMATION: Purse.RESERVE,
-        Purpose.RETURN: Purse.RESERVE,
-    }
-)
-"""The purse that pays for each purpose; neither ever pays for the other."""
-
-
 @dataclass(slots=True, kw_only=True)
 class EngineAllowance:
-    """Seconds of an engine's time that probes may still take, by purse.
+    """Seconds of an engine's time that probes may still take: two purses.
 
-    A running probe may finish, so a purse may fall below 0; its next probes wait longer.
+    Neither ever pays for the other. A running probe may finish, so a purse may fall below 0; its
+    next probes wait longer.
 
     Parameters
     ----------
@@ -74,33 +55,32 @@ class EngineAllowance:
     routine: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.reserve, self.routine = self._most(Purse.RESERVE), self._most(Purse.ROUTINE)
+        self.reserve, self.routine = self._most(RESERVED), self._most(1.0 - RESERVED)
 
     def refill(self, at: float) -> None:
         """Add the earned seconds: to the reserve first, the rest to routine."""
         came = max(0.0, at - self.at) * self.share
         self.at = max(self.at, at)
-        kept = min(came, self._most(Purse.RESERVE) - self.reserve)
+        kept = min(came, self._most(RESERVED) - self.reserve)
         self.reserve += kept
-        self.routine = min(self._most(Purse.ROUTINE), self.routine + came - kept)
+        self.routine = min(self._most(1.0 - RESERVED), self.routine + came - kept)
 
     def wait(self, purpose: Purpose, at: float) -> float:
         """Return the seconds that a probe must wait; 0 if it may begin."""
         self.refill(at)
-        if PAYS[purpose] is Purse.RESERVE:
+        if purpose is not Purpose.ROUTINE:
             return _until_some(self.reserve, self.share)
-        lacking = self._most(Purse.RESERVE) - self.reserve
+        lacking = self._most(RESERVED) - self.reserve
         return 0.0 if self.routine > 0 else _until_some(self.routine - lacking, self.share)
 
     def spend(self, purpose: Purpose, seconds: float) -> None:
         """Charge a probe's seconds."""
-        if PAYS[purpose] is Purse.RESERVE:
-            self.reserve -= seconds
-        else:
+        if purpose is Purpose.ROUTINE:
             self.routine -= seconds
+        else:
+            self.reserve -= seconds
 
-    def _most(self, purse: Purse) -> float:
-        part = RESERVED if purse is Purse.RESERVE else 1.0 - RESERVED
+    def _most(self, part: float) -> float:
         return SAVED * self.share * part
 
 

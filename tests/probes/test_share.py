@@ -8,17 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.probes.share import (
-    PAYS,
     RESERVED,
     SAVED,
     SLACK,
     EngineAllowance,
     EnginePace,
     Purpose,
-    Purse,
 )
 
-WAITED_FOR = [purpose for purpose in Purpose if PAYS[purpose] is Purse.RESERVE]
+WAITED_FOR = [purpose for purpose in Purpose if purpose is not Purpose.ROUTINE]
 
 PROBES = st.lists(
     st.tuples(st.sampled_from(Purpose), st.floats(0.0, 5_000.0), st.floats(0.1, 500.0)),
@@ -39,8 +37,13 @@ def played(share: float, probes: Sequence[Probe]) -> list[tuple[float, Purpose, 
     return found
 
 
-def test_routine_alone_has_only_its_own_purse() -> None:
-    assert [purpose for purpose in Purpose if purpose not in WAITED_FOR] == [Purpose.ROUTINE]
+@pytest.mark.parametrize("purpose", Purpose)
+def test_routine_alone_has_only_its_own_purse(purpose: Purpose) -> None:
+    allowance = EngineAllowance(share=0.1, at=0.0)
+    half = SAVED * 0.1 * RESERVED
+    allowance.spend(purpose, half)
+    left = (half, 0.0) if purpose is Purpose.ROUTINE else (0.0, half)
+    assert (allowance.reserve, allowance.routine) == pytest.approx(left)
 
 
 @given(st.floats(0.01, 1.0), PROBES)
@@ -66,7 +69,10 @@ def test_all_together_keep_to_the_share_over_any_stretch(share: float, probes: l
         (at, purpose, seconds) for at, purpose, seconds, begins in played(share, probes) if begins
     ]
     end = sum(wait for _, wait, _ in probes)
-    last = sum(max((s for _, p, s in begun if PAYS[p] is purse), default=0.0) for purse in Purse)
+    last = sum(
+        max((s for _, p, s in begun if (p is Purpose.ROUTINE) is routine), default=0.0)
+        for routine in (True, False)
+    )
     assert sum(seconds for *_, seconds in begun) <= share * (SAVED + end) + last + 1e-6
 
 
