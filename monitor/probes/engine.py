@@ -30,7 +30,7 @@ from monitor.probes.prompt_logprobs import (
     ProbeRequest,
     PromptTokens,
 )
-from monitor.probes.restraint import EngineTurn
+from monitor.probes.restraint import Keeper
 
 _REFUSED = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY})
 _BUSY = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
@@ -82,7 +82,7 @@ class ProbedEngine:
         model: str,
         http: Http,
         settings: PerplexitySettings,
-        turn: EngineTurn,
+        turn: Keeper,
     ) -> None:
         self._replica = replica
         self._model = model

@@ -230,7 +230,7 @@ class Engines:
         able = [one for one, refusal in found if refusal is None]
         if not able:
             refusals = (refusal for _, refusal in found if refusal is not None)
-            raise min(refusals, key=lambda refusal: refusal.seconds).error
+            raise min(refusals, key=lambda refusal: refusal.again_in or 0.0)
         return self._take_turns(model, able)
 
     def root_of(self, model: str, replica: Replica) -> str | None:

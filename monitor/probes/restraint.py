@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -51,22 +51,6 @@ class EnginePause:
     def end(self) -> None:
         """Forget what was."""
         self.failures, self.until = 0, 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeHold:
-    """Why an engine must not be asked now, and for how many seconds."""
-
-    words: str
-    seconds: float
-
-    def __str__(self) -> str:
-        return self.words
-
-    @property
-    def error(self) -> ProbeFailed:
-        """The refusal as an error for the caller."""
-        return ProbeFailed(self.words, permanent=False, asked=False, again_in=self.seconds)
 
 
 def _utc_now() -> datetime:
@@ -127,7 +111,10 @@ class Restraint:
 
 
 class Keeper:
-    """Decides when one engine may be asked, and remembers the results."""
+    """Decides when one engine may be asked, and remembers the results.
+
+    ``spent`` is what the present turn has cost the engine, in seconds.
+    """
 
     def __init__(
         self, *, share: float, everyone: EnginePause, lock: threading.Lock, clocks: Clocks
@@ -139,6 +126,9 @@ class Keeper:
         self._allowance = EngineAllowance(share=share, at=clocks.monotonic())
         self._pace = EnginePace()
         self._turn = threading.Lock()
+        self._purpose = Purpose.ROUTINE
+        self._answered = self._trouble = False
+        self.spent = 0.0
 
     @property
     def idle(self) -> bool:
@@ -146,7 +136,7 @@ class Keeper:
         return not self._turn.locked() and self._clocks.monotonic() >= self._pause.until
 
     @contextmanager
-    def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[EngineTurn]:
+    def turn(self, purpose: Purpose = Purpose.ROUTINE) -> Iterator[Keeper]:
         """Run the engine's only probe; a successful turn ends its pauses.
 
         Raises
@@ -158,16 +148,16 @@ class Keeper:
             raise ProbeFailed("another probe of the engine goes on", permanent=False, asked=False)
         try:
             if (refusal := self.refusal(purpose)) is not None:
-                raise refusal.error
-            turn = EngineTurn(self, purpose)
-            yield turn
-            if turn.went_well:
-                self._went_well()
+                raise refusal
+            self._purpose, self.spent = purpose, 0.0
+            self._answered = self._trouble = False
+            yield self
+            self._ended()
         finally:
             self._turn.release()
 
-    def refusal(self, purpose: Purpose = Purpose.ROUTINE) -> ProbeHold | None:
-        """Say why the engine must not be asked now; None if it may be."""
+    def refusal(self, purpose: Purpose = Purpose.ROUTINE) -> ProbeFailed | None:
+        """Say why the engine must not be asked now, and for how long; None if it may be."""
         at = self._clocks.monotonic()
         with self._lock:
             for who, pause in (("the", self._pause), ("another", self._everyone)):
@@ -179,12 +169,12 @@ class Keeper:
         share = f"{self._allowance.share:.0%}"
         return self._refused(f"probes have had their share of the engine's time ({share})", wait)
 
-    def _refused(self, why: str, seconds: float) -> ProbeHold:
-        until = self._clocks.time(seconds)
-        return ProbeHold(words=f"{why}; not asked again until {until}", seconds=seconds)
+    def _refused(self, why: str, seconds: float) -> ProbeFailed:
+        words = f"{why}; not asked again until {self._clocks.time(seconds)}"
+        return ProbeFailed(words, permanent=False, asked=False, again_in=seconds)
 
     @contextmanager
-    def request(self, turn: EngineTurn, size: int) -> Iterator[TimedRequest]:
+    def request(self, size: int) -> Iterator[TimedRequest]:
         """Charge the engine's cost of one request with a text of ``size`` bytes."""
         began = self._clocks.monotonic()
         request = TimedRequest()
@@ -196,11 +186,16 @@ class Keeper:
                 cost = at - began
                 if request.answered:
                     cost = self._pace.cost(cost, size, at=at)
-                self._allowance.spend(turn.purpose, cost)
-            turn.spent += cost
+                self._allowance.spend(self._purpose, cost)
+            self.spent += cost
+
+    def answered(self) -> None:
+        """Note that the engine answered."""
+        self._answered = True
 
     def failed(self, what: str) -> None:
-        """Pause the engine, longer each time, and the others for a while."""
+        """Pause an engine that broke during a probe, longer each time, and others for a while."""
+        self._trouble = True
         at = self._clocks.monotonic()
         because = f"failed a probe at {self._clocks.time()} ({what})"
         with self._lock:
@@ -208,14 +203,18 @@ class Keeper:
             self._everyone.grow(because, at=at)
 
     def sent_away(self, what: str, *, seconds: float | None) -> None:
-        """Pause the engine for as long as it asked."""
+        """Pause a busy engine for as long as it asked, if it said."""
+        self._trouble = True
         at = self._clocks.monotonic()
         because = f"asked at {self._clocks.time()} to be left alone ({what})"
         length = FIRST_PAUSE if seconds is None else min(seconds, LONGEST_OBEYED)
         with self._lock:
             self._pause.obey(because, length, at=at)
 
-    def _went_well(self) -> None:
+    def _ended(self) -> None:
+        """End the pauses if the engine answered, and never failed or refused the probe."""
+        if self._trouble or not self._answered:
+            return
         at = self._clocks.monotonic()
         with self._lock:
             self._pause.end()
@@ -229,37 +228,3 @@ class TimedRequest:
     """One request; ``answered`` is true if it succeeded, so that it shows the engine's pace."""
 
     answered: bool = False
-
-
-class EngineTurn:
-    """One probe's turn with an engine; ``spent`` is its cost to the engine, in seconds."""
-
-    def __init__(self, keeper: Keeper, purpose: Purpose) -> None:
-        self.purpose = purpose
-        self.spent = 0.0
-        self._keeper = keeper
-        self._answered = False
-        self._trouble = False
-
-    @property
-    def went_well(self) -> bool:
-        """True if the engine answered, and never failed or refused the probe."""
-        return self._answered and not self._trouble
-
-    def request(self, size: int) -> AbstractContextManager[TimedRequest]:
-        """Charge the engine's cost of one request with a text of ``size`` bytes."""
-        return self._keeper.request(self, size)
-
-    def answered(self) -> None:
-        """Note that the engine answered."""
-        self._answered = True
-
-    def failed(self, what: str) -> None:
-        """Note that the engine broke or stopped answering during a probe."""
-        self._trouble = True
-        self._keeper.failed(what)
-
-    def sent_away(self, what: str, *, seconds: float | None) -> None:
-        """Note that the engine is busy; ``seconds`` is for how long, if it said."""
-        self._trouble = True
-        self._keeper.sent_away(what, seconds=seconds)

@@ -114,8 +114,9 @@ def test_a_refused_routine_probe_is_asked_again_when_the_share_allows(watched: W
     watched.spend(Purpose.ROUTINE, 3_000)
     refusal = watched.probe.engines.restraint.of(watched.url).refusal()
     assert refusal is not None
+    assert refusal.again_in is not None
     assert watched.fleet.later() is Ending.POSTPONED
-    assert abs(watched.due_in() - timedelta(seconds=refusal.seconds)) < SOON
+    assert abs(watched.due_in() - timedelta(seconds=refusal.again_in)) < SOON
 
 
 def test_a_suspicion_that_is_refused_says_so_and_is_asked_again_as_soon_as_it_may(
@@ -124,18 +125,19 @@ def test_a_suspicion_that_is_refused_says_so_and_is_asked_again_as_soon_as_it_ma
     watched.spend(Purpose.SUSPICION, 230)
     refusal = watched.probe.engines.restraint.of(watched.url).refusal(Purpose.SUSPICION)
     assert refusal is not None
+    assert refusal.again_in is not None
     watched.suspect()
     told = watched.fleet.verdict().reason
     assert "perplexity unmeasured since" in told
     assert watched.asked_for() is Ending.POSTPONED
-    assert abs(watched.due_in() - timedelta(seconds=refusal.seconds)) < SOON
+    assert abs(watched.due_in() - timedelta(seconds=refusal.again_in)) < SOON
     watched.live(shift=3.0)
     why = "probes have had their share of the engine's time (10%); not asked again until"
     score = watched.fleet.score()
     assert score.verdict == UNMEASURED
     assert f": {why}" in score.reason
     assert f": {why}" in watched.fleet.verdict().reason
-    watched.time.at += refusal.seconds
+    watched.time.at += refusal.again_in
     watched.fleet.world.rows(
         "UPDATE tasks SET next_due_at = now() WHERE kind = 'perplexity' RETURNING 1"
     )

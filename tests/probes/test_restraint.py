@@ -185,7 +185,7 @@ def test_the_soonest_of_several_refusals_is_told() -> None:
             probe.score(SUPPORT, CORPUS)
         soonest = probe.engines.restraint.of(two).refusal()
         assert soonest is not None
-        assert caught.value.again_in == soonest.seconds
+        assert caught.value.again_in == soonest.again_in
         assert probe.on(Purpose.SUSPICION).score(SUPPORT, CORPUS).stopped is None
 
 
