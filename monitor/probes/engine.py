@@ -51,14 +51,6 @@ class NoNumbers(Stop):
     """The engine answers for this model, but without log-probabilities."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineAbout:
-    """An engine's description of itself."""
-
-    name: str | None = None
-    dtype: str | None = None
-
-
 @dataclass(slots=True)
 class OtherRequests:
     """Requests beside a probe: how many were answered by each model, and which ones failed."""
@@ -103,23 +95,20 @@ class ProbedEngine:
         """Seconds of the engine's time used by the turn."""
         return self._turn.spent
 
-    def about(self) -> EngineAbout:
-        """Return name and version, if the engine tells them."""
+    def about(self) -> tuple[str | None, str | None]:
+        """Return the engine's name with its version, and its dtype, if it tells them."""
         if self._replica.kind is not EngineKind.SGLANG:
-            return EngineAbout(name=software.vllm(self._told("/version")))
+            return software.vllm(self._told("/version")), None
         # its answer holds the server's settings, keys among them: only two fields are read
         found = self._told("/get_server_info") or self._told("/server_info")
         dtype = found.get("dtype")
-        return EngineAbout(
-            name=software.sglang(found),
-            dtype=dtype[:32] if isinstance(dtype, str) else None,
-        )
+        return software.sglang(found), dtype[:32] if isinstance(dtype, str) else None
 
     def require_idle(self) -> None:
         """Stop if requests wait in the engine for longer than the settings' patience."""
         patience = self._settings.patience.total_seconds()
         until, looks = time.monotonic() + patience, _looks()
-        while (waiting := self._waiting()) > self._settings.max_waiting:
+        while (waiting := waiting_requests(self._metrics())) > self._settings.max_waiting:
             if time.monotonic() >= until:
                 so_long = f", for {patience:g} s now" if patience else ""
                 raise Stop(f"the engine queues {waiting:.0f} requests{so_long}")
@@ -175,13 +164,6 @@ class ProbedEngine:
                 made.failed.add(model)
                 return
 
-    def _waiting(self) -> float:
-        try:
-            reply = self._get("/metrics")
-        except OutgoingError as error:
-            raise self._lost(error) from error
-        return waiting_requests(reply.body_start) if _ok(reply) else 0.0
-
     def ask_alone(self, text: str, *, top: int = 0, until: float) -> PromptTokens | None:
         """Ask as :meth:`ask` does, at a moment without other requests if there is one.
 
@@ -192,24 +174,25 @@ class ProbedEngine:
         while True:
             before = self._wait_for_quiet(until)
             tokens = self.ask(text, top=top)
-            if before.alone_until(self._activity()):
+            if before.alone_until(activity(self._metrics())):
                 return tokens
             if time.monotonic() >= until:
                 return None if tokens is None else replace(tokens, beside=True)
 
     def _wait_for_quiet(self, until: float) -> Activity:
-        found, looks = self._activity(), _looks()
+        found, looks = activity(self._metrics()), _looks()
         while found.running and time.monotonic() < until:
             time.sleep(next(looks))
-            found = self._activity()
+            found = activity(self._metrics())
         return found
 
-    def _activity(self) -> Activity:
+    def _metrics(self) -> bytes:
+        """Return the engine's metrics; empty if it has none."""
         try:
             reply = self._get("/metrics")
         except OutgoingError as error:
             raise self._lost(error) from error
-        return activity(reply.body_start if _ok(reply) else b"")
+        return reply.body_start if _ok(reply) else b""
 
     def ask(self, text: str, *, top: int = 0) -> PromptTokens | None:
         """Ask about one text by the first way that the engine understands.

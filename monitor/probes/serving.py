@@ -141,14 +141,10 @@ class ServedProbe:
             No engine answers or may be asked now.
         """
         with self._turn(target, replica) as (chosen, engine), ExitStack() as others:
-            about, weights = engine.about(), self._weights(target, chosen)
+            (name, dtype), weights = engine.about(), self._weights(target, chosen)
             ask = self._asking(chosen, engine)
             run = PerplexityRun(
-                documents=(),
-                engine=about.name,
-                dtype=about.dtype,
-                replica=chosen.name,
-                weights=weights,
+                documents=(), engine=name, dtype=dtype, replica=chosen.name, weights=weights
             )
             for number, document in enumerate(corpus.documents):
                 try:
