@@ -12,7 +12,8 @@ from detectors.parity import TopLogprobs
 from monitor.probes.asking import Made, Target
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ModelNotServed, ProbeFailed
-from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySource
+from monitor.probes.perplexity import DocumentScore, PerplexityRun
+from monitor.probes.prompt_logprobs import PerplexitySource
 
 TOKENS = 100
 GENERAL = Corpus(

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from monitor.probes.embedding import Dtype, EmbeddingSettings
 from monitor.probes.local.settings import Device, LocalSettings
-from monitor.probes.perplexity import PerplexitySettings, PerplexitySource
+from monitor.probes.perplexity import PerplexitySettings
+from monitor.probes.prompt_logprobs import PerplexitySource
 from monitor.probes.share import SHARE
 
 

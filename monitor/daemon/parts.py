@@ -23,7 +23,7 @@ from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid, Document
 from monitor.probes.embedding import EmbeddingClient
 from monitor.probes.local import LocalProbe
-from monitor.probes.perplexity import PerplexitySource
+from monitor.probes.prompt_logprobs import PerplexitySource
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
 from monitor.probes.smoke import Questioner

@@ -9,20 +9,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from alerts.outgoing import Reply
-from monitor.probes.corpus import Corpus
-from monitor.probes.engine_metrics import waiting_requests
 from monitor.probes.prompt_logprobs import PerplexitySource
-
-__all__ = [
-    "LARGEST_ANSWER",
-    "Corpus",
-    "DocumentScore",
-    "Http",
-    "PerplexityRun",
-    "PerplexitySettings",
-    "PerplexitySource",
-    "waiting_requests",
-]
 
 LARGEST_ANSWER: Final = 8 * 1024 * 1024
 """Bytes that the HTTP client must be allowed to read: 70 for each prompt token, or 1.5 KB

@@ -14,12 +14,8 @@ from examples.texts import Domain, corpus
 from examples.weights import MODELS
 from monitor.probes.asking import Target
 from monitor.probes.corpus import Corpus, Document
-from monitor.probes.perplexity import (
-    LARGEST_ANSWER,
-    PerplexityRun,
-    PerplexitySettings,
-    PerplexitySource,
-)
+from monitor.probes.perplexity import LARGEST_ANSWER, PerplexityRun, PerplexitySettings
+from monitor.probes.prompt_logprobs import PerplexitySource
 from monitor.probes.serving import Engines, ServedProbe
 from tests.engine.conftest import SERVED, Vllm
 from tests.loopback import LOOPBACK

@@ -12,7 +12,7 @@ from alerts.types import Blame, Sureness, VerdictKind
 from monitor.domain import ChangeKind, EvaluationKind
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.errors import ProbeFailed
-from monitor.probes.perplexity import PerplexitySource
+from monitor.probes.prompt_logprobs import PerplexitySource
 from monitor.store.evaluation import perplexity, probing, tasks
 from monitor.store.evaluation.probing import ProbeRow
 from monitor.store.people import changes

@@ -21,7 +21,8 @@ from examples.weights import DemoAdapter, load_base, load_merged, load_tokenizer
 from monitor.probes.asking import Target
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.engine_metrics import resident_adapters
-from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySettings, PerplexitySource
+from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySettings
+from monitor.probes.prompt_logprobs import PerplexitySource
 from monitor.probes.serving import Engines, ServedProbe
 from tests.loopback import LOOPBACK
 

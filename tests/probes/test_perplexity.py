@@ -13,7 +13,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy, Reply
 from monitor.probes.asking import ModelProbe, Target
 from monitor.probes.corpus import Corpus, CorpusRole, Document
 from monitor.probes.errors import ModelNotServed, ProbeFailed
-from monitor.probes.perplexity import PerplexitySource
+from monitor.probes.prompt_logprobs import PerplexitySource
 from tests.loopback import unused_port
 from tests.probes.fake_engine import FakeEngine, serving
 from tests.probes.served import BASE, CORPUS, HTTP, SUPPORT, served

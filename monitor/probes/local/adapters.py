@@ -20,9 +20,8 @@ from peft import LoraConfig, PeftModel, set_peft_model_state_dict
 
 from monitor.probes.errors import FolderRefused, ProbeFailed
 from monitor.probes.local import fitting
-from monitor.probes.local.folders import ADAPTER_WEIGHTS
 from monitor.probes.local.model import CausalModel
-from monitor.probes.weights.adapter_folder import parsed_config, read_raw_config
+from monitor.probes.weights.adapter_folder import WEIGHTS, parsed_config, read_raw_config
 from monitor.probes.weights.errors import WeightsRefused
 from monitor.probes.weights.files import opened
 from monitor.probes.weights.identity import identity_of
@@ -138,7 +137,7 @@ class Adapters:
             raise ValueError(f"nothing in the base takes {loaded.unexpected_keys[0]}")
         missing = [key for key in loaded.missing_keys if f".{name}." in f"{key}."]
         if missing:
-            raise ValueError(f"{ADAPTER_WEIGHTS} lacks {missing[0].replace(f'.{name}', '')}")
+            raise ValueError(f"{WEIGHTS} lacks {missing[0].replace(f'.{name}', '')}")
         self._peft.eval().requires_grad_(requires_grad=False)
 
     def _remove(self, name: str) -> None:
@@ -154,7 +153,7 @@ def _read(folder: Path, weights: str) -> tuple[Mapping[str, Any], Mapping[str, t
     try:
         raw = read_raw_config(folder)
         parsed_config(raw)
-        with opened(folder, ADAPTER_WEIGHTS) as file:
+        with opened(folder, WEIGHTS) as file:
             tensors_of(file)
             body = file.read(0, file.size)
         found = identity_of(raw, weights=hashlib.sha256(body).hexdigest())

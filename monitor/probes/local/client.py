@@ -32,7 +32,8 @@ from monitor.probes.local.folders import (
 )
 from monitor.probes.local.settings import LocalSettings
 from monitor.probes.models import is_local
-from monitor.probes.perplexity import DocumentScore, PerplexityRun, PerplexitySource
+from monitor.probes.perplexity import DocumentScore, PerplexityRun
+from monitor.probes.prompt_logprobs import PerplexitySource
 
 TEXTS_PER_REQUEST: Final = 64
 """A worker that dies repeats at most this many texts."""

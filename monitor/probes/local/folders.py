@@ -18,16 +18,6 @@ from monitor.probes.weights.errors import WeightsRefused
 from monitor.probes.weights.files import refuse_hole
 from monitor.probes.weights.identity import identity_of
 
-__all__ = [
-    "ADAPTER_WEIGHTS",
-    "Fingerprints",
-    "FolderKind",
-    "combined",
-    "is_hub_name",
-    "kind_of",
-    "trained_on",
-]
-
 _HUB_NAME: Final = re.compile(r"[\w.-]+/[\w.-]+")
 MODEL_CONFIG: Final = "config.json"
 _DECIDING: Final = (".json", ".safetensors", ".model")

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from monitor.probes.weights.adapter_folder import opened_adapter, read_raw_config
-from monitor.probes.weights.errors import WeightsRefused, damaged, missing
-from monitor.probes.weights.files import CHUNK, exists, opened, read_small
+from monitor.probes.weights.errors import damaged, missing
+from monitor.probes.weights.files import exists, opened, read_small
 
 TRAINER_STATE: Final = "trainer_state.json"
 LARGEST_STATE: Final = 64 << 20
@@ -118,14 +118,11 @@ def _files(path: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _sha256(path: Path) -> str:
-    total = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while part := file.read(CHUNK):
-                total.update(part)
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise missing(f"{path}: {error.strerror}") from None
-    return total.hexdigest()
 
 
 def _state(folder: Path) -> Mapping[str, Any]:
@@ -175,6 +172,3 @@ def _object(raw: bytes, name: str) -> Mapping[str, Any]:
     if not isinstance(found, dict):
         raise damaged(f"{name}: is no JSON object")
     return found
-
-
-__all__ = ["FolderDescribed", "WeightsRefused", "dataset_hash", "dataset_of", "described"]

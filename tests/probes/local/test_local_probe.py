@@ -23,7 +23,7 @@ from monitor.probes.corpus import Corpus
 from monitor.probes.embedding import Dtype
 from monitor.probes.errors import FolderUnknown, ModelMissing
 from monitor.probes.local import LocalProbe
-from monitor.probes.perplexity import PerplexitySource
+from monitor.probes.prompt_logprobs import PerplexitySource
 from tests.probes.local.probing import (
     ADAPTERS,
     CONFIG,
