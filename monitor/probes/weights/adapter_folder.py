@@ -79,13 +79,13 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterFolder:
-    """An open adapter; ``others`` are whole tensors, such as those of modules_to_save.
+    """An open adapter: parts by module, and whole tensors, such as those of modules_to_save.
 
     ``identity`` covers tensors and config, ``sha256`` the weights file alone.
     """
 
     config: AdapterConfig
-    parts: Sequence[Parts]
+    parts: Mapping[str, Parts]
     others: Sequence[Tensor]
     tensors: Mapping[str, Tensor]
     bytes: int
@@ -160,7 +160,7 @@ def _refuse_odd_names(config: AdapterConfig) -> None:
         raise damaged(f"{CONFIG}: a name in it is longer than {LONGEST_TEXT} or not printable")
 
 
-def pair(tensors: Mapping[str, Tensor]) -> tuple[list[Parts], list[Tensor]]:
+def pair(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Parts], list[Tensor]]:
     """Group tensors into modules' parts, and those that belong to no update.
 
     Raises
@@ -180,7 +180,7 @@ def pair(tensors: Mapping[str, Tensor]) -> tuple[list[Parts], list[Tensor]]:
         if kind in parts:
             raise damaged(f"{name} and {parts[kind].name} are the same part of one module")
         parts[kind] = tensor
-    return [Parts(module=module, **parts) for module, parts in found.items()], others
+    return {module: Parts(module=module, **parts) for module, parts in found.items()}, others
 
 
 _FIELDS: Final = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from operator import attrgetter
@@ -51,8 +51,8 @@ class WeightFinding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Case:
-    """The input of the rules."""
+class WeightCase:
+    """The input of the rules; ``beside_base`` is true if a base was at hand."""
 
     config: AdapterConfig
     modules: Sequence[ModuleHealth]
@@ -60,15 +60,8 @@ class _Case:
     beside_base: bool
 
 
-def find(
-    config: AdapterConfig,
-    modules: Sequence[ModuleHealth],
-    *,
-    others: Sequence[WholeTensor],
-    beside_base: bool,
-) -> list[WeightFinding]:
-    """Apply every rule; worst findings first. ``beside_base`` is true if a base was at hand."""
-    case = _Case(config=config, modules=modules, others=others, beside_base=beside_base)
+def find(case: WeightCase) -> list[WeightFinding]:
+    """Apply every rule; worst findings first."""
     found = [finding for rule in _RULES for finding in rule(case)]
     gravest = list(reversed(Gravity))
     return sorted(found, key=lambda finding: gravest.index(finding.gravity))
@@ -103,6 +96,17 @@ def outliers(
     }
 
 
+def nonfinite(modules: Sequence[ModuleHealth], others: Sequence[WholeTensor]) -> Mapping[str, int]:
+    """Return the number of NaN and infinite numbers of each module and whole tensor with any."""
+    counts = {one.module: one.nonfinite for one in modules if one.nonfinite}
+    counts |= {
+        f"{one.module} (magnitude)": one.magnitude.nonfinite
+        for one in modules
+        if one.magnitude and one.magnitude.nonfinite
+    }
+    return counts | {one.name: one.nonfinite for one in others if one.nonfinite}
+
+
 def _logs(group: Sequence[ModuleHealth]) -> Any:
     return np.log10([module.size or math.nan for module in group])
 
@@ -126,12 +130,12 @@ def _about(gravity: Gravity, what: str, modules: Sequence[str]) -> Iterator[Weig
         )
 
 
-def _no_update(case: _Case) -> Iterator[WeightFinding]:
+def _no_update(case: WeightCase) -> Iterator[WeightFinding]:
     if not case.modules:
         yield WeightFinding(gravity=Gravity.BROKEN, what="the file holds no LoRA tensors")
 
 
-def _misfits(case: _Case) -> Iterator[WeightFinding]:
+def _misfits(case: WeightCase) -> Iterator[WeightFinding]:
     bad = [module for module in case.modules if module.problem]
     for module in bad[:NAMED]:
         what = f"{_short(module.module)} {module.problem}"
@@ -140,22 +144,15 @@ def _misfits(case: _Case) -> Iterator[WeightFinding]:
     yield from _about(Gravity.BROKEN, "{n} more make no update either", more)
 
 
-def _not_finite(case: _Case) -> Iterator[WeightFinding]:
-    counts = {module.module: module.nonfinite for module in case.modules}
-    counts |= {
-        f"{module.module} (magnitude)": module.magnitude.nonfinite
-        for module in case.modules
-        if module.magnitude
-    }
-    counts |= {tensor.name: tensor.nonfinite for tensor in case.others}
-    bad = [name for name, count in counts.items() if count]
+def _not_finite(case: WeightCase) -> Iterator[WeightFinding]:
+    counts = nonfinite(case.modules, case.others)
     total = sum(counts.values())
-    yield from _about(Gravity.BROKEN, f"{total:,} NaN or infinite numbers in {{n}}", bad)
+    yield from _about(Gravity.BROKEN, f"{total:,} NaN or infinite numbers in {{n}}", list(counts))
     endless = [module.module for module in case.modules if module.frobenius == math.inf]
     yield from _about(Gravity.BROKEN, "the update of {n} is beyond any number", endless)
 
 
-def _no_effect(case: _Case) -> Iterator[WeightFinding]:
+def _no_effect(case: WeightCase) -> Iterator[WeightFinding]:
     nothing = [module.module for module in case.modules if module.changes_nothing]
     measured = [module for module in case.modules if module.frobenius is not None]
     if nothing and len(nothing) == len(measured):
@@ -167,7 +164,7 @@ def _no_effect(case: _Case) -> Iterator[WeightFinding]:
         yield from _about(Gravity.SUSPECT, "the update of {n} is zero", nothing)
 
 
-def _collapse(case: _Case) -> Iterator[WeightFinding]:
+def _collapse(case: WeightCase) -> Iterator[WeightFinding]:
     ranked = [
         module for module in case.modules if module.effective_rank and module.rank >= COLLAPSED_FROM
     ]
@@ -177,7 +174,7 @@ def _collapse(case: _Case) -> Iterator[WeightFinding]:
         yield from _about(Gravity.SUSPECT, what, flat)
 
 
-def _unlike_siblings(case: _Case) -> Iterator[WeightFinding]:
+def _unlike_siblings(case: WeightCase) -> Iterator[WeightFinding]:
     far = outliers(case.modules)
     medians = {kind: _median(case.modules, kind) for kind in {m.kind for m in case.modules}}
     times = {
@@ -202,7 +199,7 @@ def _median(modules: Sequence[ModuleHealth], kind: str) -> float | None:
     return float(np.median(sizes)) if len(sizes) >= FEWEST_SIBLINGS else None
 
 
-def _against_base(case: _Case) -> Iterator[WeightFinding]:
+def _against_base(case: WeightCase) -> Iterator[WeightFinding]:
     unfit = [module.module for module in case.modules if module.fits_base is False]
     yield from _about(Gravity.BROKEN, "{n} do not fit the shapes of this base", unfit)
     large = [module.module for module in case.modules if (module.ratio or 0.0) >= LARGEST_RATIO]
@@ -216,7 +213,7 @@ def _against_base(case: _Case) -> Iterator[WeightFinding]:
     yield from _about(Gravity.NOTE, "the base is quantised, so there is no ratio, in {n}", stored)
 
 
-def _targets(case: _Case) -> Iterator[WeightFinding]:
+def _targets(case: WeightCase) -> Iterator[WeightFinding]:
     targets = case.config.target_modules
     if targets is None or case.config.target_parameters:
         return
@@ -231,7 +228,7 @@ def _targets(case: _Case) -> Iterator[WeightFinding]:
         yield from _about(Gravity.SUSPECT, what, absent)
 
 
-def _saved(case: _Case) -> Iterator[WeightFinding]:
+def _saved(case: WeightCase) -> Iterator[WeightFinding]:
     wanted = case.config.modules_to_save or []
     absent = [
         name for name in wanted if not any(name in tensor.name.split(".") for tensor in case.others)
@@ -239,7 +236,7 @@ def _saved(case: _Case) -> Iterator[WeightFinding]:
     yield from _about(Gravity.SUSPECT, "the file lacks modules_to_save of the config", absent)
 
 
-def _dora(case: _Case) -> Iterator[WeightFinding]:
+def _dora(case: WeightCase) -> Iterator[WeightFinding]:
     if case.config.use_dora:
         without = [module.module for module in case.modules if module.magnitude is None]
         yield from _about(Gravity.SUSPECT, "no DoRA magnitude for {n}", without)
@@ -251,7 +248,7 @@ def _dora(case: _Case) -> Iterator[WeightFinding]:
     yield from _about(Gravity.SUSPECT, "DoRA magnitudes of zero or below in {n}", odd)
 
 
-def _scales(case: _Case) -> Iterator[WeightFinding]:
+def _scales(case: WeightCase) -> Iterator[WeightFinding]:
     low, high = USUAL_SCALE
     negative = [module.module for module in case.modules if module.scale < 0]
     yield from _about(Gravity.SUSPECT, "alpha is negative for {n}", negative)
@@ -263,14 +260,14 @@ def _scales(case: _Case) -> Iterator[WeightFinding]:
     yield from _about(Gravity.NOTE, f"a scale outside {low:g} to {high:g} for {{n}}", odd)
 
 
-def _dtypes(case: _Case) -> Iterator[WeightFinding]:
+def _dtypes(case: WeightCase) -> Iterator[WeightFinding]:
     counts = Counter(dtype for module in case.modules for dtype in module.dtypes)
     if len(counts) > 1:
         said = ", ".join(f"{dtype} in {count}" for dtype, count in counts.most_common())
         yield WeightFinding(gravity=Gravity.NOTE, what=f"number formats are mixed: {said} modules")
 
 
-def _start(case: _Case) -> Iterator[WeightFinding]:
+def _start(case: WeightCase) -> Iterator[WeightFinding]:
     start = case.config.init_lora_weights
     if isinstance(start, str) and start.partition("_")[0].lower() in {"pissa", "olora", "corda"}:
         what = (
@@ -280,7 +277,7 @@ def _start(case: _Case) -> Iterator[WeightFinding]:
         yield WeightFinding(gravity=Gravity.NOTE, what=what)
 
 
-_RULES: Final[tuple[Callable[[_Case], Iterator[WeightFinding]], ...]] = (
+_RULES: Final[tuple[Callable[[WeightCase], Iterator[WeightFinding]], ...]] = (
     _no_update,
     _misfits,
     _not_finite,

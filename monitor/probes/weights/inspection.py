@@ -22,22 +22,12 @@ from detectors.weights import (
     triangle,
 )
 from monitor.domain import WeightsState
-from monitor.probes.weights.adapter_folder import (
-    AdapterConfig,
-    AdapterFolder,
-    Parts,
-    opened_adapter,
-)
+from monitor.probes.weights.adapter_folder import AdapterConfig, Parts, opened_adapter
 from monitor.probes.weights.base import PLAIN, BaseWeights, norm, opened_base
-from monitor.probes.weights.findings import (
-    Gravity,
-    WeightFinding,
-    find,
-    state_of,
-)
+from monitor.probes.weights.findings import Gravity, WeightCase, WeightFinding, find, state_of
 from monitor.probes.weights.health import Magnitude, ModuleHealth, WholeTensor
 from monitor.probes.weights.numbers import DECODERS, Numbers
-from monitor.probes.weights.parent import ParentFolder
+from monitor.probes.weights.parent import beside_parent
 from monitor.probes.weights.safetensors import Tensor
 
 HIGHEST_RANK: Final = 4096
@@ -91,39 +81,36 @@ def inspect_folder(
         opened_base(base) if base else nullcontext() as weights,
         opened_adapter(parent) if parent else nullcontext() as before,
     ):
-        own = ParentFolder.of(before) if before else None
-        return _inspect(adapter, weights, own, advance)
-
-
-def _inspect(
-    adapter: AdapterFolder,
-    base: BaseWeights | None,
-    parent: ParentFolder | None,
-    advance: Advance,
-) -> Inspection:
-    modules = []
-    for done, parts in enumerate(adapter.parts, start=1):
-        health = _module(parts, adapter.config, base)
-        modules.append(parent.beside(health, parts) if parent else health)
-        advance(done, len(adapter.parts))
-    others = [
-        WholeTensor(name=tensor.name, nonfinite=_nonfinite(tensor)) for tensor in adapter.others
-    ]
-    findings = find(adapter.config, modules, others=others, beside_base=base is not None)
-    worst = [found for found in findings if found.gravity is not Gravity.NOTE]
-    return Inspection(
-        state=state_of(findings),
-        reason="; ".join(found.what for found in worst) or _sound(modules),
-        findings=findings,
-        modules=modules,
-        config=adapter.config,
-        tensors=len(adapter.tensors),
-        bytes=adapter.bytes,
-        sha256=adapter.sha256,
-        identity=adapter.identity,
-        others=others,
-        strangers=len(parent.parts.keys() ^ {one.module for one in modules}) if parent else 0,
-    )
+        modules = []
+        for done, parts in enumerate(adapter.parts.values(), start=1):
+            health = _module(parts, adapter.config, weights)
+            modules.append(beside_parent(health, parts, before) if before else health)
+            advance(done, len(adapter.parts))
+        others = [
+            WholeTensor(name=tensor.name, nonfinite=_nonfinite(tensor)) for tensor in adapter.others
+        ]
+        findings = find(
+            WeightCase(
+                config=adapter.config,
+                modules=modules,
+                others=others,
+                beside_base=weights is not None,
+            )
+        )
+        worst = [found for found in findings if found.gravity is not Gravity.NOTE]
+        return Inspection(
+            state=state_of(findings),
+            reason="; ".join(found.what for found in worst) or _sound(modules),
+            findings=findings,
+            modules=modules,
+            config=adapter.config,
+            tensors=len(adapter.tensors),
+            bytes=adapter.bytes,
+            sha256=adapter.sha256,
+            identity=adapter.identity,
+            others=others,
+            strangers=len(before.parts.keys() ^ adapter.parts.keys()) if before else 0,
+        )
 
 
 def _sound(modules: Sequence[ModuleHealth]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
@@ -14,7 +14,7 @@ import numpy as np
 from detectors.weight_checks import WeightMeasures
 from detectors.weights import FAR
 from monitor.probes.weights.errors import Remedy, WeightsRefused
-from monitor.probes.weights.findings import outliers
+from monitor.probes.weights.findings import nonfinite, outliers
 from monitor.probes.weights.health import ModuleHealth
 from monitor.probes.weights.inspection import Inspection, inspect_folder
 from monitor.probes.weights.process import WeightQuestion
@@ -45,11 +45,8 @@ def measured(question: WeightQuestion) -> tuple[Inspection, WeightMeasures]:
         if refused.refusal is Remedy.MISSING:
             why = ""  # no more than of a folder that is not there, so that nobody can probe paths
         no_base, no_parent = why or question.no_base, why or question.no_parent
-        return found, gather(found, no_base=no_base, no_parent=no_parent)
-    no_base, no_parent = (
-        "" if read else why
-        for read, why in ((base, question.no_base), (parent, question.no_parent))
-    )
+    else:
+        no_base, no_parent = "" if base else question.no_base, "" if parent else question.no_parent
     return found, gather(found, no_base=no_base, no_parent=no_parent)
 
 
@@ -66,7 +63,7 @@ def gather(found: Inspection, *, no_base: str = "", no_parent: str = "") -> Weig
     return WeightMeasures(
         modules=len(modules),
         faults=_names(list(_faults(found))),
-        nonfinite=_nonfinite(found),
+        nonfinite=nonfinite(found.modules, found.others),
         dtypes=Counter(dtype for one in modules for dtype in one.dtypes),
         scales=(min(scales), max(scales)) if scales else None,
         entropy_share=float(np.median(entropy)) if entropy else None,
@@ -95,16 +92,6 @@ def _faults(found: Inspection) -> Iterator[str]:
             yield f"{one.module} does not fit the shape of the base's weight"
         elif one.frobenius == math.inf:
             yield f"the update of {one.module} is beyond any number"
-
-
-def _nonfinite(found: Inspection) -> Mapping[str, int]:
-    counts = {one.module: one.nonfinite for one in found.modules if one.nonfinite}
-    counts |= {
-        f"{one.module} (magnitude)": one.magnitude.nonfinite
-        for one in found.modules
-        if one.magnitude and one.magnitude.nonfinite
-    }
-    return counts | {one.name: one.nonfinite for one in found.others if one.nonfinite}
 
 
 def _shares(modules: Sequence[ModuleHealth], name: str) -> list[float]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -19,36 +19,24 @@ from monitor.probes.weights.safetensors import Tensor
 MATRIX: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParentFolder:
-    """The parent's update, by the base model's names for its modules."""
-
-    adapter: AdapterFolder
-    parts: Mapping[str, Parts]
-
-    @classmethod
-    def of(cls, adapter: AdapterFolder) -> ParentFolder:
-        """Take an open folder."""
-        return cls(adapter=adapter, parts={one.module: one for one in adapter.parts})
-
-    def beside(self, health: ModuleHealth, parts: Parts) -> ModuleHealth:
-        """Add the parent's size and the distance from it; unchanged where they do not compare."""
-        own = self.parts.get(health.module)
-        if own is None or health.frobenius is None or not math.isfinite(health.frobenius):
-            return health
-        a, b, c, d = parts.a, parts.b, own.a, own.b
-        if a is None or b is None or c is None or d is None or not _fit(a, b, c, d):
-            return health
-        scale = self.adapter.config.scale(health.module)
-        size = _size(c, d, scale=scale)
-        if not math.isfinite(size):
-            return health
-        apart = distance(
-            _cross(a.by_columns(), c.by_columns()),
-            health.scale * scale * _cross(b.by_rows(), d.by_rows()),
-            sizes=(health.frobenius, size),
-        )
-        return replace(health, parent_norm=size, parent_distance=apart)
+def beside_parent(health: ModuleHealth, parts: Parts, parent: AdapterFolder) -> ModuleHealth:
+    """Add the parent's size and the distance from it; unchanged where they do not compare."""
+    own = parent.parts.get(health.module)
+    if own is None or health.frobenius is None or not math.isfinite(health.frobenius):
+        return health
+    a, b, c, d = parts.a, parts.b, own.a, own.b
+    if a is None or b is None or c is None or d is None or not _fit(a, b, c, d):
+        return health
+    scale = parent.config.scale(health.module)
+    size = _size(c, d, scale=scale)
+    if not math.isfinite(size):
+        return health
+    apart = distance(
+        _cross(a.by_columns(), c.by_columns()),
+        health.scale * scale * _cross(b.by_rows(), d.by_rows()),
+        sizes=(health.frobenius, size),
+    )
+    return replace(health, parent_norm=size, parent_distance=apart)
 
 
 def _fit(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> bool:
