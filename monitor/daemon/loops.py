@@ -29,7 +29,7 @@ from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
 from monitor.domain import AdapterId, EvaluationKind
-from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
+from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Departing, OutboxLoop, refreshers
 from monitor.probes.declared import Declarations
@@ -122,7 +122,7 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
     refuses = refusing(config.capture.refusal_patterns)
     key = load_key(config.service.data_dir / "subject.key")
     embedding = _Embedding(parts, indexes)
-    evaluator = Evaluator(_tools(parts, embedding))
+    evaluator = _evaluator(parts, embedding)
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
     teller = OutboxLoop(database, parts.channels, change_margin=config.schedule.live_interval)
@@ -325,9 +325,9 @@ def _worker(
     )
 
 
-def _tools(parts: WorkerParts, embedding: _Embedding) -> EvaluatorParts:
+def _evaluator(parts: WorkerParts, embedding: _Embedding) -> Evaluator:
     config = parts.config
-    return EvaluatorParts(
+    return Evaluator(
         database=parts.database,
         settings=config.evaluation,
         cadences=config.schedule.cadences,

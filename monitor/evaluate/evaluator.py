@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
@@ -59,9 +59,9 @@ class Ending(StrEnum):
     REPEATED = "repeated"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluatorParts:
-    """The parts of an evaluator; the daemon passes them in.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluator:
+    """Evaluates claimed tasks. Safe to use from several threads: it keeps only a cache.
 
     react
         Asks for a decision about moving traffic away or back, in the transaction that stores the
@@ -79,14 +79,7 @@ class EvaluatorParts:
     react: Callable[[Connection, Version, ActionEvidence, datetime], None]
     drain: Callable[[AdapterId, datetime], int]
     via: ModelProbe | None
-
-
-class Evaluator:
-    """Evaluates claimed tasks. Safe to use from several threads: it keeps only a cache."""
-
-    def __init__(self, tools: EvaluatorParts) -> None:
-        self._tools = tools
-        self._calibrations = Calibrations()
+    _calibrations: Calibrations = field(init=False, default_factory=Calibrations)
 
     def report_broken(self, claim: Claim, error: Exception) -> None:
         """Tell people that this version's evaluations keep failing."""
@@ -97,9 +90,9 @@ class Evaluator:
 
         def work(tx: Connection) -> None:
             version = versions.fetch_by_id(tx, claim.version_id)
-            self._tools.tell.broken(tx, version, reason=reason, now=claim.now)
+            self.tell.broken(tx, version, reason=reason, now=claim.now)
 
-        self._tools.database.run(work)
+        self.database.run(work)
 
     def evaluate(self, claim: Claim) -> Ending:
         """Work on a claim until it is done or handed back.
@@ -109,8 +102,8 @@ class Evaluator:
         StaleLease
             Another daemon took the task over; nothing was written.
         """
-        database, settings = self._tools.database, self._tools.settings
-        cadence = self._tools.cadences[claim.kind]
+        database, settings = self.database, self.settings
+        cadence = self.cadences[claim.kind]
         planned = plan(
             now=claim.now,
             cadence=cadence,
@@ -146,7 +139,7 @@ class Evaluator:
             StoredLookback(database, reading, settings),
             settings,
             at=claim.now,
-            probe_available=self._tools.via is not None,
+            probe_available=self.via is not None,
         )
         return self._settle(claim, planned, evaluated)
 
@@ -154,7 +147,7 @@ class Evaluator:
         """Embed the texts that wait for this window, within a limit; others are missing from it."""
         try:
             for _ in range(DRAIN_ROUNDS):
-                if self._tools.drain(claim.adapter_id, until) == 0:
+                if self.drain(claim.adapter_id, until) == 0:
                     return
         except (ProbeError, LookupError, OSError) as error:
             # a broken index or a dead probe must not stop the detectors that need neither
@@ -162,16 +155,16 @@ class Evaluator:
 
     def _settle(self, claim: Claim, planned: WindowPlan, evaluated: Evaluated) -> Ending:
         """Judge, write, act; costly parts of a message are computed before the lock."""
-        tools, reading = self._tools, evaluated.reading
+        reading = evaluated.reading
         how = How(
-            settings=tools.settings.policy,
-            tell=tools.tell,
-            cycle=tools.cadences[EvaluationKind.PERPLEXITY].interval,
+            settings=self.settings.policy,
+            tell=self.tell,
+            cycle=self.cadences[EvaluationKind.PERPLEXITY].interval,
         )
         look = turn(reading, reading.memory, evaluated.facts, settings=how.settings)
         foreseen = partial(foresee, evaluated=evaluated, how=how)
         drifts = bool(look.judgement.verdict.detectors)
-        explained = tools.database.run(foreseen) if drifts else Explained()
+        explained = self.database.run(foreseen) if drifts else Explained()
 
         def write(tx: Connection, explained: Explained) -> Turn | None:
             found = commit(
@@ -183,17 +176,17 @@ class Evaluator:
                 how=how,
             )
             if found is not None:
-                tools.react(tx, reading.version, found.judgement.action, found.facts.at)
+                self.react(tx, reading.version, found.judgement.action, found.facts.at)
             return found
 
         for left in reversed(range(LOOKS)):
             try:
-                found = tools.database.run(partial(write, explained=explained))
+                found = self.database.run(partial(write, explained=explained))
                 break
             except Unexplained:
                 if not left:
                     raise
-                explained = tools.database.run(foreseen)
+                explained = self.database.run(foreseen)
         if found is None:
             return Ending.REPEATED
         verdict = found.judgement.verdict
@@ -209,7 +202,6 @@ class Evaluator:
 
     def _probe(self, claim: Claim, reading: Reading, planned: WindowPlan) -> Ending:
         """Probe and settle, or hand the task back for later where the probe was stopped."""
-        settings, via = self._tools.settings, self._tools.via
         began = time.monotonic()
         found = self._probed(claim, reading)
         ended_at = claim.now + timedelta(seconds=time.monotonic() - began)
@@ -223,7 +215,7 @@ class Evaluator:
             due = max(planned.next_due, claim.now + stretched)
             planned = replace(planned, skipped=(), next_due=due)
         facts = facts_of(
-            claim.kind, reading, settings, at=claim.now, probe_available=via is not None
+            claim.kind, reading, self.settings, at=claim.now, probe_available=self.via is not None
         )
         evaluated = Evaluated(
             reading=reading,
@@ -234,16 +226,16 @@ class Evaluator:
                 corpora=found.corpora,
             ),
             scores=found.scores,
-            silence=expected_silence(reading, now=claim.now, records=settings.silence_records),
+            silence=expected_silence(reading, now=claim.now, records=self.settings.silence_records),
         )
         return self._settle(claim, planned, evaluated)
 
     def _stretched(self, claim: Claim) -> timedelta | None:
         """Return the version's probe interval where its engine's share forbids the usual one."""
-        wanted = self._tools.cadences[claim.kind].interval
+        wanted = self.cadences[claim.kind].interval
         rounds = plan_rounds(
-            self._tools.database.run(lambda tx: probing.measured(tx, since=claim.now - LONGEST)),
-            share=self._tools.settings.probe_share,
+            self.database.run(lambda tx: probing.measured(tx, since=claim.now - LONGEST)),
+            share=self.settings.probe_share,
             wanted=wanted,
         )
         period = period_of(claim.version_id, rounds, wanted=wanted)
@@ -251,12 +243,12 @@ class Evaluator:
 
     def _probed(self, claim: Claim, reading: Reading) -> ProbeOutcome:
         version = reading.version
-        if self._tools.via is None:
+        if self.via is None:
             return ProbeOutcome(stopped="no perplexity source is configured")
         held_up = self._held_up(version)
         if held_up is not None:
             return ProbeOutcome(stopped=held_up)
-        last, said = self._tools.database.run(
+        last, said = self.database.run(
             lambda tx: (
                 evaluations.last_finished(tx, version.id, kind=claim.kind),
                 words.read(tx, version),
@@ -264,14 +256,14 @@ class Evaluator:
         )
         occasion = Occasion(
             at=claim.now,
-            interval=self._tools.cadences[claim.kind].interval,
+            interval=self.cadences[claim.kind].interval,
             role=RunRole.SUSPICION if claim.requested else RunRole.SCHEDULED,
             last=last,
             words=said,
             returning=reading.returns_by_probes,
         )
         try:
-            found = probe(self._tools.database, version, self._tools.via, occasion, held=claim)
+            found = probe(self.database, version, self.via, occasion, held=claim)
         except ProbeError as error:
             seconds = error.again_in if isinstance(error, ProbeFailed) else None
             again_in = None if seconds is None else timedelta(seconds=seconds)
@@ -282,20 +274,18 @@ class Evaluator:
 
     def _held_up(self, version: Version) -> str | None:
         """Name the change of engine or base that is under way, by the database's clock."""
-        change = self._tools.database.run(
-            lambda tx: changes.open_change(tx, version.adapter, at=None)
-        )
+        change = self.database.run(lambda tx: changes.open_change(tx, version.adapter, at=None))
         return f"{change.kind.value} change under way: {change.title}" if change else None
 
     def _postpone(
         self, claim: Claim, reason: str, *, again_in: timedelta | None, returning: bool
     ) -> None:
         usual = WANTED_BACKOFF if claim.requested or returning else PROBE_BACKOFF
-        wait = again_in or min(usual, self._tools.cadences[claim.kind].interval)
+        wait = again_in or min(usual, self.cadences[claim.kind].interval)
         _LOG.warning(
             "probe_stopped", version_id=claim.version_id, reason=reason, retry_in=str(wait)
         )
-        self._tools.database.run(
+        self.database.run(
             lambda tx: tasks.postpone(
                 tx, claim, until=claim.now + wait, failed=False, stopped=reason
             )

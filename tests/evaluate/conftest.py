@@ -20,7 +20,7 @@ from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.capture.signals import token_signals
 from monitor.domain import AdapterId, EvaluationKind, ReferenceId, Version
-from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
+from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import ActionEvidence, PolicySettings
@@ -134,7 +134,7 @@ class World:
             "via": None,
             **changes,
         }
-        return Evaluator(EvaluatorParts(**tools))
+        return Evaluator(**tools)
 
     def _react(
         self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime

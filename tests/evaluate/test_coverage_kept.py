@@ -40,7 +40,7 @@ def test_every_window_with_requests_keeps_its_coverage_and_the_day_their_sum(
 
 def test_the_budget_promises_nothing_for_what_is_not_compared(world: Any, evaluate: Run) -> None:
     def line() -> Any:
-        outlook = Outlook(EvaluateSettings(), world.evaluator()._tools.cadences)  # noqa: SLF001 - the cadences that the evaluator was given
+        outlook = Outlook(EvaluateSettings(), world.evaluator().cadences)
         now = datetime.now(tz=UTC)
         [found] = [
             one

@@ -11,7 +11,6 @@ from alerts.matching import parse_matcher
 from alerts.message import Alert
 from alerts.types import Blame, VerdictKind
 from monitor.domain import VerdictSeverity, Version
-from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel
 from monitor.store.incidents import deliveries, fleet_incidents, incidents
@@ -39,7 +38,7 @@ class Told(Fleet):
             for name, match in (("all", {}), ("oncall", {"severity": "page"}))
         ]
         tell = Messages(channels=channels, preview=lambda *_, **__: None, doubt=lambda *_: None)
-        self.evaluator = Evaluator(replace(self.evaluator._tools, tell=tell))  # noqa: SLF001 - the cadences that the evaluator was given
+        self.evaluator = replace(self.evaluator, tell=tell)
 
     def messages(self) -> list[tuple[str, str, str, str]]:
         """Channel, whom it is about, what happened and how urgent it is; the first first."""

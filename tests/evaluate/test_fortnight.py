@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.domain import EvaluationKind, Version
-from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
+from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.outbox import ConfiguredChannel
@@ -83,19 +83,17 @@ class Fortnight:
         )
         cadence = Cadence(interval=STEP, lag=timedelta())
         self.evaluator = Evaluator(
-            EvaluatorParts(
-                database=self.database,
-                settings=EvaluateSettings(),
-                cadences=dict.fromkeys(EvaluationKind, cadence),
-                tell=Messages(
-                    channels=[ConfiguredChannel(name="all", channel=Nowhere())],
-                    preview=lambda *_, **__: None,
-                    doubt=lambda *_: None,
-                ),
-                react=lambda *_, **__: None,
-                drain=lambda *_: 0,
-                via=None,
-            )
+            database=self.database,
+            settings=EvaluateSettings(),
+            cadences=dict.fromkeys(EvaluationKind, cadence),
+            tell=Messages(
+                channels=[ConfiguredChannel(name="all", channel=Nowhere())],
+                preview=lambda *_, **__: None,
+                doubt=lambda *_: None,
+            ),
+            react=lambda *_, **__: None,
+            drain=lambda *_: 0,
+            via=None,
         )
 
     def _register(self, tx: Connection) -> dict[str, Version]:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.domain import AdapterId, EvaluationKind, Reference, Version
-from monitor.evaluate.evaluator import Evaluator, EvaluatorParts
+from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings, Margins
 from monitor.outbox import ConfiguredChannel
@@ -100,15 +100,13 @@ class Service:
             database, subject_key=b"k" * 32, settings=settings, clock=lambda: LATER, answers=True
         )
         self.evaluator = Evaluator(
-            EvaluatorParts(
-                database=database,
-                settings=SETTINGS,
-                cadences=CADENCES | PROBES,
-                tell=Messages(channels=channels, preview=lambda *_: None, doubt=lambda *_: None),
-                react=lambda *_: None,
-                drain=self._drain,
-                via=None,
-            )
+            database=database,
+            settings=SETTINGS,
+            cadences=CADENCES | PROBES,
+            tell=Messages(channels=channels, preview=lambda *_: None, doubt=lambda *_: None),
+            react=lambda *_: None,
+            drain=self._drain,
+            via=None,
         )
 
     def upload(self, lines: list[dict[str, Any]]) -> Reference:
