@@ -72,15 +72,17 @@ def explain(tx: Connection, reading: Reading, judgement: Judgement, *, examples:
     onset, until = about.onset, reading.interval.end
     since = onset.start if onset else reading.interval.start
     unlike = _unlike_training(tx, reading, about, since=since, until=until)
+    shown: Sequence[Similar] = ()
+    if unlike or DETECTOR in about.detectors:
+        shown = _similar(tx, reading, since=since, until=until, most=examples)
     return Explained(
         about=about,
         unlike=unlike,
         new=_largest_group(tx, reading, words=examples > 0, since=since, until=until)
         if unlike
         else None,
-        examples=_least_similar(tx, reading, since=since, until=until, most=examples)
-        if unlike or DETECTOR in about.detectors
-        else (),
+        # none unless the operator stores text
+        examples=tuple(similar.prompt for similar in shown if similar.prompt),
     )
 
 
@@ -105,16 +107,9 @@ def _unlike_training(
     count, compared = samples.count_below(tx, of, similarity=below)
     if not about.by_similarity and not _surely_more(count, compared):
         return None
-    ids = _ids_of(tx, reading, min(count, MOST_IDS), since=since, until=until)
+    named = _similar(tx, reading, since=since, until=until, most=min(count, MOST_IDS))
+    ids = tuple(one.record_id for one in named)
     return Unlike(count=count, of=compared, below=below, usual=USUAL, ids=ids)
-
-
-def _ids_of(
-    tx: Connection, reading: Reading, most: int, *, since: datetime, until: datetime
-) -> tuple[str, ...]:
-    """Name the requests least similar to training, by which their sender finds them in a log."""
-    found = _similar(tx, reading, since=since, until=until, most=most)
-    return tuple(one.record_id for one in found)
 
 
 def _surely_more(count: int, of: int) -> bool:
@@ -148,17 +143,10 @@ def _largest_group(
     )
 
 
-def _least_similar(
-    tx: Connection, reading: Reading, *, since: datetime, until: datetime, most: int
-) -> tuple[str, ...]:
-    """Return the least similar prompts; none unless the operator stores text."""
-    found = _similar(tx, reading, since=since, until=until, most=most)
-    return tuple(similar.prompt for similar in found if similar.prompt)
-
-
 def _similar(
     tx: Connection, reading: Reading, *, since: datetime, until: datetime, most: int
 ) -> Sequence[Similar]:
+    """Return the requests least similar to training."""
     if not most or reading.calibrated is None:
         return ()
     of = _compared(reading, reading.calibrated.reference, since=since, until=until)
