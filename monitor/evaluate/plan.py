@@ -24,6 +24,7 @@ from detectors.types import Process
 from monitor.domain import EvaluationKind, Reference, ReferenceId, Version
 from monitor.evaluate.faults import families_of
 from monitor.evaluate.outlook import BLIND_AFTER, Outlook, OutlookLine
+from monitor.policy.budget import Share
 from monitor.store.evaluation import evaluations
 from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.store.references import calibrations, references
@@ -67,23 +68,12 @@ class Planned:
         return any(size is not None for size in self.ticket + self.page)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """The inputs of an answer besides the reference's bytes."""
-
-    reference: ReferenceId
-    detector: str
-    pages: float
-    notices: float
-    per_day: float
-
-
 class Plans:
     """Reads plans; keeps only a cache, as :class:`Outlook`, and is as safe to share."""
 
     def __init__(self, outlook: Outlook) -> None:
         self.outlook = outlook
-        self._kept: dict[_Asked, tuple[Planned, ...]] = {}
+        self._kept: dict[tuple[ReferenceId, str, Share, float], tuple[Planned, ...]] = {}
         self._lock = Lock()
 
     def read(
@@ -137,9 +127,7 @@ class Plans:
         line: OutlookLine,
         growth: Growth,
     ) -> tuple[Planned, ...]:
-        asked = _Asked(
-            reference.id, line.detector, line.share.page, line.share.notice, line.per_day
-        )
+        asked = (reference.id, line.detector, line.share, line.per_day)
         with self._lock:
             kept = self._kept.get(asked)
         if kept is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -19,8 +19,6 @@ from alerts.message import Alert, Links, NewGroup, Retraining
 from alerts.message import to_json as alert_to_json
 from alerts.titles import summarised
 from alerts.types import Blame, Kind, Severity, Status, VerdictKind
-from alerts.types import Blame as BlameWord
-from alerts.types import VerdictKind as VerdictWord
 from alerts.words import duration
 from monitor.domain import Adapter, Interval, Verdict, Version
 from monitor.evaluate.newness import LONGEST, Newness, NotCompared, new_since, read_newness
@@ -221,23 +219,21 @@ class Retrainings:
     ) -> NewRetraining:
         start = now - AGED if cause is RetrainCause.MAX_AGE else new_since(tx, version, now=now)
         window = Interval(start=max(start, now - LONGEST), end=now)
-        try:
-            found = read_newness(tx, version, since=window.start, until=window.end)
-        except NotCompared as error:
-            return NewRetraining(
-                version=version,
-                cause=cause,
-                reason=reason,
-                window=window,
-                below=None,
-                replay_share=USUAL_REPLAY,
-                evidence={"not_compared": str(error)},
-            )
-        return NewRetraining(
+        new = NewRetraining(
             version=version,
             cause=cause,
             reason=reason,
             window=window,
+            below=None,
+            replay_share=USUAL_REPLAY,
+            evidence={},
+        )
+        try:
+            found = read_newness(tx, version, since=window.start, until=window.end)
+        except NotCompared as error:
+            return replace(new, evidence={"not_compared": str(error)})
+        return replace(
+            new,
             below=found.below,
             replay_share=replay_share(unlike=found.unlike, compared=found.compared),
             evidence=_evidence(found, with_words=self.words),
@@ -248,7 +244,7 @@ class Retrainings:
         base = self.base_url.rstrip("/") if self.base_url else None
         path = f"/v1/retraining/{made.id}/manifest"
         label = f"{made.adapter}@{made.version}"
-        evidence = made.evidence
+        evidence, moved = made.evidence, made.cause is RetrainCause.INPUT
         alert = Alert(
             id=f"driftline:{label}:retrain:{made.id}",
             number=made.id,
@@ -257,10 +253,8 @@ class Retrainings:
             version=made.version,
             status=Status.STARTED,
             severity=Severity.TICKET,
-            verdict=VerdictWord.DRIFTING
-            if made.cause is RetrainCause.INPUT
-            else VerdictWord.STABLE,
-            blame=BlameWord.INPUT if made.cause is RetrainCause.INPUT else BlameWord.UNKNOWN,
+            verdict=VerdictKind.DRIFTING if moved else VerdictKind.STABLE,
+            blame=Blame.INPUT if moved else Blame.UNKNOWN,
             summary="",
             reason=made.reason,
             at=made.created_at,
