@@ -29,7 +29,7 @@ from monitor.evaluate.probing.company import apart, lent_documents
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
-from monitor.store.evaluation import identity, perplexity
+from monitor.store.evaluation import identity
 from monitor.store.evaluation.identity import CheckedOn, Expectations, StoredIdentity
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
 from monitor.store.registry import versions
@@ -198,13 +198,9 @@ class _Sibling:
 
 def _siblings(asked: Probing, answer: Answer) -> Mapping[str, _Sibling]:
     """Return other adapters on this base by model; no new runs are made."""
-    by_model = {target.model: target for target in asked.siblings}
-    known = asked.database.run(
-        lambda tx: perplexity.versions_of(tx, by_model.keys(), corpus=answer.corpus.id)
-    )
+    by_model = {one.target.model: one for one in asked.registered_siblings(answer.corpus)}
     found = {}
-    for model, version_id in islice(sorted(known.items()), MOST_SIBLINGS):
-        sibling = Model(target=by_model[model], version_id=version_id)
+    for model, sibling in islice(sorted(by_model.items()), MOST_SIBLINGS):
         last = asked.recent(sibling, answer.corpus, roles=WHOLE)
         if (
             last
@@ -242,7 +238,8 @@ def _reading(asked: Probing, *, replica: str | None) -> Expectations | None:
     """Return what the version expects at each token of the prompts, on the replica just asked."""
     texts = prompts(asked.corpora)
     expected = or_none(lambda: asked.read(asked.own, texts, replica=replica))
-    return None if expected is None else Expectations(texts=_digest(texts), expected=expected)
+    digest = sha256("\0".join(texts).encode()).hexdigest()
+    return None if expected is None else Expectations(texts=digest, expected=expected)
 
 
 def _registered(asked: Probing, mine: Expectations | None) -> Parity | None:
@@ -276,10 +273,6 @@ def _compared(asked: Probing, one: TopLogprobs, other: TopLogprobs) -> Parity | 
     except ValueError as error:
         _LOG.warning("divergence_not_read", version=asked.version.label, reason=str(error))
         return None
-
-
-def _digest(texts: Sequence[str]) -> str:
-    return sha256("\0".join(texts).encode()).hexdigest()
 
 
 def prompts(corpora: Sequence[Corpus]) -> list[str]:

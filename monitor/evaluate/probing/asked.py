@@ -168,6 +168,16 @@ class Probing:
         found = or_none(lambda: self.via.siblings_of(self.own.target)) or ()
         return tuple(target for target in found if target.model != self.version.model)
 
+    def registered_siblings(self, corpus: Corpus) -> list[Model]:
+        """Return the siblings that are registered over a corpus."""
+        names = [target.model for target in self.siblings]
+        known = self.database.run(lambda tx: perplexity.versions_of(tx, names, corpus=corpus.id))
+        return [
+            Model(target=target, version_id=known[target.model])
+            for target in self.siblings
+            if target.model in known
+        ]
+
     def registration(self, model: Model, corpus: Corpus) -> list[StoredRun]:
         """Runs that later ones are compared with, oldest first."""
         return self.database.run(lambda tx: perplexity.registration_runs(tx, model.over(corpus)))

@@ -33,7 +33,6 @@ from monitor.evaluate.probing.comparable import comparable
 from monitor.policy.common_cause import FEWEST_MOVED, fewest
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.errors import ProbeError, ProbeFailed
-from monitor.store.evaluation import perplexity
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
 
 _LOG = structlog.get_logger(__name__)
@@ -135,13 +134,7 @@ def lent_documents(
 
 def _registrations(asked: Probing, corpus: Corpus) -> list[StoredRun]:
     """Return the newest registered run of the version and of each of its siblings."""
-    names = [target.model for target in asked.siblings]
-    known = asked.database.run(lambda tx: perplexity.versions_of(tx, names, corpus=corpus.id))
-    models = [asked.own] + [
-        Model(target=target, version_id=known[target.model])
-        for target in asked.siblings
-        if target.model in known
-    ]
+    models = [asked.own, *asked.registered_siblings(corpus)]
     runs = (asked.registration(model, corpus) for model in models)
     return [found[-1] for found in runs if found]
 
@@ -270,10 +263,11 @@ class _Round:
 
     def siblings(self) -> _Siblings:
         found = _Siblings()
-        for sibling in self.registered_siblings():
-            change = self.change_of(sibling, part=True)
-            if change is None:
+        for sibling in self.asked.registered_siblings(self.answer.corpus)[:MOST_SIBLINGS]:
+            looked = self.look_at(sibling, part=True)
+            if looked is None:
                 continue
+            change = self.compared(*looked)
             named = (sibling.target.model,) if _moved(change) else ()
             found = _Siblings(
                 asked=found.asked + 1,
@@ -284,27 +278,12 @@ class _Round:
                 break
         return found
 
-    def registered_siblings(self) -> list[Model]:
-        targets = self.asked.siblings
-        names = [target.model for target in targets]
-        known = self.asked.database.run(
-            lambda tx: perplexity.versions_of(tx, names, corpus=self.answer.corpus.id)
-        )
-        registered = [target for target in targets if target.model in known]
-        return [
-            Model(target=target, version_id=known[target.model])
-            for target in registered[:MOST_SIBLINGS]
-        ]
-
-    def change_of(self, model: Model, *, part: bool = False) -> PerplexityChange | None:
-        """Compare a model with its registration; None where it has none or gives no answer."""
-        looked = self.look_at(model, part=part)
-        return None if looked is None else self.compared(*looked)
-
     def look_at(
         self, model: Model, *, replica: str | None = None, part: bool = False
     ) -> tuple[Sequence[StoredRun], StoredRun] | None:
         """Return a model's earlier runs and its newest, made now unless the last one is enough.
+
+        None where it has no registration or gives no answer.
 
         A run of this cycle that has moved is enough. One that has not moved may be older
         than the change, so the model is asked again.
@@ -312,16 +291,13 @@ class _Round:
         registered = comparable(self.asked, model, self.answer.corpus, self.occasion)
         if not registered:
             return None
-        last = self.last_of(model)
+        last = next(iter(self.recent_of(model)), None)
         if last is not None and (
             last.at >= self.answer.at or _moved(self.compared(registered, last))
         ):
             return registered, last
         run = self.ask(model, replica=replica, part=part)
         return None if run is None else (registered, run)
-
-    def last_of(self, model: Model) -> StoredRun | None:
-        return next(iter(self.recent_of(model)), None)
 
     def recent_of(self, model: Model, *, limit: int = 1) -> Sequence[StoredRun]:
         """Return the runs of this cycle, newest first."""
