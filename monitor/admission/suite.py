@@ -60,7 +60,8 @@ def _copies(draws: Random) -> Iterator[Question]:
             (first, second, fourth, third),
         ]
         text = f"Repeat these words in the same order.\nWords: {' '.join(shown)}\nRepeated:"
-        yield Question(kind="copying", text=text, choices=_spaced(shown, *wrong))
+        choices = tuple(f" {' '.join(words)}" for words in (shown, *wrong))
+        yield Question(kind="copying", text=text, choices=choices)
 
 
 def _formats(draws: Random) -> Iterator[Question]:
@@ -77,7 +78,7 @@ def _formats(draws: Random) -> Iterator[Question]:
             "Write the person as one JSON object.\n"
             f"Person: {name}, {age} years old, lives in {city}\nJSON:"
         )
-        choices = (f" {whole}", *(f" {one}" for one in wrong))
+        choices = tuple(f" {one}" for one in (whole, *wrong))
         yield Question(kind="format", text=text, choices=choices)
 
 
@@ -100,16 +101,9 @@ def _translations(draws: Random) -> Iterator[Question]:
 
 
 def _asked(draws: Random, kind: str, asked: str, answer: str, others: Sequence[str]) -> Question:
-    wrong = draws.sample(list(others), WRONG)
-    return Question(kind=kind, text=f"{asked}\nAnswer:", choices=(f" {answer}", *_each(wrong)))
-
-
-def _each(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f" {word}" for word in words)
-
-
-def _spaced(*sequences: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f" {' '.join(words)}" for words in sequences)
+    words = (answer, *draws.sample(list(others), WRONG))
+    choices = tuple(f" {word}" for word in words)
+    return Question(kind=kind, text=f"{asked}\nAnswer:", choices=choices)
 
 
 def _pairs(table: str) -> list[tuple[str, str]]:
