@@ -164,14 +164,10 @@ def beside_answers(
     since = min(began).timestamp()
     return [
         _since(finding, question, since)
-        if _of_requests(question) and finding.fact.onset is None
+        if question.detector.profile.side is DetectorSide.REQUESTS and finding.fact.onset is None
         else finding
         for finding, question in zip(findings, questions, strict=True)
     ]
-
-
-def _of_requests(question: DetectorQuestion) -> bool:
-    return question.detector.profile.side is DetectorSide.REQUESTS
 
 
 def _since(finding: Finding, question: DetectorQuestion, since: float) -> Finding:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Lock
+from typing import Final
 
 from sqlalchemy import Connection
 
@@ -17,12 +18,13 @@ from monitor.store.references import calibrations, references, settings_referenc
 from monitor.store.references.calibrations import Calibration
 from monitor.store.references.settings_references import SettingsReference
 
+MOST_KEPT: Final = 1_024
+
 
 class Calibrations:
     """Loads each reference once; references never change, but new ones may be added beside."""
 
-    def __init__(self, *, most: int = 1_024) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._known: dict[ReferenceId, Calibrated] = {}
         self._lock = Lock()
 
@@ -53,7 +55,7 @@ class Calibrations:
             )
         loaded = replace(loaded, beside=tuple(_beside(tx, loaded, one) for one in beside))
         with self._lock:
-            while len(self._known) >= self._most:
+            while len(self._known) >= MOST_KEPT:
                 self._known.pop(next(iter(self._known)))
             self._known[reference.id] = loaded
         return loaded

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -97,13 +97,11 @@ class Engines:
         *,
         headers: Mapping[str, str],
         restraint: Restraint | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.restraint: Final = restraint or Restraint()
         self._addresses = urls if isinstance(urls, EngineAddresses) else EngineAddresses(urls)
         self._http = http
         self._headers = dict(headers)
-        self._monotonic = monotonic
         self._known: dict[str, _Answered] = {}
         self._lock = threading.Lock()
         self._turn = itertools.count(1)
@@ -270,7 +268,7 @@ class Engines:
         if (
             known
             and known.cards is not None
-            and self._monotonic() - known.at < fresh
+            and time.monotonic() - known.at < fresh
             and (having is None or having in known.cards)
         ):
             return known.cards
@@ -284,9 +282,9 @@ class Engines:
             found = list_models(url, http=self._http, headers=self._headers)
         except ProbeFailed as error:
             _LOG.warning("engine_unreachable", error=error.reason)
-            return _Answered(cards=None, error=error.reason, at=self._monotonic())
+            return _Answered(cards=None, error=error.reason, at=time.monotonic())
         cards = {card.id: card for card in found}
-        return _Answered(cards=cards, error="", at=self._monotonic())
+        return _Answered(cards=cards, error="", at=time.monotonic())
 
 
 def _replica(url: str, card: ModelCard) -> Replica:

@@ -46,9 +46,16 @@ def resolve(model: str) -> ModelFolder:
 
 def locate(model: str) -> Path:
     """Find a model's folder as :func:`resolve` does, without reading its weights."""
-    path = _locate(model)
-    _refuse_unsafe(model, path)
-    return path
+    if model.startswith(PACKAGE_PREFIX):
+        folder = _in_package(model)
+    elif is_local(model):
+        folder = Path(model).expanduser().resolve()
+        if not folder.is_dir():
+            raise ModelMissing(model, f"there is no folder {folder}")
+    else:
+        folder = _from_hub(model)
+    _refuse_unsafe(model, folder)
+    return folder
 
 
 def is_local(model: str) -> bool:
@@ -66,17 +73,6 @@ def fingerprint(folder: Path) -> str:
             with path.open("rb") as file:
                 total.update(hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()
-
-
-def _locate(model: str) -> Path:
-    if model.startswith(PACKAGE_PREFIX):
-        return _in_package(model)
-    if not is_local(model):
-        return _from_hub(model)
-    folder = Path(model).expanduser().resolve()
-    if not folder.is_dir():
-        raise ModelMissing(model, f"there is no folder {folder}")
-    return folder
 
 
 def _in_package(model: str) -> Path:

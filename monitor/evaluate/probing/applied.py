@@ -30,7 +30,7 @@ from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
 from monitor.store.evaluation import identity
-from monitor.store.evaluation.identity import CheckedOn, Expectations, StoredIdentity
+from monitor.store.evaluation.identity import CheckedOn, Expectations
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
 from monitor.store.registry import versions
 
@@ -40,11 +40,6 @@ PROMPTS = 64
 LONGEST_PROMPT = 200
 """Longest prompt, in characters, over which the divergence is read."""
 MOST_SIBLINGS = 50
-
-
-def latest_identity(asked: Probing) -> StoredIdentity | None:
-    """Return the last check of the version."""
-    return asked.database.run(lambda tx: identity.latest(tx, asked.version.id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,12 +15,7 @@ from monitor.evaluate.probing.answer import (
     registered_answer,
     still_there,
 )
-from monitor.evaluate.probing.applied import (
-    check_identity,
-    keep_identity,
-    latest_identity,
-    register_base,
-)
+from monitor.evaluate.probing.applied import check_identity, keep_identity, register_base
 from monitor.evaluate.probing.asked import Numberless, Occasion, Probing, RunStopped, replaced
 from monitor.evaluate.probing.company import ask_company
 from monitor.evaluate.probing.numbers import without_numbers
@@ -32,7 +27,7 @@ from monitor.probes.corpus import Corpus
 from monitor.probes.serving import ServedProbe
 from monitor.probes.share import Purpose
 from monitor.store.database import Database
-from monitor.store.evaluation import perplexity
+from monitor.store.evaluation import identity, perplexity
 from monitor.store.evaluation.perplexity import RunRole, StoredRun
 from monitor.store.evaluation.tasks import Claim
 from monitor.store.people import words
@@ -149,7 +144,7 @@ def _compare(asked: Probing, occasion: Occasion) -> ProbeOutcome:
     if not moved and occasion.purpose is Purpose.ROUTINE:  # nobody waits
         for answer in answers:
             register_base(asked, answer.corpus, occasion)
-    last = latest_identity(asked)
+    last = asked.database.run(lambda tx: identity.latest(tx, asked.version.id))
     if last is not None and last.found.state is IdentityState.APPLIED and not moved:
         return _outcome(answers, fact_of(answers, company), last.found, occasion)
     # the probe moved, or the last check found a fault

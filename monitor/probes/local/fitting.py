@@ -137,9 +137,8 @@ def _require_shape(
     inputs, outputs = getattr(module, "in_features", None), getattr(module, "out_features", None)
     if inputs is None or outputs is None or part not in {"lora_A", "lora_B"}:
         return
-    wanted = (inputs, tensor.shape[-1]) if part == "lora_A" else (outputs, tensor.shape[0])
-    seen = tensor.shape[-1] if part == "lora_A" else tensor.shape[0]
-    if seen != wanted[0]:
+    fits = tensor.shape[-1] == inputs if part == "lora_A" else tensor.shape[0] == outputs
+    if not fits:
         raise FolderRefused(
             folder,
             f"tensor {name} is {tuple(tensor.shape)}, the base's module takes {inputs}"
