@@ -14,11 +14,11 @@ from typing import Final
 
 from detectors.parity import TopLogprobs
 from monitor.probes.asking import Made, Target
+from monitor.probes.comparing import TOP, as_top_logprobs
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.engine import NoNumbers, OtherRequests, ProbedEngine, Stop
 from monitor.probes.engines import Engines, Replica
 from monitor.probes.errors import FolderRefused, ProbeFailed
-from monitor.probes.expectations import TOP, as_top_logprobs
 from monitor.probes.local.folders import Fingerprints
 from monitor.probes.own_tokens import answer_span, number_fault
 from monitor.probes.perplexity import (

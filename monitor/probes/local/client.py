@@ -14,6 +14,7 @@ import numpy as np
 from detectors.parity import Parity, TopLogprobs, pooled
 from monitor.probes.asking import Made, Target
 from monitor.probes.client import WorkerProcess
+from monitor.probes.comparing import TOP
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.errors import (
     FolderRefused,
@@ -22,7 +23,6 @@ from monitor.probes.errors import (
     ProbeFailed,
     TokenizersDiffer,
 )
-from monitor.probes.expectations import TOP
 from monitor.probes.local import protocol
 from monitor.probes.local.folders import (
     Fingerprints,
