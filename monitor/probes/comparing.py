@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -97,13 +98,8 @@ def document_scores(read: TopLogprobs, texts: Sequence[str]) -> DocumentScores:
 
 
 def _moved(read: TopLogprobs, *, by: int) -> TopLogprobs:
-    return TopLogprobs(
-        chosen=read.chosen,
-        tokens=read.tokens,
-        logprobs=read.logprobs,
-        document=read.document + by,
-        beside=frozenset(number + by for number in read.beside),
-    )
+    beside = frozenset(number + by for number in read.beside)
+    return replace(read, document=read.document + by, beside=beside)
 
 
 def _padding(part: TopLogprobs, k: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -74,13 +74,10 @@ class _StackAdapter(msgspec.Struct):
 
     def adapters(self) -> Iterator[DeclaredAdapter]:
         source = self.spec.source
-        place = {"huggingface": source.repository, "s3": source.repository}.get(
-            source.type, source.path
-        )
         scheme = {"huggingface": "hf://", "s3": "s3://"}.get(source.type, "")
         yield DeclaredAdapter(
             name=source.name,
-            uri=_uri(place, scheme=scheme),
+            uri=_uri(source.repository if scheme else source.path, scheme=scheme),
             base=self.spec.base,
             labels=_labels(self.metadata),
         )
@@ -129,8 +126,9 @@ class _InferenceService(msgspec.Struct):
 
     def adapters(self) -> Iterator[DeclaredAdapter]:
         model = self.spec.model
-        for one in (model.lora.adapters or ()) if model is not None and model.lora else ():
-            assert model is not None  # noqa: S101 (the loop's own condition)
+        if model is None or model.lora is None:
+            return
+        for one in model.lora.adapters or ():
             yield DeclaredAdapter(
                 name=one.name,
                 uri=_uri(one.uri),

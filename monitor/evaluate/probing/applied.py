@@ -82,7 +82,7 @@ def check_identity(
     mine = _reading(asked, replica=answer.run.replica)
     before = _registered(asked, mine) if base_moved is False else None
 
-    siblings = _siblings(asked, answer)
+    siblings, sibling_floors = _siblings(asked, answer)
 
     def identified() -> Identity:
         theirs, mixed = None, False
@@ -91,8 +91,8 @@ def check_identity(
         return identify(
             answer.scores,
             base=theirs,
-            siblings={name: one.last for name, one in siblings.items()},
-            sibling_floors={name: one.floor for name, one in siblings.items()},
+            siblings=siblings,
+            sibling_floors=sibling_floors,
             floor=noise_floor(answer.reference),
             registered_gap=gap,
             parity={} if mixed else _parity(asked, mine, base, replica=answer.run.replica),
@@ -183,18 +183,15 @@ def _base_run(asked: Probing, base: Model, answer: Answer, occasion: Occasion) -
     return or_none(lambda: asked.run(base, answer.corpus, role, replica=answer.run.replica))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Sibling:
-    """Another adapter on this base: its last run, and the noise floor of its registration."""
+def _siblings(
+    asked: Probing, answer: Answer
+) -> tuple[Mapping[str, DocumentScores], Mapping[str, float]]:
+    """Return the last runs of other adapters on this base, and their registrations' noise floors.
 
-    last: DocumentScores
-    floor: float
-
-
-def _siblings(asked: Probing, answer: Answer) -> Mapping[str, _Sibling]:
-    """Return other adapters on this base by model; no new runs are made."""
+    Both are by model; no new runs are made.
+    """
     by_model = {one.target.model: one for one in asked.registered_siblings(answer.corpus)}
-    found = {}
+    runs, floors = {}, {}
     for model, sibling in islice(sorted(by_model.items()), MOST_SIBLINGS):
         last = asked.recent(sibling, answer.corpus, roles=WHOLE)
         if (
@@ -203,11 +200,9 @@ def _siblings(asked: Probing, answer: Answer) -> Mapping[str, _Sibling]:
             and not _same_weights(asked, sibling, last[0], answer)
         ):
             registered = asked.registration(sibling, answer.corpus)
-            found[model] = _Sibling(
-                last=scores_of(last[0], answer.corpus),
-                floor=noise_floor([scores_of(run, answer.corpus) for run in registered]),
-            )
-    return found
+            runs[model] = scores_of(last[0], answer.corpus)
+            floors[model] = noise_floor([scores_of(run, answer.corpus) for run in registered])
+    return runs, floors
 
 
 def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:

@@ -223,7 +223,11 @@ class Probing:
         StaleLease
             The task was lost meanwhile, or the registration was retired.
         """
-        run = self._score(by or self.via, model.target, corpus, replica)
+        via = by or self.via
+        if replica is not None and isinstance(via, Replicated):
+            run = via.score(model.target, corpus, replica=replica)
+        else:
+            run = via.score(model.target, corpus)
         kept = self.write(
             lambda tx: perplexity.insert_run(
                 tx,
@@ -274,14 +278,6 @@ class Probing:
         """
         self.write(lambda tx: perplexity.void_runs(tx, runs, because=because, at=at))
         raise RunStopped(because)
-
-    @staticmethod
-    def _score(
-        via: ModelProbe, target: Target, corpus: Corpus, replica: str | None
-    ) -> PerplexityRun:
-        if replica is not None and isinstance(via, Replicated):
-            return via.score(target, corpus, replica=replica)
-        return via.score(target, corpus)
 
 
 @dataclass(slots=True, kw_only=True)
