@@ -176,27 +176,20 @@ def _collapse(case: WeightCase) -> Iterator[WeightFinding]:
 
 def _unlike_siblings(case: WeightCase) -> Iterator[WeightFinding]:
     far = outliers(case.modules)
-    medians = {kind: _median(case.modules, kind) for kind in {m.kind for m in case.modules}}
+    sizes: dict[str, list[float]] = defaultdict(list)
+    for module in case.modules:
+        if module.module in far and module.size:
+            sizes[module.kind].append(module.size)
     times = {
-        module.module: module.size / typical
+        module.module: module.size / float(np.median(sizes[module.kind]))
         for module in case.modules
-        if (typical := medians[module.kind]) and module.size
-        if abs(far.get(module.module, 0.0)) >= FAR
+        if abs(far.get(module.module, 0.0)) >= FAR and module.size
     }
     unlike = {name: ratio for name, ratio in times.items() if not 1 / TIMES < ratio < TIMES}
     names = sorted(unlike, key=lambda name: -abs(math.log(unlike[name])))
     if names:
         what = f"the update of {{n}} is unlike its siblings' ({unlike[names[0]]:.3g} x the median)"
         yield from _about(Gravity.SUSPECT, what, names)
-
-
-def _median(modules: Sequence[ModuleHealth], kind: str) -> float | None:
-    sizes = [
-        module.size
-        for module in modules
-        if module.kind == kind and module.size and math.isfinite(module.size)
-    ]
-    return float(np.median(sizes)) if len(sizes) >= FEWEST_SIBLINGS else None
 
 
 def _against_base(case: WeightCase) -> Iterator[WeightFinding]:
