@@ -47,7 +47,6 @@ class ProbeTimeout(ProbeFailed):
 
     def __init__(self, seconds: float) -> None:
         super().__init__(f"no answer within {seconds:g} s; the worker was ended", permanent=False)
-        self.seconds = seconds
 
 
 class ModelMissing(ProbeError):  # noqa: N818 - reads better where it is caught
@@ -55,7 +54,6 @@ class ModelMissing(ProbeError):  # noqa: N818 - reads better where it is caught
 
     def __init__(self, model: str, reason: str) -> None:
         super().__init__(f"model {model!r}: {reason}")
-        self.model = model
         self.reason = reason
 
 
@@ -65,8 +63,6 @@ class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caugh
     def __init__(self, model: str, *, served: tuple[str, ...]) -> None:
         shown = ", ".join(served[:5]) + (", ..." if len(served) > 5 else "")  # noqa: PLR2004 - the numbers are what it says
         super().__init__(f"the engine does not serve {model!r}; it serves: {shown or 'nothing'}")
-        self.model = model
-        self.served = served
 
 
 class FolderRefused(ProbeError):  # noqa: N818 - reads better where it is caught
@@ -83,7 +79,6 @@ class FolderUnknown(ProbeError):  # noqa: N818 - reads better where it is caught
 
     def __init__(self, model: str) -> None:
         super().__init__(f"{model!r}: no folder on this machine; register its version with a uri")
-        self.model = model
 
 
 class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is caught
