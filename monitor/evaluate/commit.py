@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -53,7 +53,7 @@ class Unexplained(Exception):  # noqa: N818 (named as what it is)
 def foresee(tx: Connection, *, evaluated: Evaluated, how: How) -> Explained:
     """Explain the judgement that :func:`commit` will probably reach, without any lock."""
     before = verdicts.current(tx, version_id=evaluated.reading.version.id)
-    found = _judged(tx, evaluated, before, how, hold=False)
+    found = _judged(tx, evaluated, before, how, at=clock.now(tx), hold=False)
     if not found.judgement.verdict.detectors or not how.tell.news(tx, evaluated, found).fresh:
         return Explained()
     return explain(tx, evaluated.reading, found.judgement, examples=how.tell.examples)
@@ -84,8 +84,7 @@ def commit(
     """
     reading, window = evaluated.reading, evaluated.reading.interval
     before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
-    tasks.guard(tx, claim)
-    found = _judged(tx, evaluated, before, how)
+    found = _judged(tx, evaluated, before, how, at=tasks.guard(tx, claim), hold=True)
     judgement = found.judgement
     partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
     compared = found.facts.covered  # empty for a window without requests, and for a probe
@@ -147,7 +146,13 @@ def commit(
 
 
 def _judged(
-    tx: Connection, evaluated: Evaluated, before: VerdictRow | None, how: How, *, hold: bool = True
+    tx: Connection,
+    evaluated: Evaluated,
+    before: VerdictRow | None,
+    how: How,
+    *,
+    at: datetime,
+    hold: bool,
 ) -> Turn:
     """Judge the findings by the verdict in force, and by others on the base where they matter.
 
@@ -156,7 +161,7 @@ def _judged(
     """
     memory = before.memory if before else Memory()
     # a finding begins when it is reported: its probe may have taken minutes
-    facts = replace(evaluated.facts, at=clock.now(tx))
+    facts = replace(evaluated.facts, at=at)
     taken = partial(
         turn, evaluated.reading, memory, findings=evaluated.findings, settings=how.settings
     )
@@ -278,22 +283,13 @@ def _put_processes(tx: Connection, evaluated: Evaluated, found: Turn) -> None:
     calibrated, version = evaluated.reading.calibrated, evaluated.reading.version
     if calibrated is None:
         return
-    for detector, state in found.states.items():
-        processes.put_state(
-            tx,
-            version_id=version.id,
-            reference_id=calibrated.reference.id,
-            detector=detector,
-            state=state,
-        )
-    for detector, increment in found.increments.items():
-        processes.put_increment(
-            tx,
-            version_id=version.id,
-            reference_id=calibrated.reference.id,
-            detector=detector,
-            increment=increment,
-        )
+    reference_id = calibrated.reference.id
+    processes.put_states(
+        tx, version_id=version.id, reference_id=reference_id, by_detector=found.states
+    )
+    processes.put_increments(
+        tx, version_id=version.id, reference_id=reference_id, by_detector=found.increments
+    )
 
 
 def _read_feedback(evaluated: Evaluated) -> Unread:

@@ -91,8 +91,8 @@ def read(
             waiting=pending.waiting(
                 tx, version_id=version.id, adapter_id=version.adapter_id, window=window
             )
-            if np.isnan(columns.signals[SIMILARITY]).any()
-            else 0,
+            if is_live and np.isnan(columns.signals[SIMILARITY]).any()
+            else 0,  # no hard detector reads what a prompt's embedding says
         ),
         traffic=records.traffic(
             tx,

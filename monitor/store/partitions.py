@@ -55,6 +55,10 @@ _MAKE: Final = sa.text("SELECT driftline_make_day(:table, :start, :end)")
 _DROP: Final = sa.text("SELECT driftline_drop_day(:name)")
 _LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))")
 
+_MISSING: Final = sa.text(
+    "SELECT name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS wanted (name, place)"
+    " WHERE to_regclass(quote_ident(name)) IS NULL ORDER BY place"
+)
 _EXISTING: Final = sa.text(
     "SELECT child.relname FROM pg_inherits"
     " JOIN pg_class child ON child.oid = inhrelid"
@@ -79,12 +83,11 @@ def ensure(
     writers of the parent, as ``CREATE TABLE ... PARTITION OF`` would.
     """
     wanted = {_name(table, start): (table, start) for table, start in _starts(tables, days)}
-    missing = wanted.keys() - set(existing(connection, tables=tables))
-    if not missing:
+    if not _missing(connection, wanted):
         return
     with _short_waits(connection):
         connection.execute(_LOCK)
-        for name in sorted(missing - set(existing(connection, tables=tables))):
+        for name in _missing(connection, wanted):
             _create(connection, *wanted[name])
 
 
@@ -151,6 +154,11 @@ def drop_old(
 def existing(connection: Connection, *, tables: Iterable[str] = PARTITIONED) -> list[str]:
     """Return the names of the existing partitions, by table and day."""
     return list(connection.execute(_EXISTING, {"tables": list(tables)}).scalars())
+
+
+def _missing(connection: Connection, names: Iterable[str]) -> list[str]:
+    """Return the names of no table, in order; far cheaper than a list of those that exist."""
+    return list(connection.execute(_MISSING, {"names": sorted(names)}).scalars())
 
 
 @contextmanager

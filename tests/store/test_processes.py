@@ -38,8 +38,8 @@ def test_a_state_survives_the_store_exactly(database: Database, support: Any, st
     version_id = support.version.id
 
     def work(tx: Any) -> Any:
-        processes.put_state(
-            tx, version_id=version_id, reference_id=FIRST, detector="logit_ks", state=state
+        processes.put_states(
+            tx, version_id=version_id, reference_id=FIRST, by_detector={"logit_ks": state}
         )
         return processes.states(tx, version_id=version_id, reference_id=FIRST)
 
@@ -60,10 +60,8 @@ def test_evidence_against_another_reference_begins_at_nothing(
         return set(processes.states(tx, version_id=version_id, reference_id=reference_id))
 
     with database.begin() as tx:
-        for detector in ("logit_ks", "latency"):
-            processes.put_state(
-                tx, version_id=version_id, reference_id=FIRST, detector=detector, state=state
-            )
+        both = {"logit_ks": state, "latency": state}
+        processes.put_states(tx, version_id=version_id, reference_id=FIRST, by_detector=both)
         assert read(tx, SECOND) == set()
         processes.begin_anew(tx, version_id=version_id, detectors={"logit_ks"})
         assert read(tx, FIRST) == {"latency"}

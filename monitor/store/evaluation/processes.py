@@ -65,21 +65,29 @@ def states(tx: Connection, *, version_id: VersionId, reference_id: ReferenceId) 
     return {row.detector: load_state(row.body) for row in rows}
 
 
-def put_state(
+def put_states(
     tx: Connection,
     *,
     version_id: VersionId,
     reference_id: ReferenceId,
-    detector: str,
-    state: State,
+    by_detector: Mapping[str, State],
 ) -> None:
-    """Store the state after a window."""
-    values = {"reference_id": reference_id, "body": dump_state(state), "updated_at": sa.func.now()}
-    tx.execute(
-        insert(process_states)
-        .values(version_id=version_id, detector=detector, **values)
-        .on_conflict_do_update(index_elements=["version_id", "detector"], set_=values)
-    )
+    """Store the detectors' states after a window."""
+    made = insert(process_states)
+    replaced = {name: made.excluded[name] for name in ("reference_id", "body")}
+    key = {"version_id": version_id, "reference_id": reference_id}
+    rows = [
+        {**key, "detector": detector, "body": dump_state(state)}
+        for detector, state in by_detector.items()
+    ]
+    if rows:
+        tx.execute(
+            made.on_conflict_do_update(
+                index_elements=["version_id", "detector"],
+                set_=replaced | {"updated_at": sa.func.now()},
+            ),
+            rows,
+        )
 
 
 def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[str]) -> None:
@@ -95,26 +103,27 @@ def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[s
         )
 
 
-def put_increment(
+def put_increments(
     tx: Connection,
     *,
     version_id: VersionId,
     reference_id: ReferenceId,
-    detector: str,
-    increment: Increment,
+    by_detector: Mapping[str, Increment],
 ) -> None:
     """Store one window's increments for onset and recovery (dropped after 7 days)."""
-    tx.execute(
-        insert(increments)
-        .values(
+    rows = [
+        stored(
+            increments,
+            increment,
             version_id=version_id,
             detector=detector,
             reference_id=reference_id,
             body=pack({p.value: a for p, a in increment.by_process.items()}),
-            **stored(increments, increment),
         )
-        .on_conflict_do_nothing()
-    )
+        for detector, increment in by_detector.items()
+    ]
+    if rows:
+        tx.execute(insert(increments).on_conflict_do_nothing(), rows)
 
 
 def history(

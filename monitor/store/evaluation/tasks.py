@@ -158,15 +158,22 @@ def awaited(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> A
     return Awaited() if row is None else Awaited(**row)
 
 
-def guard(tx: Connection, held: Claim) -> None:
-    """Lock our task for this transaction; raise :class:`StaleLease` if it is not ours."""
-    found = tx.execute(
-        sa.select(tasks.c.id)
+def guard(tx: Connection, held: Claim) -> datetime:
+    """Lock our task for this transaction, and return the database's time.
+
+    Raises
+    ------
+    StaleLease
+        The task is not ours any more.
+    """
+    found: datetime | None = tx.execute(
+        sa.select(sa.func.clock_timestamp())
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
-        .with_for_update()
-    ).first()
+        .with_for_update(of=tasks)
+    ).scalar_one_or_none()
     if found is None:
         raise StaleLease(f"task {held.task_id} epoch {held.epoch}")
+    return found
 
 
 def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:

@@ -132,6 +132,9 @@ def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -
 
     Returns None if the version had no verdict before.
     """
+    known = current(tx, version_id=version_id, lock=True)
+    if known is not None:
+        return known
     made = tx.execute(
         insert(verdicts)
         .values(

@@ -264,19 +264,17 @@ def traffic(
     any would read every record of its adapter.
     """
     query = sa.text(
+        "SELECT c.stratum, r.n, r.last_at FROM contexts c JOIN ("
         "SELECT context_id, count(*) AS n, max(at) AS last_at FROM records"
         " WHERE adapter_id = :adapter AND version_id = :version AND at >= :start AND at < :end"
-        " GROUP BY context_id"
+        " GROUP BY context_id) r ON r.context_id = c.id"
     )
     bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
     rows = connection.execute(query, bounds).all()
-    strata = contexts.strata_of(connection, [row.context_id for row in rows])
     return Traffic(
         count=sum(row.n for row in rows),
         compared=sum(
-            row.n
-            for row in rows
-            if compared is None or alike(strata[row.context_id], compared, needs)
+            row.n for row in rows if compared is None or alike(row.stratum, compared, needs)
         ),
         last_at=max((row.last_at for row in rows), default=None),
     )

@@ -368,8 +368,14 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
     While a newer generation is being built it counts as provisional: somebody has said that it no
     longer fits.
     """
+    newer = references.alias("newer")
+    replaced = sa.exists().where(
+        newer.c.version_id == _R.version_id,
+        newer.c.state == ReferenceState.BUILDING.value,
+        newer.c.generation > _R.generation,
+    )
     query = (
-        sa.select(references)
+        sa.select(references, replaced.label("replaced"))
         .where(_R.version_id == version_id, _R.state == ReferenceState.READY.value)
         .order_by(_R.generation.desc())
         .limit(1)
@@ -377,13 +383,7 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
         return None
-    newer = sa.select(sa.literal(1)).where(
-        _R.version_id == version_id,
-        _R.state == ReferenceState.BUILDING.value,
-        _R.generation > row["generation"],
-    )
-    replaced = connection.execute(newer.limit(1)).one_or_none() is not None
-    return _reference(row, replaced=True, approved_by=None) if replaced else _reference(row)
+    return _reference(row, approved_by=None) if row["replaced"] else _reference(row)
 
 
 def approved_notes(
