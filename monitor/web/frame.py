@@ -36,8 +36,6 @@ from monitor.web.parts import WebParts
 from monitor.web.sessions import COOKIE, Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
-SERVICE: Final = ("/channels", "Service")
-"""Leads to pages about the whole installation, which no team sees."""
 TABS: Final = (
     ("/", "Fleet"),
     ("/incidents", "Incidents"),
@@ -46,8 +44,9 @@ TABS: Final = (
     ("/silences", "Silences"),
     ("/budget", "Budget"),
     ("/runbooks", "Runbooks"),
-    SERVICE,
+    ("/audit", "Service"),
 )
+"""The pages that everybody with a session may open."""
 
 
 class Frame:
@@ -71,6 +70,11 @@ class Frame:
         key = await self.reader(request)
         if key.match:
             raise of_the_whole(key)
+
+    async def visitor(self, request: Request) -> None:
+        """Admit everybody; links lead people with a session where their key may go."""
+        key = await run_in_threadpool(self._known, request)
+        teams.see(key.match if key else {})
 
     def sender(self, request: Request) -> Key:
         """Return the key of who sent a form about what the path names, which is its team's.
@@ -102,11 +106,14 @@ class Frame:
 
     def viewer(self, request: Request) -> Key:
         """Return the key of the request's session; without one, send it to the login page."""
-        session = self.signed_in(request)
-        key = self.key(session) if session else None
+        key = self._known(request)
         if key is None:
             raise HTTPException(HTTPStatus.SEE_OTHER, headers={"Location": "/login"})
         return key
+
+    def _known(self, request: Request) -> Key | None:
+        session = self.signed_in(request)
+        return self.key(session) if session else None
 
     def signed_in(self, request: Request) -> Session | None:
         """Return the session of the request's cookie, even if its key no longer works."""
@@ -145,8 +152,7 @@ class Frame:
         **values: Any,
     ) -> Response:
         """Render a template."""
-        tabs = [one for one in TABS if one != SERVICE or not teams.bound()]
-        drawn = self.drawn(template, tabs=tabs, **values)
+        drawn = self.drawn(template, tabs=TABS, bound=teams.bound(), **values)
         return HTMLResponse(drawn, status_code=status, headers=headers)
 
     def missing(self, what: str, *, version: str | None = None) -> Response:

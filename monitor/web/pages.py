@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, HTTPException, Request
+from fastapi import APIRouter, Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -78,7 +78,7 @@ class Pages(PageGroup):
         super().__init__(frame)
         self._page = frame.page
         self.router.get("/login")(self.login_form)
-        self.router.get("/docs")(self.docs)
+        self.router.get("/docs", dependencies=[Depends(frame.visitor)])(self.docs)
         self.router.get("/runbooks")(self.runbooks)
         self.router.get("/runbooks/{name}")(self.runbook)
         self._get("/budget", self.budget)

@@ -1,5 +1,6 @@
 """A team's key sees and changes nothing of another team's adapters, on any path."""
 
+import html
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,10 +62,10 @@ class TwoTeams:
         return self.service.client(key=self.key)
 
     @contextmanager
-    def person(self) -> Iterator[httpx2.Client]:
-        """Somebody of the team who is logged in."""
+    def person(self, key: str = "") -> Iterator[httpx2.Client]:
+        """Somebody of the team, or of another one by its key, who is logged in."""
         with self.service.client() as client:
-            assert client.post("/login", data={"key": self.key}).status_code == 303
+            assert client.post("/login", data={"key": key or self.key}).status_code == 303
             yield client
 
 
@@ -118,6 +119,7 @@ def _newest(tx: Connection, adapter: str) -> Version:
 def _named(tx: Connection, adapter: str, ids: set[AdapterId]) -> dict[str, str]:
     version = _newest(tx, adapter)
     named = {"adapter": adapter, "version": version.name, "form": "page", "channel": "on-call"}
+    named |= {"name": "detector-errors"}
     named |= {"trial": str(version.id)}
     for kind, table in {
         "incident": incidents,
@@ -219,6 +221,7 @@ def _pages(found: Sequence[object], method: str) -> Iterator[str]:
             yield from _pages(included.routes, method)
 
 
+FLEET_PAGES: Final = {"/channels", "/keys", "/settings"}
 OPEN_PAGES: Final = {"/login", "/docs", "/runbooks", "/runbooks/{name}"}
 
 
@@ -249,10 +252,31 @@ def test_pages_of_the_whole_installation_are_refused_in_words(world: TwoTeams) -
             answer = client.get(path, headers={"accept": "text/html"})
             assert answer.status_code == 403
             assert "of the whole installation" in answer.text
-        assert "Service</a>" not in client.get("/").text
-    with world.service.client() as client:
-        client.post("/login", data={"key": world.service.keys[Scope.READ]})
-        assert "Service</a>" in client.get("/").text
+        assert FLEET_PAGES & _links(client.get("/audit")) == set()
+    with world.person(world.service.keys[Scope.READ]) as client:
+        assert _links(client.get("/audit")) >= FLEET_PAGES
+
+
+@pytest.mark.parametrize("owner", ["care-team", "new-team"])
+def test_no_link_of_a_page_is_refused(world: TwoTeams, owner: str) -> None:
+    with world.service.database.begin() as tx:
+        _, text = keys.create(tx, name=owner, scopes=[Scope.OPERATE, Scope.READ],
+                              match={"owner": [owner]})  # fmt: skip
+    found: dict[str, str] = {}
+    with world.person(text) as client:
+        for path in _pages(world.service.app.routes, "GET"):
+            if path.startswith("/assets"):
+                continue
+            page = client.get(_filled(path, world.own))
+            if page.status_code == 200:
+                found |= dict.fromkeys(_links(page), path)
+        refused = {link: of for link, of in found.items() if client.get(link).status_code == 403}
+    assert {"/audit", "/incidents", "/docs"} <= set(found)
+    assert refused == {}
+
+
+def _links(page: httpx2.Response) -> set[str]:
+    return {html.unescape(one) for one in re.findall(r'href="(/[^"]*)"', page.text)}
 
 
 def test_no_path_changes_what_is_of_another_team(world: TwoTeams) -> None:
