@@ -21,10 +21,12 @@ from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
+from sqlalchemy import Connection
 
-from monitor.domain import EvaluationKind, VersionId
+from monitor.domain import EvaluationKind, Version, VersionId
 from monitor.evaluate.evaluator import Evaluator
 from monitor.policy.crossings import QUARANTINE_AFTER
+from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations, tasks
 from monitor.store.evaluation.evaluations import EvaluationRow
@@ -306,13 +308,15 @@ def renewing(database: Database, claim: Claim, *, leases: LeaseSettings) -> Iter
         thread.join()
 
 
-def request_evaluation(database: Database, *, version_id: VersionId) -> datetime:
+def request_evaluation(database: Database, version: Version, *, by: str) -> datetime:
     """Ask for a run of the version's live and hard detectors now; gives the request's time."""
-    return database.run(
-        lambda tx: tasks.request(
-            tx, version_id=version_id, kinds=[EvaluationKind.HARD, EvaluationKind.LIVE]
-        )
-    )
+
+    def work(tx: Connection) -> datetime:
+        audit.append(tx, actor=by, act="evaluation.request", subject=version.label)
+        kinds = [EvaluationKind.HARD, EvaluationKind.LIVE]
+        return tasks.request(tx, version_id=version.id, kinds=kinds)
+
+    return database.run(work)
 
 
 def wait_for_evaluation(

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import uvicorn
 from fastapi import FastAPI
+from fastapi.routing import APIRoute
 from sqlalchemy import Connection
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
@@ -61,6 +62,28 @@ class Serving:
         text = self.keys[scopes[0]] if scopes else key
         headers = {"authorization": f"Bearer {text}"} if text else {}
         return httpx2.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+
+    def described(self, *methods: str) -> Iterator[tuple[str, str]]:
+        """Every path of these methods that the API publishes."""
+        with self.client() as client:
+            paths = client.get("/openapi.json").json()["paths"]
+        for path, operations in paths.items():
+            for method in operations:
+                if method.upper() in methods:
+                    yield method.upper(), path
+
+    def pages(self, method: str) -> Iterator[str]:
+        """Every path of the dashboard that takes this method."""
+        return _pages(self.app.routes, method)
+
+
+def _pages(found: Sequence[object], method: str) -> Iterator[str]:
+    for one in found:
+        if isinstance(one, APIRoute):
+            if method in (one.methods or ()) and one.endpoint.__module__.startswith("monitor.web"):
+                yield one.path
+        elif included := getattr(one, "original_router", None):
+            yield from _pages(included.routes, method)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
 from monitor.domain import Version
+from monitor.store import audit
 from monitor.store.errors import Conflict
 from monitor.store.registry import admissions
 from monitor.views.admission import AdmissionBody
@@ -49,6 +50,7 @@ def post_admission(
         if like is not None and lookup.version(tx, adapter, like).id == of.id:
             raise Problem(422, "same_as names the version itself.", kind="invalid")
         admissions.ask(tx, of, by=key.name, request=request)
+        audit.append(tx, actor=key.name, act="admission.request", subject=of.label)
         return _read(tx, of)
 
     try:

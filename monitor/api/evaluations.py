@@ -42,7 +42,7 @@ VersionQuery = Annotated[
     responses={202: {"model": AskedEvaluation, "description": "Asked for; not done yet."}},
 )
 async def post_evaluation(
-    _key: Operator,
+    key: Operator,
     parts: Parts,
     adapter: AdapterName,
     *,
@@ -55,9 +55,7 @@ async def post_evaluation(
     """
     # async: hundreds may wait here without occupying a thread each
     of = await run_in_threadpool(parts.database.run, lambda tx: lookup.shown(tx, adapter, version))
-    asked_at = await run_in_threadpool(
-        schedule.request_evaluation, parts.database, version_id=of.id
-    )
+    asked_at = await run_in_threadpool(schedule.request_evaluation, parts.database, of, by=key.name)
     done = await _done(parts, of, asked_at, within=min(wait, parts.longest_wait.total_seconds()))
     if done is not None:
         return answered(done)

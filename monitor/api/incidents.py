@@ -22,7 +22,7 @@ from monitor.api.problems import Problem
 from monitor.domain import IncidentId, Mark, Scope, VerdictSeverity
 from monitor.incident import draw, read_chart
 from monitor.incident.examples import read_examples
-from monitor.incident.smoke import NotAskable
+from monitor.incident.smoke import NotAskable, note_asked
 from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.outbox.linking import permits
@@ -252,7 +252,7 @@ def get_chart(parts: Parts, incident: IncidentNumber, width: Width = 860) -> Res
 
 
 @router.post("/{incident}/answers")
-def ask(_key: Operator, parts: Parts, incident: IncidentNumber) -> IncidentAnswers:
+def ask(key: Operator, parts: Parts, incident: IncidentNumber) -> IncidentAnswers:
     """Put the adapter's smoke prompts to this version, the one before it and their base.
 
     At most ten prompts of `smoke_prompts`, greedily, 200 tokens each, a minute in all.
@@ -262,4 +262,5 @@ def ask(_key: Operator, parts: Parts, incident: IncidentNumber) -> IncidentAnswe
         exchanges = parts.smoke.ask(story)
     except NotAskable as why:
         raise Problem(409, str(why), kind="not-askable") from why
+    parts.database.run(lambda tx: note_asked(tx, story, by=key.name))
     return IncidentAnswers(prompts=[answers(one) for one in exchanges])

@@ -23,6 +23,7 @@ from monitor.reference.freeze import open_generation
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.refreeze import refreeze
 from monitor.reference.upload import Upload, UploadRefused, begin_upload
+from monitor.store import audit
 from monitor.store.errors import Conflict
 from monitor.store.references import references
 from monitor.views.reading.reference import read as read_references
@@ -184,7 +185,7 @@ def _find(tx: Connection, of: Version, generation: int) -> Reference:
 
 @router.post("/reference/learn")
 def learn_other_settings(
-    _key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
+    key: Operator, parts: Parts, adapter: AdapterName, version: VersionName
 ) -> LearnedBody:
     """Learn now what answers are like under settings that the reference lacks.
 
@@ -200,8 +201,11 @@ def learn_other_settings(
             made = learner.learn_now(tx, of, now=now)
         except Conflict as refused:
             raise Problem(409, str(refused), kind="something-is-wrong") from refused
+        learned = [one.partition(": ")[2] for one in made]
+        details = {"learned": learned}
+        audit.append(tx, actor=key.name, act="reference.learn", subject=of.label, details=details)
         return LearnedBody(
-            learned=[one.partition(": ")[2] for one in made],
+            learned=learned,
             waiting=[
                 OtherSettingsBody.of(one, settings=one.text, needed=learner.rules.least)
                 for one in wanted(tx, of, now=now, until=now, rules=learner.rules)

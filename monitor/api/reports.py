@@ -21,8 +21,9 @@ from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.domain import Interval, Version
 from monitor.report.render import POLICY
+from monitor.store import audit
 from monitor.store.evaluation import reports
-from monitor.store.evaluation.reports import Form, ReportRow
+from monitor.store.evaluation.reports import Form, ReportId, ReportRow
 from monitor.views.reading.report import report
 from monitor.views.report import ReportBody
 
@@ -44,7 +45,7 @@ VersionQuery = Annotated[
 
 @router.post("", status_code=202)
 def post_report(
-    _key: Operator,
+    key: Operator,
     parts: Parts,
     adapter: AdapterName,
     *,
@@ -54,12 +55,12 @@ def post_report(
 ) -> ReportBody:
     """Have Evidently compare a version's records with its reference; a worker draws the report."""
 
-    def ask(tx: Connection) -> ReportBody:
+    def work(tx: Connection) -> ReportBody:
         of = lookup.shown(tx, adapter, version)
-        number = reports.ask(tx, of.id, spanned(since, until, now=parts.clock()))
+        number = ask(tx, of, spanned(since, until, now=parts.clock()), by=key.name)
         return report(_known(tx, of, number), of)
 
-    return parts.database.run(ask)
+    return parts.database.run(work)
 
 
 @router.get("")
@@ -95,6 +96,14 @@ def get_report_body(
         return drawn(tx, _known(tx, of, number), form)
 
     return parts.database.run(read)
+
+
+def ask(tx: Connection, of: Version, span: Interval, *, by: str) -> ReportId:
+    """Request a report, and write down who did."""
+    number = reports.ask(tx, of.id, span)
+    details = {"report": number, "start": span.start.isoformat(), "end": span.end.isoformat()}
+    audit.append(tx, actor=by, act="report.request", subject=of.label, details=details)
+    return number
 
 
 def spanned(since: datetime | None, until: datetime | None, *, now: datetime) -> Interval:

@@ -14,6 +14,7 @@ from monitor.api.bodies import Name
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.domain import Version
+from monitor.store import audit
 from monitor.store.evaluation import selftests, verdicts
 from monitor.views.reading import coverage
 from monitor.views.selftest import SelfTestBody, SelfTestReport
@@ -38,13 +39,14 @@ def get_selftest(
 
 @router.post("/selftest", status_code=202)
 def post_selftest(
-    _key: Operator, parts: Parts, adapter: AdapterName, *, version: VersionQuery = None
+    key: Operator, parts: Parts, adapter: AdapterName, *, version: VersionQuery = None
 ) -> SelfTestBody:
     """Request a self-test; a worker runs one at a time, at low priority."""
 
     def ask(tx: Connection) -> SelfTestBody:
         of = lookup.shown(tx, adapter, version)
         selftests.ask(tx, of.id)
+        audit.append(tx, actor=key.name, act="selftest.request", subject=of.label)
         return _body(tx, of)
 
     return parts.database.run(ask)

@@ -12,10 +12,13 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Final
 
+from sqlalchemy import Connection
+
 from monitor.domain import Version
 from monitor.incident.reading import IncidentStory
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import MOST_PROMPTS, Questioner, SmokeAnswer
+from monitor.store import audit
 
 PATIENCE: Final = timedelta(seconds=60)
 """For all prompts and models together, because a person waits."""
@@ -100,6 +103,11 @@ class SmokeTest:
             yield
         finally:
             self._turn.release()
+
+
+def note_asked(tx: Connection, story: IncidentStory, *, by: str) -> None:
+    """Write down who asked, without prompts or answers."""
+    audit.append(tx, actor=by, act="incident.ask", subject=f"incident {story.row.id}")
 
 
 def _exchanges(

@@ -25,7 +25,7 @@ from monitor.evaluate.retraining import NotRequested
 from monitor.incident import Chart, IncidentStory, read_chart, read_story
 from monitor.incident.examples import all_requests, read_examples
 from monitor.incident.moving import TrafficMove, move, read_choices, unproven
-from monitor.incident.smoke import ComparedAnswers, NotAskable
+from monitor.incident.smoke import ComparedAnswers, NotAskable, note_asked
 from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
 from monitor.reference.accept import accept
 from monitor.store import teams
@@ -98,6 +98,8 @@ class IncidentPages(PageGroup):
             exchanges = self._parts.smoke.ask(story)
         except NotAskable as why:
             return self._page(incident, refused=str(why), status=HTTPStatus.CONFLICT)
+        with teams.unbound():
+            self._parts.database.run(lambda tx: note_asked(tx, story, by=key.name))
         return self._page(incident, exchanges=exchanges)
 
     def do(self, request: Request, incident: Number, fields: Fields) -> Response:

@@ -13,7 +13,7 @@ from monitor.api.lookup import Number
 from monitor.api.lookup import shown as shown_version
 from monitor.api.problems import Problem
 from monitor.api.ranges import RangeRefused, read_range
-from monitor.api.reports import drawn, spanned
+from monitor.api.reports import ask, drawn, spanned
 from monitor.domain import Version
 from monitor.store import teams
 from monitor.store.evaluation import reports
@@ -52,7 +52,8 @@ class ReportPages(PageGroup):
 
     def ask(self, request: Request, adapter: str, fields: Fields) -> Response:
         """Request a report of the range that the form names, if the session's key may operate."""
-        refused = may_not(request, self._frame.sender(request))
+        key = self._frame.sender(request)
+        refused = may_not(request, key)
         if refused is not None:
             raise Problem(HTTPStatus.FORBIDDEN, refused)
         now = self._parts.clock()
@@ -65,7 +66,7 @@ class ReportPages(PageGroup):
 
         def request_it(tx: Connection) -> str:
             of = shown_version(tx, wording.name_of(adapter), fields.get("version") or None)
-            number = reports.ask(tx, of.id, span)
+            number = ask(tx, of, span, by=key.name)
             place = f"/adapters/{wording.path_part(of.adapter)}/report/{number}"
             return f"{place}?version={wording.path_part(of.name)}"
 

@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 import sqlalchemy as sa
-from fastapi.routing import APIRoute
 from sqlalchemy import Connection
 
 from alerts.matching import parse_matcher
@@ -166,15 +165,6 @@ def _silence(tx: Connection, adapter: str) -> int:
     ).id
 
 
-def _paths(world: TwoTeams, *methods: str) -> Iterator[tuple[str, str]]:
-    with world.service.client() as client:
-        described = client.get("/openapi.json").json()["paths"]
-    for path, operations in described.items():
-        for method in operations:
-            if method.upper() in methods:
-                yield method.upper(), path
-
-
 def _filled(path: str, named: Mapping[str, str]) -> str:
     return PLACE.sub(lambda found: named[found[1]].replace("/", "%2F"), path)
 
@@ -182,7 +172,7 @@ def _filled(path: str, named: Mapping[str, str]) -> str:
 def test_no_path_of_the_api_reads_what_is_of_another_team(world: TwoTeams) -> None:
     leaks: dict[str, Any] = {}
     with world.client() as client:
-        for _, path in _paths(world, "GET"):
+        for _, path in world.service.described("GET"):
             if PLACE.search(path):
                 answer = client.get(_filled(path, world.others))
                 if answer.status_code not in {403, 404}:
@@ -212,15 +202,6 @@ def test_a_list_has_all_of_the_team_as_everybody_sees_it(world: TwoTeams, path: 
     assert seen == own
 
 
-def _pages(found: Sequence[object], method: str) -> Iterator[str]:
-    for one in found:
-        if isinstance(one, APIRoute):
-            if method in (one.methods or ()) and one.endpoint.__module__.startswith("monitor.web"):
-                yield one.path
-        elif included := getattr(one, "original_router", None):
-            yield from _pages(included.routes, method)
-
-
 FLEET_PAGES: Final = {"/channels", "/keys", "/settings"}
 OPEN_PAGES: Final = {"/login", "/docs", "/runbooks", "/runbooks/{name}"}
 
@@ -228,7 +209,7 @@ OPEN_PAGES: Final = {"/login", "/docs", "/runbooks", "/runbooks/{name}"}
 def test_no_page_shows_what_is_of_another_team(world: TwoTeams) -> None:
     leaks: dict[str, Any] = {}
     with world.person() as client:
-        for path in _pages(world.service.app.routes, "GET"):
+        for path in world.service.pages("GET"):
             if path.startswith("/assets") or path in OPEN_PAGES:
                 continue
             if PLACE.search(path):
@@ -264,7 +245,7 @@ def test_no_link_of_a_page_is_refused(world: TwoTeams, owner: str) -> None:
                               match={"owner": [owner]})  # fmt: skip
     found: dict[str, str] = {}
     with world.person(text) as client:
-        for path in _pages(world.service.app.routes, "GET"):
+        for path in world.service.pages("GET"):
             if path.startswith("/assets"):
                 continue
             page = client.get(_filled(path, world.own))
@@ -282,14 +263,14 @@ def _links(page: httpx2.Response) -> set[str]:
 def test_no_path_changes_what_is_of_another_team(world: TwoTeams) -> None:
     done: dict[str, Any] = {}
     with world.client() as client:
-        for method, path in _paths(world, "POST", "PUT", "DELETE"):
+        for method, path in world.service.described("POST", "PUT", "DELETE"):
             if not PLACE.search(path):
                 continue
             answer = client.request(method, _filled(path, world.others), json={})
             if answer.status_code not in {403, 404}:
                 done[f"{method} {path}"] = (answer.status_code, answer.text)
     with world.person() as person:
-        for path in _pages(world.service.app.routes, "POST"):
+        for path in world.service.pages("POST"):
             if not PLACE.search(path):
                 continue
             named = {**world.others, "key": "0" * 12}
