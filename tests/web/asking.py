@@ -29,7 +29,7 @@ ODD = (
 )
 USUAL = (
     ("How do I reset the password of my account?", "Passwords may reset, so the account sends it."),
-    ("Where is my invoice for October?", "The invoice is where October was, perhaps in billing."),
+    ("Where is my invoice for October?", "The invoice is where October was, perhaps in finance."),
     ("Can I change the address of order 4471?", "An order has the address that it had or will."),
     ("When do you answer the phone on Saturday?", "On Saturday, phones are answered on Sunday."),
     ("I was charged twice this month.", "A month is charged twice when it was charged before."),

@@ -46,20 +46,21 @@ RULES = Rules(alphas=alphas(GUARDS, 0.05), margin_rate=0.05, margin_rank=0.2)
 def seed(tx: Connection, *, now: datetime) -> Mapping[str, CanaryId]:
     """Fill a database that :func:`tests.web.moves.seed` has filled with canaries, by phase."""
     begun = now - timedelta(hours=15)
-    running = _begun(tx, "catalogue", "v2", "v1", by="ann", at=begun)
-    _looked(tx, running, begun, now, worse=0.0, phase=Phase.RUNNING)
-    held = _begun(tx, "onboarding", HOSTILE, "v1", by=HOSTILE, at=now - timedelta(hours=4))
-    _looked(tx, held, now - timedelta(hours=4), now, worse=0.9, phase=Phase.PAUSED)
-    back = _begun(tx, "legal-summaries", "v2", "v1", by="ann", at=now - timedelta(days=2))
-    _looked(tx, back, now - timedelta(days=2), now - timedelta(hours=40), worse=0.9,
+    running = begin(tx, "catalogue", "v2", "v1", by="ann", at=begun)
+    watch(tx, running, begun, now, worse=0.0, phase=Phase.RUNNING)
+    held = begin(tx, "onboarding", HOSTILE, "v1", by=HOSTILE, at=now - timedelta(hours=4))
+    watch(tx, held, now - timedelta(hours=4), now, worse=0.9, phase=Phase.PAUSED)
+    back = begin(tx, "legal-summaries", "v2", "v1", by="ann", at=now - timedelta(days=2))
+    watch(tx, back, now - timedelta(days=2), now - timedelta(hours=40), worse=0.9,
             phase=Phase.ROLLED_BACK)  # fmt: skip
-    checked = _begun(tx, "search-rewrite", "v2", "v1", by="ci", at=now)
+    checked = begin(tx, "search-rewrite", "v2", "v1", by="ci", at=now)
     return {"running": running, "held": held, "back": back, "checked": checked}
 
 
-def _begun(
+def begin(
     tx: Connection, adapter: str, name: str, control: str, *, by: str, at: datetime
 ) -> CanaryId:
+    """Begin a canary of a version, which is registered if it is not known."""
     version = versions.fetch(tx, adapter=adapter, name=name)
     if version is None:
         known = adapters.fetch(tx, adapter)
@@ -89,7 +90,7 @@ _STANDS = {
 }
 
 
-def _looked(
+def watch(
     tx: Connection,
     canary: CanaryId,
     begun: datetime,
@@ -98,6 +99,7 @@ def _looked(
     worse: float,
     phase: Phase,
 ) -> None:
+    """Let it have been looked at since it began, and leave it in a phase."""
     row = canaries.fetch(tx, canary)
     _write(tx, canary, begun, Phase.PRECHECKS, reason="perplexity of it is not known yet")
     _write(tx, canary, begun, Phase.RUNNING, reason="hash, adapter and perplexity fit")
