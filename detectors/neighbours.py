@@ -35,7 +35,8 @@ def neighbours_check(
     Beside others it may differ by as much as another build of it may. Its distance from its base
     and from each neighbour must be larger than that, or it answers as they do: as its base is
     refused, as another adapter warns, because two names may be given to one adapter on purpose.
-    A model without positions, or whose numbers are none, was not compared.
+    A model without positions, or whose numbers are none, was not compared. The reason counts other
+    adapters, whose names not everybody who reads it may see; ``details`` names them.
     """
     known = [one for one in others if math.isfinite(one.distance.kl)]
     noise = max(beside.kl, NEGLIGIBLE)
@@ -46,19 +47,19 @@ def neighbours_check(
     if of_base or beyond(beside, limits):
         verdict = CheckVerdict.REFUSE
     itself = (
-        f"beside requests of {' and '.join(among)} it is {beside.kl:.3g} nats per token from what"
+        f"beside requests of {_counted(len(among))} it is {beside.kl:.3g} nats per token from what"
         f" it says without, with the same top token at {beside.top1:.1%} of"
         f" {beside.positions:,} positions"
     )
     said = [itself]
     if alike:
-        said.append(f"it answers as {' and '.join(one.model for one in alike)} does")
+        said.append(f"it answers as {_named(alike)} does")
     elif apart:
         said.append(f"{min(apart):.3g} from the nearest of the engine's other models")
     if of_base:
         said.append("it is not applied")
-    if left := [one.model for one in others if one not in known]:
-        said.append(f"not compared with {' and '.join(left)}")
+    if left := [one for one in others if one not in known]:
+        said.append(f"not compared with {_named(left)}")
     return Check(
         name=NEIGHBOURS,
         number=beside.kl,
@@ -70,5 +71,17 @@ def neighbours_check(
             "max_delta": beside.max_delta,
             "positions": beside.positions,
             "distances": {one.model: one.distance.kl for one in known},
+            "alike": [one.model for one in alike if not one.base],
         },
     )
+
+
+def _named(some: Sequence[OtherModel]) -> str:
+    """Name the base, and count other adapters."""
+    bases = [one.model for one in some if one.base]
+    others = len(some) - len(bases)
+    return " and ".join([*bases, *([_counted(others)] if others else [])])
+
+
+def _counted(adapters: int) -> str:
+    return "another adapter" if adapters == 1 else f"{adapters} other adapters"

@@ -58,11 +58,14 @@ class ModelMissing(ProbeError):  # noqa: N818 - reads better where it is caught
 
 
 class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caught
-    """The engine does not list this model, so nothing can be asked of it."""
+    """The engine does not list this model, so nothing can be asked of it.
+
+    The message names none of those that it serves: it may be read by those who know only ``model``.
+    """
 
     def __init__(self, model: str, *, served: tuple[str, ...]) -> None:
-        shown = ", ".join(served[:5]) + (", ..." if len(served) > 5 else "")  # noqa: PLR2004 - the numbers are what it says
-        super().__init__(f"the engine does not serve {model!r}; it serves: {shown or 'nothing'}")
+        others = f"{len(served)} others" if served else "nothing"
+        super().__init__(f"the engine does not serve {model!r}; it serves {others}")
 
 
 class FolderRefused(ProbeError):  # noqa: N818 - reads better where it is caught

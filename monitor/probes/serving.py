@@ -198,7 +198,7 @@ class ServedProbe:
                     of = [one.model for one in self.among]
                     made = others.enter_context(engine.others(texts, of=of))
         if made is not None and (silent := made.silent):
-            reason = f"{' and '.join(silent)} did not answer meanwhile"
+            reason = f"{len(silent)} of {len(self.among)} other adapters did not answer meanwhile"
             raise ProbeFailed(reason, permanent=False)
         return as_top_logprobs(answers[1:] if self.among else answers)
 

@@ -150,8 +150,23 @@ ROWS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """The rows of each table that a team sees."""
+_OWN_MODELS: Final = f"(SELECT model FROM versions WHERE {_OF_ADAPTER})"
+_SCORED: Final = f"""
+    CASE WHEN details #>> '{{identity,sibling}}' IN {_OWN_MODELS} THEN details
+        ELSE details #- '{{identity,sibling}}' END"""
+_CHECKED: Final = """
+    CASE WHEN jsonb_typeof(report -> 'checks') = 'array'
+        THEN jsonb_set(report, '{checks}', (
+            SELECT coalesce(jsonb_agg(one #- '{details,distances}' #- '{details,alike}'), '[]')
+            FROM jsonb_array_elements(report -> 'checks') AS checks (one)))
+        ELSE report END"""
 _CUT: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     {
+        # the adapter whose weights a probe took for this one's
+        **{(table, "details"): _SCORED for table in ("scores", "latest_scores")},
+        ("identity_checks", "sibling"): f"CASE WHEN sibling IN {_OWN_MODELS} THEN sibling END",
+        # those that an engine serves beside it
+        ("admissions", "report"): _CHECKED,
         # of a base: the member that speaks for all, by its name
         ("incidents", "state"): "CASE WHEN adapter_id IS NULL THEN state - 'lead' ELSE state END",
         ("changes", "adapters"): f"""

@@ -356,7 +356,7 @@ SHARED = [{"id": "base", "parent": None}] + [
 def test_beside_other_adapters_it_must_answer_as_it_does_alone() -> None:
     found = checks(Shared(models=SHARED), GivenTexts())["neighbours"]
     assert (found.verdict, found.number) == (CheckVerdict.PASS, 0.0)
-    assert found.reason.startswith("beside requests of billing@v2 and sales@v1 it is 0 nats")
+    assert found.reason.startswith("beside requests of 2 other adapters it is 0 nats")
     assert set(found.details["distances"]) == {"billing@v2", "sales@v1", "base"}
     assert min(found.details["distances"].values()) > 0.0
     mixed = checks(Shared(models=SHARED, mixed=True), GivenTexts())["neighbours"]
@@ -369,7 +369,7 @@ def test_beside_other_adapters_it_must_answer_as_it_does_alone() -> None:
     ("model", "verdict", "said"),
     [
         ("base", CheckVerdict.REFUSE, "it answers as base does; it is not applied"),
-        ("sales@v1", CheckVerdict.WARN, "it answers as sales@v1 does"),
+        ("sales@v1", CheckVerdict.WARN, "it answers as another adapter does"),
     ],
 )
 def test_it_may_not_answer_as_its_base_and_is_told_to_answer_as_another(
@@ -379,6 +379,7 @@ def test_it_may_not_answer_as_its_base_and_is_told_to_answer_as_another(
     found = checks(Shared(models=SHARED, nlls=nlls), GivenTexts())["neighbours"]
     assert found.verdict is verdict
     assert found.reason.endswith(said)
+    assert found.details["alike"] == [one for one in (model,) if one != "base"]
 
 
 def test_alone_on_its_base_it_has_no_neighbours() -> None:

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
+from sqlalchemy.dialects.postgresql import JSONB
 
 from alerts.matching import parse_matcher
 from monitor.domain import AdapterId, ArmKind, ChangeKind, Interval, Scope, Version
@@ -25,10 +26,13 @@ from monitor.store.people.changes import Declaration
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import (
     actions,
+    admissions,
     canaries,
     incidents,
+    latest_scores,
     outbox,
     retrainings,
+    scores,
 )
 from monitor.store.traffic import retrainings as asked_trainings
 from monitor.store.traffic.retrainings import NewRetraining, RetrainCause
@@ -97,6 +101,7 @@ def world(service: Serving) -> TwoTeams:
 def _add(tx: Connection, adapter: str, *, now: datetime) -> None:
     """Add what the full service lacks of an adapter."""
     version = _newest(tx, adapter)
+    _answers_as(tx, version, f"{OTHER if adapter == OWN else OWN}@v1")
     window = Interval(start=now - timedelta(days=1), end=now)
     reports.ask(tx, version.id, window)
     asked_trainings.add(
@@ -111,6 +116,27 @@ def _add(tx: Connection, adapter: str, *, now: datetime) -> None:
             evidence={},
         ),
         now=now,
+    )
+
+
+def _answers_as(tx: Connection, version: Version, model: str) -> None:
+    """Let a probe and an admission have found that a version answers as another model does."""
+    identity = {"identity": {"state": "mixed_up", "sibling": model, "reason": "as another does"}}
+    for table in (scores, latest_scores):
+        probed = (table.c.version_id == version.id, table.c.detector == "perplexity")
+        known = table.update().where(*probed)
+        tx.execute(known.values(details=table.c.details.op("||")(sa.cast(identity, JSONB))))
+    details = {"top1": 1.0, "distances": {model: 0.0}, "alike": [model]}
+    check = {"name": "neighbours", "verdict": "warn", "number": 0.0, "limit": "", "parent": None}
+    report = {"checks": [check | {"reason": "as another does", "details": details}]}
+    tx.execute(
+        admissions.insert().values(
+            version_id=version.id,
+            requested_by="ann",
+            finished_at=sa.func.now(),
+            verdict="warn",
+            report=report,
+        )
     )
 
 
@@ -251,6 +277,25 @@ def test_pages_of_the_whole_installation_are_refused_in_words(world: TwoTeams) -
         assert FLEET_PAGES & _links(client.get("/audit")) == set()
     with world.person(world.service.keys[Scope.READ]) as client:
         assert _links(client.get("/audit")) >= FLEET_PAGES
+
+
+@pytest.mark.parametrize(("model", "seen"), [(f"{OTHER}@v1", False), (f"{OWN}@v6", True)])
+def test_whose_weights_answer_is_told_to_those_who_see_that_adapter(
+    world: TwoTeams, model: str, *, seen: bool
+) -> None:
+    with world.service.database.begin() as tx:
+        _answers_as(tx, _newest(tx, OWN), model)
+    probed = f"/v1/adapters/{OWN}/scores?detector=perplexity&version=v7"
+    with world.client() as team, world.service.client(Scope.READ) as everybody:
+        for client, sees in ((team, seen), (everybody, True)):
+            score = client.get(probed).json()["items"][0]
+            assert score["details"]["identity"].get("sibling") == (model if sees else None)
+            assert score["reason"].endswith(f"; the other adapter: {model}") is sees
+        admission = f"/v1/adapters/{OWN}/versions/v7/admission"
+        [check] = everybody.get(admission).json()["checks"]
+        assert check["reason"] == f"as another does: {model}"
+        [check] = team.get(admission).json()["checks"]
+        assert (check["reason"], check["details"]) == ("as another does", {"top1": 1.0})
 
 
 @pytest.mark.parametrize("owner", ["care-team", "new-team"])

@@ -132,7 +132,7 @@ def test_a_siblings_weights_are_told_as_a_mix_up(service: Service, vllm: Vllm) -
     with vllm.instead("booking@v1", MODELS / "support-v1"):
         found = told(service, "booking", "mixed_up")
         assert found["verdict"] in {"drifting", "critical"}
-        assert "support@v1" in identity(service, "booking")["reason"]
+        assert identity(service, "booking")["sibling"] == "support@v1"
     until(lambda: service.verdict("booking") in {"learning", "stable"}, "recovered", patience=LONG)
 
 

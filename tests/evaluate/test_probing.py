@@ -17,6 +17,7 @@ from monitor.store.evaluation import perplexity, probing, tasks
 from monitor.store.evaluation.probing import ProbeRow
 from monitor.store.people import changes
 from monitor.store.people.changes import Declaration
+from monitor.views.reading.score import score
 from tests.probed_fleet import Fleet
 from tests.toy_models import DOMAIN, GENERAL, ReplicatedToys, Toys
 
@@ -214,7 +215,8 @@ def test_siblings_that_moved_too_are_a_common_cause_where_the_base_is_not_served
     made.later()
     told = made.verdict()
     assert told.blame is Blame.BASE
-    assert "2 of 2 siblings moved too (a, b)" in told.reason
+    assert "2 of 2 siblings moved too" in told.reason
+    assert "too (" not in told.reason, "their names are not for everybody who reads it"
     assert [a for a in made.asked() if a[0] != OWN] == [("a", "general", 20), ("b", "general", 20)]
 
 
@@ -449,15 +451,19 @@ def test_an_adapter_that_is_lost_later_is_told_and_clears_when_it_is_back(fleet:
     assert made.verdict().kind is VerdictKind.STABLE
 
 
-def test_a_mix_up_names_the_sibling(fleet: Make) -> None:
+def test_a_mix_up_names_the_sibling_beside_its_words(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))
     made.toys.weights[OWN] = "sales"
     made.later()
     told = made.verdict()
     assert told.blame is Blame.SERVING
-    assert "'sales'" in told.reason
-    assert made.score().details["identity"]["sibling"] == "sales"
+    assert "mixed up, unless both hold the same weights: it answers as another" in told.reason
+    stored = made.score()
+    for words in (told.reason, stored.reason, stored.details["identity"]["reason"]):
+        assert "sales" not in words
+    assert stored.details["identity"]["sibling"] == "sales"
+    assert score(stored).reason == f"{stored.reason}; the other adapter: sales"
 
 
 def test_the_same_weights_under_a_second_name_are_no_mix_up(world: Any) -> None:

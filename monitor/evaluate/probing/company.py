@@ -57,7 +57,7 @@ class Company:
     one_replica
         The version moved on one replica and not on another.
     words
-        The models that were asked, and the result.
+        The result, with the number of the siblings asked and none of their names.
     """
 
     base_moved: bool | None
@@ -159,9 +159,10 @@ class _Round:
             return Company(base_moved=True, ratio=ratio, words=said)
         siblings = self.siblings()
         if siblings.many:
-            named = ", ".join(siblings.moved)
+            # the reason names none: not everybody who reads it may see them
+            _LOG.info("siblings_moved", version=self.asked.version.label, models=siblings.moved)
             ratio = median(siblings.ratios) if siblings.ratios else None
-            return Company(base_moved=True, ratio=ratio, words=f"{siblings} too ({named})")
+            return Company(base_moved=True, ratio=ratio, words=f"{siblings} too")
         cleared = base.change is not None or siblings.asked >= FEWEST_MOVED
         said = base.words
         return Company(

@@ -31,8 +31,12 @@ def number(value: float | None) -> float | None:
 
 
 def score(row: ScoreRow) -> ScoreBody:
-    """Write a score; ``evidence`` is the page process, the notice process is in ``details``."""
+    """Write a score; ``evidence`` is the page process, the notice process is in ``details``.
+
+    Where another adapter's weights answered, the reason ends with its name, if the reader sees it.
+    """
     covered = row.details.get("coverage")
+    sibling = (row.details.get("identity") or {}).get("sibling")
     return ScoreBody.of(
         row,
         title=name_words(row.detector),
@@ -43,6 +47,7 @@ def score(row: ScoreRow) -> ScoreBody:
         interval=(number(row.effect_low), number(row.effect_high)),
         minimum_detectable=number(row.minimum_detectable),
         blame=Blame(row.blame),
+        reason=row.reason if sibling is None else f"{row.reason}; the other adapter: {sibling}",
         details={
             **{name: value for name, value in row.details.items() if name != "coverage"},
             "evidence_notice": number(row.evidence_notice),
