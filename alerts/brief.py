@@ -15,7 +15,7 @@ from alerts.closing import Closing
 from alerts.impact import impact
 from alerts.message import ActionLine, Alert, Done, Unlike
 from alerts.steps import misapplied, stands_in, steps
-from alerts.titles import title
+from alerts.titles import LONGEST_SUBJECT, title
 from alerts.types import Blame, Kind, Severity
 from alerts.words import cut, sentence, size_words
 
@@ -104,6 +104,8 @@ def _cause(alert: Alert) -> str:
         named = alert.cause.startswith(alert.blame)  # "input (likely)"
         sure = alert.cause.removeprefix(alert.blame) if named else ""
         said = [sentence(f"{where}{sure}{_unless_shared(alert)}")]
+    if alert.answers_as:
+        said.append(f"It answers as {cut(alert.answers_as, LONGEST_SUBJECT)} does.")
     said += [f"Declared nearby: {sentence(one.text)}" for one in alert.changes[-SHOWN_CHANGES:]]
     return " ".join(said)
 

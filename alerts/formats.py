@@ -240,6 +240,7 @@ def _cut_texts(alert: Alert) -> Alert:
             then=_cut(action.then, LONGEST_TEXT),
         ),
         alone_on=_cut(alert.alone_on, LONGEST_NAME),
+        answers_as=_cut(alert.answers_as, LONGEST_NAME),
         labels=dict(islice(alert.labels.items(), MOST_LABELS)),
         together=alert.together and _fewer(alert.together, MOST_MEMBERS),
         unlike=alert.unlike and _fewer_ids(alert.unlike, MOST_IDS),

@@ -331,6 +331,8 @@ class Alert:
         The largest group of similar new requests, if any.
     alone_on
         The base model on which this adapter alone changed; empty: unknown, or not alone.
+    answers_as
+        The served name of the adapter whose weights answer under this one's; empty: none is known.
     unseen
         The requests that cannot be compared, while a ``blind`` incident lasts.
     mend
@@ -375,6 +377,7 @@ class Alert:
     unlike: Unlike | None = None
     new: NewRequests | None = None
     alone_on: str = ""
+    answers_as: str = ""
     unseen: Unseen | None = None
     together: Together | None = None
     retraining: Retraining | None = None

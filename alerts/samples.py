@@ -88,6 +88,7 @@ _FULL: Final = replace(
     requests=100,
     per_second=1.5,
     alone_on=TEXT,
+    answers_as=TEXT,
     unlike=Unlike(
         count=50, of=100, below=0.5, usual=0.01, ids=("req-8f2c", "req-91d0", "req-77ab")
     ),

@@ -13,7 +13,14 @@ from alerts.types import VerdictKind
 from detectors.types import Score
 from detectors.words import name_words
 from monitor import outbox, strata
-from monitor.domain import Interval, TransitionId, Verdict, VerdictSeverity, Version
+from monitor.domain import (
+    EvaluationKind,
+    Interval,
+    TransitionId,
+    Verdict,
+    VerdictSeverity,
+    Version,
+)
 from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained
 from monitor.evaluate.turn import Turn
@@ -157,6 +164,7 @@ class Messages:
                 own_references=tuple(strata.words(one.strata[0]) for one in beside),
                 base_url=self.base_url,
                 departed=news.departed,
+                answers_as=_answers_as(evaluated),
             ),
             channels=self.channels,
             now=now,
@@ -234,6 +242,12 @@ def switched_off(failures: Mapping[str, int]) -> str | None:
         f"the check of {', '.join(names)} could not run {QUARANTINE_AFTER} times in a row"
         " and is off until there is a new reference"
     )
+
+
+def _answers_as(evaluated: Evaluated) -> str:
+    probed = dict(evaluated.scores).get(EvaluationKind.PERPLEXITY.value)
+    identity = probed.details.get("identity") if probed is not None else None
+    return (identity or {}).get("sibling") or ""
 
 
 def _score_lines(

@@ -36,7 +36,8 @@ class AlertInputs:
     compares the version with the others on its base. ``rules_changed`` is true if the rules behind
     a finding changed, so that its incident is closed instead of recovered. ``departed`` is true if
     the version no longer receives traffic, so that it opens no incident. ``part_of`` is the fleet
-    incident that takes over the version's own.
+    incident that takes over the version's own. ``answers_as`` is the served name of the adapter
+    whose weights this evaluation's probe met.
     """
 
     adapter: Adapter
@@ -59,6 +60,7 @@ class AlertInputs:
     rules_changed: bool = False
     departed: bool = False
     part_of: IncidentId | None = None
+    answers_as: str = ""
 
 
 def onset_of(verdict: Verdict) -> Onset | None:

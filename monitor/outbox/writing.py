@@ -148,6 +148,7 @@ def _facts(writing: Writing) -> dict[str, Any]:
         "requests": inputs.requests,
         "unlike": inputs.unlike,
         "alone_on": inputs.standing.alone_on,
+        "answers_as": inputs.answers_as,
         "new": inputs.new,
         "action": inputs.action,
         "examples": inputs.examples,

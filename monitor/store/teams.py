@@ -154,6 +154,8 @@ _OWN_MODELS: Final = f"(SELECT model FROM versions WHERE {_OF_ADAPTER})"
 _SCORED: Final = f"""
     CASE WHEN details #>> '{{identity,sibling}}' IN {_OWN_MODELS} THEN details
         ELSE details #- '{{identity,sibling}}' END"""
+_ANSWERED: Final = f"""
+    CASE WHEN alert ->> 'answers_as' IN {_OWN_MODELS} THEN alert ELSE alert - 'answers_as' END"""
 _CHECKED: Final = """
     CASE WHEN jsonb_typeof(report -> 'checks') = 'array'
         THEN jsonb_set(report, '{checks}', (
@@ -164,6 +166,7 @@ _CUT: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
     {
         # the adapter whose weights a probe took for this one's
         **{(table, "details"): _SCORED for table in ("scores", "latest_scores")},
+        **{(table, "alert"): _ANSWERED for table in ("outbox", "held")},
         ("identity_checks", "sibling"): f"CASE WHEN sibling IN {_OWN_MODELS} THEN sibling END",
         # those that an engine serves beside it
         ("admissions", "report"): _CHECKED,

@@ -157,6 +157,7 @@ def of_moments() -> Iterator[tuple[str, Alert]]:
     yield "updated", UPDATED
     yield "still open", replace(FULL, notification_reason=Reason.REPEAT)
     yield "alone on its base", replace(PLAIN, scores=(FAILING,), alone_on="llama-3.1-8b")
+    yield "another adapter answers", replace(PLAIN, blame=Blame.SERVING, answers_as="sales@v3")
     unlike = score_line(
         detector="input_similarity", winner="similarity:low", effect=-0.4, n=412, evidence=1.2
     )

@@ -30,7 +30,7 @@ def test_the_driftline_body_keeps_its_documented_fields() -> None:
         *("recovered_at", "onset", "scores", "requests", "unlike", "action", "changes", "links"),
         *("owner", "tier", "labels", "examples", "late", "test", "together", "new"),
         *("closing", "notification_reason", "group", "retraining", "unseen", "update", "known_as"),
-        *("cause", "brief", "per_second", "alone_on", "mend", "part_of"),
+        *("cause", "brief", "per_second", "alone_on", "answers_as", "mend", "part_of"),
     }
     assert (body["schema"], body["truncated"]) == ("driftline.alert.v1", False)
     assert body["scores"][0] == {

@@ -96,6 +96,6 @@ def test_every_alert_field_is_in_the_sample() -> None:
     # open, of one version among others that changed, compared, checked, no request for programs
     assert empty == {"recovered_at", "closing", "together", "retraining", "unseen", "alone_on"} | {
         *("update", "known_as"),  # the first message
-        *("mend", "part_of"),
+        *("mend", "part_of", "answers_as"),
     }
     assert isinstance(FULL, Alert)

@@ -126,6 +126,10 @@ def _answers_as(tx: Connection, version: Version, model: str) -> None:
         probed = (table.c.version_id == version.id, table.c.detector == "perplexity")
         known = table.update().where(*probed)
         tx.execute(known.values(details=table.c.details.op("||")(sa.cast(identity, JSONB))))
+    of_it = sa.select(incidents.c.id).where(incidents.c.version_id == version.id)
+    told = outbox.update().where(outbox.c.incident_id.in_(of_it))
+    said = sa.cast({"answers_as": model}, JSONB)
+    tx.execute(told.values(alert=outbox.c.alert.op("||")(said)))
     details = {"top1": 1.0, "distances": {model: 0.0}, "alike": [model]}
     check = {"name": "neighbours", "verdict": "warn", "number": 0.0, "limit": "", "parent": None}
     report = {"checks": [check | {"reason": "as another does", "details": details}]}

@@ -128,11 +128,15 @@ def test_base_weights_under_an_adapters_name_are_told_as_not_applied(
     until(lambda: service.verdict("travel") in {"learning", "stable"}, "recovered", patience=LONG)
 
 
-def test_a_siblings_weights_are_told_as_a_mix_up(service: Service, vllm: Vllm) -> None:
+def test_a_siblings_weights_are_told_as_a_mix_up(
+    service: Service, vllm: Vllm, inbox: Inbox
+) -> None:
     with vllm.instead("booking@v1", MODELS / "support-v1"):
         found = told(service, "booking", "mixed_up")
         assert found["verdict"] in {"drifting", "critical"}
         assert identity(service, "booking")["sibling"] == "support@v1"
+        first = until(lambda: heard(inbox, "booking"), "told", patience=LONG)[0]
+        assert first["answers_as"] == "support@v1"
     until(lambda: service.verdict("booking") in {"learning", "stable"}, "recovered", patience=LONG)
 
 
