@@ -3,7 +3,7 @@
 One question a line in, one JSON line out: a record for ``POST /v1/records``, or with
 ``--baseline`` a baseline line of a reference. Answers are read by the mapping that
 ``driftline replay`` reads logs by; beside this checkout only Python is needed. An application
-watches its own ``openai`` client instead, with ``monitor.client``::
+watches its own ``openai`` client instead, with ``driftline.client``::
 
     python -m examples.vllm_records --adapter support --version v7 questions.txt
 """
@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.client import call_record
+from driftline.client import call_record
 
 TOP_LOGPROBS: Final = 5
 """Enough for entropy and margin; every record of an adapter should have the same."""

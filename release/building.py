@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).parents[1]
 
 SHARE: Final = ".data/data/share/driftline/examples/"
 CARRIED: Final = (
+    "driftline/client/__init__.py",
     "monitor/web/runbooks/detector-entropy.md",
     "monitor/web/static/",
     "monitor/probes/corpora/",
@@ -26,7 +27,7 @@ CARRIED: Final = (
     f"{SHARE}prometheus/driftline.rules.yml",
     ".dist-info/licenses/LICENSE",
 )
-"""What a wheel has beside its modules, each by a part of its path."""
+"""What a wheel has for applications and beside its modules, each by a part of its path."""
 
 LEFT_OUT: Final = ("tests/", "benchmarks/", "examples/models", "examples/demo", ".pyc", "release/")
 

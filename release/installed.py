@@ -26,7 +26,7 @@ PATIENCE: Final = 120.0
 """Seconds until the service is ready: it makes its database first."""
 
 _WHERE: Final = """
-import json, monitor
+import json, driftline.client, monitor
 from monitor.web.runbooks import read_runbooks
 print(json.dumps([monitor.__file__, len(read_runbooks())]))
 """

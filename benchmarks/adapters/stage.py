@@ -27,9 +27,9 @@ from benchmarks.adapters.shelf import CachedShelf
 from benchmarks.adapters.switch import Switch
 from benchmarks.adapters.tasks import TASKS, Pair, task
 from benchmarks.adapters.ways.way import Setup
+from driftline.client import call_record
+from driftline.formats import request_fields
 from examples.vllm_records import TOP_LOGPROBS
-from monitor.capture.formats import request_fields
-from monitor.client import call_record
 
 BASELINE_RECORDS: Final = 420
 """Detectors of the prompts' beginnings need 400."""

@@ -445,7 +445,7 @@ def wants_no_logprobs(request: Mapping[str, Any]) -> bool:
 def fields(request: Mapping[str, Any], answer: Mapping[str, Any]) -> dict[str, Any]:
     """What a record says of a request in OpenAI's shape and its answer.
 
-    The same as :mod:`monitor.capture.formats` reads of them, which a test compares.
+    The same as :mod:`driftline.formats` reads of them, which a test compares.
     """
     choices = answer.get("choices") or []
     choice: Mapping[str, Any] = next(iter(choices), {})

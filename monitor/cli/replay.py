@@ -18,7 +18,7 @@ from monitor.cli.failures import CommandFailed, ExitCode
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from monitor.capture.formats import Form
+    from driftline.formats import Form
     from monitor.config.sections import Config
     from monitor.probes.embedding import Embedder
     from monitor.replay.replaying import ReplayOutcome, ReplayParts, Request
@@ -142,7 +142,7 @@ def _first(given: str | None, baseline: Path | None) -> int | timedelta | None:
 
 
 def _form(given: str) -> Form | None:
-    from monitor.capture.formats import Form
+    from driftline.formats import Form
 
     if given == _AUTO:
         return None

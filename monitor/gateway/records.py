@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import msgspec
 
+from driftline.formats.answers import answer_fields, present, request_fields
 from monitor.capture.checks import PREFIX, RecordRefused, legible, top_statistics
-from monitor.capture.formats.answers import answer_fields, present, request_fields
 from monitor.capture.packing import pack_f16
 from monitor.domain import Arm
 

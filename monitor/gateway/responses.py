@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from monitor.capture.formats.shapes import mapping, sequence
+from driftline.formats.shapes import mapping, sequence
 from monitor.gateway.taps import payload, split, with_data
 
 OUTPUT_LOGPROBS: Final = "message.output_text.logprobs"

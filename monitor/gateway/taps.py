@@ -15,8 +15,8 @@ from typing import Any, Final, Protocol
 import msgspec
 from msgspec import Raw
 
-from monitor.capture.formats.shapes import mapping
-from monitor.capture.formats.streams import joined
+from driftline.formats.shapes import mapping
+from driftline.formats.streams import joined
 
 MOST: Final = 32 * 1024 * 1024
 """Bytes of an answer that are held; a larger answer passes unchanged, and makes no record."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from driftline.formats import Unreadable
 from monitor.capture.checks import RecordRefused
-from monitor.capture.formats import Unreadable
 from monitor.reference.lines import read_object
 from monitor.reference.splitting import LineSplitter
 from monitor.replay.errors import ReplayFailed

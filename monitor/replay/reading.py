@@ -13,11 +13,11 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
+from driftline.formats import Form, Mapped, Unreadable, read
 from monitor.capture import subjects
 from monitor.capture.assemble import Admitted
 from monitor.capture.checks import RecordRefused, check_record, tokens_of, unit_vector
 from monitor.capture.directory import Resolved
-from monitor.capture.formats import Form, Mapped, Unreadable, read
 from monitor.capture.parse import explain
 from monitor.capture.refusal import Refuses, refuses
 from monitor.capture.shingles import TrainingShingles

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from driftline.formats.answers import first, last_request
 from monitor.capture.checks import RecordRefused, legible
-from monitor.capture.formats.answers import first, last_request
 from monitor.capture.shingles import TrainingShingles, kept
 from monitor.probes.embedding import Embedder
 from monitor.reference.baseline import ANY_TIME

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from detectors.signals import FORMATS
+from driftline.formats import request_fields
 from monitor.capture.answer_format import answer_format
 from monitor.capture.assemble import Admitted, KeptFields, assemble
 from monitor.capture.directory import Resolved
-from monitor.capture.formats import request_fields
 from monitor.capture.subjects import prefix_code
 from monitor.capture.wire import Record
 from monitor.domain import AdapterId, VersionId

@@ -17,17 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai import OpenAI
 
+from driftline.client import RecordSender, call_record, watch
+from driftline.formats import read
+from driftline.formats.streams import joined
 from examples import vllm_records
 from examples.litellm.driftline_callback import Driftline, Records, Routes, started
 from monitor.capture import parse
 from monitor.capture.assemble import Admitted, KeptFields, assemble, stratum_of
 from monitor.capture.checks import tokens_of
 from monitor.capture.directory import Resolved
-from monitor.capture.formats import read
-from monitor.capture.formats.streams import joined
 from monitor.capture.telemetry import otlp
 from monitor.capture.telemetry.calls import call_of
-from monitor.client import RecordSender, call_record, watch
 from monitor.domain import AdapterId, Arm, ArmKind, Scope, VersionId
 from monitor.gateway import records
 from monitor.gateway.records import SeenAnswer

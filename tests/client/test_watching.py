@@ -10,7 +10,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, AsyncStream, OpenAI, Stream
 
-from monitor.client import RecordSender, watch
+from driftline.client import RecordSender, watch
 from tests.gateway.conftest import listening
 from tests.gateway.stub_engine import StubEngine
 

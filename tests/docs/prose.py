@@ -178,7 +178,7 @@ def _cut(text: str, after: re.Pattern[str]) -> Iterator[tuple[int, str]]:
 def every_fault() -> Iterator[Fault]:
     for page in PAGES:
         yield from faults(str(page.relative_to(ROOT)), page.read_text(encoding="utf-8"))
-    for package in ("monitor", "detectors", "alerts"):
+    for package in ("monitor", "detectors", "alerts", "driftline"):
         for path in sorted((ROOT / package).rglob("*.py")):
             name = str(path.relative_to(ROOT))
             yield from docstring_faults(name, path.read_text(encoding="utf-8"))

@@ -11,11 +11,12 @@ import pytest
 
 import alerts
 import detectors
+import driftline
 import examples
 import monitor
 import release
 
-PACKAGES = (detectors, alerts, monitor, examples, release)
+PACKAGES = (detectors, alerts, driftline, monitor, examples, release)
 PROGRAMS = {"__main__", "guardian", "worker"}
 
 

@@ -5,7 +5,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("monitor", "alerts", "detectors")
+PACKAGES = ("monitor", "alerts", "detectors", "driftline")
 
 
 def test_no_two_classes_have_one_name() -> None:

@@ -19,9 +19,9 @@ import msgspec
 import openai
 import pytest
 
+from driftline.formats import answer_fields, request_fields
 from examples.litellm import driftline_callback as callback
 from examples.litellm.driftline_callback import Driftline, Records, Routes, started
-from monitor.capture.formats import answer_fields, request_fields
 from monitor.capture.wire import Record
 from monitor.domain import Route
 from monitor.gateway.choice import choose, point_of

@@ -204,7 +204,7 @@ def test_the_service_and_its_commands_load_without_any_extra() -> None:
     said = _without(
         names,
         """
-import monitor.daemon.running, monitor.gateway.running, monitor.cli, monitor.client
+import driftline.client, monitor.daemon.running, monitor.gateway.running, monitor.cli
 import monitor.probes.worker, monitor.probes.local.worker, monitor.report.building
 print("all loaded")
 """,

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from driftline.client import call_record
+from driftline.formats import Form, Mapped, Unreadable, answer_fields, form_of, read
+from driftline.formats.lines import FORMS
+from driftline.formats.moments import moment
 from examples.vllm_records import chat_request
-from monitor.capture.formats import Form, Mapped, Unreadable, answer_fields, form_of, read
-from monitor.capture.formats.lines import FORMS
-from monitor.capture.formats.moments import moment
 from monitor.capture.wire import Record
-from monitor.client import call_record
 
 AT = datetime(2026, 11, 3, 10, 0, tzinfo=UTC)
 CREATED = int(AT.timestamp())

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
-from monitor.capture.formats import answer_fields, request_fields
-from monitor.capture.formats.answers import Fields, first, present
-from monitor.capture.formats.moments import milliseconds, moment
-from monitor.capture.formats.responses import is_answer
-from monitor.capture.formats.shapes import mapping, sequence
+from driftline.formats import answer_fields, request_fields
+from driftline.formats.answers import Fields, first, present
+from driftline.formats.moments import milliseconds, moment
+from driftline.formats.responses import is_answer
+from driftline.formats.shapes import mapping, sequence
 from monitor.capture.telemetry.conventions import EVERY, Marks, Names
 from monitor.capture.telemetry.otlp import Span
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from monitor.capture.formats.shapes import mapping, sequence
+from driftline.formats.shapes import mapping, sequence
 
 _ENDINGS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _OVER: Final = frozenset({"completed", "incomplete"})

@@ -9,7 +9,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 
-from monitor.capture.formats.answers import (
+from driftline.formats.answers import (
     Fields,
     answer_fields,
     first,
@@ -19,8 +19,8 @@ from monitor.capture.formats.answers import (
     system_of,
     text_of,
 )
-from monitor.capture.formats.moments import milliseconds, moment
-from monitor.capture.formats.shapes import mapping, sequence
+from driftline.formats.moments import milliseconds, moment
+from driftline.formats.shapes import mapping, sequence
 
 _COMPLETIONS: Final = ("chat.completion", "text_completion")
 _LONGEST_NAME: Final = 128

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from monitor.capture.formats.shapes import mapping, sequence
+from driftline.formats.shapes import mapping, sequence
 
 
 def joined(chunks: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,8 +7,8 @@
 It needs only the standard library, and never delays or breaks the application's calls.
 """
 
-from monitor.client.calls import call_record
-from monitor.client.sending import RecordSender
-from monitor.client.watching import watch
+from driftline.client.calls import call_record
+from driftline.client.sending import RecordSender
+from driftline.client.watching import watch
 
 __all__ = ["RecordSender", "call_record", "watch"]

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
-from monitor.capture.formats import responses
-from monitor.capture.formats.shapes import mapping, sequence
-from monitor.capture.formats.structured import validity
+from driftline.formats import responses
+from driftline.formats.shapes import mapping, sequence
+from driftline.formats.structured import validity
 
 MAX_TOP: Final = 20
 REDACTED: Final = "redacted-by-litellm"

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from monitor.capture.formats.lines import split_model
-from monitor.capture.formats.streams import joined
-from monitor.client.calls import SOURCE, call_record
-from monitor.client.sending import RecordSender
+from driftline.client.calls import SOURCE, call_record
+from driftline.client.sending import RecordSender
+from driftline.formats.lines import split_model
+from driftline.formats.streams import joined
 
 C = TypeVar("C")
 

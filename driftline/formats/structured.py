@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
 
-from monitor.capture.formats.shapes import mapping, sequence
+from driftline.formats.shapes import mapping, sequence
 
 LONGEST: Final = 1_000_000
 """Longer answers, in characters, are not judged."""
