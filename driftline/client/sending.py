@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
 import logging
 import os
 import random
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
+from weakref import WeakSet
 
 WAITING: Final = 10_000
 """Records that may wait; more are dropped and counted."""
 BATCH: Final = 500
 EVERY: Final = 1.0
 """Seconds that a record waits for others."""
+AT_EXIT: Final = 2.0
+"""Seconds that the end of the interpreter waits for what is not sent yet."""
 
 _LOG: Final = logging.getLogger("driftline.client")
 _LARGEST: Final = 4 * 1024 * 1024
@@ -70,7 +75,6 @@ class RecordSender:
         self._changed = threading.Condition()
         self._under_way = 0
         self._closing = False
-        self._thread: threading.Thread | None = None
         self._process = 0
         self.counts: dict[str, int] = {}
 
@@ -82,8 +86,7 @@ class RecordSender:
             self.count("unread")
             return
         with self._changed:
-            self._begin()
-            if self._closing or len(self._waiting) >= self._most:
+            if self._closing or not self._begun() or len(self._waiting) >= self._most:
                 self._add("dropped", 1)
                 return
             self._waiting.append(line)
@@ -113,13 +116,21 @@ class RecordSender:
             self._changed.notify_all()
         return done
 
-    def _begin(self) -> None:
+    def runs_here(self) -> bool:
+        """True if a thread of this process sends; a forked process has none of its parent's."""
+        return self._process == os.getpid()
+
+    def _begun(self) -> bool:
         """Start the thread with the first record, and again in a forked process."""
-        if self._process != os.getpid():
-            self._process = os.getpid()
+        if not self.runs_here():
             self._under_way = 0
-            self._thread = threading.Thread(target=self._run, name="driftline-client", daemon=True)
-            self._thread.start()
+            try:
+                threading.Thread(target=self._run, name="driftline-client", daemon=True).start()
+            except RuntimeError:  # there are too many, or the interpreter ends
+                return False
+            self._process = os.getpid()
+            _SENDERS.add(self)
+        return True
 
     def _run(self) -> None:
         pause = 0.0
@@ -200,3 +211,15 @@ class RecordSender:
     def _add(self, outcome: str, number: int) -> None:
         if number:
             self.counts[outcome] = self.counts.get(outcome, 0) + number
+
+
+_SENDERS: Final = WeakSet[RecordSender]()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Send what still waits when the interpreter ends, of all senders within ``AT_EXIT``."""
+    until = time.monotonic() + AT_EXIT
+    for sender in [one for one in _SENDERS if one.runs_here()]:
+        if not sender.close(max(0.0, until - time.monotonic())):
+            _LOG.warning("driftline did not take all records before the process ended")

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from driftline.client import RecordSender
+from driftline.client.sending import AT_EXIT
 from tests.docs.pages import ROOT
 from tests.loopback import Receiver, answer, raw, reset
-from tests.service import until
+from tests.service import PATIENCE, until
 
 TAKEN = json.dumps({"accepted": 1, "duplicates": 0, "sampled_out": 0, "rejected": []}).encode()
 KEY = "dl_key"
@@ -134,6 +135,73 @@ assert os.waitpid(child, 0)[1] == 0
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=False)
         assert done.returncode == 0
     assert [_lines(seen.body)[0]["id"] for seen in receiver.seen] == ["parent", "child"]
+
+
+def _ended(
+    receiver: Receiver, code: str = "", *, within: float = PATIENCE
+) -> subprocess.CompletedProcess[str]:
+    begun = f"""
+import os, sys
+from driftline.client import RecordSender, sending
+sending._TIMEOUT = 3600.0
+sending.AT_EXIT = {within}
+sender = RecordSender("http://{receiver.host}:{receiver.port}", "k")
+sender.add({{"id": "a"}})
+"""
+    command = [sys.executable, "-W", "ignore", "-c", begun + code]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(("code", "status"), [("", 0), ("sys.exit(3)", 3), ("1 / 0", 1)])
+def test_what_waits_when_the_interpreter_ends_is_sent(code: str, status: int) -> None:
+    with Receiver([answer(202, body=TAKEN)]) as receiver:
+        done = _ended(receiver, code)
+    assert (done.returncode, bool(done.stderr)) == (status, status == 1)
+    assert [_lines(seen.body) for seen in receiver.seen] == [[{"id": "a"}]]
+
+
+def test_a_service_that_does_not_answer_holds_up_no_exit() -> None:
+    held = threading.Event()
+
+    def hold(_: Any) -> None:
+        held.wait()
+
+    with Receiver([hold]) as receiver:
+        done = _ended(receiver, within=AT_EXIT)
+        held.set()
+    assert (done.returncode, done.stderr) == (
+        0,
+        "driftline did not take all records before the process ended\n",
+    )
+
+
+def test_a_service_that_takes_nothing_fails_no_exit() -> None:
+    with Receiver([answer(503)]) as receiver:
+        done = _ended(receiver)
+    assert done.returncode == 0
+    assert set(done.stderr.splitlines()) == {"driftline takes no records: status 503"}
+
+
+def test_a_forked_process_that_ends_leaves_its_parents_records_alone() -> None:
+    with Receiver([answer(202, body=TAKEN)]) as receiver:
+        done = _ended(receiver, "child = os.fork()\nif child: os.waitpid(child, 0)")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [_lines(seen.body) for seen in receiver.seen] == [[{"id": "a"}]]
+
+
+def test_a_record_for_which_no_thread_can_start_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    with Receiver([answer(202, body=TAKEN)]) as receiver:
+        sender = _sender(receiver)
+        with monkeypatch.context() as ending:
+            ending.setattr(threading.Thread, "start", refuse)
+            sender.add({"id": "a"})
+        assert sender.counts == {"dropped": 1}
+        sender.add({"id": "b"})
+        assert sender.close(30)
+    assert [_lines(seen.body) for seen in receiver.seen] == [[{"id": "b"}]]
 
 
 def test_an_address_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
