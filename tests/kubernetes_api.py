@@ -74,6 +74,8 @@ class KubernetesApi:
         """Other objects, by the path of their list; any other path of `/apis` is a kind unknown."""
         self.always_gone = False
         """True: every watch is told that its place is forgotten."""
+        self.gone_at_once = False
+        """True: a watch from a place that is forgotten is answered 410, and does not begin."""
         self._server = ThreadingHTTPServer(
             ("127.0.0.1", 0), type("OwnHandler", (ApiHandler,), {"api": self})
         )
@@ -135,6 +137,7 @@ class KubernetesApi:
             self._version += 1
             self._oldest = self._version
             self._events.clear()
+            self._changed.notify_all()
 
     def bookmark(self) -> None:
         """Tell watchers how far they are, although nothing of theirs changed."""
@@ -190,12 +193,12 @@ class KubernetesApi:
                 lambda: (
                     self._ended != ended
                     or self.always_gone
-                    or version < self._oldest
+                    or self.forgot(version)
                     or any(at > version for at, _ in self._events)
                 ),
                 30,
             )
-            if self.always_gone or version < self._oldest:
+            if self.always_gone or self.forgot(version):
                 status = {"kind": "Status", "code": 410, "message": "too old resource version"}
                 return [{"type": "ERROR", "object": status}]
             found = [event for at, event in self._events if at > version]
@@ -205,6 +208,10 @@ class KubernetesApi:
                 if event["type"] == "BOOKMARK" or _matches(event["object"], selector)
             ]
             return fitting or None
+
+    def forgot(self, version: int) -> bool:
+        """Whether nobody can go on from a version."""
+        return version < self._oldest
 
     @property
     def ends(self) -> int:
@@ -243,10 +250,10 @@ class ApiHandler(BaseHTTPRequestHandler):
         elif parts.path != path:
             self.send_error(403 if "discovery" in parts.path else 404)
         else:
-            self.api.asked.append(query)
             (self._watch if "watch" in query else self._list)(query)
 
     def _list(self, query: dict[str, str]) -> None:
+        self.api.asked.append(query)
         self._send(self.api.listed(query))
 
     def _send(self, found: Mapping[str, Any]) -> None:
@@ -260,6 +267,10 @@ class ApiHandler(BaseHTTPRequestHandler):
     def _watch(self, query: dict[str, str]) -> None:
         self.api.opened(self.connection)
         version, ended = int(query["resourceVersion"]), self.api.ends
+        self.api.asked.append(query)  # from here on it can be broken and ended
+        if self.api.gone_at_once and self.api.forgot(version):
+            self.send_error(410)
+            return
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")

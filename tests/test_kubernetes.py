@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +36,15 @@ def _urls(*hosts: str, port: int = 8000) -> tuple[str, ...]:
 
 def _follows(watch: EndpointWatch, expected: Sequence[str]) -> None:
     until(lambda: watch.addresses() == tuple(expected), f"the endpoints {expected}")
+
+
+def _opened(api: KubernetesApi, watches: int) -> None:
+    until(lambda: len(_watches(api)) >= watches, f"watch {watches}")
+
+
+def _reads_on(watch: EndpointWatch, api: KubernetesApi) -> None:
+    """Wait until the watch is where the server is, though nothing of its own has changed."""
+    until(lambda: watch._version == str(api._version), "the bookmark is read")  # noqa: SLF001
 
 
 def _watches(api: KubernetesApi) -> list[dict[str, str]]:
@@ -95,7 +103,7 @@ def test_a_bookmark_is_where_the_next_watch_begins(
     watch.start()
     until(lambda: _watches(api), "a watch")
     api.bookmark()
-    until(lambda: watch._version == str(api._version), "the bookmark is read")  # noqa: SLF001
+    _reads_on(watch, api)
     api.end_watches()
     until(lambda: len(_watches(api)) > 1, "the next watch")
     assert _watches(api)[-1]["resourceVersion"] == str(api._version)  # noqa: SLF001
@@ -115,6 +123,25 @@ def test_a_place_that_the_server_forgot_is_listed_anew(
     api.forget()
     _follows(watch, _urls("10.0.0.1"))
     assert len(_lists(api)) >= 2
+
+
+def test_a_place_that_is_refused_before_the_watch_begins_is_listed_anew(
+    api: KubernetesApi, watch: EndpointWatch
+) -> None:
+    api.gone_at_once = True
+    api.put(endpoint_slice("a", {"10.0.0.1": True}))
+    watch.start()
+    until(lambda: _watches(api), "a watch")
+    api.refuse = 503
+    api.reset()
+    until(lambda: "503" in watch.fault, "nobody is answered")
+    api.put(endpoint_slice("a", {"10.0.0.2": True}))
+    api.forget()
+    api.refuse = None
+    _follows(watch, _urls("10.0.0.2"))
+    until(lambda: len(_watches(api)) == 3, "the watch, its refusal, and the watch of the new list")
+    assert len(_lists(api)) == 2
+    assert watch.fault == ""
 
 
 def test_the_last_endpoints_stay_while_the_server_is_away(
@@ -230,7 +257,8 @@ def test_five_hundred_endpoints_that_churn(api: KubernetesApi, watch: EndpointWa
     for name, hosts in ready.items():
         api.put(endpoint_slice(name, hosts))
     watch.start()
-    upsets: Sequence[Any] = (api.reset, api.end_watches, api.forget, api.bookmark)
+    upsets = (api.reset, api.end_watches, api.forget, api.bookmark)
+    due = 1
     for step in range(300):
         name = sorted(ready)[rng.integers(len(ready))]
         host = sorted(ready[name])[rng.integers(len(ready[name]))]
@@ -240,11 +268,22 @@ def test_five_hundred_endpoints_that_churn(api: KubernetesApi, watch: EndpointWa
             del ready[name][host]
             ready[name][f"10.1.{step // 250}.{step % 250}"] = True
         api.put(endpoint_slice(name, ready[name]))
-        if rng.random() < 0.1:
-            upsets[int(rng.integers(len(upsets)))]()
-    alive = [host for hosts in ready.values() for host, is_ready in hosts.items() if is_ready]
-    assert len(alive) > 300
-    _follows(watch, _urls(*alive))
+        if step % 10 < 9:
+            continue
+        alive = [host for hosts in ready.values() for host, is_ready in hosts.items() if is_ready]
+        assert len(alive) > 300
+        _follows(watch, _urls(*alive))
+        _opened(api, due)  # so that an open watch is upset
+        upset, opened = upsets[step // 10 % len(upsets)], len(_watches(api))
+        upset()
+        if upset == api.bookmark:
+            _reads_on(watch, api)
+        else:
+            due = opened + 1
+    _opened(api, due)
+    assert len(_lists(api)) == 1 + 7, "once anew after each 410"
+    assert len(_watches(api)) > 20
+    assert watch.fault == ""
 
 
 def test_no_cluster_is_named_and_keeps_nothing_else_from_working(
