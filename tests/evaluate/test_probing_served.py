@@ -1,20 +1,24 @@
 """The whole evaluation over HTTP: engines on the loopback, asked as serving is."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alerts.types import Blame, VerdictKind
+from monitor.engine_addresses import EngineAddresses
 from monitor.evaluate.evaluator import Ending
 from monitor.probes.engine import ProbedEngine
+from monitor.probes.restraint import Restraint
 from tests.probed_fleet import HOUR, Fleet
 from tests.probes.fake_engine import FakeEngine, serving
-from tests.probes.served import CORPUS, served
+from tests.probes.served import CORPUS, Time, engines_of, served
 
 OWN, BASE = "support@v7", "base"
 
@@ -110,6 +114,62 @@ def test_an_engine_that_breaks_while_probed_is_left_alone_and_nothing_is_said(tw
     assert two.fleet.probe() is Ending.POSTPONED
     assert sum(len(engine.completions) for engine in two.engines) == asked
     assert two.told.detectors == ()
+
+
+@dataclass
+class Fleeting(Levels):
+    """An engine that is taken away while it answers: completion ``at`` calls ``taken``."""
+
+    taken: Callable[[], None] | None = None
+    at: int = 0
+
+    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
+        answer = super().complete(path, body)
+        if self.taken is None or len(self.completions) < self.at:
+            return answer
+        self.taken()
+        return 0, b""
+
+
+def test_a_replica_that_vanishes_while_probed_accuses_nobody_and_the_other_one_is_asked(
+    world: Any, tmp_path: Path
+) -> None:
+    """Its address leaves the file, and its server ends; whichever is asked first."""
+    listed, clock = tmp_path / "engines", Time()
+    addresses = EngineAddresses([f"file://{listed}"], monotonic=lambda: clock.at)
+    engines = Fleeting(), Fleeting()
+    with ExitStack() as first, ExitStack() as second:
+        stacks = first, second
+        urls = [
+            stack.enter_context(serving(one)) for stack, one in zip(stacks, engines, strict=True)
+        ]
+        stays: list[str] = []
+
+        def take(number: int) -> None:
+            engines[0].taken = engines[1].taken = None
+            stays.append(urls[1 - number])
+            anew = listed.with_suffix(".new")
+            anew.write_text(stays[0])
+            anew.replace(listed)
+            stacks[number].close()
+
+        listed.write_text("\n".join(urls))
+        restraint = Restraint(share=1.0, clocks=clock.clocks)
+        via = replace(served(), engines=engines_of(addresses, restraint=restraint))
+        fleet = Fleet(world, via)
+        assert fleet.probe() is Ending.DONE
+        for number, one in enumerate(engines):
+            one.taken, one.at = partial(take, number), len(one.completions) + 3
+        assert fleet.later() is Ending.POSTPONED
+        [gone] = set(urls) - set(stays)
+        assert fleet.verdict().detectors == ()
+        clock.at += 3_600  # an engine that ends while it is asked makes probes wait
+        assert fleet.probe() is Ending.DONE
+    query = "SELECT replica FROM perplexity_runs WHERE state = '{}' ORDER BY id DESC"
+    assert [run.replica for run in world.rows(query.format("stopped"))] == [gone]
+    assert world.rows(query.format("done"))[0].replica == stays[0]
+    assert fleet.verdict().detectors == ()
+    assert world.rows("SELECT 1 FROM incidents") == []
 
 
 @dataclass

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from monitor.engine_addresses import EngineAddresses
 from monitor.probes.asking import Target
 from monitor.probes.corpus import Corpus, Document
 from monitor.probes.perplexity import LARGEST_ANSWER, PerplexitySettings
@@ -45,5 +46,7 @@ def served(
     )
 
 
-def engines_of(urls: Sequence[str], *, http: Any = HTTP, **options: Any) -> Engines:
+def engines_of(
+    urls: Sequence[str] | EngineAddresses, *, http: Any = HTTP, **options: Any
+) -> Engines:
     return Engines(urls, http, headers={}, **options)
