@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.config.sections import LONGEST
-from monitor.domain import FIRST_VERSION
+from monitor.domain import FIRST_VERSION, Adapter, Version
 from monitor.probes.cards import ModelCard
 from monitor.probes.declared import Declarations, DeclaredAdapter
 from monitor.probes.engines import Engines
@@ -29,6 +29,9 @@ MOST: Final = 10_000
 """Names that are looked at while the process runs: an engine that makes them up fills no disk."""
 _ACTOR: Final = "driftline"
 _REFUSED: Final = "refused: "
+_UNREAD: Final = "; what its cluster declares is not read yet"
+_ENGINE: Final = "engine"
+_CLUSTER: Final = "cluster"
 
 
 @dataclass(kw_only=True)
@@ -43,21 +46,20 @@ class Arrivals:
     names: TelemetrySettings
     declarations: Declarations = field(default_factory=lambda: Declarations(()))
     _done: dict[str, str] = field(default_factory=dict)
-    """By served name, the result; one that was refused is tried again."""
+    """By served name, the result; one that was refused, or is not read of yet, is tried again."""
 
     def turn(self) -> bool:
         """Register what is new; one that cannot be registered keeps no other from it."""
-        cards = self.engines.adapters()
-        declared: Mapping[str, DeclaredAdapter] = {}
-        if any(card.id not in self._done for card in cards):
-            declared = self.declarations.read()
-        for card in cards:
-            known = self._done.get(card.id)
-            if known is None and len(self._done) >= MOST:
-                continue
-            if known is None or known.startswith(_REFUSED):
+        waiting = [card for card in self.engines.adapters() if self._waits(card.id)]
+        declared = self.declarations.read() if waiting else {}
+        for card in waiting:
+            if card.id in self._done or len(self._done) < MOST:
                 self._done[card.id] = self._arrived(card, declared.get(card.id))
         return False
+
+    def _waits(self, name: str) -> bool:
+        known = self._done.get(name)
+        return known is None or known.startswith(_REFUSED) or known.endswith(_UNREAD)
 
     @property
     def results(self) -> Mapping[str, str]:
@@ -71,6 +73,7 @@ class Arrivals:
         adapter, version = named[0], named[1] or FIRST_VERSION
         try:
             done = self.database.run(lambda tx: _register(tx, card, adapter, version, told))
+            done += "" if told or self.declarations.whole else _UNREAD
         except Conflict as error:
             done = f"{_REFUSED}{error}"
             if self._done.get(card.id) != done:
@@ -93,10 +96,17 @@ def _fits(name: str) -> bool:
 def _register(
     tx: Connection, card: ModelCard, adapter: str, version: str, told: DeclaredAdapter | None
 ) -> str:
-    """Register one served adapter, with what its cluster declares of it, unless it is known."""
-    if known := versions.served_as(tx, card.id):
-        return f"already, as {known[0].label}"
-    owner = adapters.fetch(tx, adapter) or adapters.put(tx, name=adapter, **_facts(told))
+    """Register one served adapter, with what its cluster declares of it, unless it is known.
+
+    One that is known from its engine alone is given what its cluster declares.
+    """
+    known = next(iter(versions.served_as(tx, card.id)), None)
+    if known is not None and (told is None or not _of_engine(known, adapter, version)):
+        return f"already, as {known.label}"
+    owner = adapters.fetch(tx, adapter)
+    if owner is None or (known is not None and _bare(owner)):
+        owner = adapters.put(tx, name=adapter, **_facts(told))
+    source = _CLUSTER if told else _ENGINE
     found = versions.put(
         tx,
         adapter=owner,
@@ -104,8 +114,24 @@ def _register(
         model=card.id,
         uri=(told.uri if told else None) or card.folder,
         base_model=card.parent or (told.base if told else None),
+        metadata={versions.FOUND_BY: source},
     )
+    details = {versions.FOUND_BY: source}
+    audit.append(tx, actor=_ACTOR, act="version.found", subject=found.label, details=details)
+    if known is not None:
+        return f"already, as {known.label}"
     table.start(tx, found, actor=_ACTOR, now=clock.now(tx))
-    audit.append(tx, actor=_ACTOR, act="version.found", subject=found.label)
     _LOG.info("adapter_found", version=found.label, model=card.id, base=card.parent)
     return "new"
+
+
+def _of_engine(known: Version, adapter: str, version: str) -> bool:
+    """Whether an engine alone has told of this version."""
+    same = (known.adapter, known.name) == (adapter, version)
+    return same and known.metadata.get(versions.FOUND_BY) == _ENGINE
+
+
+def _bare(adapter: Adapter) -> bool:
+    """Whether nothing is said of an adapter."""
+    said = (adapter.owner, adapter.runbook, adapter.mode, *adapter.labels)
+    return not any(said) and adapter.tier == "standard"

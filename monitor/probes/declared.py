@@ -178,7 +178,10 @@ def _labels(metadata: _Meta) -> dict[str, str]:
 
 
 class Declarations:
-    """Reads what some namespaces declare; what cannot be read is said once, and left out."""
+    """Reads what some namespaces declare; what cannot be read is said once, and left out.
+
+    ``whole`` is true unless the last reading had to leave a list out, which the next may not.
+    """
 
     def __init__(
         self,
@@ -189,15 +192,17 @@ class Declarations:
         self._namespaces = namespaces
         self._cluster = cluster
         self._said: set[str] = set()
+        self.whole = True
 
     def read(self) -> Mapping[str, DeclaredAdapter]:
         """Return the declared adapters by name."""
         if not self._namespaces:
             return {}
+        self.whole = True
         try:
             cluster = self._cluster()
         except ClusterError as error:
-            self._say(str(error))
+            self._left_out(str(error))
             return {}
         return {
             one.name: one
@@ -218,7 +223,7 @@ class Declarations:
             try:
                 found = list_objects(cluster, where)
             except (ClusterError, OSError) as error:
-                self._say(f"{where}: {error}")
+                self._left_out(f"{where}: {error}")
                 return
             if found is None:  # the cluster has no such kind
                 continue
@@ -228,6 +233,10 @@ class Declarations:
                 except msgspec.MsgspecError as error:
                     self._say(f"{where}: {error}")
             return
+
+    def _left_out(self, why: str) -> None:
+        self.whole = False
+        self._say(why)
 
     def _say(self, what: str) -> None:
         if what not in self._said:

@@ -8,6 +8,7 @@ import pytest
 
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.daemon.arrivals import Arrivals
+from monitor.kubernetes import Cluster
 from monitor.probes.declared import Declarations
 from monitor.store import audit
 from monitor.store.database import Database
@@ -83,6 +84,51 @@ def test_what_its_cluster_declares_of_it_is_registered_too(
     assert owners == {"support": "care", "billing": None}
 
 
+def test_what_its_cluster_declares_is_asked_for_until_it_is_read(
+    database: Database, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=MODELS)) as url:
+
+        def cluster() -> Cluster:
+            asked.append("its lists")
+            return api.cluster
+
+        api.objects["/apis/model.aibrix.ai/v1alpha1/namespaces/models/modeladapters"] = [
+            {
+                "metadata": {"name": "support@v7", "labels": {"driftline/owner": "care"}},
+                "spec": {"baseModel": "llama", "artifactURL": "s3://adapters/support/v7"},
+            }
+        ]
+        found = arrivals(database, url, declarations=Declarations(["models"], cluster=cluster))
+        api.refuse = 503
+        found.turn()
+        with database.begin() as tx:
+            early = versions.fetch(tx, adapter="support", name="v7")
+            found_by = [
+                one.details for one in audit.newest(tx, limit=50) if "found_by" in one.details
+            ]
+            billing = adapters.fetch(tx, "billing")
+            adapters.put(tx, name="billing", owner="ann")
+        found.turn()
+        api.refuse = None
+        found.turn()
+        found.turn()
+    assert early is not None
+    assert (early.uri, early.metadata) == ("/adapters/support/v7", {"found_by": "engine"})
+    assert found_by == [{"found_by": "engine"}] * 2
+    assert billing is not None
+    assert len(asked) == 3, "not again once all was read"
+    assert found.results["support@v7"] == "already, as support@v7"
+    with database.begin() as tx:
+        support = versions.fetch(tx, adapter="support", name="v7")
+        owners = {one.name: one.owner for one in adapters.fetch_all(tx)}
+    assert support is not None
+    assert (support.uri, support.metadata) == ("s3://adapters/support/v7", {"found_by": "cluster"})
+    assert support.base_model == "base", "as its engine serves it"
+    assert owners == {"support": "care", "billing": "ann"}
+
+
 def test_one_that_contradicts_its_registration_keeps_no_other_from_its_own(
     database: Database, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,14 +172,15 @@ def test_a_pattern_without_a_version_makes_the_first_one(database: Database) -> 
 
 def test_a_service_registers_what_appears_while_it_runs(tmp_path: Path) -> None:
     engine = FakeEngine(models=MODELS[:2])
-    with engine_of(engine) as url:
-        changes: dict[str, Any] = {"serving.engines": f'["{url}"]', "serving.register": "true"}
-        with running(tmp_path, changes=changes) as service:
+    with (
+        engine_of(engine) as url,
+        running(tmp_path, changes={"serving.engines": f'["{url}"]'}) as service,
+    ):
 
-            def listed() -> Sequence[str]:
-                return [one["adapter"] for one in service.get("/v1/adapters")["items"]]
+        def listed() -> Sequence[str]:
+            return [one["adapter"] for one in service.get("/v1/adapters")["items"]]
 
-            until(lambda: "support" in listed(), "support is registered")
-            engine.models = MODELS
-            until(lambda: "billing" in listed(), "billing is registered", patience=60)
-            assert "playground" not in listed()
+        until(lambda: "support" in listed(), "support is registered")
+        engine.models = MODELS
+        until(lambda: "billing" in listed(), "billing is registered", patience=60)
+        assert "playground" not in listed()

@@ -102,10 +102,15 @@ def test_where_nobody_may_ask_nothing_is_declared_and_it_is_said(
     api: KubernetesApi, capfd: pytest.CaptureFixture[str]
 ) -> None:
     api.refuse = 403
-    assert _read(api) == {}
+    refused = Declarations(["models"], cluster=lambda: api.cluster)
     nowhere = Declarations(["models"], cluster=lambda: Cluster.around({}))
-    assert nowhere.read() == {}
+    for one in (refused, nowhere):
+        assert one.read() == {}
+        assert not one.whole
     said = "".join(capfd.readouterr())
     assert "the API server answers 403" in said
     assert "this process runs in no Kubernetes cluster" in said
     assert Declarations([], cluster=lambda: api.cluster).read() == {}
+    api.refuse = None
+    assert refused.read() == {}
+    assert refused.whole

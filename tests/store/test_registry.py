@@ -72,6 +72,31 @@ def test_other_weights_under_a_registered_name_are_refused(
             versions.put(tx, adapter=adapter, name="v7", **(said | {field: other}))
 
 
+def test_what_an_engine_told_gives_way_to_the_first_registration_by_hand(
+    database: Database,
+) -> None:
+    told: dict[str, Any] = {"model": "support@v7", "metadata": {versions.FOUND_BY: "engine"}}
+    with database.begin() as tx:
+        adapter = adapters.put(tx, name="support")
+        versions.put(tx, adapter=adapter, name="v7", uri="/mnt/v7", base_model="llama", **told)
+        with pytest.raises(Conflict, match="registered with model"):
+            versions.put(tx, adapter=adapter, name="v7", model="other")
+        own = versions.put(
+            tx,
+            adapter=adapter,
+            name="v7",
+            model="support@v7",
+            uri="s3://adapters/v7",
+            base_model="meta/llama",
+            metadata={"precision": "bf16"},
+        )
+        assert (own.uri, own.base_model) == ("s3://adapters/v7", "meta/llama")
+        assert own.metadata == {"precision": "bf16"}
+        assert versions.put(tx, adapter=adapter, name="v7", **told) == own
+        with pytest.raises(Conflict, match="registered with uri"):
+            versions.put(tx, adapter=adapter, name="v7", model="support@v7", uri="/mnt/v7")
+
+
 def test_an_unknown_version_is_not_found(database: Database) -> None:
     with database.begin() as tx:
         assert versions.fetch(tx, adapter="support", name="v7") is None

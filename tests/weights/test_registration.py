@@ -143,6 +143,17 @@ def test_a_folder_that_is_named_later_is_inspected_then(
     assert found_of(database, version).state is WeightsState.HEALTHY
 
 
+def test_files_that_are_registered_in_place_of_an_engines_are_inspected_in_their_turn(
+    database: Database, register: Register, tmp_path: Path
+) -> None:
+    engines = register("v1", str(SOUND), metadata={versions.FOUND_BY: "engine"})
+    assert turns(database) == 1
+    shutil.copytree(SOUND, tmp_path / "own")
+    register("v1", str(tmp_path / "own"))
+    assert turns(database) == 1
+    assert found_of(database, engines).state is WeightsState.HEALTHY
+
+
 def test_damage_is_told_with_its_reason(
     database: Database, register: Register, tmp_path: Path, rng: np.random.Generator
 ) -> None:

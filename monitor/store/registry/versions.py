@@ -2,12 +2,13 @@
 
 The weights' identity (``model``, ``sha256``, ``uri``, ``base_model``, ``parent``) is written once.
 A second registration may add omitted fields and replace the free ``metadata``; anything else is a
-conflict, since other weights are another version.
+conflict, since other weights are another version. Only what an engine or its cluster told of a
+version gives way, once, to its registration by hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -17,9 +18,13 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import Adapter, AdapterId, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
-from monitor.store.tables import adapters, versions
+from monitor.store.tables import adapters, versions, weight_inspections
 
 _FIXED: Final = ("model", "parent", "uri", "sha256", "base_model")
+FOUND_BY: Final = "found_by"
+"""In ``metadata`` of a version that nobody registered by hand: ``engine`` or ``cluster``."""
+_TOLD: Final = ("uri", "base_model")
+"""What such a version has only on their word."""
 
 
 def put(
@@ -35,6 +40,8 @@ def put(
     metadata: Mapping[str, object] | None = None,
 ) -> Version:
     """Register a version; repeating it changes nothing but ``metadata``.
+
+    With :data:`FOUND_BY` in ``metadata``, a version that is registered by hand stays as it is.
 
     Raises
     ------
@@ -53,11 +60,19 @@ def put(
     fresh = insert(versions).values(adapter_id=adapter.id, name=name, metadata=body, **given)
     connection.execute(fresh.on_conflict_do_nothing(index_elements=["adapter_id", "name"]))
     stored = _locked(connection, adapter, name)
-    _refuse_other_weights(f"{adapter.name}@{name}", stored, given)
+    by_hand = FOUND_BY not in stored["metadata"]
+    held = [field for field in _FIXED if by_hand or field not in _TOLD]
+    _refuse_other_weights(f"{adapter.name}@{name}", stored, given, held)
+    if by_hand and FOUND_BY in body:
+        return fetch_by_id(connection, stored["id"])
     filled = {field: given[field] or stored[field] for field in _FIXED}
     connection.execute(
         versions.update().where(versions.c.id == stored["id"]).values(metadata=body, **filled)
     )
+    if stored["uri"] not in {None, filled["uri"]}:  # other files than those that were inspected
+        connection.execute(
+            weight_inspections.delete().where(weight_inspections.c.version_id == stored["id"])
+        )
     wakeups.notify(connection, wakeups.VERSIONS)
     return fetch_by_id(connection, stored["id"])
 
@@ -125,8 +140,10 @@ def _locked(connection: Connection, adapter: Adapter, name: str) -> RowMapping:
     return connection.execute(query).mappings().one()
 
 
-def _refuse_other_weights(label: str, stored: RowMapping, given: Mapping[str, str | None]) -> None:
-    for field in _FIXED:
+def _refuse_other_weights(
+    label: str, stored: RowMapping, given: Mapping[str, str | None], held: Sequence[str]
+) -> None:
+    for field in held:
         before, after = stored[field], given[field]
         if None not in (before, after) and before != after:
             raise Conflict(
