@@ -245,6 +245,12 @@ def verdict_of(body: Mapping[str, Any]) -> Verdict | None:
     return None if verdict is None else msgspec.convert(verdict, Verdict)
 
 
+def identity_of(body: Mapping[str, Any]) -> IdentityMemory | None:
+    """Read only which weights answer, of a stored memory."""
+    found = body.get("identity")
+    return None if found is None else msgspec.convert(found, IdentityMemory)
+
+
 def _with_ends(body: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Name the ends of an onset that an earlier release stored as a pair."""
     if body is None or not isinstance(onset := body.get("onset"), list):

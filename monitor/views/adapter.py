@@ -15,6 +15,7 @@ from monitor.views.route import RouteBody
 from monitor.views.score import ScoreBody
 from monitor.views.shape import View
 from monitor.views.version import VersionBody
+from monitor.views.vocabulary import AppliedWord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,9 @@ class AdapterSummary(View):
     labels: Mapping[str, str]
     runbook: str | None
     mode: Mode | None
+    applied: AppliedWord | None
+    """Whether its own weights answer under its name, by the newest probe that could tell; null: not
+    compared yet."""
     reference: ReferenceSummary
     route: RouteBody | None
     evaluated_at: datetime | None

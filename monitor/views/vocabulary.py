@@ -9,6 +9,7 @@ from monitor.views.shape import Words
 
 AdmissionWord = Annotated[str, Words("monitor.store.registry.admissions:AdmissionState")]
 ActionWord = Annotated[str, Words("monitor.store.traffic.actions:ActionState")]
+AppliedWord = Annotated[str, Words("detectors.identity:IdentityState")]
 BreakerWord = Annotated[str, Words("monitor.traffic.fallback.machine:BreakerState")]
 CauseWord = Annotated[str, Words("monitor.policy.coverage:Cause")]
 CheckWord = Annotated[str, Words("detectors.checks:CheckVerdict")]

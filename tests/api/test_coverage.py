@@ -1,5 +1,6 @@
 """How much is compared, wherever the API tells a verdict."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,8 +8,11 @@ import pytest
 import sqlalchemy as sa
 from prometheus_client.parser import text_string_to_metric_families
 
+from detectors.identity import IdentityState
 from monitor.domain import Scope
 from monitor.policy.coverage import to_json
+from monitor.policy.probed import IdentityMemory
+from monitor.store.evaluation import verdicts
 from monitor.store.registry import adapters, versions
 from monitor.store.tables import scores
 from tests import worlds
@@ -60,6 +64,24 @@ def test_the_blind_stand_between_the_failing_and_the_quiet(fleet: Serving) -> No
     by_name = {item["adapter"]: item["least_covered"] for item in items}
     assert by_name["billing"]["of_expected"] == 0.08
     assert by_name["legal-summaries"] is None
+
+
+def test_the_fleet_says_of_each_adapter_whether_it_is_applied(fleet: Serving) -> None:
+    with fleet.database.begin() as tx:
+        version = versions.fetch(tx, adapter="billing", name="v1")
+        assert version is not None
+        row = verdicts.current(tx, version_id=version.id)
+        assert row is not None
+        told = IdentityMemory(at=NOW, state=IdentityState.NOT_APPLIED, reason="as the base")
+        memory = replace(row.memory, identity=told)
+        verdicts.put(tx, version_id=version.id, verdict=row.verdict, memory=memory, size=None)
+    by_name = {item["adapter"]: item["applied"] for item in _get(fleet, "/v1/adapters")["items"]}
+    assert (by_name["billing"], by_name["sales/eu"]) == ("not_applied", None)
+    with fleet.client(Scope.READ) as client:
+        client.post("/login", data={"key": fleet.keys[Scope.READ]})
+        page = client.get("/").text
+    assert "v1 · not applied" in page
+    assert "v1 · not compared yet" in page
 
 
 def test_scores_and_evaluations_carry_their_windows_coverage(fleet: Serving) -> None:

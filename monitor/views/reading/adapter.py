@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from alerts.types import Blame, VerdictKind
 from monitor.domain import VerdictSeverity
 from monitor.policy import PolicySettings
+from monitor.policy.memory import identity_of
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.evaluation import evaluations, probing
 from monitor.store.people import changes
@@ -101,6 +102,7 @@ def read(
 def summary(row: FleetRow) -> AdapterSummary:
     """Write one row of the fleet."""
     verdict = row.judged.verdict if row.judged else None
+    identity = identity_of(row.judged.stored) if row.judged else None
     return AdapterSummary.of(
         row.adapter,
         adapter=row.adapter.name,
@@ -111,6 +113,7 @@ def summary(row: FleetRow) -> AdapterSummary:
         blame=verdict.blame if verdict else Blame.UNKNOWN,
         reason=verdict.reason if verdict else _not_judged(row),
         since=verdict.since if verdict else None,
+        applied=identity.state if identity else None,
         reference=_reference(row),
         route=row.route and route.route(row.route),
         evaluated_at=row.judged.updated_at if row.judged else None,
