@@ -117,6 +117,8 @@ class Service:
     folder: Path
     inbox: Inbox | None = None
     changes: Mapping[str, str] = field(default_factory=dict)
+    config: str = CONFIG
+    """Its file; the folder and the port come from its environment."""
     channels: str = ""
     """Entries of ``[[channels]]`` beside the inbox, read at each start."""
     key: str = ""
@@ -154,7 +156,7 @@ class Service:
     def launch(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.toml"
-        config.write_text(CONFIG + (CHANNEL if self.inbox else "") + self.channels)
+        config.write_text(self.config + (CHANNEL if self.inbox else "") + self.channels)
         words = ("-c", str(config), "--role", self.role)
         with self.log.open("ab") as output:
             self.process = subprocess.Popen(
