@@ -40,6 +40,7 @@ PATHS: Final = ("/v1/adapters", "/", "/metrics")
 KINDS: Final = {"hard": 30.0, "live": 120.0}
 """Evaluations, and the lag after their window that is configured, in seconds."""
 SETTINGS: Final = {
+    "DRIFTLINE_SERVING__REGISTER": "false",  # one by one, by hand: it is measured
     "DRIFTLINE_CAPTURE__EMBED_PROMPTS": "false",
     "DRIFTLINE_SERVICE__LOG_LEVEL": "warning",
 }

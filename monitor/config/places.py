@@ -47,11 +47,12 @@ class ServerSection:
 class ServingSection:
     """OpenAI-compatible engines that serve the adapters; empty if serving is not asked.
 
-    ``register`` true: adapters that they list are registered. ``declared_in`` are namespaces of a
-    Kubernetes cluster whose resources say where an adapter's files are, and whose it is.
+    ``register``: adapters that they list under names of the pattern are registered. ``declared_in``
+    are namespaces of a Kubernetes cluster whose resources say where an adapter's files are, and
+    whose it is.
     """
 
     engines: tuple[str, ...] = ()
-    register: bool = False
+    register: bool = True
     declared_in: tuple[str, ...] = ()
     api_key: str = field(default="", repr=False)

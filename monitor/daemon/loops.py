@@ -438,7 +438,7 @@ def _registrations(parts: WorkerParts) -> Callable[[], bool]:
 
 def _arriving(parts: WorkerParts, sleep: Sleep) -> Iterator[Loop]:
     config = parts.config
-    if config.serving.register:
+    if config.serving.register and config.serving.engines:
         arrivals = Arrivals(
             database=parts.database,
             engines=parts.serving.engines,

@@ -42,6 +42,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, inbox: Inbox) -> Iterator[
             "schedule.live_interval": "3s",
             "routing.evidence_age": "60s",
             "serving.engines": f'["{engine}"]',
+            "serving.register": "false",  # each has a base of its own, which its engine denies
             "probes.embedding.model": str(folder / "no-such-model"),
             "policy.recovery_window": "6s",
             "policy.recovery_records": "400",

@@ -68,6 +68,7 @@ def service(tmp_path_factory: pytest.TempPathFactory, vllm: Vllm) -> Iterator[Se
     changes = {
         "service.mode": "auto",
         "serving.engines": f'["{vllm.url}"]',
+        "serving.register": "false",  # with its folder, the bad version's files would be inspected
         "capture.target_per_day": "100000000",
         "probes.embedding.model": str(folder / "no-such-model"),
         "canary.interval": "2s",

@@ -33,6 +33,7 @@ def service(tmp_path: Path, vllm: Vllm, inbox: Inbox) -> Iterator[Service]:
     changes = {
         "service.mode": "auto",
         "serving.engines": f'["{vllm.url}"]',
+        "serving.register": "false",  # when a version is registered is part of the test
         "probes.embedding.model": str(tmp_path / "no-such-model"),
         "probes.perplexity.corpus": str(dialogues(tmp_path)),
         "probes.perplexity.budget": "0.9",

@@ -37,6 +37,7 @@ def service(
     folder = tmp_path_factory.mktemp("service")
     changes = {
         "serving.engines": f'["{vllm.url}"]',
+        "serving.register": "false",  # adapters come and go, and `discover` is what is tested
         "probes.embedding.model": str(folder / "no-such-model"),
         "probes.perplexity.corpus": str(dialogues(folder)),
         "probes.perplexity.budget": "0.9",
