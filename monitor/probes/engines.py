@@ -281,7 +281,9 @@ class Engines:
         try:
             found = list_models(url, http=self._http, headers=self._headers)
         except ProbeFailed as error:
-            _LOG.warning("engine_unreachable", error=error.reason)
+            known = self._known.get(url)
+            if known is None or known.error != error.reason:  # it is asked every few seconds
+                _LOG.warning("engine_unreachable", error=error.reason)
             return _Answered(cards=None, error=error.reason, at=time.monotonic())
         cards = {card.id: card for card in found}
         return _Answered(cards=cards, error="", at=time.monotonic())

@@ -24,6 +24,13 @@ def test_a_model_is_served_where_every_replica_that_answers_lists_it() -> None:
     assert not engines_of([]).listing("base").everywhere
 
 
+def test_an_engine_that_stays_away_is_told_of_once(capfd: pytest.CaptureFixture[str]) -> None:
+    engines = engines_of([AWAY])
+    for _ in range(3):
+        assert engines.adapters() == ()
+    assert "".join(capfd.readouterr()).count("engine_unreachable") == 1
+
+
 def test_only_replicas_that_hold_the_model_are_asked() -> None:
     other = FakeEngine(models=[{"id": "base", "parent": None}])
     with serving(FakeEngine()) as one, serving(other) as two:
