@@ -59,6 +59,18 @@ PLATFORM: tuple[Network, ...] = tuple(
 )
 """Addresses where cloud platforms hand out machine credentials; no engine runs there."""
 
+PRIVATE_NETWORKS: tuple[str, ...] = (
+    "127.0.0.0/8",
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "100.64.0.0/10",
+    "::1/128",
+    "fc00::/7",
+)
+"""Networks of engines and others that the operator's settings name; no other private address may be
+reached through these."""
+
 _NAT64 = ip_network("64:ff9b::/96")
 _COMPATIBLE = ip_network("::/96")
 

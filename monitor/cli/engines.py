@@ -55,11 +55,12 @@ def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:
     The address may be private, as engines' are; beyond that the config's ``outgoing``
     decides which addresses may be reached.
     """
+    from alerts.addresses import PRIVATE_NETWORKS
     from alerts.outgoing import OutgoingClient
     from monitor.probes.corpus import load_corpus
     from monitor.probes.perplexity import LARGEST_ANSWER
     from monitor.probes.restraint import Restraint
-    from monitor.probes.serving import PRIVATE_NETWORKS, Engines, ServedProbe
+    from monitor.probes.serving import Engines, ServedProbe
 
     root, key = address(url), config.serving.api_key
     trusted = send_key or not key or _place(root) in _places(config.serving.engines)

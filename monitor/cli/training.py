@@ -81,11 +81,11 @@ def _work(
     service: Service, found: TrainerPart, show: Callable[[str, float, str], None]
 ) -> TrainerWork:
     with loading():
+        from alerts.addresses import PRIVATE_NETWORKS
         from alerts.outgoing import OutgoingClient
         from monitor.config.artifacts import artifacts_of
         from monitor.engine_addresses import EngineAddresses
         from monitor.probes.perplexity import LARGEST_ANSWER
-        from monitor.probes.serving import PRIVATE_NETWORKS
         from monitor.trainer.serving import TrainerEngines
         from monitor.trainer.work import TrainerWork
 

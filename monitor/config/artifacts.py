@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from alerts.addresses import PRIVATE_NETWORKS
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.artifacts.cache import ArtifactCache
 from monitor.artifacts.finding import Artifacts
 from monitor.artifacts.settings import ArtifactSettings
 from monitor.artifacts.stores import AdapterStore, open_store
 from monitor.config.parts import read_parts, refuse
-from monitor.probes.serving import PRIVATE_NETWORKS
 
 _KINDS: Final[Mapping[str, type]] = {
     "outgoing": OutgoingPolicy,

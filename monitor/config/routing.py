@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from alerts.addresses import PRIVATE_NETWORKS
 from alerts.outgoing import OutgoingClient
 from monitor.config.artifacts import artifacts_of
 from monitor.config.reading import build, resolve_secrets
 from monitor.probes.perplexity import LARGEST_ANSWER
-from monitor.probes.serving import PRIVATE_NETWORKS
 from monitor.traffic.routers import ROUTERS, Reach
 from monitor.traffic.settings import RoutingSettings
 

@@ -31,18 +31,8 @@ from monitor.probes.perplexity import (
 from monitor.probes.prompt_logprobs import PromptTokens, total
 from monitor.probes.share import Purpose
 
-__all__ = ["PRIVATE_NETWORKS", "Engines", "ServedProbe"]
+__all__ = ["Engines", "ServedProbe"]
 
-PRIVATE_NETWORKS: Final = (
-    "127.0.0.0/8",
-    "10.0.0.0/8",
-    "172.16.0.0/12",
-    "192.168.0.0/16",
-    "100.64.0.0/10",
-    "::1/128",
-    "fc00::/7",
-)
-"""Networks of engines; no other private address may be reached through their settings."""
 _TEXTS_PER_LOOK: Final = 16
 
 
