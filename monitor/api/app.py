@@ -97,6 +97,8 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
         docs_url=None,  # these pages load scripts from a CDN; nothing here phones home
         redoc_url=None,
         redirect_slashes=False,  # a redirect would repeat the caller's own `Host`
+        # its spans have paths and queries, its log the errors' texts; see monitor.tracing
+        telemetry={"auto_configure": False, "logs": False, "metrics": False, "tracing": False},
         lifespan=health.lifespan,
     )
     app.state.parts = parts

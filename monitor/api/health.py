@@ -83,7 +83,12 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 def create_health_app(vitals: Vitals) -> FastAPI:
     """Build the application of a process that answers about its health and nothing else."""
     app = FastAPI(
-        docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False, lifespan=lifespan
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+        telemetry={"auto_configure": False, "logs": False, "metrics": False, "tracing": False},
     )
     app.state.vitals = vitals
     app.include_router(router)

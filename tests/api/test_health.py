@@ -28,6 +28,16 @@ def test_a_working_service_is_alive_and_ready(service: Serving) -> None:
     assert answer.json() == {"ready": True, "version": "1.2.3", "reasons": []}
 
 
+def test_no_variable_makes_the_framework_send_telemetry(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FASTAPI_OTEL_AUTO_CONFIGURE", "true")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")  # at which it would refuse to start
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    with serving(database, tmp_path) as service, service.client() as client:
+        assert client.get("/livez").status_code == 200
+
+
 def test_a_loop_that_stands_still_makes_it_unready_but_alive(
     database: Database, tmp_path: Path
 ) -> None:
