@@ -23,6 +23,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.base import BaseTrigger
 from sqlalchemy import Connection
 
+from monitor import tracing
 from monitor.domain import EvaluationKind, Version, VersionId
 from monitor.evaluate.evaluator import Evaluator
 from monitor.policy.crossings import QUARANTINE_AFTER
@@ -267,7 +268,8 @@ class Worker:
 
     def _evaluate(self, claim: Claim) -> None:
         try:
-            self._evaluator.evaluate(claim)
+            with tracing.span("evaluation", kind=claim.kind.value):
+                tracing.note(outcome=self._evaluator.evaluate(claim).value)
         except StaleLease:
             _LOG.warning("lease_lost", version_id=claim.version_id, kind=claim.kind.value)
         except Exception as error:  # noqa: BLE001 (one task of many: the others go on)

@@ -17,6 +17,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor import tracing
 from monitor.api.access import key_of
 from monitor.api.problems import answer as answer_problem
 from monitor.api.problems import internal_error
@@ -68,7 +69,13 @@ class ExchangeMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
-            return
+        elif scope["path"] in QUIET:
+            await self._exchange(scope, receive, send)
+        else:
+            with tracing.request("request", scope["headers"]):
+                await self._exchange(scope, receive, send)
+
+    async def _exchange(self, scope: Scope, receive: Receive, send: Send) -> None:
         given = Headers(scope=scope).get("x-request-id", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         # a pipelined request begins in the context of the one before it
@@ -101,6 +108,7 @@ class ExchangeMiddleware:
             who = {} if key is None else {"key": key.name[:64]}
             ms = round(seconds * 1e3, 1)
             _LOG.info("request", method=method, route=route, status=status, ms=ms, **who)
+            tracing.note(f"{method} {route}", method=method, route=route, status=status)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})

@@ -145,10 +145,18 @@ def told() -> Iterator[None]:
     from monitor.postgres import PostgresError
     from monitor.probes.corpus import CorpusInvalid
     from monitor.store.errors import ForeignSchema
+    from monitor.tracing import TracesMissing
 
     try:
         yield
-    except (PostgresError, UnsupportedServer, ForeignSchema, CorpusInvalid, KeyUnfit) as error:
+    except (
+        CorpusInvalid,
+        ForeignSchema,
+        KeyUnfit,
+        PostgresError,
+        TracesMissing,
+        UnsupportedServer,
+    ) as error:
         raise CommandFailed(str(error)) from None
     except (sa.exc.DBAPIError, psycopg.Error) as error:
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error

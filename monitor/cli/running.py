@@ -61,13 +61,14 @@ def gateway(config: options.Config = None) -> None:
         from monitor.config.parts import load_gateway_part
         from monitor.config.reading import ConfigError
         from monitor.daemon.gateway import run_gateway
+        from monitor.tracing import TracesMissing
 
         settings = load_gateway_part(config)
     set_apart()
 
     try:
         run_gateway(settings)
-    except ConfigError as error:
+    except (ConfigError, TracesMissing) as error:
         raise CommandFailed(str(error)) from None
     except OSError as error:
         raise options.unusable(error) from None

@@ -8,8 +8,13 @@ from datetime import timedelta
 
 from monitor.addresses import address_fault, is_list, list_fault
 from monitor.capture.wire import MAX_TOP
-from monitor.config.places import ServerSection, ServingSection
+from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.gateway.settings import GatewaySettings
+
+
+def service_problems(service: ServiceSection) -> list[str]:
+    """List the problems of addresses in ``[service]``."""
+    return _fit("service.traces", [service.traces])
 
 
 def server_problems(server: ServerSection) -> list[str]:

@@ -37,6 +37,7 @@ def contradictions(config: Config) -> list[str]:
     if schedule.renew * 2 > schedule.lease:
         found.append("schedule.renew: must be at most half of schedule.lease")
     found += _database_problems(config.database)
+    found += addresses.service_problems(config.service)
     found += addresses.server_problems(config.server)
     found += addresses.serving_problems(config.serving)
     found += addresses.embedding_problems(config.probes.embedding.url)

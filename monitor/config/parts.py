@@ -12,7 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from monitor.config.addresses import gateway_problems, server_problems, serving_problems
+from monitor.config.addresses import (
+    gateway_problems,
+    server_problems,
+    service_problems,
+    serving_problems,
+)
 from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.reading import ConfigError, read_section, read_sections, read_table
 from monitor.gateway.settings import GatewaySettings
@@ -55,6 +60,7 @@ def load_gateway_part(path: Path | None = None) -> GatewayPart:
     part = GatewayPart(**_read(path, *_KINDS))
     refuse(
         [
+            *service_problems(part.service),
             *server_problems(part.server),
             *serving_problems(part.serving),
             *gateway_problems(part.gateway),

@@ -12,11 +12,15 @@ from monitor.patience import ConnectionSettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceSection:
-    """The service's data folder, and what it may do by itself."""
+    """The service's data folder, and what it may do by itself.
+
+    ``traces`` is the collector of OpenTelemetry that gets spans of its work; empty: none does.
+    """
 
     data_dir: Path = Path(".driftline")
     mode: Mode = Mode.OBSERVE
     log_level: str = "info"
+    traces: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,7 +36,7 @@ from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.proof import Proof
 from monitor.traffic.readback import Confirming
-from monitor.traffic.routers import Router, open_router
+from monitor.traffic.routers import Router, TracedRouter, open_router
 
 _LOG = structlog.get_logger(__name__)
 
@@ -141,9 +141,10 @@ def embedder_of(config: Config) -> EmbeddingClient:
 def router_of(config: Config, database: Database) -> Router:
     """Open the router that carries routes out."""
     chosen = config.routing
-    return open_router(
+    router = open_router(
         chosen.router, own_settings(chosen), reach=reach_of(config), database=database
     )
+    return TracedRouter(router, kind=chosen.router) if config.service.traces else router
 
 
 def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:

@@ -18,6 +18,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from monitor import tracing
 from monitor.api.app import create_app
 from monitor.api.health import Beat, Vitals, create_health_app
 from monitor.capture.intake import Intake
@@ -82,6 +83,8 @@ GRACE = timedelta(seconds=10)
 """Requests in flight may take this long after the stop signal."""
 FLUSH = timedelta(seconds=5)
 """Waiting records may take this long to be written; they were not acknowledged yet."""
+TRACES = timedelta(seconds=2)
+"""The last spans may take this long to be sent."""
 JOIN = timedelta(seconds=8)
 """Loops, and then deliveries, may take this long to finish; leases cover the rest."""
 
@@ -93,6 +96,10 @@ def run(config: Config, *, api: bool, worker: bool) -> None:
     signals = _Signals(ending)
     prepare_folder(config.service.data_dir)
     with ExitStack() as stack, ExitStack() as early:
+        if config.service.traces:
+            role = "all" if api and worker else "api" if api else "worker"
+            tracing.start(config.service.traces, role=role, client=inside_of(config))
+            stack.callback(lambda: tracing.stop(ending.left(TRACES)))
         database = stack.enter_context(opened_database(config))
         warn_of_rights(database)
         made = write_first_key(database, config.service.data_dir)

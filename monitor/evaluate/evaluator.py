@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from sqlalchemy import Connection
 
+from monitor import tracing
 from monitor.domain import AdapterId, EvaluationKind, Version
 from monitor.evaluate.commit import How, Unexplained, commit, foresee
 from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
@@ -131,6 +132,7 @@ class Evaluator:
                 skipped=planned.skipped,
             )
         )
+        tracing.note(adapter=reading.version.adapter, version=reading.version.name)
         if claim.kind is EvaluationKind.PERPLEXITY:
             return self._probe(claim, reading, planned)
         evaluated = score(
@@ -190,6 +192,7 @@ class Evaluator:
         if found is None:
             return Ending.REPEATED
         verdict = found.judgement.verdict
+        tracing.note(verdict=verdict.kind.value)
         if found.transition is not None:
             _LOG.info(
                 "verdict_changed",
@@ -262,8 +265,11 @@ class Evaluator:
             words=said,
             returning=reading.returns_by_probes,
         )
+        about = {"adapter": version.adapter, "version": version.name}
         try:
-            found = probe(self.database, version, self.via, occasion, held=claim)
+            with tracing.span("probe", role=occasion.role.value, **about):
+                found = probe(self.database, version, self.via, occasion, held=claim)
+                tracing.note(outcome="done" if found.stopped is None else "stopped")
         except ProbeError as error:
             seconds = error.again_in if isinstance(error, ProbeFailed) else None
             again_in = None if seconds is None else timedelta(seconds=seconds)

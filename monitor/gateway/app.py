@@ -12,12 +12,13 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monitor import tracing
 from monitor.gateway import catalogue, refusals
 from monitor.gateway.exchange import answer, refuse
 from monitor.gateway.inquiry import GatewayParts
-from monitor.gateway.passing import is_preflight, passes
+from monitor.gateway.passing import CLIENTS, is_preflight, passes
 from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.shadows import Shadows
 
@@ -32,7 +33,13 @@ class Proxy:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1003})
-            return
+        elif tracing.active():
+            with tracing.request("gateway", scope["headers"]):
+                await self._pass_on(scope, receive, _noting(scope, send))
+        else:
+            await self._pass_on(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
         parts = self._parts
         key = None
         if parts.ring is not None and not is_preflight(scope["method"], scope["headers"]):
@@ -50,6 +57,18 @@ class Proxy:
         answered = await answer(parts, scope, receive, send, key=key)
         if answered is not None:
             self.shadows.offer(scope, answered)
+
+
+def _noting(scope: Scope, send: Send) -> Send:
+    """Note in the request's span which of the known paths it asks, and the answer's status."""
+
+    async def noting(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            path = scope["path"]
+            tracing.note(route=path if path in CLIENTS else "other", status=message["status"])
+        await send(message)
+
+    return noting
 
 
 def create_app(

@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from monitor import tracing
 from monitor.domain import Arm, Route
 from monitor.gateway import headers, refusals
 from monitor.gateway.asked import RequestBody, read
@@ -193,6 +194,8 @@ class ForwardedAnswer:
         self, attempt: Attempt, response: aiohttp.ClientResponse, hangup: Hangup
     ) -> bool:
         """Pass the answer to the client as it comes; False if it broke off."""
+        adapter, version, arm = self._inquiry.labels(attempt)
+        tracing.note(adapter=adapter, version=version, arm=arm)
         tap, passed = None, headers.to_client(response.raw_headers, self._told(attempt))
         if attempt.sample is not None:
             tap = self._parts.sampler.tap(attempt.sample, response.status, response.headers)
@@ -216,6 +219,7 @@ class ForwardedAnswer:
                     last = b""
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # returning without the end closes the client's connection: the honest sign
+            tracing.note(error=type(error).__name__)
             adapter = self._inquiry.adapter
             self._parts.meters.broken.labels(adapter, "engine").inc()
             _LOG.warning("answer_broken", adapter=adapter, error=type(error).__name__)
@@ -248,6 +252,7 @@ class ForwardedAnswer:
 
     async def _refuse(self, refusal: GatewayRefusal, hangup: Hangup) -> None:
         adapter = self._inquiry.adapter
+        tracing.note(adapter=adapter)
         self._parts.meters.requests.labels(adapter, "", "", str(refusal.status)).inc()
         hangup.over()
         await refusal.send(self._send)

@@ -39,6 +39,7 @@ def to_engine(
     engine_key: str = "",
     own_keys: bool = False,
     encoding: str | None = None,
+    traceparent: str | None = None,
 ) -> list[tuple[str, str]]:
     """Return the headers of a request to the engine, from the client's headers.
 
@@ -50,10 +51,14 @@ def to_engine(
         ``Authorization`` has a key of the gateway, which no engine gets.
     encoding
         Replaces ``Accept-Encoding``.
+    traceparent
+        Replaces ``traceparent``.
     """
     replaced = {b"authorization"} if engine_key or own_keys else set()
     if encoding is not None:
         replaced.add(b"accept-encoding")
+    if traceparent is not None:
+        replaced.add(b"traceparent")
     kept = [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in end_to_end(headers)
@@ -63,6 +68,8 @@ def to_engine(
         kept.append(("authorization", f"Bearer {engine_key}"))
     if encoding is not None:
         kept.append(("accept-encoding", encoding))
+    if traceparent is not None:
+        kept.append(("traceparent", traceparent))
     return kept
 
 

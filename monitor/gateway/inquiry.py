@@ -10,6 +10,7 @@ import aiohttp
 import structlog
 from starlette.types import Scope
 
+from monitor import tracing
 from monitor.domain import Arm, Route
 from monitor.gateway import headers
 from monitor.gateway.afterwards import Afterwards
@@ -246,6 +247,7 @@ class Inquiry:
                 engine_key=self._parts.settings.engine_key,
                 own_keys=self._parts.settings.keys,
                 encoding="identity" if sample else None,
+                traceparent=tracing.traceparent(),
             ),
             body=body,
         )

@@ -14,10 +14,11 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection
 
-from alerts.delivery import Channel, DeliveryFailed, GroupedChannel
+from alerts.delivery import Channel, Delivered, DeliveryFailed, GroupedChannel
 from alerts.message import Alert
 from alerts.message import from_json as alert_from_json
 from alerts.retry import RetrySchedule, next_attempt
+from monitor import tracing
 from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
 from monitor.outbox.claiming import Claims
 from monitor.outbox.linking import PageLinks
@@ -171,7 +172,13 @@ class Deliverer:
 
     def _deliver(self, claimed: Claimed) -> None:
         try:
-            self._attempt(claimed)
+            with tracing.span(
+                "delivery",
+                channel=claimed.channel,
+                incident=claimed.incident_id,
+                attempt=claimed.attempts,
+            ):
+                self._attempt(claimed)
         except Exception:  # noqa: BLE001 - one message must not take the others along
             _LOG.exception("delivery_not_recorded", id=str(claimed.id), channel=claimed.channel)
         finally:
@@ -184,12 +191,16 @@ class Deliverer:
         channel = self._channels[claimed.channel]
         try:
             alert = self._settings.pages.linked(alert_from_json(claimed.alert))
-            _send(channel.channel, alert, claimed)
+            tracing.note(kind=alert.kind.value, adapter=alert.adapter, version=alert.version)
+            taken = _send(channel.channel, alert, claimed)
         except DeliveryFailed as failure:
+            tracing.note(error=type(failure).__name__, status=failure.status)
             self._failed(claimed, failure)
         except Exception as error:  # noqa: BLE001 - a bug in a channel, or an unreadable row
+            tracing.note(error=type(error).__name__)
             self._poisoned(claimed, error)
         else:
+            tracing.note(outcome="delivered", status=taken.status)
             self._taken.note(claimed.id)
             self._claims.finished()
 
@@ -232,6 +243,7 @@ class Deliverer:
             error=f"{type(error).__name__} in the channel",
             escalate=True,
         )
+        tracing.note(outcome="poisoned")
         _LOG.error(
             "delivery_poisoned",
             id=str(claimed.id),
@@ -243,6 +255,7 @@ class Deliverer:
     def _split(self, claimed: Claimed, error: str) -> None:
         """Retry a refused batch one by one: one bad message must not hold back a page."""
         self._database.run(lambda tx: outbox.split(tx, claimed, error=error))
+        tracing.note(outcome="retried")
         _LOG.error(
             "delivery_split",
             id=str(claimed.id),
@@ -265,6 +278,7 @@ class Deliverer:
                 escalation.escalate(tx, claimed.id, fallback=fallback)
 
         self._database.run(work)
+        tracing.note(outcome="dead" if delay is None else "retried")
 
     def _sweep(self) -> None:
         """Escalate overdue messages to fallbacks, and rescue those whose channel is gone."""
@@ -291,14 +305,12 @@ class Deliverer:
         )
 
 
-def _send(channel: Channel, alert: Alert, claimed: Claimed) -> None:
+def _send(channel: Channel, alert: Alert, claimed: Claimed) -> Delivered:
     """Send the claimed messages, as one message where the channel supports it."""
     beside = [alert_from_json(one) for one in claimed.beside]
     if beside and isinstance(channel, GroupedChannel):
-        channel.deliver_together([alert, *beside], str(claimed.id))
-        return
-    for one in (alert, *beside):
-        channel.deliver(one, str(claimed.id))
+        return channel.deliver_together([alert, *beside], str(claimed.id))
+    return [channel.deliver(one, str(claimed.id)) for one in (alert, *beside)][-1]
 
 
 def _write_down(tx: Connection, claimed: Claimed, error: str) -> None:

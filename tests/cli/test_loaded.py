@@ -15,7 +15,7 @@ from tests.service import Service
 
 SERVICES_OWN = (
     *("numpy", "sqlalchemy", "psycopg", "detectors", "uvicorn", "structlog"),
-    *("alerts.channels", "jinja2", "smtplib"),
+    *("alerts.channels", "jinja2", "opentelemetry", "smtplib"),
 )
 """What the service is made of; whoever asks it needs none of it."""
 

@@ -162,6 +162,7 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
         ({"routing": {"router": 3}}, "routing.router: expected `str`, got `int`"),
         ({"routing": {"router": "reddis"}}, "routing.router: no router 'reddis'; known: gateway"),
         ({"service": {"log_level": "loud"}}, "service.log_level: 'loud' is not one of"),
+        ({"service": {"traces": "collector:4318"}}, "service.traces: expected an address such as"),
         (
             {"adapters": {"a\u202eb": {}}},
             "adapters.'a\\u202eb': a name has 1 to 128 printable characters",

@@ -368,9 +368,10 @@ def test_due_probes_of_adapters_at_hand_go_first_but_have_no_more_than_a_head_st
     worked: list[str] = []
 
     class Noting:
-        def evaluate(self, claim: Claim) -> None:
+        def evaluate(self, claim: Claim) -> Ending:
             found = world.database.run(lambda tx: versions.fetch_by_id(tx, claim.version_id))
             worked.append(found.model)
+            return Ending.DONE
 
     worker = Worker(
         world.database,

@@ -29,6 +29,7 @@ from monitor.store.wakeups import OUTBOX, WakeUps
 from tests.fleet import incident, message, register
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer, for_ever, reset
 from tests.mail_server import LOGIN, TAKEN, MailReceiver, mail_client, mail_of
+from tests.tracing.collector import sent_to, traced
 
 SECRET = "whsec_" + "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0"
 FAST = DelivererSettings(
@@ -443,3 +444,33 @@ def test_messages_for_no_channel_are_handed_on_at_once_and_hold_nobody_up(
     states = [row.state for row in rows(database) if row.channel == "renamed"]
     assert states == [DeliveryState.DEAD] * len(stranded)
     assert len(channel.taken) == 1
+
+
+def test_each_attempt_has_a_span_that_says_what_became_of_it(
+    database: Database, incident_id: IncidentId
+) -> None:
+    queue(database, incident_id)
+    refused = DeliveryFailed("the receiver answered 429", status=429)
+    channel = Scripted(refused, RuntimeError("never to be seen"))
+    with (
+        Receiver([answer(200)]) as collector,
+        traced(collector),
+        delivering(database, configured("oncall", channel)),
+    ):
+        until(lambda: len(channel.tries) == 2)
+    told = [span.attributes for span in sent_to(collector)]
+    common = {
+        "driftline.channel": "oncall",
+        "driftline.incident": incident_id,
+        "driftline.kind": "drift",
+        "driftline.adapter": "support",
+        "driftline.version": "v7",
+    }
+    assert told == [
+        common
+        | {"driftline.attempt": 1, "driftline.outcome": "retried"}
+        | {"error.type": "DeliveryFailed", "http.response.status_code": 429},
+        common
+        | {"driftline.attempt": 2, "driftline.outcome": "poisoned"}
+        | {"error.type": "RuntimeError"},
+    ]

@@ -13,6 +13,7 @@ from monitor.traffic.routers.contract import Reach, Router, RouterFailed
 from monitor.traffic.routers.gateway import Gateways
 from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.routers.redis import Redis
+from monitor.traffic.routers.traced import TracedRouter
 from monitor.traffic.routers.vllm import Replicas
 from monitor.traffic.routers.webhook import WebhookRouter
 
@@ -23,6 +24,7 @@ __all__ = [
     "RouterFailed",
     "RouterKind",
     "TableOnly",
+    "TracedRouter",
     "open_router",
 ]
 
