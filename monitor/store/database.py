@@ -17,12 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import psycopg
 import sqlalchemy as sa
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Dialect, Engine
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from monitor.store import teams
@@ -139,14 +141,13 @@ class Database:
         if (command := self._password) is not None:
 
             @sa.event.listens_for(engine, "do_connect")
-            def ask(
-                _dialect: object, _record: object, _words: object, named: dict[str, Any]
-            ) -> None:
-                if not named.get("password"):  # an address that has one keeps it
-                    user, host, port = (
-                        str(named.get(name) or "") for name in ("user", "host", "port")
-                    )
-                    named["password"] = command(user=user, host=host, port=port)
+            def connect(
+                dialect: Dialect, _record: object, words: list[Any], named: dict[str, Any]
+            ) -> DBAPIConnection | None:
+                if named.get("password"):  # an address that has one keeps it
+                    return None
+                reach = partial(dialect.connect, *words, **named)
+                return _with_password(command, reach, named)
 
         return engine
 
@@ -204,6 +205,24 @@ class Database:
         self._direct.dispose()
         if self._standby is not None:
             self._standby.close()
+
+
+def _with_password(
+    command: PasswordCommand, connect: Callable[..., DBAPIConnection], named: Mapping[str, Any]
+) -> DBAPIConnection:
+    """Connect with the command's password; if the server refuses it, once more with a new one."""
+    whose = {name: str(named.get(name) or "") for name in ("user", "host", "port")}
+    given = command(**whose)
+    try:
+        return connect(password=given)
+    except psycopg.OperationalError as error:
+        # a refusal has no SQLSTATE, and its text is in the server's language
+        if error.pgconn is None or not error.pgconn.used_password:
+            raise
+        anew = command(**whose, refused=given)
+        if anew == given:
+            raise
+    return connect(password=anew)
 
 
 def _close_returned(_connection: object, record: ConnectionPoolEntry) -> None:

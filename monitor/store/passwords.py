@@ -32,8 +32,15 @@ class PasswordCommand:
         self._kept: dict[tuple[str, ...], tuple[float, str]] = {}
         self._asking = threading.Lock()
 
-    def __call__(self, *, user: str = "", host: str = "", port: str = "") -> str:
+    def __call__(
+        self, *, user: str = "", host: str = "", port: str = "", refused: str | None = None
+    ) -> str:
         """Return the password of a user at a server, at most a minute old.
+
+        Parameters
+        ----------
+        refused
+            The password that the server has just refused; it is dropped if it is still kept.
 
         Raises
         ------
@@ -44,9 +51,10 @@ class PasswordCommand:
         whose = (user, host, port)
         with self._asking:
             now = self._monotonic()
-            kept = self._kept.get(whose)
-            if kept is None or now - kept[0] > KEPT.total_seconds():
-                kept = self._kept[whose] = (now, self._asked(whose))
+            kept = self._kept.pop(whose, None)
+            if kept is None or kept[1] == refused or now - kept[0] > KEPT.total_seconds():
+                kept = (now, self._asked(whose))
+            self._kept[whose] = kept
             return kept[1]
 
     def _asked(self, whose: tuple[str, ...]) -> str:

@@ -1,10 +1,11 @@
 """Through a real PgBouncer in transaction mode, and with passwords that a command prints."""
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import sqlalchemy as sa
+from psycopg import sql
 from sqlalchemy.engine import URL, make_url
 
 from monitor.domain import Scope
@@ -176,6 +178,15 @@ def _printing(folder: Path, text: str, *, code: int = 0) -> list[str]:
     return [sys.executable, str(program)]
 
 
+def _asked(folder: Path) -> list[str]:
+    """Whose password was asked for, each time."""
+    return (folder / "asked").read_text().split()
+
+
+Rotate = Callable[[str], None]
+"""Gives the role another password."""
+
+
 def test_a_command_gives_the_password_of_new_connections(database_url: str, tmp_path: Path) -> None:
     url = make_url(database_url)
     words = _printing(tmp_path, str(url.password))
@@ -185,8 +196,7 @@ def test_a_command_gives_the_password_of_new_connections(database_url: str, tmp_
         pids = set(threads.map(lambda _: _session_of(database), range(40)))
     database.close()
     assert pids
-    asked = (tmp_path / "asked").read_text().split()
-    assert asked == [str(url.username)], "one answer serves all connections of a minute"
+    assert _asked(tmp_path) == [str(url.username)], "one answer serves all connections of a minute"
 
 
 def test_an_address_with_a_password_keeps_it(database_url: str, tmp_path: Path) -> None:
@@ -200,12 +210,76 @@ def test_each_user_has_its_own(tmp_path: Path) -> None:
     command = PasswordCommand(_printing(tmp_path, "token"))
     for user in ("owner", "service", "owner"):
         command(user=user, host="db", port="5432")
-    assert (tmp_path / "asked").read_text().split() == ["owner", "service"]
+    assert _asked(tmp_path) == ["owner", "service"]
 
 
 def _session_of(database: Database) -> int:
+    """Ask once: a connection that fails is not tried again."""
     asked = sa.text("SELECT pg_backend_pid()")
-    return int(database.run(lambda tx: tx.execute(asked).scalar_one()))
+    return int(database.run(lambda tx: tx.execute(asked).scalar_one(), attempts=1))
+
+
+@pytest.fixture
+def rotating(
+    database_url: str, server: Callable[[sql.Composed], object], tmp_path: Path
+) -> Iterator[tuple[Database, Rotate]]:
+    """A database as a role of its own with the password "first", and what changes that."""
+    role = f"rotating_{secrets.token_hex(4)}"
+
+    def rotate(password: str) -> None:
+        changed = sql.SQL("ALTER ROLE {} PASSWORD {}")
+        server(changed.format(sql.Identifier(role), sql.Literal(password)))
+
+    server(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(role)))
+    rotate("first")
+    url = make_url(database_url).set(username=role)._replace(password=None)
+    words = _printing(tmp_path, "first")
+    opened = Database(str(url), password=PasswordCommand(words))
+    yield opened, rotate
+    opened.close()
+    server(sql.SQL("DROP ROLE {}").format(sql.Identifier(role)))
+
+
+def test_a_password_that_the_server_has_changed_is_asked_for_at_once(
+    rotating: tuple[Database, Rotate], tmp_path: Path
+) -> None:
+    """Before, each new connection failed until the kept password was a minute old."""
+    database, rotate = rotating
+    before = _session_of(database)
+    rotate("second")
+    _printing(tmp_path, "second")
+    assert _session_of(database) == before, "whoever is in stays in"
+    database.engine.dispose()
+    with ThreadPoolExecutor(8) as threads:
+        after = set(threads.map(lambda _: _session_of(database), range(40)))
+    assert before not in after
+    assert len(_asked(tmp_path)) == 2, "one new answer serves all that were refused"
+
+
+def test_a_command_whose_passwords_are_refused_is_asked_once_more_for_each_connection(
+    rotating: tuple[Database, Rotate], tmp_path: Path
+) -> None:
+    database, rotate = rotating
+    assert _session_of(database)
+    rotate("second")
+    database.engine.dispose()
+    for printed, asked in (("first", 2), ("third", 3), ("third", 4)):
+        _printing(tmp_path, printed)
+        with pytest.raises(sa.exc.OperationalError, match="password authentication failed"):
+            _session_of(database)
+        assert len(_asked(tmp_path)) == asked
+    _printing(tmp_path, "second")
+    assert _session_of(database), "it does not stay refused"
+
+
+def test_a_server_that_is_away_refuses_no_password(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://nobody@127.0.0.1:{unused_port()}/nothing"
+    database = Database(url, password=PasswordCommand(_printing(tmp_path, "token")))
+    for _ in range(3):
+        with pytest.raises(sa.exc.OperationalError, match="refused"):
+            _session_of(database)
+    database.close()
+    assert _asked(tmp_path) == ["nobody"]
 
 
 def test_a_password_is_asked_for_again_after_a_minute(tmp_path: Path) -> None:
