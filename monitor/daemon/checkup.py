@@ -155,11 +155,7 @@ def _database(config: Config) -> Iterator[Diagnosis]:
     except (PostgresError, UnsupportedServer) as error:
         yield _fault(part, str(error))
     except sa.exc.SQLAlchemyError as error:
-        yield _fault(
-            part,
-            _reason(error),
-            "check database.url, and that the server runs and lets this machine in",
-        )
+        yield _unreached(part, "database.url", error)
 
 
 def _asked(
@@ -173,6 +169,14 @@ def _asked(
     else:
         if found is not None:
             yield found
+
+
+def _unreached(part: str, key: str, error: sa.exc.SQLAlchemyError) -> Diagnosis:
+    """Say why a server is not used, and whether its certificate is the reason."""
+    advice = f"check {key}, and that the server runs and lets this machine in"
+    if "certificate" in (reason := _reason(error)):
+        advice = f"in {key}, name the host of its certificate, and its authority by sslrootcert"
+    return _fault(part, reason, advice)
 
 
 def _reason(error: sa.exc.SQLAlchemyError) -> str:

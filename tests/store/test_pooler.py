@@ -1,9 +1,6 @@
 """Through a real PgBouncer in transaction mode, and with passwords that a command prints."""
 
-import os
 import secrets
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 
 from monitor.domain import Scope
 from monitor.store import schema
@@ -23,72 +20,15 @@ from monitor.store.passwords import KEPT, PasswordCommand
 from monitor.store.people import keys
 from monitor.store.wakeups import OUTBOX, WakeUps, notify
 from tests.loopback import unused_port
+from tests.pooler import SESSIONS, plain, through_pgbouncer
 from tests.service import CALM, Service, Talk, baseline, running, until
-
-BOUNCER = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-AS_NOBODY = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
-"""PgBouncer refuses to run as root."""
-SESSIONS = 2
-"""Of the server, that it lends to everyone."""
-
-pytestmark = pytest.mark.skipif(
-    BOUNCER is None and "CI" not in os.environ, reason="`make pgbouncer` installs it"
-)
 
 
 @pytest.fixture
 def pooled(database_url: str, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database through PgBouncer."""
-    direct = make_url(database_url)
-    port = unused_port()
-    (tmp_path / "users").write_text(f'"{direct.username}" "{direct.password}"\n')
-    (tmp_path / "pgbouncer.ini").write_text(
-        f"""
-[databases]
-* = host={direct.query.get("host", direct.host)} port={direct.port or 5432}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = {port}
-unix_socket_dir =
-auth_type = plain
-auth_file = {tmp_path / "users"}
-pool_mode = transaction
-default_pool_size = {SESSIONS}
-max_client_conn = 500
-"""
-    )
-    (tmp_path / "users").chmod(0o600)
-    words = [*(AS_NOBODY if os.geteuid() == 0 else ()), str(BOUNCER), tmp_path / "pgbouncer.ini"]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log)
-    through = URL.create(
-        direct.drivername,
-        username=direct.username,
-        password=direct.password,
-        host="127.0.0.1",
-        port=port,
-        database=direct.database,
-    )
-    text = through.render_as_string(hide_password=False)
-
-    def answers() -> bool:
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        try:
-            psycopg.connect(_plain(text), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    try:
-        until(answers, "PgBouncer answers")
-        yield text
-    finally:
-        process.terminate()
-        process.wait(10)
-
-
-def _plain(url: str) -> str:
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with through_pgbouncer(database_url, tmp_path) as url:
+        yield url
 
 
 @pytest.fixture
@@ -112,7 +52,7 @@ def test_each_transaction_has_its_settings_on_whatever_session(pool: Database, p
         found = list(threads.map(work, range(200)))
     assert {one[:3] for one in found} == {("30s", "UTC", "77s")}
     assert len({one[3] for one in found}) <= SESSIONS
-    with psycopg.connect(_plain(pooled), prepare_threshold=None) as other:
+    with psycopg.connect(plain(pooled), prepare_threshold=None) as other:
         (own, *_) = other.execute(str(SETTINGS)).fetchone() or ()
         assert own == "0", "nothing is left on a session that others get"
 
