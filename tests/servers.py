@@ -39,6 +39,11 @@ class Server:
     def conninfo(self) -> str:
         return f"host=127.0.0.1 port={self.port} user={OWNER} dbname=postgres"
 
+    @property
+    def url(self) -> str:
+        """The address of the database ``driftline`` there, for SQLAlchemy."""
+        return f"postgresql+psycopg://{OWNER}@127.0.0.1:{self.port}/driftline"
+
     def make(self) -> None:
         self._run(
             "initdb",

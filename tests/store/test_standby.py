@@ -13,7 +13,7 @@ from monitor.postgres.binaries import find_binaries
 from monitor.store import schema, standby
 from monitor.store.database import Database
 from monitor.store.registry import adapters
-from tests.servers import OWNER, Server, pair
+from tests.servers import pair
 from tests.service import until
 
 pytestmark = pytest.mark.skipif(
@@ -34,10 +34,6 @@ def on_pages() -> Iterator[None]:
     standby.read_pages(on=False)
 
 
-def _url(server: Server) -> str:
-    return f"postgresql+psycopg://{OWNER}@127.0.0.1:{server.port}/driftline"
-
-
 def _reads_standby(database: Database) -> bool:
     return bool(database.run(lambda tx: tx.execute(WHERE).scalar_one()))
 
@@ -47,7 +43,7 @@ def test_pages_follow_the_standby_and_leave_it_as_it_deserves(
 ) -> None:
     monkeypatch.setattr(standby, "LOOK_S", 0.0)
     with pair(tmp_path, synchronous=False) as (first, second):
-        database = Database(_url(first), standby=_url(second))
+        database = Database(first.url, standby=second.url)
         schema.migrate(database)
         assert not _reads_standby(database), "no service has written its clock"
         with database.begin() as tx:
@@ -89,7 +85,7 @@ def test_pages_follow_the_standby_and_leave_it_as_it_deserves(
 
 def test_a_primary_is_no_standby(tmp_path: Path) -> None:
     with pair(tmp_path, synchronous=False) as (first, _):
-        database = Database(_url(first), standby=_url(first))
+        database = Database(first.url, standby=first.url)
         schema.migrate(database)
         with database.begin() as tx:
             tx.execute(NOTE)
