@@ -18,10 +18,12 @@ from monitor.store import schema
 from monitor.store.database import Database
 from monitor.store.passwords import KEPT, PasswordCommand
 from monitor.store.people import keys
+from monitor.store.registry import adapters
 from monitor.store.wakeups import OUTBOX, WakeUps, notify
 from tests.loopback import unused_port
 from tests.pooler import SESSIONS, plain, through_pgbouncer
 from tests.service import CALM, Service, Talk, baseline, running, until
+from tests.serving import serving
 
 
 @pytest.fixture
@@ -88,6 +90,42 @@ def test_wake_ups_arrive_although_the_pooler_carries_none(pool: Database) -> Non
         until(lambda: "a message" in heard, "the wake-up")
     finally:
         wakeups.stop()
+
+
+TEAMS = ("care", "travel")
+
+
+def test_a_teams_key_sees_its_own_on_whatever_session(
+    pool: Database, pooled: str, tmp_path: Path
+) -> None:
+    schema.migrate(pool)
+    with pool.begin() as tx:
+        for team in TEAMS:
+            adapters.put(tx, name=f"of-{team}", owner=team)
+        made = {
+            team: keys.create(tx, name=team, scopes=[Scope.READ], match={"owner": [team]})[1]
+            for team in TEAMS
+        }
+    with serving(pool, tmp_path) as service:
+        made["everybody"] = service.keys[Scope.READ]
+
+        def seen(who: str) -> tuple[set[str], int]:
+            with service.client(key=made[who]) as client:
+                listed = {one["adapter"] for one in client.get("/v1/adapters").json()["items"]}
+                return listed, client.get("/v1/adapters/of-care").status_code
+
+        asked = [*TEAMS, "everybody"] * 40
+        with ThreadPoolExecutor(8) as threads:
+            found = list(threads.map(seen, asked))
+    expected = {
+        "care": ({"of-care"}, 200),
+        "travel": ({"of-travel"}, 404),
+        "everybody": ({"of-care", "of-travel"}, 200),
+    }
+    assert found == [expected[who] for who in asked]
+    with psycopg.connect(plain(pooled), prepare_threshold=None) as other:
+        path = other.execute("SHOW search_path").fetchone()
+        assert path == ('"$user", public',), "nothing is left on a session that others get"
 
 
 def test_a_service_works_through_it(pooled: str, database_url: str, tmp_path: Path) -> None:
