@@ -171,6 +171,19 @@ class OutgoingClient:
         with contextlib.closing(stream.start_tls(authorities, server_hostname=host)) as secured:
             yield secured
 
+    def reach(self, url: str, *, timeout: float | None = None) -> None:
+        """Open a connection to where a URL leads, with TLS if it asks for that, and send nothing.
+
+        Errors and timeout as in :meth:`connection`; besides ``http`` and ``https``, the URL may be
+        one of ``smtp`` or ``smtps`` with a port.
+        """
+        target = httpx2.URL(url)
+        host, tls = target.raw_host.decode("ascii"), target.scheme in {"https", "smtps"}
+        port = target.port if target.port is not None else DEFAULT_PORTS[target.scheme]
+        self.check_port(host, port)
+        with self.connection(host, port, tls=tls, timeout=timeout):
+            pass
+
     def check(self, url: str) -> None:
         """Refuse what can be refused without the network; call this on configuration.
 

@@ -17,7 +17,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -217,6 +217,21 @@ class EndpointWatch:
                 self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
+    def look(self) -> tuple[str, ...]:
+        """List the endpoints once and begin to watch them, without a thread; return the addresses.
+
+        Raises
+        ------
+        ClusterError
+            The API server cannot be asked, or does not let this service account list or watch.
+        """
+        try:
+            self._list()
+            with self._watching():
+                return self._addresses
+        except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
+            raise ClusterError(f"the API server: {type(error).__name__}: {error}") from error
+
     def addresses(self) -> tuple[str, ...]:
         """Return the engines' addresses; the first call waits for the first list."""
         self._listed.wait(FIRST_LIST_S)
@@ -278,15 +293,18 @@ class EndpointWatch:
 
     def _watch(self) -> None:
         """Follow the changes until the watch ends, breaks, or says nothing more."""
+        with self._watching() as response, suppress(OSError, http.client.HTTPException):
+            for line in _lines(response):
+                self._take(_EVENT.decode(line))
+
+    def _watching(self) -> AbstractContextManager[http.client.HTTPResponse]:
         query = {
             "watch": "true",
             "allowWatchBookmarks": "true",
             "resourceVersion": self._version,
             "timeoutSeconds": str(WATCH_S),
         }
-        with self._asked(query) as response, suppress(OSError, http.client.HTTPException):
-            for line in _lines(response):
-                self._take(_EVENT.decode(line))
+        return self._asked(query)
 
     def _take(self, event: _Event) -> None:
         if event.type == "ERROR":
@@ -327,7 +345,9 @@ class EndpointWatch:
             raise ListingGone
         if status == _FORBIDDEN:
             namespace = self._wanted.namespace
-            raise ClusterError(f"its service account may not list endpointslices in {namespace}")
+            raise ClusterError(
+                f"its service account may not list and watch endpointslices in {namespace}"
+            )
         if status != _OK:
             raise ClusterError(f"the API server answers {status}")
 

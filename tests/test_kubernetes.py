@@ -174,8 +174,24 @@ def test_a_rotated_token_is_read_anew(api: KubernetesApi, watch: EndpointWatch) 
 def test_rights_that_are_missing_are_named(api: KubernetesApi) -> None:
     elsewhere = EndpointWatch(EndpointsWanted.of("kubernetes+http://vllm.other:8000"), api.cluster)
     elsewhere.start()
-    until(lambda: "may not list endpointslices in other" in elsewhere.fault, "the fault is told")
+    said = "may not list and watch endpointslices in other"
+    until(lambda: said in elsewhere.fault, "the fault is told")
     elsewhere.stop()
+    with pytest.raises(ClusterError, match=said):
+        elsewhere.look()
+
+
+def test_a_look_lists_and_tries_a_watch_without_following(api: KubernetesApi) -> None:
+    api.put(endpoint_slice("a", {"10.0.0.1": True, "10.0.0.2": False}))
+    assert EndpointWatch(EndpointsWanted.of(VLLM), api.cluster).look() == _urls("10.0.0.1")
+    assert ["watch" in query for query in api.asked] == [False, True]
+
+
+def test_a_look_at_an_api_server_that_is_away_says_so(tmp_path: Path) -> None:
+    with KubernetesApi(tmp_path) as gone:
+        cluster = gone.cluster
+    with pytest.raises(ClusterError, match="ConnectionRefusedError"):
+        EndpointWatch(EndpointsWanted.of(VLLM), cluster).look()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ from alerts.channels.teams import PACE as TEAMS_PACE
 from alerts.channels.teams import Teams, TeamsSettings
 from alerts.channels.webhook import Webhook, WebhookSettings
 from alerts.delivery import Channel
-from alerts.outgoing import OutgoingClient, OutgoingError
+from alerts.outgoing import OutgoingClient, OutgoingError, redacted
 from alerts.pacing import MessageRate
 
 
@@ -43,7 +44,8 @@ class ChannelKind:
 
     The fields of ``settings`` are the keys of its ``[[channels]]`` entry. ``pace`` is the rate that
     its receiver accepts; None sends messages as they come. ``acknowledges`` is true if its receiver
-    shows who acknowledged an incident (:class:`alerts.types.Status.ACKNOWLEDGED`).
+    shows who acknowledged an incident (:class:`alerts.types.Status.ACKNOWLEDGED`). ``receiver``
+    gives the receiver's address by the settings; None: it is this machine.
     """
 
     settings: type
@@ -51,6 +53,7 @@ class ChannelKind:
     pace: MessageRate | None = None
     groups: Groups = Groups.TOGETHER
     acknowledges: bool = False
+    receiver: Callable[[Any], str | None] = attrgetter("url")
 
 
 CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
@@ -60,9 +63,18 @@ CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
         ),
         "custom": ChannelKind(settings=CustomSettings, open=CustomWebhook),
         "email": ChannelKind(settings=MailSettings, open=Mail),
-        "log": ChannelKind(settings=LogSettings, open=LogChannel, groups=Groups.THEIRS),
+        "log": ChannelKind(
+            settings=LogSettings,
+            open=LogChannel,
+            groups=Groups.THEIRS,
+            receiver=lambda _settings: None,
+        ),
         "pagerduty": ChannelKind(
-            settings=PagerDutySettings, open=PagerDuty, groups=Groups.EACH, acknowledges=True
+            settings=PagerDutySettings,
+            open=PagerDuty,
+            groups=Groups.EACH,
+            acknowledges=True,
+            receiver=attrgetter("endpoint"),
         ),
         "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
         "teams": ChannelKind(settings=TeamsSettings, open=Teams, pace=TEAMS_PACE),
@@ -91,6 +103,25 @@ def open_channel(kind: str, options: Mapping[str, object], *, client: OutgoingCl
         return CHANNELS[kind].open(parse_settings(kind, options), client)
     except OutgoingError as error:
         raise ValueError(f"channel {kind!r}: {error}") from None
+
+
+def reach_receiver(
+    kind: str, options: Mapping[str, object], *, client: OutgoingClient, timeout: float
+) -> str | None:
+    """Open a connection to the receiver of a channel that can be opened, and send nothing.
+
+    Returns its scheme, host and port; None: the channel stays on this machine.
+
+    Raises
+    ------
+    OutgoingError
+        It is not reached within ``timeout`` seconds, or may not be.
+    """
+    url = CHANNELS[kind].receiver(parse_settings(kind, options))
+    if url is None:
+        return None
+    client.reach(url, timeout=timeout)
+    return redacted(url)
 
 
 def parse_settings(kind: str, options: Mapping[str, object]) -> object:

@@ -83,6 +83,11 @@ class MailSettings:
             raise ValueError("username and password must be printable ASCII, not empty")
 
     @property
+    def url(self) -> str:
+        """The server as an address."""
+        return f"{'smtps' if self.security is MailSecurity.TLS else 'smtp'}://{self.server}"
+
+    @property
     def server(self) -> MailServer:
         """The server with its port and login."""
         return MailServer(

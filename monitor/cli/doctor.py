@@ -21,7 +21,7 @@ def doctor(
     *,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Look at data folder, database, engines, encoder, channels and processes.
+    """Look at data folder, database, cluster, engines, encoder, channels, login and processes.
 
     Changes nothing and sends no message. Exit code 0 is no fault, 1 that there is one.
     """

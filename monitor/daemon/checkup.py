@@ -18,22 +18,29 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from alerts.channels import open_channel
-from alerts.dialing import ConnectFailed
-from alerts.outgoing import OutgoingClient, OutgoingError
+from alerts.channels import open_channel, reach_receiver
+from alerts.outgoing import Blocked, ConnectFailed, OutgoingClient, OutgoingError
+from monitor.addresses import IN_CLUSTER, EndpointsWanted
+from monitor.config.channels import ChannelEntry
 from monitor.config.corpora import read_corpora
-from monitor.config.routing import engine_headers, inside_of
+from monitor.config.routing import engine_headers, inside_of, own_settings
 from monitor.config.sections import Config
 from monitor.daemon.backups import KEY_FILES
-from monitor.daemon.database import ROLES_PAGE, UnsupportedServer, served_database
-from monitor.daemon.parts import embedder_of
+from monitor.daemon.database import (
+    ROLES_PAGE,
+    UnsupportedServer,
+    served_database,
+    standby_database,
+)
+from monitor.daemon.parts import embedder_of, oidc_of
 from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
+from monitor.kubernetes import Cluster, ClusterError, EndpointWatch
 from monitor.postgres import PostgresError
 from monitor.postgres.process import live_postmaster
 from monitor.probes.cards import list_models
 from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed
 from monitor.probes.models import is_local, locate
-from monitor.store import roles, schema
+from monitor.store import roles, schema, standby
 from monitor.store.database import Database
 from monitor.store.traffic import flags
 from monitor.traffic.killswitch import FILE as KILL_SWITCH
@@ -77,10 +84,12 @@ def checkup(config: Config) -> Iterator[Diagnosis]:
     looks: dict[str, Callable[[Config], Iterator[Diagnosis]]] = {
         "data folder": _folder,
         "database": _database,
+        "standby": _standby,
         "corpora": _corpora,
         "engines": _engines,
         "encoder": _encoder,
         "channels": _channels,
+        "login": _login,
         "service": _service,
         "gateway": _gateway,
     }
@@ -259,6 +268,35 @@ def _switch(tx: Connection, *, config: Config) -> Diagnosis | None:
     )
 
 
+def _standby(config: Config) -> Iterator[Diagnosis]:
+    part = "standby"
+    if not config.database.standby_url:
+        return
+    try:
+        with standby_database(config) as database:
+            yield database.run(_following)
+    except UnsupportedServer as error:
+        yield _fault(part, str(error))
+    except sa.exc.SQLAlchemyError as error:
+        yield _unreached(part, "database.standby_url", error)
+
+
+def _following(tx: Connection) -> Diagnosis:
+    """Look at a standby as the service does before it reads pages there."""
+    part = "standby"
+    if not tx.execute(sa.text("SELECT pg_is_in_recovery()")).scalar_one():
+        advice = "let database.standby_url name one that follows the server of database.url"
+        return _fault(part, "it is no standby, so pages are read from the primary", advice)
+    late = standby.behind(tx) if schema.at_head(tx) else None
+    if late is None:
+        return _note(part, "it has nothing of the service yet: pages are read from the primary")
+    told = f"what the service wrote last is {late.total_seconds():.0f} s old there"
+    if late > standby.MOST_BEHIND:
+        advice = "unless the service is stopped, it is behind: pages are read from the primary"
+        return _note(part, told, advice)
+    return _fine(part, told)
+
+
 # --- models ---------------------------------------------------------------------------------
 
 
@@ -269,6 +307,7 @@ def _corpora(config: Config) -> Iterator[Diagnosis]:
 
 def _engines(config: Config) -> Iterator[Diagnosis]:
     part, written = "engines", (*config.serving.engines, *config.gateway.upstreams)
+    written += getattr(own_settings(config.routing), "engines", ())
     if not written:
         yield _note(
             part,
@@ -278,12 +317,32 @@ def _engines(config: Config) -> Iterator[Diagnosis]:
         return
     addresses: dict[str, None] = {}
     for one in dict.fromkeys(written):
-        found = EngineAddresses([one]).now()
+        try:
+            found = EngineAddresses(_endpoints(one)).now()
+        except ClusterError as error:
+            yield _fault("cluster", f"{one}: {error}", _ACCOUNT)
+            continue
+        if one.startswith(IN_CLUSTER):
+            told = f"the service account may follow its endpoints, {len(found)} ready"
+            yield _fine("cluster", f"{one}: {told}")
         if not found:
             yield _fault(part, f"{one}: {NO_ADDRESS}")
         addresses |= dict.fromkeys(found)
     with ThreadPoolExecutor(ENGINES_AT_ONCE) as pool:
         yield from pool.map(partial(_engine, config=config), addresses)
+
+
+def _endpoints(written: str) -> Sequence[str]:
+    """Ask the cluster for its ready endpoints, once, as this process's service account may."""
+    if not written.startswith(IN_CLUSTER):
+        return [written]
+    return EndpointWatch(EndpointsWanted.of(written), Cluster.around(os.environ)).look()
+
+
+_ACCOUNT: Final = (
+    "run in a pod whose service account may list and watch endpointslices:"
+    " docs/connecting/vllm.md#replicas-that-come-and-go"
+)
 
 
 def _engine(address: str, *, config: Config) -> Diagnosis:
@@ -331,17 +390,54 @@ def _remote_encoder(config: Config) -> Diagnosis:
 
 
 def _channels(config: Config) -> Iterator[Diagnosis]:
-    part, client = "channels", OutgoingClient(config.outgoing)
     if not config.channels:
-        yield _note(part, "none, so nobody is told of anything", "add one under [channels]")
-    for entry in config.channels:
-        try:
-            open_channel(entry.kind, entry.options, client=client)
-        except ValueError as error:
-            yield _fault(part, f"{entry.name}: {error}")
-        else:
-            tried = f"`driftline channels test {entry.name}` sends it a message"
-            yield _fine(part, f"{entry.name} ({entry.kind}): not tried", tried)
+        advice = "add one under [channels]"
+        yield _note("channels", "none, so nobody is told of anything", advice)
+        return
+    client = OutgoingClient(config.outgoing)
+    with ThreadPoolExecutor(len(config.channels)) as pool:  # all wait for the network alone
+        yield from pool.map(partial(_channel, client=client), config.channels)
+
+
+def _channel(entry: ChannelEntry, *, client: OutgoingClient) -> Diagnosis:
+    """Open a channel, and a connection to its receiver, over which nothing is sent."""
+    part, named = "channels", f"{entry.name} ({entry.kind})"
+    try:
+        open_channel(entry.kind, entry.options, client=client)
+        reached = reach_receiver(entry.kind, entry.options, client=client, timeout=ANSWER_S)
+    except ValueError as error:
+        return _fault(part, f"{entry.name}: {error}")
+    except OutgoingError as error:
+        return _fault(part, f"{named}: {error}", _way_out(error))
+    told = "it writes on this machine" if reached is None else f"{reached} is reached"
+    tried = f"`driftline channels test {entry.name}` sends it a message"
+    return _fine(part, f"{named}: {told}", tried)
+
+
+def _way_out(error: OutgoingError) -> str:
+    """Say what lets a connection be made."""
+    if isinstance(error, Blocked):
+        return "outgoing.allow lists the private networks that may be reached"
+    if "certificate" in str(error):
+        return "outgoing.ca_file names the authorities to trust instead of the system's"
+    return "let this machine resolve its name and reach its port: name server, firewall, policy"
+
+
+def _login(config: Config) -> Iterator[Diagnosis]:
+    """Ask the provider of logins for what it says of itself."""
+    provider = oidc_of(config, clock=lambda: datetime.now(UTC))
+    if provider is None:
+        return
+    from monitor.oidc.login import LoginRefused  # noqa: PLC0415 (brings cryptography)
+
+    part, issuer = "login", config.oidc.issuer
+    try:
+        provider.begin()
+    except LoginRefused as error:
+        advice = "let this machine reach it, and oidc.issuer be exactly what it calls itself"
+        yield _fault(part, f"{issuer}: {error}", advice)
+    else:
+        yield _fine(part, f"{issuer} says how people log in")
 
 
 def _service(config: Config) -> Iterator[Diagnosis]:

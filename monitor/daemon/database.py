@@ -64,6 +64,15 @@ def served_database(settings: Config) -> Iterator[Database]:
         yield database
 
 
+@contextmanager
+def standby_database(settings: Config) -> Iterator[Database]:
+    """Open the standby from which pages are read; ``database.standby_url`` names one."""
+    with _reached(settings) as place:
+        assert place.standby is not None  # noqa: S101 (what the caller has looked at)
+        with _connected(settings, place, place.standby) as database:
+            yield database
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceDatabase:
     """One database: its addresses for the service's role and the tables' owner, and its room."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 import structlog
 from sqlalchemy import Connection
@@ -17,6 +20,7 @@ from monitor.config.routing import engine_headers, inside_of, own_settings, reac
 from monitor.config.sections import Config
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
+from monitor.oidc.settings import BACK
 from monitor.outbox import ConfiguredChannel, PageLinks, chart_key
 from monitor.policy.budget import ShareStanding, shares
 from monitor.probes.asking import ModelProbe
@@ -37,6 +41,9 @@ from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.proof import Proof
 from monitor.traffic.readback import Confirming
 from monitor.traffic.routers import Router, TracedRouter, open_router
+
+if TYPE_CHECKING:
+    from monitor.oidc.login import Oidc
 
 _LOG = structlog.get_logger(__name__)
 
@@ -159,6 +166,16 @@ def breaker_of(config: Config, database: Database, proof: Proof) -> Breaker:
         confirm=Confirming(database=database, router=proof.router, log=changes).confirm,
         served=proof.served,
     )
+
+
+def oidc_of(config: Config, *, clock: Callable[[], datetime]) -> Oidc | None:
+    """Build the logins by a provider; None: people log in with keys alone."""
+    if not config.oidc.issuer:
+        return None
+    from monitor.oidc.login import Oidc  # noqa: PLC0415 (brings cryptography)
+
+    back = f"{config.server.url.rstrip('/')}{BACK}"
+    return Oidc(config.oidc, client=inside_of(config), back=back, clock=clock)
 
 
 def kill_switch_of(config: Config) -> KillSwitch:

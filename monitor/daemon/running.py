@@ -6,13 +6,12 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version as installed_version
 from types import FrameType
-from typing import TYPE_CHECKING
 
 import structlog
 import uvicorn
@@ -45,6 +44,7 @@ from monitor.daemon.parts import (
     embedder_of,
     kill_switch_of,
     milestones_of,
+    oidc_of,
     pages_of,
     retrainings_of,
     router_of,
@@ -54,7 +54,6 @@ from monitor.daemon.parts import (
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
-from monitor.oidc.settings import BACK
 from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.schedule import Loop, Pulse
 from monitor.store.clock import DatabaseClock
@@ -65,9 +64,6 @@ from monitor.store.wakeups import NET, OUTBOX, ROUTES, WakeUps
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.proof import Proof
 from monitor.traffic.watch import RouteWatch
-
-if TYPE_CHECKING:
-    from monitor.oidc.login import Oidc
 
 _LOG = structlog.get_logger(__name__)
 
@@ -282,19 +278,10 @@ def _server(
         secret=load_key(config.service.data_dir / "session.key"),
         mode=config.service.mode,
         settings=shown(config),
-        oidc=_oidc(config, clock=clock),
+        oidc=oidc_of(config, clock=clock),
     )
     app = create_app(parts, pages=create_pages(parts))
     return _listening(app, config.server, port=config.server.port, ending=ending, watch=watch)
-
-
-def _oidc(config: Config, *, clock: Callable[[], datetime]) -> Oidc | None:
-    if not config.oidc.issuer:
-        return None
-    from monitor.oidc.login import Oidc  # noqa: PLC0415 (brings cryptography)
-
-    back = f"{config.server.url.rstrip('/')}{BACK}"
-    return Oidc(config.oidc, client=inside_of(config), back=back, clock=clock)
 
 
 def _health_server(

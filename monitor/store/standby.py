@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 import psycopg
 import sqlalchemy as sa
@@ -59,6 +59,12 @@ def primary() -> Iterator[None]:
         yield
     finally:
         _PAGES.reset(before)
+
+
+def behind(tx: Connection) -> timedelta | None:
+    """Return how long ago the service wrote what a standby has; None: none, or no standby."""
+    found: timedelta | None = tx.execute(_BEHIND).scalar_one_or_none()
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +114,13 @@ class Standby:
             self._until = self._clock() + LOOK_S  # others go by the last look meanwhile
         try:
             with self._engine.begin() as connection:
-                behind: Any = connection.execute(_BEHIND).scalar_one_or_none()
+                late = behind(connection)
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
             self._leave(type(error).__name__)
             return False
-        if behind is None:
+        if late is None:
             self._leave("it is no standby of this service's database")
-        elif behind > MOST_BEHIND:
+        elif late > MOST_BEHIND:
             self._leave("it is behind")
         else:
             if self._why:

@@ -1,42 +1,23 @@
 """What `doctor` finds of installations as they are, and as they should not be."""
 
 import json
-from collections.abc import Mapping
+import secrets
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from monitor.store import schema
 from monitor.store.database import Database
 from monitor.store.traffic import flags
-from tests.cli.command import Ran, driftline, failed, process
+from tests.cli.command import driftline, failed, process
+from tests.cli.examined import WITHOUT_ENCODER, examine, findings
+from tests.clocks import ShiftedDatabase
 from tests.loopback import Receiver, answer, unused_port
 from tests.probes.fake_engine import FakeEngine
 from tests.probes.fake_engine import serving as faked
 from tests.service import Service, until
-
-WITHOUT_ENCODER = {"DRIFTLINE_CAPTURE__EMBED_PROMPTS": "false"}
-
-
-def examine(folder: Path, **environ: str) -> tuple[int, dict[str, list[dict[str, str]]]]:
-    """Give the exit code, and the findings by part."""
-    given = {f"DRIFTLINE_{name}": value for name, value in environ.items()}
-    ports = {
-        "DRIFTLINE_SERVER__PORT": str(unused_port()),
-        "DRIFTLINE_GATEWAY__PORT": str(unused_port()),
-    }
-    ran = driftline("doctor", "--json", cwd=folder, environ=WITHOUT_ENCODER | ports | given)
-    by_part: dict[str, list[dict[str, str]]] = {}
-    for one in _findings(ran):
-        by_part.setdefault(one["part"], []).append(one)
-    return ran.code, by_part
-
-
-def _findings(ran: Ran) -> list[dict[str, str]]:
-    found: Mapping[str, Any] = json.loads(ran.out)
-    findings: list[dict[str, str]] = found["findings"]
-    return findings
 
 
 def test_an_installation_that_never_started_has_notes_and_no_fault(tmp_path: Path) -> None:
@@ -55,7 +36,7 @@ def test_a_running_service_is_fine(service: Service) -> None:
 
     def looked() -> dict[str, dict[str, str]] | None:
         ran = process("doctor", "--json", "-c", config, environ=service.environ() | model)
-        found = {one["part"]: one for one in _findings(ran)}
+        found = {one["part"]: one for one in findings(ran)}
         ready = found["service"]["health"] == "fine"  # a busy machine turns its loops late
         assert ran.code == (0 if ready else 1), ran
         return found if ready else None
@@ -111,6 +92,56 @@ def test_a_database_without_tables_is_no_fault(database_url: str, tmp_path: Path
     assert found["schema"][0]["found"] == "none yet: the first start makes it"
 
 
+def test_rights_that_the_services_role_lacks_are_a_fault(
+    database: Database, tmp_path: Path
+) -> None:
+    role = f"service_{secrets.token_hex(4)}"
+    with database.begin() as tx:
+        tx.execute(sa.text(f"CREATE ROLE {role} LOGIN PASSWORD 'x'"))
+    try:
+        schema.migrate(database, service=role)
+        served = database.engine.url.set(username=role, password="x")  # noqa: S106 (lives for one test)
+        url = served.render_as_string(hide_password=False)
+        code, found = examine(tmp_path, DATABASE__URL=url)
+        assert code == 0
+        assert found["rights"][0]["health"] == "fine"
+        with database.begin() as tx:
+            tx.execute(sa.text(f"REVOKE INSERT ON records FROM {role}"))
+        code, found = examine(tmp_path, DATABASE__URL=url)
+        assert code == 1
+        [fault] = found["rights"]
+        assert (fault["health"], fault["found"]) == ("fault", f"the role {role} lacks some")
+        assert fault["advice"] == "driftline migrate grants them"
+    finally:
+        with database.begin() as tx:
+            tx.execute(sa.text(f"DROP OWNED BY {role}"))
+            tx.execute(sa.text(f"DROP ROLE {role}"))
+
+
+def test_connections_that_do_not_suffice_are_told_of(database: Database, tmp_path: Path) -> None:
+    url = database.engine.url.render_as_string(hide_password=False)
+    code, found = examine(tmp_path, DATABASE__URL=url, DATABASE__POOL_SIZE="100000")
+    assert code == 0
+    [note] = found["connections"]
+    assert note["health"] == "note"
+    assert note["found"].endswith("in use; each process of the service takes up to 200000")
+    assert note["advice"] == "raise max_connections, or lower database.pool_size"
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(minutes=-10)])
+def test_a_database_whose_clock_is_off_is_a_fault(
+    database: Database, tmp_path: Path, ahead: timedelta
+) -> None:
+    ShiftedDatabase(database).move(ahead)
+    url = database.engine.url.render_as_string(hide_password=False)
+    code, found = examine(tmp_path, DATABASE__URL=url)
+    assert code == 1
+    [fault] = found["clock"]
+    assert fault["health"] == "fault"
+    assert fault["found"].startswith("the database's differs from this machine's by ")
+    assert fault["advice"] == "let both follow a time server"
+
+
 def test_a_database_that_is_out_of_reach_hides_no_other_part(tmp_path: Path) -> None:
     url = f"postgresql://nobody@127.0.0.1:{unused_port()}/nothing"
     code, found = examine(tmp_path, DATABASE__URL=url)
@@ -151,6 +182,15 @@ def test_an_encoder_that_is_not_at_hand_is_a_fault(tmp_path: Path) -> None:
     [fault] = found["encoder"]
     assert fault["health"] == "fault"
     assert "nowhere" in fault["found"]
+
+
+def test_an_encoder_elsewhere_that_is_away_is_a_fault(tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{unused_port()}/v1"
+    code, found = examine(tmp_path, CAPTURE__EMBED_PROMPTS="true", PROBES__EMBEDDING__URL=url)
+    assert code == 1
+    [fault] = found["encoder"]
+    assert fault["health"] == "fault"
+    assert fault["found"].startswith(f"{url}: ")
 
 
 def test_a_service_that_ran_here_and_does_not_answer_is_a_fault(tmp_path: Path) -> None:

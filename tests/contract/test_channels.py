@@ -20,11 +20,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
 
 from alerts.brief import brief
-from alerts.channels import CHANNELS, Groups, open_channel, parse_settings
+from alerts.channels import CHANNELS, Groups, open_channel, parse_settings, reach_receiver
 from alerts.delivery import Channel, DeliveryFailed, GroupedChannel
 from alerts.formats import LARGEST_BODY
 from alerts.mailing import MailSecurity
-from alerts.outgoing import OutgoingClient, OutgoingPolicy
+from alerts.outgoing import ConnectFailed, OutgoingClient, OutgoingPolicy
 from tests.alert_samples import BLIND, CAUSE, FULL, UNSEEN, UPDATED, a_change, an_alert
 from tests.loopback import (
     Behaviour,
@@ -38,6 +38,7 @@ from tests.loopback import (
     unused_port,
 )
 from tests.mail_server import LOGIN, TAKEN, MailReceiver, mail_client, mail_of, text_of
+from tests.service import until
 
 SECRET = "whsec_" + base64.b64encode(b"never to be seen anywhere").decode()
 ROUTING_KEY = "NeverToBeSeen0123456789abcdefghij"[:32]
@@ -493,6 +494,22 @@ def test_a_bomb_is_neither_read_nor_unpacked(kind: str, rig: Rig) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1024 * 1024
     finally:
         tracemalloc.stop()
+
+
+@OVER_A_NETWORK
+def test_its_receiver_is_reached_without_a_message(kind: str, rig: Rig) -> None:
+    with rig.receiver() as receiver:
+        given = rig.options(receiver.url)
+        told = str(reach_receiver(kind, given, client=CLIENT, timeout=PATIENT))
+        until(lambda: receiver.connections == 1, "a connection")
+    assert receiver.seen == []
+    assert told.endswith(f"://127.0.0.1:{receiver.port}/…")
+    with pytest.raises(ConnectFailed):
+        reach_receiver(kind, given, client=CLIENT, timeout=PATIENT)
+
+
+def test_a_channel_of_this_machine_has_no_receiver() -> None:
+    assert reach_receiver("log", {}, client=CLIENT, timeout=PATIENT) is None
 
 
 @OVER_A_NETWORK

@@ -1,6 +1,5 @@
 """A database that proves who it is by a certificate, and one that is another's."""
 
-import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from monitor.postgres.account import choose_account
 from monitor.postgres.binaries import find_binaries
 from monitor.store.database import Database
-from tests.cli.command import driftline
+from tests.cli.examined import examine
 from tests.pooler import through_pgbouncer
 from tests.servers import OWNER, Server
 
@@ -117,14 +116,9 @@ def _built_with_tls(wheel: Path) -> Path | None:
 
 def _examined(secured: Secured, folder: Path, **change: Any) -> Mapping[str, str]:
     """Give what `driftline doctor` finds of the database."""
-    environ = {
-        "DRIFTLINE_DATABASE__URL": secured.url(**change),
-        "DRIFTLINE_DATABASE__DIRECT_URL": secured.direct or "",
-        "DRIFTLINE_CAPTURE__EMBED_PROMPTS": "false",
-    }
-    ran = driftline("doctor", "--json", cwd=folder, environ=environ)
-    [found] = [one for one in json.loads(ran.out)["findings"] if one["part"] == "database"]
-    told: Mapping[str, str] = found
+    given = {"DATABASE__URL": secured.url(**change), "DATABASE__DIRECT_URL": secured.direct or ""}
+    _, found = examine(folder, **given)
+    [told] = found["database"]
     return told
 
 
