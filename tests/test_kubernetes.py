@@ -173,12 +173,12 @@ def test_a_rotated_token_is_read_anew(api: KubernetesApi, watch: EndpointWatch) 
 
 def test_rights_that_are_missing_are_named(api: KubernetesApi) -> None:
     elsewhere = EndpointWatch(EndpointsWanted.of("kubernetes+http://vllm.other:8000"), api.cluster)
-    elsewhere.start()
     said = "may not list and watch endpointslices in other"
-    until(lambda: said in elsewhere.fault, "the fault is told")
-    elsewhere.stop()
     with pytest.raises(ClusterError, match=said):
         elsewhere.look()
+    elsewhere.start()
+    until(lambda: said in elsewhere.fault, "the fault is told")
+    elsewhere.stop()
 
 
 def test_a_look_lists_and_tries_a_watch_without_following(api: KubernetesApi) -> None:
