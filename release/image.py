@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -27,8 +29,9 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         context = Path(folder)
         version = prepare(context, wheels=given.wheels)
+        origin = labels(version)
         for target in given.target or TARGETS:
-            words = command(builder, target, version, base=given.base)
+            words = command(builder, target, version, base=given.base, labelled=origin)
             words += [*given.more, str(context)]
             print(" ".join(words), flush=True)
             if code := subprocess.run(words, check=False).returncode:
@@ -62,7 +65,33 @@ def prepare(context: Path, *, wheels: Path | None = None) -> str:
     return wheel.name.split("-")[1]
 
 
-def command(builder: str, target: str, version: str, *, base: str | None = None) -> list[str]:
+def labels(version: str, *, tree: Path = ROOT) -> list[str]:
+    """Say what an image is made of; what git does not know of the tree is left out."""
+    source = _git(tree, "remote", "get-url", "origin")
+    told = {
+        "version": version,
+        "revision": _git(tree, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"),
+        "source": re.sub(r"(?<=://)[^/@]*@", "", source),  # a key may stand before the host
+    }
+    return [f"org.opencontainers.image.{name}={value}" for name, value in told.items() if value]
+
+
+def _git(tree: Path, *words: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    ran = subprocess.run([git, *words], cwd=tree, capture_output=True, text=True, check=False)
+    return ran.stdout.strip()
+
+
+def command(
+    builder: str,
+    target: str,
+    version: str,
+    *,
+    base: str | None = None,
+    labelled: Sequence[str] = (),
+) -> list[str]:
     """Return the words that build one target, without its context.
 
     >>> command("docker", "driftline-api", "0.1.0")[-4:]
@@ -73,6 +102,8 @@ def command(builder: str, target: str, version: str, *, base: str | None = None)
         words += ["--format", "docker"]  # the other one has no health checks
     if base:
         words += ["--build-arg", f"BASE={base}"]
+    for label in labelled:
+        words += ["--label", label]
     return [*words, "--target", target, "--tag", f"{target}:{version}"]
 
 

@@ -4,7 +4,9 @@ import configparser
 import json
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -13,7 +15,7 @@ import yaml
 from monitor.cli.app import COMMANDS
 from monitor.config.loading import parse
 from monitor.config.reading import overlay
-from release.image import TARGETS, command
+from release.image import TARGETS, command, labels
 from tests.docs.pages import ROOT
 
 DEPLOY: Final = ROOT / "deploy"
@@ -56,9 +58,94 @@ def test_every_target_of_the_release_is_in_the_containerfile() -> None:
         assert command("buildah", target, "1.2.3")[-3:] == [target, "--tag", f"{target}:1.2.3"]
 
 
-def test_images_run_as_an_ordinary_user_without_pip() -> None:
-    assert "\nUSER 10001:10001\n" in CONTAINERFILE
-    assert CONTAINERFILE.count("pip uninstall --quiet --yes pip") == len(TARGETS)
+def _stages() -> dict[str, tuple[str, str]]:
+    """Give what each stage begins from, and its lines."""
+    text = re.sub(r"^#.*\n", "", CONTAINERFILE, flags=re.MULTILINE)
+    _, *parts = re.split(r"^FROM (\S+) AS (\S+)$", text, flags=re.MULTILINE)
+    found = zip(parts[1::3], parts[0::3], parts[2::3], strict=True)
+    return {name: (base, lines.strip()) for name, base, lines in found}
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_is_an_environment_without_pip_beside_a_python(target: str) -> None:
+    stages = _stages()
+    base, lines = stages[target]
+    assert (base, stages[base][0]) == ("runtime", "${BASE}")
+    assert "RUN" not in lines, "nothing is installed in it"
+    [made] = re.findall(r"^COPY --from=(\S+) /opt/driftline /opt/driftline$", lines, re.MULTILINE)
+    last = stages[made][1].rpartition("RUN ")[2]
+    assert "/opt/driftline/bin/python -m pip uninstall --quiet --yes pip \\\n" in last
+    assert last.endswith("--output-file /opt/driftline/sbom.json")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_has_an_ordinary_user_and_says_how_it_is(target: str) -> None:
+    stages = _stages()
+    lines = "\n".join(stages[name][1] for name in ("runtime", target))
+    assert re.findall(r"^USER (.+)$", lines, re.MULTILINE) == ["10001:10001"]
+    [asked] = re.findall(
+        r"^HEALTHCHECK .*\n +.*http://127\.0\.0\.1:(\d+)/readyz", lines, re.MULTILINE
+    )
+    assert asked in re.findall(r"\d+", re.findall(r"^EXPOSE (.+)$", lines, re.MULTILINE)[0])
+    said = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]+)"', lines))
+    assert said["licenses"] == "Apache-2.0"
+    assert set(said) == {"title", "description", "licenses"}
+
+
+def test_an_image_says_what_it_is_made_of_and_no_key_of_where_that_is(tmp_path: Path) -> None:
+    def git(*words: str) -> str:
+        who = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
+        ran = subprocess.run(
+            ["git", *who, *words], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        return ran.stdout.strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--no-gpg-sign", "--message", "begin")
+    git("remote", "add", "origin", "https://ann:secret@git.example.com/ml/driftline.git")
+    told = {
+        "version": "1.2.3",
+        "revision": git("rev-parse", "HEAD"),
+        "source": "https://git.example.com/ml/driftline.git",
+    }
+    said = labels("1.2.3", tree=tmp_path)
+    assert said == [f"org.opencontainers.image.{name}={value}" for name, value in told.items()]
+    words = command("docker", "driftline", "1.2.3", labelled=said)
+    assert [words[at + 1] for at, word in enumerate(words) if word == "--label"] == said
+    (tmp_path / "new").touch()
+    git("add", "new")
+    assert labels("1.2.3", tree=tmp_path)[1].endswith(f"{told['revision']}-dirty")
+
+
+def test_where_git_knows_nothing_an_image_says_its_version_alone(tmp_path: Path) -> None:
+    assert labels("1.2.3", tree=tmp_path) == ["org.opencontainers.image.version=1.2.3"]
+
+
+@pytest.mark.parametrize(
+    ("torch", "listed", "code"),
+    [
+        ("cpu", "numpy==2.3.0\ntorch==2.9.0+cpu", 0),
+        ("cpu", "nvidia-cublas-cu12==12.8.4.1\ntorch==2.9.0", 1),
+        ("cuda", "nvidia-cublas-cu12==12.8.4.1\ntorch==2.9.0", 0),
+    ],
+)
+def test_torch_for_cuda_ends_the_build_unless_it_was_asked_for(
+    torch: str, listed: str, code: int, tmp_path: Path
+) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nprintf '%s\\n' '{listed}'\n")
+    python.chmod(0o755)
+    assert _stages()["driftline-build"][1].startswith("ARG TORCH=cpu\n")
+    [check] = re.findall(r"^RUN (listed=.*?esac)$", CONTAINERFILE, re.MULTILINE | re.DOTALL)
+    ran = subprocess.run(
+        ["sh", "-c", check.replace("/opt/driftline/bin/python", str(python))],
+        env={"TORCH": torch, "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == code
+    assert ("make image WHEELS=" in ran.stderr) is bool(code)
 
 
 def test_settings_of_the_images_are_settings() -> None:
