@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from release.building import ROOT, build, contents, problems
+from release.building import ROOT, build, contents, lacking, problems
 from release.installed import Installed, Unusable
 
 
@@ -24,7 +24,7 @@ def main() -> int:
     print("\n".join(names))
     for built in (sdist, wheel):
         print(f"{built.relative_to(ROOT)}: {built.stat().st_size / 1e6:.2f} MB")
-    if wrong := problems(names):
+    if wrong := problems(names) + lacking(contents(sdist)):
         print("\n".join(wrong), file=sys.stderr)
         return 1
     try:

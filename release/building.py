@@ -29,6 +29,18 @@ CARRIED: Final = (
 )
 """What a wheel has for applications and beside its modules, each by a part of its path."""
 
+DEPLOYED: Final = (
+    "deploy/Containerfile",
+    "deploy/compose.yaml",
+    "deploy/helm/driftline/Chart.yaml",
+    "deploy/helm/driftline/files/grafana/fleet.json",
+    "deploy/helm/driftline/files/prometheus/driftline.rules.yml",
+    "deploy/kubernetes/driftline.yaml",
+    "deploy/systemd/driftline-gateway.service",
+    "deploy/systemd/driftline.service",
+)
+"""What an sdist has for those who run Driftline on machines and clusters."""
+
 LEFT_OUT: Final = ("tests/", "benchmarks/", "examples/models", "examples/demo", ".pyc", "release/")
 
 
@@ -48,10 +60,22 @@ def _hatchling(tree: Path, target: str, folder: Path) -> Path:
     return built
 
 
-def contents(wheel: Path) -> list[str]:
-    """Name every file of a wheel."""
-    with ZipFile(wheel) as opened:
-        return sorted(opened.namelist())
+def contents(built: Path) -> list[str]:
+    """Name every file of a wheel, or of an sdist by its place in the tree."""
+    if built.suffix == ".whl":
+        with ZipFile(built) as opened:
+            return sorted(opened.namelist())
+    with tarfile.open(built) as files:
+        return sorted(name.partition("/")[2] for name in files.getnames())
+
+
+def lacking(names: list[str]) -> list[str]:
+    """Say what an sdist lacks.
+
+    >>> lacking(["deploy/Containerfile"])[0]
+    'deploy/compose.yaml is not in the sdist'
+    """
+    return [f"{part} is not in the sdist" for part in DEPLOYED if part not in names]
 
 
 def problems(names: list[str]) -> list[str]:
@@ -60,13 +84,11 @@ def problems(names: list[str]) -> list[str]:
     >>> problems(["monitor/__init__.py", "tests/test_x.py"])[-1]
     'tests/test_x.py has no place in it'
     """
-    lacking = [
-        f"{part} is not in it" for part in CARRIED if not any(part in name for name in names)
-    ]
+    absent = [f"{part} is not in it" for part in CARRIED if not any(part in name for name in names)]
     odd = [
         f"{name} has no place in it"
         for name in names
         if any(name.startswith(part) or name.endswith(part) for part in LEFT_OUT)
         or any(f"/{part}" in name for part in LEFT_OUT)
     ]
-    return lacking + odd
+    return absent + odd

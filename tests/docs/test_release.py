@@ -1,6 +1,7 @@
 """What is built, what it is built with, and what stands in the way of a commit."""
 
 import re
+import subprocess
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from release.building import build, contents, problems
+from release.building import build, contents, lacking, problems
 from release.installed import Installed
 from release.lock import LOCK, PYTHONS, requirements
 from tests.docs.pages import ROOT
@@ -61,14 +62,38 @@ def test_a_commit_is_held_to_what_make_check_runs() -> None:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("dist"))[1]
+def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def wheel(built: tuple[Path, Path]) -> Path:
+    return built[1]
 
 
 def test_the_wheel_is_made_of_the_sdist_alone_and_has_what_it_needs_and_no_more(
     wheel: Path,
 ) -> None:
     assert problems(contents(wheel)) == []
+
+
+def test_the_sdist_has_all_of_deploy_that_git_keeps_and_nothing_else_of_it(
+    built: tuple[Path, Path],
+) -> None:
+    names = contents(built[0])
+    assert lacking(names) == []
+    links = {path for path in (ROOT / "deploy").rglob("*") if path.is_symlink()}
+    assert len(links) == 2
+    own = {name for name in names if name.startswith("deploy/")}
+    copies = {str(one.relative_to(ROOT)) for one in links}
+    linked = {name for name in own if any(name.startswith(f"{copy}/") for copy in copies)}
+    assert own - linked == set(_kept("deploy")) - copies
+
+
+def _kept(folder: str) -> list[str]:
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard", folder]
+    ran = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True)
+    return ran.stdout.splitlines()
 
 
 @pytest.mark.slow
