@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import pytest
+import yaml
 
 from tests.docs.pages import ROOT
 
@@ -300,14 +301,72 @@ def test_who_looks_for_engines_may_read_their_endpoints_and_no_more(
         assert pod.get("serviceAccountName") == (None if where.startswith("Job") else account)
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_a_gateways_budget_is_of_its_pods_alone(outcomes: dict[str, Thing], name: str) -> None:
+    objects = _objects(outcomes, name)
+    gateway = SETS[name].get("gateway", {})
+    budgets = _of_kind(objects, "PodDisruptionBudget").values()
+    assert len(budgets) == gateway.get("enabled", True)
+    for budget in budgets:
+        assert budget["spec"]["minAvailable"] == gateway.get("minAvailable", 1)
+        wanted = budget["spec"]["selector"]["matchLabels"]
+        assert [
+            one["metadata"]["name"]
+            for one in objects
+            if "template" in one.get("spec", {})
+            and wanted.items() <= one["spec"]["template"]["metadata"]["labels"].items()
+        ] == ["driftline-gateway"]
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_a_scaler_knows_its_gateway_and_nobody_else_says_how_many(
+    outcomes: dict[str, Thing], name: str
+) -> None:
+    objects = _objects(outcomes, name)
+    scalers = _of_kind(objects, "HorizontalPodAutoscaler").values()
+    assert len(scalers) == (name == "many-gateways")
+    for where, one in _of_kind(objects, "Deployment").items():
+        scaled = [scaler["spec"]["scaleTargetRef"]["name"] == where for scaler in scalers]
+        assert ("replicas" in one["spec"]) is not any(scaled), where
+
+
+def test_gateways_are_as_many_as_their_load_asks_for(outcomes: dict[str, Thing]) -> None:
+    objects = _objects(outcomes, "many-gateways")
+    [scaler] = _of_kind(objects, "HorizontalPodAutoscaler").values()
+    gateway = _of_kind(objects, "Deployment")["driftline-gateway"]
+    assert scaler["spec"] == {
+        "scaleTargetRef": {
+            "apiVersion": gateway["apiVersion"],
+            "kind": gateway["kind"],
+            "name": gateway["metadata"]["name"],
+        },
+        "minReplicas": 3,
+        "maxReplicas": 30,
+        "metrics": [
+            {
+                "type": "Resource",
+                "resource": {
+                    "name": "cpu",
+                    "target": {"type": "Utilization", "averageUtilization": 60},
+                },
+            }
+        ],
+    }
+    assert scaler["metadata"]["namespace"] == gateway["metadata"]["namespace"]
+    for container in gateway["spec"]["template"]["spec"]["containers"]:
+        assert "cpu" in container["resources"]["requests"], "what a share is taken of"
+
+
 def test_rules_and_dashboards_are_those_of_the_examples(outcomes: dict[str, Thing]) -> None:
     objects = _objects(outcomes, "watched")
-    rules = _of_kind(objects, "PrometheusRule")["driftline"]["spec"]["groups"]
-    assert [one["name"] for one in rules] == ["driftline", "driftline-gateway"][: len(rules)]
-    assert len(rules[0]["rules"]) > 5
+    [rules] = _of_kind(objects, "PrometheusRule").values()
+    kept = ROOT / "examples" / "prometheus" / "driftline.rules.yml"
+    assert rules["spec"] == yaml.safe_load(kept.read_text())
     boards = _of_kind(objects, "ConfigMap")["driftline-dashboards"]["data"]
-    for path in (ROOT / "examples" / "grafana").glob("*.json"):
-        assert json.loads(boards[f"driftline-{path.name}"]) == json.loads(path.read_text())
+    assert {name: json.loads(text) for name, text in boards.items()} == {
+        f"driftline-{path.name}": json.loads(path.read_text())
+        for path in (ROOT / "examples" / "grafana").glob("*.json")
+    }
     (monitor,) = _of_kind(objects, "ServiceMonitor").values()
     services = _of_kind(objects, "Service")
     jobs = {

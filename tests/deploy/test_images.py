@@ -4,6 +4,7 @@ import configparser
 import json
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -195,6 +196,37 @@ def test_units_start_commands_as_users_of_their_own(unit: Any) -> None:
     folder = service["StateDirectory"]
     assert service["User"] == service["Group"] == folder == unit.stem
     assert value == service["WorkingDirectory"] == f"/var/lib/{folder}"
+
+
+ANALYZE: Final = shutil.which("systemd-analyze")
+
+
+@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here: install the package systemd")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_systemd_knows_every_line_of_a_unit(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text()
+    verified = _verified(text, unit.name, tmp_path / "as-it-is")
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    misspelt = _verified(text.replace("ProtectClock", "ProtectClok"), unit.name, tmp_path / "not")
+    assert "Unknown key 'ProtectClok' in section [Service]" in misspelt.stderr
+    other = _verified(text.replace("/bin/driftline", "/bin/drift"), unit.name, tmp_path / "gone")
+    assert other.returncode != 0
+
+
+def _verified(text: str, name: str, root: Path) -> subprocess.CompletedProcess[str]:
+    """Ask systemd about a unit on a machine that has what docs/install.md puts there."""
+    assert ANALYZE is not None
+    units = root / "etc" / "systemd" / "system"
+    units.mkdir(parents=True)
+    for target in ("basic", "multi-user", "network-online", "shutdown", "sysinit"):
+        (units / f"{target}.target").write_text(f"[Unit]\nDescription={target}\n")
+    program = root / "opt" / "driftline" / "bin" / "driftline"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    (units / name).write_text(text)
+    words = [ANALYZE, "verify", "--man=no", f"--root={root}", name]
+    return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
 def test_the_two_units_differ_in_what_they_run_alone() -> None:
