@@ -52,6 +52,7 @@ ENDPOINTS: Final = (
     references.router,
     references.of_fleet,
     scores.router,
+    scores.of_fleet,
     requests.router,
     evaluations.router,
     selftests.router,

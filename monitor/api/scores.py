@@ -1,4 +1,4 @@
-"""``/adapters/{a}/scores`` and ``/new``: the scores of detectors, and groups of new requests."""
+"""``/scores``, of all or of one adapter, and ``/new``: what detectors and new requests say."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from monitor.api.answering import answered
 from monitor.api.bodies import Name
 from monitor.api.moments import Bound
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
-from monitor.api.parts import Parts
+from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.evaluate.newness import LONGEST, NotCompared, new_since, read_newness
@@ -26,8 +26,38 @@ from monitor.views.score import NewBody, ScoreBody
 from monitor.views.shape import Page
 
 router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["scores"])
+of_fleet: Final = APIRouter(tags=["scores"])
 
 DEFAULT_SPAN: Final = timedelta(days=1)
+
+OneDetector = Annotated[Name | None, Query()]
+Since = Annotated[Bound | None, Query(description="First window end; a day before `until`.")]
+Until = Annotated[Bound | None, Query(description="Window ends before; now.")]
+
+
+@of_fleet.get("/scores", response_model=Page[ScoreBody])
+def get_scores_of_all(
+    _key: Reader,
+    parts: Parts,
+    *,
+    adapter: Annotated[Name | None, Query()] = None,
+    detector: OneDetector = None,
+    since: Since = None,
+    until: Until = None,
+    cursor: Cursor = None,
+    limit: Limit = DEFAULT_LIMIT,
+) -> Response:
+    """List scores of every adapter's windows that ended in ``[since, until)``, newest first."""
+    return _listed(
+        parts,
+        adapter=adapter,
+        version=None,
+        detector=detector,
+        since=since,
+        until=until,
+        cursor=cursor,
+        limit=limit,
+    )
 
 
 @router.get("/scores", response_model=Page[ScoreBody])
@@ -36,28 +66,48 @@ def get_scores(
     parts: Parts,
     adapter: AdapterName,
     *,
-    detector: Annotated[Name | None, Query()] = None,
+    detector: OneDetector = None,
     version: Annotated[Name | None, Query()] = None,
-    since: Annotated[
-        Bound | None, Query(description="First window end; a day before `until`.")
-    ] = None,
-    until: Annotated[Bound | None, Query(description="Window ends before; now.")] = None,
+    since: Since = None,
+    until: Until = None,
     cursor: Cursor = None,
     limit: Limit = DEFAULT_LIMIT,
 ) -> Response:
     """List scores of windows that ended in ``[since, until)``, newest first."""
+    return _listed(
+        parts,
+        adapter=adapter,
+        version=version,
+        detector=detector,
+        since=since,
+        until=until,
+        cursor=cursor,
+        limit=limit,
+    )
+
+
+def _listed(
+    parts: ApiParts,
+    *,
+    adapter: str | None,
+    version: str | None,
+    detector: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    cursor: str | None,
+    limit: int,
+) -> Response:
     before = _position(cursor)
     upper = until or parts.clock() + timedelta(seconds=1)
-    lower = since or upper - DEFAULT_SPAN
 
     def read(tx: Connection) -> list[ScoreRow]:
-        of = lookup.adapter(tx, adapter)
+        of = lookup.adapter(tx, adapter) if adapter else None
         return evaluations.score_history(
             tx,
-            adapter_id=of.id,
+            adapter_id=of.id if of else None,
+            version_id=lookup.version(tx, of.name, version).id if of and version else None,
             detector=detector,
-            version_id=lookup.version(tx, adapter, version).id if version else None,
-            since=lower,
+            since=since or upper - DEFAULT_SPAN,
             until=upper,
             before=before,
             limit=limit + 1,

@@ -1,9 +1,10 @@
 """Adapters and versions through the API."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+import httpx2
 import pytest
 
 from monitor.domain import Scope
@@ -127,23 +128,64 @@ def test_an_adapter_shows_the_latest_score_of_each_detector(service: Serving) ->
     }  # fmt: skip
 
 
+def _all(client: httpx2.Client, path: str, **query: object) -> list[dict[str, Any]]:
+    """Read every page of a list."""
+    items: list[dict[str, Any]] = []
+    cursor = None
+    while True:
+        page = client.get(path, params={**query, **({"cursor": cursor} if cursor else {})}).json()
+        items += page["items"]
+        cursor = page["next"]
+        if cursor is None:
+            return items
+
+
+def _place(item: dict[str, Any]) -> tuple[str, str]:
+    return item["window"]["end"], item["detector"]
+
+
 def test_history_pages_through_every_score_once(service: Serving) -> None:
     with service.database.begin() as tx:
         worlds.seed(tx, now=datetime.now(UTC), days=0.2)
-    seen = []
     with service.client(Scope.READ) as client:
-        cursor = None
-        while True:
-            query = {"limit": 7, **({"cursor": cursor} if cursor else {})}
-            page = client.get("/v1/adapters/support/scores", params=query).json()
-            seen += [(item["window"]["end"], item["detector"]) for item in page["items"]]
-            cursor = page["next"]
-            if cursor is None:
-                break
+        seen = [_place(item) for item in _all(client, "/v1/adapters/support/scores", limit=7)]
         whole = client.get("/v1/adapters/support/scores", params={"limit": 1000}).json()["items"]
-    assert seen == [(item["window"]["end"], item["detector"]) for item in whole]
+    assert seen == [_place(item) for item in whole]
     assert len(set(seen)) == len(seen) > 40
     assert seen == sorted(seen, reverse=True)
+
+
+def test_the_history_of_all_adapters_is_that_of_each(service: Serving) -> None:
+    now = datetime.now(UTC)
+    with service.database.begin() as tx:
+        worlds.seed(tx, now=now, days=0.2)
+    with service.client(Scope.READ) as client:
+        fleet = _all(client, "/v1/scores", limit=50)
+        names = {item["adapter"] for item in fleet}
+        each = [
+            item
+            for name in names
+            for item in _all(client, f"/v1/adapters/{name}/scores", limit=999)
+        ]
+        one = _all(client, "/v1/scores", adapter="support", detector="entropy", limit=5)
+        hour = {"since": (now - timedelta(hours=1)).isoformat(), "until": now.isoformat()}
+        lately = _all(client, "/v1/scores", **hour)
+        unknown = client.get("/v1/scores", params={"adapter": "nobody"})
+    assert len(names) > 5
+    assert [_place(item) for item in fleet] == sorted(map(_place, fleet), reverse=True)
+    assert sorted(fleet, key=_whose) == sorted(each, key=_whose)
+    assert one == [i for i in fleet if (i["adapter"], i["detector"]) == ("support", "entropy")]
+    assert lately == [i for i in fleet if _at(i) >= now - timedelta(hours=1) and _at(i) < now]
+    assert 0 < len(lately) < len(fleet)
+    assert unknown.status_code == 404
+
+
+def _whose(item: dict[str, Any]) -> tuple[str, str, tuple[str, str]]:
+    return item["adapter"], item["version"], _place(item)
+
+
+def _at(item: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(item["window"]["end"])
 
 
 def test_history_filters_by_detector_version_and_time(service: Serving) -> None:

@@ -240,6 +240,18 @@ def test_a_list_has_all_of_the_team_as_everybody_sees_it(world: TwoTeams) -> Non
 LISTS: Final = ("adapters", "incidents", "routes", "actions", "budget", "canaries", "retraining")
 
 
+def test_scores_of_all_adapters_are_those_of_the_teams(world: TwoTeams) -> None:
+    with world.client() as team, world.service.client(Scope.READ) as everybody:
+        seen = team.get("/v1/scores", params={"limit": 1000}).json()["items"]
+        known = everybody.get("/v1/scores", params={"limit": 1000}).json()["items"]
+        other = team.get("/v1/scores", params={"adapter": OTHER})
+    own = [one for one in known if one["adapter"] in world.names]
+    assert {one["adapter"] for one in seen} <= world.names
+    assert 0 < len(own) < len(known)
+    assert seen[: len(own)] == own
+    assert other.status_code == 404
+
+
 def _items(client: httpx2.Client, path: str) -> Sequence[Mapping[str, Any]]:
     answer = client.get(path, params={"limit": 500})
     if "json" not in answer.headers.get("content-type", ""):

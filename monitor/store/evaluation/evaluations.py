@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -250,10 +250,14 @@ def scores_at(
     return [_score_row(row) for row in tx.execute(query).mappings()]
 
 
+FIRST_LOOK: Final = timedelta(minutes=15)
+"""How far back a history is read first; it goes on in pieces of twice the length each."""
+
+
 def score_history(
     tx: Connection,
     *,
-    adapter_id: AdapterId,
+    adapter_id: AdapterId | None = None,
     since: datetime,
     until: datetime,
     detector: str | None = None,
@@ -261,24 +265,52 @@ def score_history(
     before: tuple[datetime, str, int] | None = None,
     limit: int = 500,
 ) -> list[ScoreRow]:
-    """Scores of windows that ended in ``[since, until)``, newest first.
+    """Scores of windows that ended in ``[since, until)``, newest first, of an adapter or of all.
 
-    ``before`` is the cursor: (end, detector, version id) of the last row seen.
+    ``before`` is the cursor: (end, detector, version id) of the last row seen. A short page costs
+    little, however long the span and however many the adapters.
     """
-    owned = sa.select(versions.c.id).where(versions.c.adapter_id == adapter_id)
-    query = named(scores).where(
-        scores.c.version_id.in_(owned), scores.c.at >= since, scores.c.at < until
-    )
-    if detector is not None:
-        query = query.where(scores.c.detector == detector)
-    if version_id is not None:
-        query = query.where(scores.c.version_id == version_id)
+    wanted = [
+        column == value
+        for column, value in (
+            (versions.c.adapter_id, adapter_id),
+            (latest_scores.c.version_id, version_id),
+            (latest_scores.c.detector, detector),
+        )
+        if value is not None
+    ]
+    query = _histories(wanted)
+    until = min(until, _end(tx, wanted) or since)
     if before is not None:
         key = sa.tuple_(scores.c.at, scores.c.detector, scores.c.version_id)
         query = query.where(key < sa.tuple_(*(sa.literal(part) for part in before)))
-    order = (scores.c.at.desc(), scores.c.detector.desc(), scores.c.version_id.desc())
-    found = tx.execute(query.order_by(*order).limit(limit)).mappings()
-    return [_score_row(row) for row in found]
+        until = min(until, before[0] + timedelta.resolution)
+    found: list[ScoreRow] = []
+    length = FIRST_LOOK
+    while since < until and len(found) < limit:
+        start = until - min(length, until - since)
+        piece = query.where(scores.c.at >= start, scores.c.at < until).limit(limit - len(found))
+        found += map(_score_row, tx.execute(piece).mappings())
+        until, length = start, length * 2
+    return found
+
+
+def _histories(wanted: Sequence[sa.ColumnElement[bool]]) -> sa.Select[Any]:
+    """Select scores, newest first; the key finds a time only by version and detector."""
+    same = (latest_scores.c.version_id == scores.c.version_id) & (
+        latest_scores.c.detector == scores.c.detector
+    )
+    newest_first = (scores.c.at.desc(), scores.c.detector.desc(), scores.c.version_id.desc())
+    return named(scores).join(latest_scores, same).where(*wanted).order_by(*newest_first)
+
+
+def _end(tx: Connection, wanted: Sequence[sa.ColumnElement[bool]]) -> datetime | None:
+    """Return a moment past the newest score; None if there is none."""
+    query = sa.select(sa.func.max(latest_scores.c.at)).join(
+        versions, versions.c.id == latest_scores.c.version_id
+    )
+    newest: datetime | None = tx.execute(query.where(*wanted)).scalar_one()
+    return newest and newest + timedelta.resolution
 
 
 def evaluation_scores(tx: Connection, evaluation_id: EvaluationId) -> list[ScoreRow]:
