@@ -246,6 +246,20 @@ def test_what_is_missing_is_said(watched: Watched) -> None:
         build(watched)
 
 
+def test_without_its_extra_a_report_says_what_to_install(
+    frozen: Callable[..., Watched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = frozen()
+    watched.database.run(partial(reports.ask, version_id=watched.version.id, span=SPAN))
+    monkeypatch.setitem(sys.modules, "evidently", None)  # as where it is not installed
+    said = "evidently is not installed: pip install 'driftline[report]'"
+    with pytest.raises(ReportError, match=f"^{re.escape(said)}$"):
+        build(watched)
+    assert Reports(database=watched.database).turn()
+    [kept] = _kept(watched)
+    assert (kept.state, kept.error) == (ReportState.FAILED, said)
+
+
 def test_names_cannot_put_markup_into_the_page() -> None:
     page = with_notice("<html><head></head><body></body></html>", ["<script>alert(1)</script>"])
     assert "<script>" not in page
