@@ -23,7 +23,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.domain import Version
 from monitor.store.evaluation import evaluations
-from monitor.views.reading.score import evaluation
+from monitor.views.reading.score import written
 from monitor.views.score import AskedEvaluation, EvaluationBody
 from monitor.views.shape import Page
 
@@ -90,7 +90,7 @@ def get_evaluations(
             before_id=before,
             limit=limit + 1,
         )
-        return [evaluation(tx, row) for row in rows]
+        return written(tx, rows)
 
     found = parts.database.run(read)
     last = found[limit - 1].evaluation if len(found) > limit else None
@@ -115,7 +115,7 @@ def _answered(parts: ApiParts, of: Version, asked_at: datetime) -> EvaluationBod
     )
     if row is None:
         return None
-    return parts.database.run(lambda tx: evaluation(tx, row))
+    return parts.database.run(lambda tx: written(tx, [row]))[0]
 
 
 def _location(of: Version, asked_at: datetime) -> str:

@@ -313,22 +313,23 @@ def _end(tx: Connection, wanted: Sequence[sa.ColumnElement[bool]]) -> datetime |
     return newest and newest + timedelta.resolution
 
 
-def evaluation_scores(tx: Connection, evaluation_id: EvaluationId) -> list[ScoreRow]:
-    """Scores that one evaluation wrote."""
-    window = tx.execute(
-        sa.select(evaluations.c.window_end, evaluations.c.version_id).where(
-            evaluations.c.id == evaluation_id
-        )
-    ).first()
-    if window is None:
-        return []
-    query = named(scores).where(
-        scores.c.version_id == window.version_id,
-        scores.c.at == window.window_end,
-        scores.c.evaluation_id == evaluation_id,
+def scores_by_evaluation(
+    tx: Connection, rows: Sequence[EvaluationRow]
+) -> dict[EvaluationId, list[ScoreRow]]:
+    """Return the scores that each evaluation wrote, by detector, in one statement."""
+    found: dict[EvaluationId, list[ScoreRow]] = {row.id: [] for row in rows}
+    if not rows:
+        return found
+    wrote = (evaluations.c.id == scores.c.evaluation_id) & (
+        evaluations.c.version_id == scores.c.version_id
     )
-    found = tx.execute(query.order_by(scores.c.detector)).mappings()
-    return [_score_row(row) for row in found]
+    query = named(scores).join(evaluations, wrote & (evaluations.c.window_end == scores.c.at))
+    ends = [row.window.end for row in rows]  # bounded in time: a plan opens no other partition
+    wanted = query.where(evaluations.c.id.in_(found), scores.c.at.between(min(ends), max(ends)))
+    for row in tx.execute(wanted.order_by(scores.c.detector)).mappings():
+        score = _score_row(row)
+        found[score.evaluation_id].append(score)
+    return found
 
 
 def evaluation_history(

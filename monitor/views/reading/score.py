@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
@@ -57,16 +58,20 @@ def score(row: ScoreRow) -> ScoreBody:
     )
 
 
-def evaluation(tx: Connection, row: EvaluationRow) -> EvaluationBody:
-    """Write an evaluation with the scores it wrote."""
-    return EvaluationBody.of(
-        row,
-        evaluation=row.id,
-        window=WindowBody.of(row.window),
-        verdict=row.verdict and VerdictKind(row.verdict),
-        coverage=coverage.bodies(row.coverage),
-        scores=[score(item) for item in evaluations.evaluation_scores(tx, row.id)],
-    )
+def written(tx: Connection, rows: Sequence[EvaluationRow]) -> list[EvaluationBody]:
+    """Write evaluations with the scores they wrote."""
+    scores = evaluations.scores_by_evaluation(tx, rows)
+    return [
+        EvaluationBody.of(
+            row,
+            evaluation=row.id,
+            window=WindowBody.of(row.window),
+            verdict=row.verdict and VerdictKind(row.verdict),
+            coverage=coverage.bodies(row.coverage),
+            scores=[score(one) for one in scores[row.id]],
+        )
+        for row in rows
+    ]
 
 
 def new(version: Version, found: Newness) -> NewBody:
