@@ -247,7 +247,7 @@ def switched_off(failures: Mapping[str, int]) -> str | None:
 def _answers_as(evaluated: Evaluated) -> str:
     probed = dict(evaluated.scores).get(EvaluationKind.PERPLEXITY.value)
     identity = probed.details.get("identity") if probed is not None else None
-    return (identity or {}).get("sibling") or ""
+    return str(identity["sibling"] or "") if isinstance(identity, Mapping) else ""
 
 
 def _score_lines(

@@ -73,8 +73,8 @@ def test_alerts_are_opened_in_jira_by_the_example_of_the_page() -> None:
     with Receiver([answer(202)]) as receiver:
         channel = opened(receiver, entry["template"], authorization="GenieKey 1-2")
         assert isinstance(channel, GroupedChannel)
-        for alerts in ([FULL], [UPDATED], [over], [FULL, an_alert(adapter="billing")]):
-            channel.deliver_together(alerts, "msg_1")
+        for some in ([FULL], [UPDATED], [over], [FULL, an_alert(adapter="billing")]):
+            channel.deliver_together(some, "msg_1")
         for alerts in sample_messages():
             channel.deliver_together(alerts, "msg_2")
     alerts_there = [jira_alert(seen.body) for seen in receiver.seen]

@@ -128,7 +128,7 @@ def test_an_adapter_shows_the_latest_score_of_each_detector(service: Serving) ->
     }  # fmt: skip
 
 
-def _all(client: httpx2.Client, path: str, **query: object) -> list[dict[str, Any]]:
+def _all(client: httpx2.Client, path: str, **query: str | int) -> list[dict[str, Any]]:
     """Read every page of a list."""
     items: list[dict[str, Any]] = []
     cursor = None

@@ -107,7 +107,7 @@ def secured(
 def _built_with_tls(wheel: Path) -> Path | None:
     """Find a server's programs that can encrypt: Debian's, until the wheel's can."""
     for programs in (wheel, *Path("/usr/lib/postgresql").glob("*/bin")):
-        asked = [programs / "pg_config", "--configure"]
+        asked = [str(programs / "pg_config"), "--configure"]
         built = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
         if "--with-ssl" in built or "--with-openssl" in built:
             return programs

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -149,6 +150,10 @@ def test_the_environment_decides_neither_what_is_sent_nor_where(
     assert "x-more" not in collector.seen[0].headers
 
 
+def _came(collector: Receiver, batches: int) -> bool:
+    return len(collector.seen) == batches
+
+
 def test_a_collector_that_fails_disturbs_nobody_and_is_logged_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -162,7 +167,7 @@ def test_a_collector_that_fails_disturbs_nobody_and_is_logged_once(
         for number in range(1, 4):
             with tracing.span("evaluation"):
                 pass
-            until(lambda made=number: len(collector.seen) == made, "a batch")
+            until(partial(_came, collector, number), "a batch")
     assert [(one["event"], one.get("reason")) for one in logs] == [
         ("traces_not_taken", "the collector answered 503"),
         ("traces_taken_again", None),
