@@ -123,13 +123,16 @@ def _by_top_tokens(a: Side, b: Side, inputs: Sequence[Input], tick: Tick) -> Map
 
 def _read(side: Side, texts: Sequence[str], tick: Tick) -> TopLogprobs:
     from monitor.probes.comparing import read_all
-    from monitor.probes.errors import ProbeError
+    from monitor.probes.errors import ModelNotServed, ProbeError
 
     def told(count: int) -> None:
         tick(side.label, count)
 
     try:
         return read_all(side.probe, side.target, texts, tick=told)
+    except ModelNotServed as error:
+        named = f": {', '.join(error.served)}" if error.served else ""
+        raise CommandFailed(f"{side.label}: {error}{named}") from None
     except ProbeError as error:
         raise CommandFailed(f"{side.label}: {error}") from None
 

@@ -231,7 +231,8 @@ def test_every_field_of_a_record_is_described() -> None:
 
 def test_every_metric_is_described_and_no_other(service: Service) -> None:
     exported = service.call("GET", "/metrics").text
-    described = {cells[0].strip("`"): cells for cells in rows(text("metrics.md"))}
+    listed = {cells[0].strip("`"): cells for cells in rows(text("metrics.md"))}
+    described = {name: cells for name, cells in listed.items() if name.startswith("driftline_")}
     families = {
         family.name + ("_total" if family.type == "counter" else ""): family
         for family in text_string_to_metric_families(exported)

@@ -24,7 +24,7 @@ _FIXED: Final = ("model", "parent", "uri", "sha256", "base_model")
 FOUND_BY: Final = "found_by"
 """In ``metadata`` of a version that nobody registered by hand: ``engine`` or ``cluster``."""
 _TOLD: Final = ("uri", "base_model")
-"""What such a version has only on their word."""
+"""The fields of such a version that rest on their word alone."""
 
 
 def put(
