@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Tick = Callable[[str, int], None]
 """Called with the reader's name, and the number of texts it has just read."""
 SHOWN_INPUTS = 5
+SHOWN_MODELS = 5
 LONGEST_SHOWN = 200
 REAL, FIXED = "real prompts", "fixed texts"
 
@@ -131,7 +132,7 @@ def _read(side: Side, texts: Sequence[str], tick: Tick) -> TopLogprobs:
     try:
         return read_all(side.probe, side.target, texts, tick=told)
     except ModelNotServed as error:
-        named = f": {', '.join(error.served)}" if error.served else ""
+        named = f", such as {', '.join(error.served[:SHOWN_MODELS])}" if error.served else ""
         raise CommandFailed(f"{side.label}: {error}{named}") from None
     except ProbeError as error:
         raise CommandFailed(f"{side.label}: {error}") from None

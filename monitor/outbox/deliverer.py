@@ -269,16 +269,17 @@ class Deliverer:
     ) -> None:
         fallback = self._channels[claimed.channel].fallback
 
-        def work(tx: Connection) -> None:
+        def work(tx: Connection) -> bool:
             if delay is not None:
-                outbox.postpone(tx, claimed, delay=delay, error=error)
-            elif outbox.bury(tx, claimed, error=error):
+                mine = outbox.postpone(tx, claimed, delay=delay, error=error)
+            elif mine := outbox.bury(tx, claimed, error=error):
                 _write_down(tx, claimed, error)
             if fallback is not None and (escalate or delay is None):
                 escalation.escalate(tx, claimed.id, fallback=fallback)
+            return mine
 
-        self._database.run(work)
-        tracing.note(outcome="dead" if delay is None else "retried")
+        if self._database.run(work):
+            tracing.note(outcome="dead" if delay is None else "retried")
 
     def _sweep(self) -> None:
         """Escalate overdue messages to fallbacks, and rescue those whose channel is gone."""

@@ -237,6 +237,7 @@ _NUMPY_SCALAR: Final = methodcaller("item")
 # met here once: alerts/message.py says why
 msgspec.json.Decoder(Memory)
 msgspec.json.Decoder(Verdict)
+msgspec.json.Decoder(IdentityMemory)
 
 
 def verdict_of(body: Mapping[str, Any]) -> Verdict | None:

@@ -64,7 +64,7 @@ class ModelNotServed(ProbeError):  # noqa: N818 - reads better where it is caugh
     """
 
     def __init__(self, model: str, *, served: tuple[str, ...]) -> None:
-        others = f"{len(served)} others" if served else "nothing"
+        others = f"{len(served)} other models" if served else "nothing"
         super().__init__(f"the engine does not serve {model!r}; it serves {others}")
         self.served = served
 

@@ -56,8 +56,9 @@ _DROP: Final = sa.text("SELECT driftline_drop_day(:name)")
 _LOCK: Final = sa.text("SELECT pg_advisory_xact_lock(hashtext('driftline partitions'))")
 
 _MISSING: Final = sa.text(
-    "SELECT name FROM unnest(CAST(:names AS text[])) WITH ORDINALITY AS wanted (name, place)"
-    " WHERE to_regclass(quote_ident(name)) IS NULL ORDER BY place"
+    "SELECT wanted.name FROM unnest(CAST(:names AS text[])) AS wanted (name)"
+    " WHERE NOT EXISTS (SELECT FROM pg_class WHERE relname = wanted.name"
+    " AND relnamespace = current_schema()::regnamespace) ORDER BY wanted.name"
 )
 _EXISTING: Final = sa.text(
     "SELECT child.relname FROM pg_inherits"

@@ -14,6 +14,8 @@ import psycopg
 
 KEPT: Final = timedelta(minutes=1)
 """How long one password serves new connections; such tokens live for minutes."""
+PAUSE: Final = timedelta(seconds=5)
+"""The least time between two that are asked for because the server refused the last one."""
 PATIENCE: Final = timedelta(seconds=15)
 
 
@@ -30,6 +32,7 @@ class PasswordCommand:
         self._command = tuple(command)
         self._monotonic = monotonic
         self._kept: dict[tuple[str, ...], tuple[float, str]] = {}
+        self._again: dict[tuple[str, ...], float] = {}
         self._asking = threading.Lock()
 
     def __call__(
@@ -52,7 +55,11 @@ class PasswordCommand:
         with self._asking:
             now = self._monotonic()
             kept = self._kept.pop(whose, None)
-            if kept is None or kept[1] == refused or now - kept[0] > KEPT.total_seconds():
+            stale = kept is None or now - kept[0] > KEPT.total_seconds()
+            again = self._again.get(whose, now)
+            if kept is not None and kept[1] == refused and now >= again:
+                self._again[whose], stale = now + PAUSE.total_seconds(), True
+            if kept is None or stale:
                 kept = (now, self._asked(whose))
             self._kept[whose] = kept
             return kept[1]

@@ -45,13 +45,17 @@ def start(url: str, *, role: str, client: OutgoingClient) -> None:
     Raises
     ------
     TracesMissing
-        The extra ``traces`` is not installed.
+        The extra ``traces`` is not installed, or a variable of the environment stops its import.
     """
     try:
         from monitor.tracing.exporting import Tracing  # noqa: PLC0415 (optional packages)
-    except ModuleNotFoundError as missing:
+    except ModuleNotFoundError:
         raise TracesMissing(
-            f"service.traces: {missing.name} is not installed: pip install 'driftline[traces]'"
+            "service.traces: OpenTelemetry is not installed: pip install 'driftline[traces]'"
+        ) from None
+    except ValueError as error:  # it reads its limits from the environment as it is imported
+        raise TracesMissing(
+            f"service.traces: a variable OTEL_… of the environment: {error}"
         ) from None
     _PROCESS.tracing = Tracing(url, role=role, client=client)
 

@@ -17,7 +17,7 @@ import structlog
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import DEFAULT_ON
 from opentelemetry.trace import Span, SpanKind, StatusCode, get_current_span, set_span_in_context
@@ -49,7 +49,19 @@ _PROTOBUF: Final = MappingProxyType({"content-type": "application/x-protobuf"})
 _SUCCESSES: Final = range(200, 300)
 _FAILURES: Final = 500
 _CONTEXT: Final = TraceContextTextMapPropagator()
-_CARRIED: Final = MappingProxyType({b"traceparent": "traceparent", b"tracestate": "tracestate"})
+_CARRIED: Final = MappingProxyType({b"traceparent": "traceparent"})
+"""The SDK would log what it cannot read of a ``tracestate``, with the client's words."""
+_LIMITS: Final = SpanLimits(
+    max_attributes=32,
+    max_span_attributes=32,
+    max_event_attributes=32,
+    max_link_attributes=32,
+    max_events=32,
+    max_links=32,
+    max_attribute_length=SpanLimits.UNSET,
+    max_span_attribute_length=SpanLimits.UNSET,
+)
+"""Given whole: what is not given, the SDK reads from the environment."""
 _LONGEST: Final = 512
 """Bytes of a header; the SDK would log each longer one."""
 
@@ -64,6 +76,7 @@ class Tracing:
             resource=Resource(
                 {"service.name": "driftline", "service.version": own, "driftline.role": role}
             ),
+            span_limits=_LIMITS,
             shutdown_on_exit=False,
         )
         self._provider.add_span_processor(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ class WebParts(ApiParts):
     on each. At least 32 random bytes.
     """
 
-    secret: bytes
+    secret: bytes = field(repr=False)
     mode: Mode = Mode.OBSERVE
     """The mode of adapters without one of their own."""
     settings: Sequence[SettingBody] = ()

@@ -55,7 +55,6 @@ DONE: Final[Mapping[str, Mapping[str, Any]]] = {
         "headers": {"if-match": '"2"'},
         "json": WHY | {"arms": [{"arm": "stable", "version": "v7", "weight": 1.0}]},
     },
-    "POST /v1/routes/epoch": {"json": WHY},
     "POST /v1/actions/{action}/approve": {},
     "POST /v1/canaries": {"json": {"adapter": "billing", "version": "v2", "shadow": True}},
     "POST /v1/canaries/{canary}/pause": {"json": WHY},
@@ -75,6 +74,7 @@ DONE: Final[Mapping[str, Mapping[str, Any]]] = {
     "POST /v1/channels/{channel}/test": {"params": {"wait": 0.2}},
     "POST /v1/deliveries/{delivery}/replay": {},
     "POST /v1/retention/confirm": {},
+    "POST /v1/routes/epoch": {"json": WHY},
     "PUT /v1/kill-switch": {"json": WHY | {"on": True}},
 }
 """A request of each path that succeeds, in this order."""

@@ -165,7 +165,7 @@ def test_the_history_of_all_adapters_is_that_of_each(service: Serving) -> None:
         each = [
             item
             for name in names
-            for item in _all(client, f"/v1/adapters/{name}/scores", limit=999)
+            for item in _all(client, f"/v1/adapters/{quote(name, safe='')}/scores", limit=999)
         ]
         one = _all(client, "/v1/scores", adapter="support", detector="entropy", limit=5)
         hour = {"since": (now - timedelta(hours=1)).isoformat(), "until": now.isoformat()}

@@ -225,7 +225,7 @@ def test_a_list_has_all_of_the_team_as_everybody_sees_it(world: TwoTeams) -> Non
     compared, differs = set(), {}
     with world.client() as team, world.service.client(Scope.READ) as everybody:
         for _, path in world.service.described("GET"):
-            if PLACE.search(path):
+            if PLACE.search(path) or path == "/v1/scores":  # which has more than a page, see below
                 continue
             seen, known = (_items(one, path) for one in (team, everybody))
             own = [one for one in known if one.get("adapter", one.get("name")) in world.names]
@@ -242,8 +242,7 @@ LISTS: Final = ("adapters", "incidents", "routes", "actions", "budget", "canarie
 
 def test_scores_of_all_adapters_are_those_of_the_teams(world: TwoTeams) -> None:
     with world.client() as team, world.service.client(Scope.READ) as everybody:
-        seen = team.get("/v1/scores", params={"limit": 1000}).json()["items"]
-        known = everybody.get("/v1/scores", params={"limit": 1000}).json()["items"]
+        seen, known = (_items(one, "/v1/scores") for one in (team, everybody))
         other = team.get("/v1/scores", params={"adapter": OTHER})
     own = [one for one in known if one["adapter"] in world.names]
     assert {one["adapter"] for one in seen} <= world.names
@@ -257,7 +256,12 @@ def _items(client: httpx2.Client, path: str) -> Sequence[Mapping[str, Any]]:
     if "json" not in answer.headers.get("content-type", ""):
         return ()
     found: Sequence[Mapping[str, Any]] = answer.json().get("items", ())
-    return found
+    return [_without_siblings(one) for one in found] if path == "/v1/scores" else found
+
+
+def _without_siblings(score: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a score where another adapter's name may stand, which not everybody sees."""
+    return {name: said for name, said in score.items() if name not in {"reason", "details"}}
 
 
 FLEET_PAGES: Final = {"/channels", "/keys", "/settings"}

@@ -247,7 +247,7 @@ def test_a_model_that_is_not_served_is_named_and_nothing_is_asked() -> None:
     engine = FakeEngine()
     with serving(engine) as url, pytest.raises(ModelNotServed, match="support@v8") as caught:
         served(url).score(Target(model="support@v8"), CORPUS)
-    assert str(caught.value).endswith(f"; it serves {len(engine.models)} others")
+    assert str(caught.value).endswith(f"; it serves {len(engine.models)} other models")
     assert engine.completions == []
 
 

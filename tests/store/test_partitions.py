@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -51,6 +52,20 @@ def test_many_at_once_make_them_once(database: Database) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(make, range(4)))
     assert len([name for name in _of(database, "feedback") if name > "feedback_2031"]) == 3
+
+
+def test_who_waited_for_another_finds_what_it_has_made(database: Database) -> None:
+    """A cache that is asked before and after the wait may not know the new table yet."""
+    for number in range(5):
+        begun, day = Barrier(4), DAY + timedelta(days=40 + number)
+
+        def make(_: int, begun: Barrier = begun, day: date = day) -> None:
+            begun.wait(10)
+            database.run(lambda tx: partitions.ensure(tx, [day], tables=["feedback"]), attempts=1)
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(make, range(4)))
+        assert f"feedback_{day:%Y%m%d}" in _of(database, "feedback")
 
 
 def test_the_callers_own_patience_with_locks_is_left_as_it_was(database: Database) -> None:

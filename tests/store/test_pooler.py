@@ -14,7 +14,7 @@ from psycopg import sql
 from sqlalchemy.engine import make_url
 
 from monitor.domain import Scope
-from monitor.store import schema
+from monitor.store import passwords, schema
 from monitor.store.database import Database
 from monitor.store.passwords import KEPT, PasswordCommand
 from monitor.store.people import keys
@@ -235,8 +235,9 @@ def test_a_password_that_the_server_has_changed_is_asked_for_at_once(
 
 
 def test_a_command_whose_passwords_are_refused_is_asked_once_more_for_each_connection(
-    rotating: tuple[Database, Rotate], tmp_path: Path
+    rotating: tuple[Database, Rotate], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(passwords, "PAUSE", timedelta())
     database, rotate = rotating
     assert _session_of(database)
     rotate("second")
@@ -248,6 +249,16 @@ def test_a_command_whose_passwords_are_refused_is_asked_once_more_for_each_conne
         assert len(_asked(tmp_path)) == asked
     _printing(tmp_path, "second")
     assert _session_of(database), "it does not stay refused"
+
+
+def test_a_server_that_refuses_every_password_does_not_have_the_command_run_on_and_on(
+    tmp_path: Path,
+) -> None:
+    clock = [0.0]
+    command = PasswordCommand(_printing(tmp_path, "token"), monotonic=lambda: clock[0])
+    for clock[0], asked in ((1.0, 2), (2.0, 2), (5.9, 2), (6.0, 3)):
+        assert command(user="one", refused=command(user="one")) == "token"
+        assert len(_asked(tmp_path)) == asked
 
 
 def test_a_server_that_is_away_refuses_no_password(tmp_path: Path) -> None:

@@ -215,8 +215,7 @@ def test_without_the_extra_both_commands_say_what_to_install(command: str, tmp_p
     )
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-1] == (
-        "driftline: service.traces: opentelemetry.exporter is not installed:"
-        " pip install 'driftline[traces]'"
+        "driftline: service.traces: OpenTelemetry is not installed: pip install 'driftline[traces]'"
     )
     assert "Traceback" not in ran.stderr
 

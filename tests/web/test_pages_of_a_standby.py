@@ -14,6 +14,7 @@ from monitor.postgres.binaries import find_binaries
 from monitor.store import clock, schema, standby
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
+from monitor.store.traffic import epochs
 from tests.servers import Server, pair
 from tests.service import until
 from tests.serving import Serving, serving
@@ -80,6 +81,7 @@ def test_pages_show_what_the_standby_has_and_without_it_what_the_primary_has(
 ) -> None:
     _register(service, "refunds")
     service.database.run(clock.Watcher().look)
+    service.database.run(epochs.in_force)
     _freeze(*servers)
     _register(service, "billing")
 

@@ -275,12 +275,19 @@ def _versions(tx: Connection, adapter: str) -> list[Version]:
 
 
 def _unneeded(tx: Connection, route: Route) -> list[str]:
-    """List models that could be loaded again, and that no route, fallback or canary needs."""
+    """List models that could be loaded again, and that no route, fallback or canary needs.
+
+    What somebody else loaded, and nobody registered, stays.
+    """
     registered = _versions(tx, route.adapter)
     canary = canaries.active(tx, registered[0].adapter_id) if registered else None
     kept = {arm.version for arm in route.arms} | _fallbacks(tx, route, registered)
     kept |= {canary.version} if canary else set()
-    free = [one.model for one in registered if one.name not in kept and one.uri is not None]
+    free = [
+        one.model
+        for one in registered
+        if one.name not in kept and one.uri is not None and versions.FOUND_BY not in one.metadata
+    ]
     named = routes.named_among(tx, free)
     return [model for model in free if model not in named]
 
