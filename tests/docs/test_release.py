@@ -1,7 +1,10 @@
 """What is built, what it is built with, and what stands in the way of a commit."""
 
+import os
 import re
 import subprocess
+import sys
+import time
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +18,7 @@ from packaging.utils import canonicalize_name
 from release.building import build, contents, lacking, problems
 from release.installed import Installed
 from release.lock import LOCK, PYTHONS, requirements
-from tests.docs.pages import ROOT
+from tests.docs.pages import ROOT, section
 
 
 def locked() -> Mapping[str, str]:
@@ -102,3 +105,43 @@ def test_the_wheel_serves_where_nothing_of_this_tree_is(
 ) -> None:
     Installed.into(tmp_path, wheel).use()
     assert "ready, and stopped" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", [0, 1], ids=["pip", "pipx"])
+def test_the_wheel_without_extras_is_installed_as_the_page_says_and_as_small(
+    block: int, wheel: Path, tmp_path: Path
+) -> None:
+    """Everything is downloaded, from the index that pip's configuration names."""
+    page = section("install.md", "pip")
+    script = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)[block]
+    script = script.replace("/opt/driftline", f"{tmp_path}/opt")
+    script = script.replace("'.[probes,report]'", str(wheel))
+    script += script.splitlines()[-1].replace("serve", "check-config")
+    tool = tmp_path / "tool"
+    subprocess.run([sys.executable, "-m", "venv", tool], check=True)
+    subprocess.run([tool / "bin" / "python", "-m", "pip", "install", "--quiet", "pipx"], check=True)
+    ran = ("DRIFTLINE_", "PYTHON", "VIRTUAL_ENV")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(ran)}
+    own = {name: str(tmp_path / name) for name in ("PIPX_HOME", "PIPX_BIN_DIR")}
+    path = f"{tool}/bin:{own['PIPX_BIN_DIR']}:{os.environ['PATH']}"
+    began = time.monotonic()
+    done = subprocess.run(
+        ["sh", "-ec", script.replace(" serve", " --version")],
+        cwd=ROOT,
+        env=clean | own | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    seconds = time.monotonic() - began
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^driftline \d", done.stdout, re.MULTILINE), done.stdout
+    [packages] = [
+        one for one in tmp_path.rglob("site-packages") if (one / "monitor" / "cli").is_dir()
+    ]
+    assert not (packages / "torch").exists()
+    size = sum(one.stat().st_size for one in packages.rglob("*") if one.is_file()) / 1e6
+    print(f"{size:.0f} MB in {seconds:.0f} s")
+    [said] = re.findall(r"without extras is (\d+) MB", page)
+    assert size == pytest.approx(int(said), rel=0.2)

@@ -16,9 +16,6 @@ from monitor.store.records import samples
 from tests.evaluate.test_fleet_incident import Nowhere
 from tests.replay.test_equals_live import BEGIN, Service, the_log, the_reference
 
-LOCKS = "INSERT INTO verdicts"
-"""The first statement of a transaction that judges and writes; it holds the verdict's row."""
-
 
 class Recorder:
     """Notes whether a verdict is held whenever requests are counted or clustered."""
@@ -35,7 +32,8 @@ class Recorder:
         patch.setattr(samples, "count_below", self._noted(samples.count_below))
 
     def _statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith(LOCKS):
+        # the first statement of a transaction that judges and writes
+        if "FROM verdicts" in statement and "FOR UPDATE" in statement:
             self.held = True
             self.verdicts += 1
 
