@@ -164,7 +164,7 @@ class Messages:
                 own_references=tuple(strata.words(one.strata[0]) for one in beside),
                 base_url=self.base_url,
                 departed=news.departed,
-                answers_as=_answers_as(evaluated),
+                answers_as=answers_as(dict(evaluated.scores)),
             ),
             channels=self.channels,
             now=now,
@@ -244,8 +244,9 @@ def switched_off(failures: Mapping[str, int]) -> str | None:
     )
 
 
-def _answers_as(evaluated: Evaluated) -> str:
-    probed = dict(evaluated.scores).get(EvaluationKind.PERPLEXITY.value)
+def answers_as(scores: Mapping[str, Score | ScoreRow]) -> str:
+    """Return the served name of the adapter whose weights a probe met; empty: of none other."""
+    probed = scores.get(EvaluationKind.PERPLEXITY.value)
     identity = probed.details.get("identity") if probed is not None else None
     return str(identity["sibling"] or "") if isinstance(identity, Mapping) else ""
 

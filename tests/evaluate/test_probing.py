@@ -11,6 +11,7 @@ import pytest
 from alerts.types import Blame, Sureness, VerdictKind
 from monitor.domain import ChangeKind, EvaluationKind
 from monitor.evaluate.evaluator import Ending
+from monitor.evaluate.message import answers_as
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.prompt_logprobs import PerplexitySource
 from monitor.store.evaluation import perplexity, probing, tasks
@@ -464,6 +465,8 @@ def test_a_mix_up_names_the_sibling_beside_its_words(fleet: Make) -> None:
         assert "sales" not in words
     assert stored.details["identity"]["sibling"] == "sales"
     assert score(stored).reason == f"{stored.reason}; the other adapter: sales"
+    assert answers_as({"perplexity": stored}) == "sales"
+    assert answers_as({}) == ""
 
 
 def test_the_same_weights_under_a_second_name_are_no_mix_up(world: Any) -> None:

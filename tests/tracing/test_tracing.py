@@ -139,12 +139,15 @@ def test_the_environment_decides_neither_what_is_sent_nor_where(
             "OTEL_RESOURCE_ATTRIBUTES": "x.more=1",
             "OTEL_SERVICE_NAME": "else",
             "OTEL_TRACES_SAMPLER": "always_off",
+            "OTEL_ATTRIBUTE_COUNT_LIMIT": "0",
+            "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "0",
         }.items():
             monkeypatch.setenv(name, value)
-        with traced(collector), tracing.span("evaluation"):
+        with traced(collector), tracing.span("evaluation", kind="hard"):
             pass
         assert elsewhere.connections == 0
     [span] = sent_to(collector)
+    assert span.attributes["driftline.kind"] == "hard"
     assert span.resource["service.name"] == "driftline"
     assert "x.more" not in span.resource
     assert "x-more" not in collector.seen[0].headers

@@ -1,6 +1,6 @@
 """The vLLM router: new names beside the old ones, on every replica, and nothing in place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -61,7 +61,11 @@ class World:
         return Replicas(settings, reach, self.database, clock=lambda: self.now)
 
     def register(
-        self, *names: str, parent: str | None = None, at: str = "file:///adapters/support"
+        self,
+        *names: str,
+        parent: str | None = None,
+        at: str = "file:///adapters/support",
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         with self.database.begin() as tx:
             adapter = adapters.put(tx, name="support")
@@ -73,6 +77,7 @@ class World:
                     model=f"support@{name}",
                     parent=parent,
                     uri=f"{at}/{name}",
+                    metadata=metadata,
                 )
 
     def flip(self, **weights: float) -> Route:
@@ -129,6 +134,19 @@ def test_a_new_version_is_loaded_beside_the_old_one_and_the_old_one_goes_after_t
     assert world.served() == names("v7", "v8")
     world.router.apply(route)
     assert [engine.unloads for engine in world.engines] == [["support@v5", "support@v6"]] * 2
+
+
+def test_what_somebody_else_loaded_and_nobody_registered_stays(world: World) -> None:
+    world.register("trial", metadata={versions.FOUND_BY: "engine"})
+    for engine in world.engines:
+        engine.models["support@trial"] = "/adapters/support/trial"
+    route = world.flip(v5=1.0)
+    world.now += 2 * DRAIN
+    world.router.apply(route)
+    assert [engine.unloads for engine in world.engines] == [[], []]
+    world.register("trial")
+    world.router.apply(route)
+    assert [engine.unloads for engine in world.engines] == [["support@trial"]] * 2
 
 
 def test_the_worker_lets_go_by_itself_once_a_route_has_drained(world: World) -> None:
