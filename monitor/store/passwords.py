@@ -43,7 +43,8 @@ class PasswordCommand:
         Parameters
         ----------
         refused
-            The password that the server has just refused; it is dropped if it is still kept.
+            The password that the server has just refused. If it is still kept, the command is asked
+            again, at most once in :data:`PAUSE`.
 
         Raises
         ------
@@ -54,14 +55,13 @@ class PasswordCommand:
         whose = (user, host, port)
         with self._asking:
             now = self._monotonic()
-            kept = self._kept.pop(whose, None)
-            stale = kept is None or now - kept[0] > KEPT.total_seconds()
-            again = self._again.get(whose, now)
-            if kept is not None and kept[1] == refused and now >= again:
-                self._again[whose], stale = now + PAUSE.total_seconds(), True
-            if kept is None or stale:
-                kept = (now, self._asked(whose))
-            self._kept[whose] = kept
+            kept = self._kept.get(whose)
+            if kept and kept[1] == refused and now >= self._again.get(whose, now):
+                self._again[whose] = now + PAUSE.total_seconds()
+                kept = None
+            if kept is None or now - kept[0] > KEPT.total_seconds():
+                self._kept.pop(whose, None)
+                kept = self._kept[whose] = (now, self._asked(whose))
             return kept[1]
 
     def _asked(self, whose: tuple[str, ...]) -> str:
