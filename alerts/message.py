@@ -332,7 +332,8 @@ class Alert:
     alone_on
         The base model on which this adapter alone changed; empty: unknown, or not alone.
     answers_as
-        The served name of the adapter whose weights answer under this one's; empty: none is known.
+        The served name of the adapter whose weights answer under this one's. It is of the probe
+        that this message is about: later ones may leave it empty. Empty: none is known.
     unseen
         The requests that cannot be compared, while a ``blind`` incident lasts.
     mend
