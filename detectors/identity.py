@@ -65,7 +65,8 @@ class Identity:
         Mean over documents of ``|adapter - base|``, nats per token: stored at registration. None
         without a base.
     reason
-        The numbers behind the state, in words.
+        The numbers behind the state, in words. It names no sibling: not everybody who reads it may
+        see that one.
     contradictory
         True if the readings say both that the base answers and that it does not: one of them is
         wrong, so neither counts. Read again.
@@ -157,7 +158,7 @@ def identify(
             return _identity(IdentityState.UNKNOWN, to_base, f"{said}; {to_base.lent}")
         return _identity(IdentityState.NOT_APPLIED, to_base, f"not applied: {said}")
     for name, theirs in siblings.items():
-        sibling = _against(repr(name), own, theirs, parity.get(name))
+        sibling = _against("another adapter", own, theirs, parity.get(name))
         noise = max(floor, min(sibling_floors.get(name, 0.0), HIGHEST_FLOOR))
         if sibling.same(noise):
             reason = f"mixed up, unless both hold the same weights: {sibling.said(noise)}"

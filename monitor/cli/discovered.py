@@ -68,8 +68,10 @@ def show(
         [_row(checked) for checked in done.adapters],
     )
     for checked in done.adapters:
-        if checked.identity is not None and not checked.applied:
-            screen.say(f"{checked.card.id}: {checked.identity.reason}")
+        identity = checked.identity
+        if identity is not None and not checked.applied:
+            other = f"; the other adapter: {identity.sibling}" if identity.sibling else ""
+            screen.say(f"{checked.card.id}: {identity.reason}{other}")
     if done.stopped:
         screen.say(f"the engine was left alone {done.stopped}")
     if hint:

@@ -76,7 +76,9 @@ def test_adapters_are_registered_and_then_told_whether_they_are_applied(
         "NOT APPLIED",
         "EQUAL TO booking",
         "unapplied@v1: not applied: it answers as the base does",
-        "booking: mixed up, unless both hold the same weights: it answers as 'travel@v1' does",
+        "booking: mixed up, unless both hold the same weights: it answers as another adapter does",
+        "; the other adapter: travel@v1\n",
+        "; the other adapter: booking\n",
         f'engines = ["{engine}"]',
     ):
         assert words in ran.out

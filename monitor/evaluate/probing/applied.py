@@ -107,10 +107,6 @@ def check_identity(
         since = occasion.at - occasion.interval
         void_base(asked, base, answer.corpus, because=found.reason, at=occasion.at, since=since)
         found = identified() if try_again else found
-    if found.sibling is not None:
-        # not everybody who reads the reason may see the sibling, which has a field of its own
-        unnamed = found.reason.replace(repr(found.sibling), "another adapter")
-        found = replace(found, reason=unnamed)
     if found.state is IdentityState.WRONG_WEIGHTS and held is not None and held[1]:
         said = f"registered anew after a declared change, and {found.reason}"
         found = replace(found, reason=said)
