@@ -72,8 +72,8 @@ class Arrivals:
             return "its name does not match capture.telemetry.pattern"
         adapter, version = named[0], named[1] or FIRST_VERSION
         try:
-            done = self.database.run(lambda tx: _register(tx, card, adapter, version, told))
-            done += "" if told or self.declarations.whole else _UNREAD
+            done, bare = self.database.run(lambda tx: _register(tx, card, adapter, version, told))
+            done += _UNREAD if bare and not self.declarations.whole else ""
         except Conflict as error:
             done = f"{_REFUSED}{error}"
             if self._done.get(card.id) != done:
@@ -95,14 +95,17 @@ def _fits(name: str) -> bool:
 
 def _register(
     tx: Connection, card: ModelCard, adapter: str, version: str, told: DeclaredAdapter | None
-) -> str:
+) -> tuple[str, bool]:
     """Register one served adapter, with what its cluster declares of it, unless it is known.
 
-    One that is known from its engine alone is given what its cluster declares.
+    One that is known from its engine alone is given what its cluster declares. Return what was
+    done, and whether nobody but the engine has told of it yet.
     """
     known = next(iter(versions.served_as(tx, card.id)), None)
-    if known is not None and (told is None or not _of_engine(known, adapter, version)):
-        return f"already, as {known.label}"
+    by_engine = known is None or _of_engine(known, adapter, version)
+    bare = by_engine and told is None
+    if known is not None and (told is None or not by_engine):
+        return f"already, as {known.label}", bare
     owner = adapters.fetch(tx, adapter)
     if owner is None or (known is not None and _bare(owner)):
         owner = adapters.put(tx, name=adapter, **_facts(told))
@@ -119,10 +122,10 @@ def _register(
     details = {versions.FOUND_BY: source}
     audit.append(tx, actor=_ACTOR, act="version.found", subject=found.label, details=details)
     if known is not None:
-        return f"already, as {known.label}"
+        return f"already, as {known.label}", bare
     table.start(tx, found, actor=_ACTOR, now=clock.now(tx))
     _LOG.info("adapter_found", version=found.label, model=card.id, base=card.parent)
-    return "new"
+    return "new", bare
 
 
 def _of_engine(known: Version, adapter: str, version: str) -> bool:

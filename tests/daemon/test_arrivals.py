@@ -2,18 +2,25 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from monitor.capture.telemetry.names import TelemetrySettings
+from monitor.config.places import ServingSection
+from monitor.config.sections import Config
+from monitor.daemon import loops
 from monitor.daemon.arrivals import Arrivals
+from monitor.daemon.loops import Sleep, WorkerParts
 from monitor.kubernetes import Cluster
 from monitor.probes.declared import Declarations
+from monitor.schedule import Pulse
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import routes
+from monitor.store.wakeups import WakeUps
 from tests.kubernetes_api import KubernetesApi
 from tests.probes.fake_engine import FakeEngine
 from tests.probes.fake_engine import serving as engine_of
@@ -151,6 +158,40 @@ def test_one_that_is_registered_by_hand_stays_as_it_is(database: Database) -> No
         found = arrivals(database, url)
         found.turn()
     assert found.results["support@v7"] == "already, as help@spring"
+
+
+def test_one_that_is_registered_by_hand_waits_for_no_declaration(
+    database: Database, tmp_path: Path
+) -> None:
+    with database.begin() as tx:
+        owner = adapters.put(tx, name="help")
+        versions.put(tx, adapter=owner, name="spring", model="support@v7", base_model="base")
+    asked: list[str] = []
+    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=MODELS[:2])) as url:
+
+        def cluster() -> Cluster:
+            asked.append("its lists")
+            return api.cluster
+
+        api.refuse = 503
+        found = arrivals(database, url, declarations=Declarations(["models"], cluster=cluster))
+        found.turn()
+        found.turn()
+    assert found.results["support@v7"] == "already, as help@spring"
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize(("register", "running_loops"), [(True, ["arrivals"]), (False, [])])
+def test_what_appears_is_left_to_people_where_the_config_says_so(
+    *, register: bool, running_loops: Sequence[str]
+) -> None:
+    section = ServingSection(engines=("http://engine:8000",), register=register)
+    parts = SimpleNamespace(
+        config=Config(serving=section), database=None, serving=SimpleNamespace(engines=None)
+    )
+    sleep = Sleep(pulse=Pulse(), wakeups=cast("WakeUps", None))
+    found = loops._arriving(cast("WorkerParts", parts), sleep)  # noqa: SLF001
+    assert [one.name for one in found] == running_loops
 
 
 def test_where_admission_is_required_it_waits_without_traffic(database: Database) -> None:
