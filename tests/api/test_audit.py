@@ -205,7 +205,7 @@ def _silence(tx: Connection) -> int:
         tx,
         parse_matcher({"adapter": "support"}),
         starts_at=NOW,
-        ends_at=NOW + timedelta(hours=1),
+        ends_at=NOW + timedelta(days=1),
         author="ann",
         comment="load test",
     ).id
