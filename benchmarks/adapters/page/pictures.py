@@ -11,7 +11,7 @@ from benchmarks.adapters.page.columns import Cell, Column, cell, columns, false_
 from benchmarks.adapters.page.results import Repeat, Results, Way
 from benchmarks.statistics import svg
 
-_LEFT, _RIGHT, _TOP, _WIDE, _ROW, _GAP = 270, 72, 128, 74, 21, 24
+_LEFT, _RIGHT, _TOP, _WIDE, _ROW, _GAP = 300, 72, 128, 74, 21, 24
 _SOON, _LATE = (21, 87, 122), (214, 236, 245)
 WRONG, _NONE = "#c62f2f", "#f1f1f1"
 _FIRST, _LAST = 5.0, 100.0
