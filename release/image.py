@@ -71,7 +71,7 @@ def labels(version: str, *, tree: Path = ROOT) -> list[str]:
     told = {
         "version": version,
         "revision": _git(tree, "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"),
-        "source": re.sub(r"(?<=://)[^/@]*@", "", source),  # a key may stand before the host
+        "source": re.sub(r"(?<=://)[^/]*@", "", source),  # a key may stand before the host
     }
     return [f"org.opencontainers.image.{name}={value}" for name, value in told.items() if value]
 

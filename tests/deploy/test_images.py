@@ -93,7 +93,10 @@ def test_an_image_has_an_ordinary_user_and_says_how_it_is(target: str) -> None:
     assert set(said) == {"title", "description", "licenses"}
 
 
-def test_an_image_says_what_it_is_made_of_and_no_key_of_where_that_is(tmp_path: Path) -> None:
+@pytest.mark.parametrize("who", ["ann:secret", "ann@example.com:secret", "ann:sec@ret"])
+def test_an_image_says_what_it_is_made_of_and_no_key_of_where_that_is(
+    tmp_path: Path, who: str
+) -> None:
     def git(*words: str) -> str:
         who = ("-c", "user.name=ann", "-c", "user.email=ann@example.com")
         ran = subprocess.run(
@@ -103,7 +106,7 @@ def test_an_image_says_what_it_is_made_of_and_no_key_of_where_that_is(tmp_path: 
 
     git("init", "--quiet")
     git("commit", "--quiet", "--allow-empty", "--no-gpg-sign", "--message", "begin")
-    git("remote", "add", "origin", "https://ann:secret@git.example.com/ml/driftline.git")
+    git("remote", "add", "origin", f"https://{who}@git.example.com/ml/driftline.git")
     told = {
         "version": "1.2.3",
         "revision": git("rev-parse", "HEAD"),
