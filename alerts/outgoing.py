@@ -174,10 +174,10 @@ class OutgoingClient:
     def reach(self, url: str, *, timeout: float | None = None) -> None:
         """Open a connection to where a URL leads, with TLS if it asks for that, and send nothing.
 
-        Errors and timeout as in :meth:`connection`; besides ``http`` and ``https``, the URL may be
-        one of ``smtp`` or ``smtps`` with a port.
+        Errors and timeout as in :meth:`connection`, and Blocked for what is no URL. Besides
+        ``http`` and ``https``, the URL may be one of ``smtp`` or ``smtps`` with a port.
         """
-        target = httpx2.URL(url)
+        target = _url(url)
         host, tls = target.raw_host.decode("ascii"), target.scheme in {"https", "smtps"}
         port = target.port if target.port is not None else DEFAULT_PORTS[target.scheme]
         self.check_port(host, port)
@@ -249,11 +249,7 @@ class OutgoingClient:
         )
 
     def _parse(self, url: str) -> httpcore2.URL:
-        try:
-            parsed = httpx2.URL(url)
-        except (httpx2.InvalidURL, TypeError, ValueError):
-            # The library's message would quote the URL, which may hold a secret.
-            raise Blocked("not a valid URL") from None
+        parsed = _url(url)
         if parsed.scheme not in self._policy.schemes:
             permitted = ", ".join(sorted(self._policy.schemes))
             raise Blocked(f"the scheme of {redacted(url)} is not permitted ({permitted})")
@@ -287,6 +283,14 @@ def redacted(url: str) -> str:
     host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
     port = "" if parsed.port is None else f":{parsed.port}"
     return f"{parsed.scheme}://{host}{port}/…"
+
+
+def _url(url: str) -> httpx2.URL:
+    try:
+        return httpx2.URL(url)
+    except (httpx2.InvalidURL, TypeError, ValueError):
+        # The library's message would quote the URL, which may hold a secret.
+        raise Blocked("not a valid URL") from None
 
 
 def _headers(

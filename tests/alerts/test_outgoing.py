@@ -121,6 +121,12 @@ def test_a_url_that_can_never_be_permitted_is_refused_without_the_network(url: s
         LOCAL.get(url)
 
 
+@pytest.mark.parametrize("url", ["smtp://mail.example.com:x", "http://[::1/", "http://a:x/"])
+def test_nothing_is_reached_by_what_is_no_url(url: str) -> None:
+    with pytest.raises(Blocked, match=r"^not a valid URL$"):
+        LOCAL.reach(url)
+
+
 def test_schemes_and_ports_can_be_narrowed() -> None:
     strict = OutgoingClient(
         OutgoingPolicy(schemes=frozenset({"https"}), ports=frozenset({443, 8443}))
