@@ -74,6 +74,8 @@ class RecordSender:
         self._waiting: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._under_way = 0
+        self._left = 0
+        """Records that waited when it was closed, and were dropped."""
         self._closing = False
         self._process = 0
         self.counts: dict[str, int] = {}
@@ -105,16 +107,20 @@ class RecordSender:
             )
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Send what waits, and take no more; False if something was left."""
+        """Send what waits, and take no more; False if some was dropped or is still under way.
+
+        A batch that fails is not tried again: it is dropped and counted, as is what still waits
+        after ``timeout`` seconds.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         done = self.flush(timeout)
         with self._changed:
-            self._add("dropped", len(self._waiting))
+            self._leave(len(self._waiting))
             self._waiting.clear()
             self._changed.notify_all()
-        return done
+            return done and not self._left
 
     def runs_here(self) -> bool:
         """True if a thread of this process sends; a forked process has none of its parent's."""
@@ -149,7 +155,7 @@ class RecordSender:
                 if again is not None and not self._closing:
                     self._waiting.extendleft(reversed(batch))
                 elif again is not None:
-                    self._add("dropped", len(batch))
+                    self._leave(len(batch))
                 self._under_way = 0
                 self._changed.notify_all()
                 pause = 0.0 if again is None else min(_LONGEST_PAUSE, max(again, 2 * pause))
@@ -207,6 +213,10 @@ class RecordSender:
         self.count("refused", size)
         _LOG.error("driftline refuses records: status %d, %d dropped", error.code, size)
         return None
+
+    def _leave(self, number: int) -> None:
+        self._left += number
+        self._add("dropped", number)
 
     def _add(self, outcome: str, number: int) -> None:
         if number:

@@ -179,7 +179,18 @@ def test_a_service_that_takes_nothing_fails_no_exit() -> None:
     with Receiver([answer(503)]) as receiver:
         done = _ended(receiver)
     assert done.returncode == 0
-    assert set(done.stderr.splitlines()) == {"driftline takes no records: status 503"}
+    assert set(done.stderr.splitlines()) == {
+        "driftline takes no records: status 503",
+        "driftline did not take all records before the process ended",
+    }
+
+
+def test_it_says_so_when_a_batch_is_not_taken_as_it_is_closed() -> None:
+    with Receiver([answer(503)]) as receiver:
+        sender = _sender(receiver)
+        sender.add({"id": "a"})
+        assert not sender.close(30)
+    assert sender.counts == {"dropped": 1}
 
 
 def test_a_forked_process_that_ends_leaves_its_parents_records_alone() -> None:
