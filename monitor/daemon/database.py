@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -69,7 +70,8 @@ def standby_database(settings: Config) -> Iterator[Database]:
     """Open the standby from which pages are read; ``database.standby_url`` names one."""
     with _reached(settings) as place:
         assert place.standby is not None  # noqa: S101 (what the caller has looked at)
-        with _connected(settings, place, place.standby) as database:
+        key = "database.standby_url"
+        with _connected(settings, place, place.standby, key=key) as database:
             yield database
 
 
@@ -116,7 +118,9 @@ def _reached(settings: Config) -> Iterator[ServiceDatabase]:
 
 
 @contextmanager
-def _connected(settings: Config, place: ServiceDatabase, url: str) -> Iterator[Database]:
+def _connected(
+    settings: Config, place: ServiceDatabase, url: str, *, key: str = "database.url"
+) -> Iterator[Database]:
     database = Database(
         url,
         direct=place.direct if url == place.service else None,
@@ -128,7 +132,7 @@ def _connected(settings: Config, place: ServiceDatabase, url: str) -> Iterator[D
         room=place.room,
     )
     try:
-        database.run(_check_server)
+        database.run(partial(_check_server, key=key))
         yield database
     finally:
         database.close()
@@ -191,11 +195,11 @@ def write_private(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
-def _check_server(tx: Connection) -> None:
+def _check_server(tx: Connection, *, key: str) -> None:
     version = int(tx.execute(sa.text("SHOW server_version_num")).scalar_one())
     if version < OLDEST_SERVER:
         raise UnsupportedServer(
-            f"database.url points to PostgreSQL {version // 10_000}; 15 or newer is needed"
+            f"{key} leads to PostgreSQL {version // 10_000}; 15 or newer is needed"
         )
 
 
