@@ -20,6 +20,7 @@ from sqlalchemy import Connection
 
 from alerts.channels import open_channel, reach_receiver
 from alerts.outgoing import Blocked, ConnectFailed, OutgoingClient, OutgoingError
+from monitor import tracing
 from monitor.addresses import IN_CLUSTER, EndpointsWanted
 from monitor.config.channels import ChannelEntry
 from monitor.config.corpora import read_corpora
@@ -90,6 +91,7 @@ def checkup(config: Config) -> Iterator[Diagnosis]:
         "encoder": _encoder,
         "channels": _channels,
         "login": _login,
+        "traces": _traces,
         "service": _service,
         "gateway": _gateway,
     }
@@ -438,6 +440,22 @@ def _login(config: Config) -> Iterator[Diagnosis]:
         yield _fault(part, f"{issuer}: {error}", advice)
     else:
         yield _fine(part, f"{issuer} says how people log in")
+
+
+def _traces(config: Config) -> Iterator[Diagnosis]:
+    """Look for the extra, and open a connection to the collector, over which nothing is sent."""
+    part, url = "traces", config.service.traces
+    if not url:
+        return
+    try:
+        tracing.load()
+        inside_of(config).reach(url, timeout=ANSWER_S)
+    except tracing.TracesMissing as error:
+        yield _fault(part, str(error))
+    except OutgoingError as error:
+        yield _fault(part, f"{url}: {error}", _way_out(error))
+    else:
+        yield _fine(part, f"{url} is reached")
 
 
 def _service(config: Config) -> Iterator[Diagnosis]:

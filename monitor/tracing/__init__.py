@@ -45,6 +45,17 @@ def start(url: str, *, role: str, client: OutgoingClient) -> None:
     Raises
     ------
     TracesMissing
+        As :func:`load` does.
+    """
+    _PROCESS.tracing = load()(url, role=role, client=client)
+
+
+def load() -> type[Tracing]:
+    """Import what opens and sends spans.
+
+    Raises
+    ------
+    TracesMissing
         The extra ``traces`` is not installed, or a variable of the environment stops its import.
     """
     try:
@@ -57,7 +68,7 @@ def start(url: str, *, role: str, client: OutgoingClient) -> None:
         raise TracesMissing(
             f"service.traces: a variable OTEL_… of the environment: {error}"
         ) from None
-    _PROCESS.tracing = Tracing(url, role=role, client=client)
+    return Tracing
 
 
 def stop(seconds: float) -> None:

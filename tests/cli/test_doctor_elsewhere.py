@@ -3,6 +3,7 @@
 import json
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,6 +167,38 @@ def test_the_provider_of_logins_is_asked_what_it_says_of_itself(tmp_path: Path) 
 @pytest.mark.skipif(
     choose_account(find_binaries()).switch, reason="the kernel refuses user namespaces"
 )
+def test_the_collector_of_traces_is_reached_and_sent_nothing(tmp_path: Path) -> None:
+    with Receiver() as collector:
+        url = f"http://{collector.host}:{collector.port}"
+        code, found = examine(tmp_path, SERVICE__TRACES=url)
+    assert (code, [one["found"] for one in found["traces"]]) == (0, [f"{url} is reached"])
+    assert not collector.seen
+    code, found = examine(tmp_path, SERVICE__TRACES=url)
+    [away] = found["traces"]
+    assert (code, away["health"]) == (1, "fault")
+    assert away["found"].startswith(f"{url}: ")
+    assert "name server, firewall" in away["advice"]
+
+
+def test_without_the_extra_the_traces_are_a_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "monitor.tracing.exporting", None)
+    code, found = examine(tmp_path, SERVICE__TRACES="http://collector:4318")
+    [fault] = found["traces"]
+    assert (code, fault["health"]) == (1, "fault")
+    assert fault["found"].endswith("pip install 'driftline[traces]'")
+
+
+def test_a_standby_of_an_old_server_is_told_by_its_own_address(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.daemon.database.OLDEST_SERVER", 990_000)
+    _, found = examine(tmp_path, DATABASE__URL=database_url, DATABASE__STANDBY_URL=database_url)
+    told = [found[part][0]["found"].partition(" ")[0] for part in ("database", "standby")]
+    assert told == ["database.url", "database.standby_url"]
+
+
 def test_a_standby_is_looked_at_as_before_pages_are_read_there(tmp_path: Path) -> None:
     with pair(tmp_path, synchronous=False) as (first, second):
 
