@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Depends, Query, Response
 from sqlalchemy import Connection
 
 from monitor.api import lookup, paging
@@ -30,34 +31,57 @@ of_fleet: Final = APIRouter(tags=["scores"])
 
 DEFAULT_SPAN: Final = timedelta(days=1)
 
-OneDetector = Annotated[Name | None, Query()]
 Since = Annotated[Bound | None, Query(description="First window end; a day before `until`.")]
-Until = Annotated[Bound | None, Query(description="Window ends before; now.")]
+OneName = Annotated[Name | None, Query()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoresAsked:
+    """Which windows a list of scores is of, and which page of it."""
+
+    since: Since = None
+    until: Annotated[Bound | None, Query(description="Window ends before; now.")] = None
+    cursor: Cursor = None
+    limit: Limit = DEFAULT_LIMIT
+
+    def listed(
+        self,
+        parts: ApiParts,
+        *,
+        adapter: str | None,
+        detector: str | None,
+        version: str | None = None,
+    ) -> Response:
+        """Answer with the scores asked for, of one adapter or of all."""
+        before = _position(self.cursor)
+        upper = self.until or parts.clock() + timedelta(seconds=1)
+
+        def read(tx: Connection) -> list[ScoreRow]:
+            of = lookup.adapter(tx, adapter) if adapter else None
+            return evaluations.score_history(
+                tx,
+                adapter_id=of.id if of else None,
+                version_id=lookup.version(tx, of.name, version).id if of and version else None,
+                detector=detector,
+                since=self.since or upper - DEFAULT_SPAN,
+                until=upper,
+                before=before,
+                limit=self.limit + 1,
+            )
+
+        rows = parts.database.run(read)
+        return answered(paging.page(rows, self.limit, score, place=_place))
+
+
+Asked = Annotated[ScoresAsked, Depends()]
 
 
 @of_fleet.get("/scores", response_model=Page[ScoreBody])
 def get_scores_of_all(
-    _key: Reader,
-    parts: Parts,
-    *,
-    adapter: Annotated[Name | None, Query()] = None,
-    detector: OneDetector = None,
-    since: Since = None,
-    until: Until = None,
-    cursor: Cursor = None,
-    limit: Limit = DEFAULT_LIMIT,
+    _key: Reader, parts: Parts, query: Asked, adapter: OneName = None, detector: OneName = None
 ) -> Response:
     """List scores of every adapter's windows that ended in ``[since, until)``, newest first."""
-    return _listed(
-        parts,
-        adapter=adapter,
-        version=None,
-        detector=detector,
-        since=since,
-        until=until,
-        cursor=cursor,
-        limit=limit,
-    )
+    return query.listed(parts, adapter=adapter, detector=detector)
 
 
 @router.get("/scores", response_model=Page[ScoreBody])
@@ -65,56 +89,13 @@ def get_scores(
     _key: Reader,
     parts: Parts,
     adapter: AdapterName,
+    query: Asked,
     *,
-    detector: OneDetector = None,
-    version: Annotated[Name | None, Query()] = None,
-    since: Since = None,
-    until: Until = None,
-    cursor: Cursor = None,
-    limit: Limit = DEFAULT_LIMIT,
+    detector: OneName = None,
+    version: OneName = None,
 ) -> Response:
     """List scores of windows that ended in ``[since, until)``, newest first."""
-    return _listed(
-        parts,
-        adapter=adapter,
-        version=version,
-        detector=detector,
-        since=since,
-        until=until,
-        cursor=cursor,
-        limit=limit,
-    )
-
-
-def _listed(
-    parts: ApiParts,
-    *,
-    adapter: str | None,
-    version: str | None,
-    detector: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    cursor: str | None,
-    limit: int,
-) -> Response:
-    before = _position(cursor)
-    upper = until or parts.clock() + timedelta(seconds=1)
-
-    def read(tx: Connection) -> list[ScoreRow]:
-        of = lookup.adapter(tx, adapter) if adapter else None
-        return evaluations.score_history(
-            tx,
-            adapter_id=of.id if of else None,
-            version_id=lookup.version(tx, of.name, version).id if of and version else None,
-            detector=detector,
-            since=since or upper - DEFAULT_SPAN,
-            until=upper,
-            before=before,
-            limit=limit + 1,
-        )
-
-    rows = parts.database.run(read)
-    return answered(paging.page(rows, limit, score, place=_place))
+    return query.listed(parts, adapter=adapter, detector=detector, version=version)
 
 
 def _place(row: ScoreRow) -> tuple[str | int, ...]:
