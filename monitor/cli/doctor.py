@@ -27,7 +27,8 @@ def doctor(
     """
     settings = options.settings(config)
     with loading():
-        from monitor.daemon.checkup import Health, checkup
+        from monitor.daemon.checkup import checkup
+        from monitor.daemon.checkup.diagnosis import Health
     screen.without_logs()
     found = []
     for one in checkup(settings):

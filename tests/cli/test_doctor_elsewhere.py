@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 import trustme
 
-from monitor.daemon import checkup
+from monitor.daemon.checkup import reached
 from monitor.kubernetes import Cluster
 from monitor.postgres.account import choose_account
 from monitor.postgres.binaries import find_binaries
@@ -137,7 +137,7 @@ def test_a_receiver_that_hangs_is_waited_for_no_longer_than_it_may_take(
         while connection.recv(65_536):
             pass
 
-    monkeypatch.setattr(checkup, "ANSWER_S", 0.3)
+    monkeypatch.setattr(reached, "ANSWER_S", 0.3)
     with Receiver([hang], speaks_first=True) as server:
         url = server.url.replace("http:", "https:")
         _, [fault] = _channels(tmp_path, _slack("chat", url))

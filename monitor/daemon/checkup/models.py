@@ -1,0 +1,111 @@
+"""Look at what models need: engines, the encoder, and the corpora of the perplexity probe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Final
+
+from monitor.addresses import IN_CLUSTER, EndpointsWanted
+from monitor.config.corpora import read_corpora
+from monitor.config.routing import engine_headers, inside_of, own_settings
+from monitor.config.sections import Config
+from monitor.daemon.checkup.diagnosis import Diagnosis, fault, fine, note
+from monitor.daemon.parts import embedder_of
+from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
+from monitor.kubernetes import Cluster, ClusterError, EndpointWatch
+from monitor.probes.cards import list_models
+from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed
+from monitor.probes.models import is_local, locate
+
+ENGINES_AT_ONCE: Final = 8
+
+
+def check_corpora(config: Config) -> Iterator[Diagnosis]:
+    """Say which corpora cannot be read."""
+    for key, problem in read_corpora(config).problems.items():
+        yield fault("corpora", f"{key}: {problem}")
+
+
+def check_engines(config: Config) -> Iterator[Diagnosis]:
+    """Ask every engine that is named for its models."""
+    part, written = "engines", (*config.serving.engines, *config.gateway.upstreams)
+    written += getattr(own_settings(config.routing), "engines", ())
+    if not written:
+        yield note(
+            part,
+            "none is named, so nobody sees whether adapters are applied",
+            "name them in serving.engines",
+        )
+        return
+    addresses: dict[str, None] = {}
+    for one in dict.fromkeys(written):
+        try:
+            found = EngineAddresses(_endpoints(one)).now()
+        except ClusterError as error:
+            yield fault("cluster", f"{one}: {error}", _ACCOUNT)
+            continue
+        if one.startswith(IN_CLUSTER):
+            told = f"the service account may follow its endpoints, {len(found)} ready"
+            yield fine("cluster", f"{one}: {told}")
+        if not found:
+            yield fault(part, f"{one}: {NO_ADDRESS}")
+        addresses |= dict.fromkeys(found)
+    with ThreadPoolExecutor(ENGINES_AT_ONCE) as pool:
+        yield from pool.map(partial(_engine, config=config), addresses)
+
+
+def _endpoints(written: str) -> Sequence[str]:
+    """Ask the cluster for its ready endpoints, once, as this process's service account may."""
+    if not written.startswith(IN_CLUSTER):
+        return [written]
+    return EndpointWatch(EndpointsWanted.of(written), Cluster.around(os.environ)).look()
+
+
+_ACCOUNT: Final = (
+    "run in a pod whose service account may list and watch endpointslices:"
+    " docs/connecting/vllm.md#replicas-that-come-and-go"
+)
+
+
+def _engine(address: str, *, config: Config) -> Diagnosis:
+    try:
+        cards = list_models(address, http=inside_of(config), headers=engine_headers(config))
+    except ProbeFailed as error:
+        return fault("engines", f"{address}: {error}")
+    adapters = sum(card.parent is not None for card in cards)
+    return fine(
+        "engines",
+        f"{address}: {len(cards)} models" + (f", {adapters} of them adapters" if adapters else ""),
+    )
+
+
+def check_encoder(config: Config) -> Iterator[Diagnosis]:
+    """Look whether the model's files are here, or ask its endpoint; no model is loaded."""
+    part, chosen = "encoder", config.probes.embedding
+    if not config.capture.embed_prompts:
+        yield note(part, "off, so new topics are not seen", "set capture.embed_prompts")
+        return
+    if chosen.url:
+        yield _remote_encoder(config)
+        return
+    if not is_local(chosen.model):
+        yield fine(part, f"{chosen.model}, from the hub's cache or the hub")
+        return
+    try:
+        yield fine(part, f"{chosen.model}: its files are in {locate(chosen.model)}")
+    except ModelMissing as error:
+        yield fault(part, str(error))
+
+
+def _remote_encoder(config: Config) -> Diagnosis:
+    client = embedder_of(config)
+    try:
+        vectors = client.embed(["Is this encoder at hand?"])
+    except ProbeError as error:
+        return fault("encoder", f"{config.probes.embedding.url}: {error}")
+    finally:
+        client.close()
+    return fine("encoder", f"{config.probes.embedding.url}: {vectors.shape[1]} numbers a text")
