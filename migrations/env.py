@@ -9,7 +9,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from monitor.store.partitions import is_partition
-from monitor.store.tables import metadata
+from monitor.store.tables.columns import metadata
 
 
 def _compared(name: str | None, kind: str, _parents: object) -> bool:

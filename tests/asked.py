@@ -17,7 +17,8 @@ from monitor.store.records.contexts import Context
 from monitor.store.records.ingest import RecordBatch
 from monitor.store.references import calibrations, reference_baselines, references
 from monitor.store.references.calibrations import Calibration
-from monitor.store.tables import record_embeddings, record_texts, reference_vectors, terms
+from monitor.store.tables.records import record_embeddings, record_texts, terms
+from monitor.store.tables.references import reference_vectors
 from tests import newcomers
 
 COUNT = 60

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.store.database import Database
-from monitor.store.tables import NOW, metadata
+from monitor.store.tables.columns import NOW, metadata
 
 LIBRARIES = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),

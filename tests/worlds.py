@@ -35,10 +35,12 @@ from monitor.store.incidents import incidents, outbox
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import outbox as outbox_table
-from monitor.store.tables import references, route_history, scores
-from monitor.store.tables import routes as routes_table
-from monitor.store.tables import versions as versions_table
+from monitor.store.tables.evaluations import scores
+from monitor.store.tables.incidents import outbox as outbox_table
+from monitor.store.tables.references import references
+from monitor.store.tables.registry import versions as versions_table
+from monitor.store.tables.traffic import route_history
+from monitor.store.tables.traffic import routes as routes_table
 from monitor.store.traffic import routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest

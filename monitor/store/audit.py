@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.store.tables import audit
+from monitor.store.tables.people import audit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from monitor.store import wakeups
 from monitor.store.database import Database
-from monitor.store.tables import flags
+from monitor.store.tables.traffic import flags
 
 NAME: Final = "clock"
 STRAY: Final = timedelta(minutes=5)

@@ -12,7 +12,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from monitor.store.tables import metadata
+from monitor.store.tables.columns import metadata
 
 ROWS: Final = "SELECT, INSERT, UPDATE, DELETE"
 LESS: Final = {"audit": "SELECT, INSERT", "alembic_version": "SELECT"}

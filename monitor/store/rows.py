@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import RowMapping
 
-from monitor.store.tables import adapters, versions
+from monitor.store.tables.registry import adapters, versions
 
 T = TypeVar("T")
 

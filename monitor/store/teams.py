@@ -24,17 +24,11 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from monitor.store.tables import (
-    actions,
-    adapters,
-    canaries,
-    changes,
-    incidents,
-    metadata,
-    retrainings,
-    silences,
-    versions,
-)
+from monitor.store.tables.columns import metadata
+from monitor.store.tables.incidents import incidents, silences
+from monitor.store.tables.registry import adapters, changes, versions
+from monitor.store.tables.retrainings import retrainings
+from monitor.store.tables.traffic import actions, canaries
 
 _LOG = structlog.get_logger(__name__)
 

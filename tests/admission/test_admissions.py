@@ -23,8 +23,8 @@ from monitor.store.database import Database
 from monitor.store.errors import Conflict
 from monitor.store.registry import adapters, admissions, versions
 from monitor.store.registry.admissions import AdmissionRow, AdmissionState
-from monitor.store.tables import admissions as table
-from monitor.store.tables import audit
+from monitor.store.tables.people import audit
+from monitor.store.tables.probes import admissions as table
 from monitor.traffic.fallback.survey import targets_of
 from monitor.views.admission import AdmissionBody
 from tests.admission.broken_adapters import made, of_rank

@@ -23,7 +23,9 @@ from monitor.store.database import Database
 from monitor.store.incidents import incidents, silences
 from monitor.store.people import changes, keys
 from monitor.store.registry import versions
-from monitor.store.tables import actions, outbox, references
+from monitor.store.tables.incidents import outbox
+from monitor.store.tables.references import references
+from monitor.store.tables.traffic import actions
 from monitor.store.traffic import retrainings
 from monitor.store.traffic.actions import ActionState
 from monitor.store.traffic.retrainings import NewRetraining, RetrainCause

@@ -10,7 +10,7 @@ import pytest
 from monitor.api import paging
 from monitor.domain import Scope
 from monitor.store.registry import versions
-from monitor.store.tables import record_texts
+from monitor.store.tables.records import record_texts
 from monitor.store.traffic import actions, canaries, routes
 from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 
 from monitor.domain import Scope
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import audit, changes, perplexity_runs
+from monitor.store.tables.people import audit
+from monitor.store.tables.probes import perplexity_runs
+from monitor.store.tables.registry import changes
 from tests import worlds
 from tests.serving import Serving
 

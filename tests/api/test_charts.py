@@ -18,7 +18,7 @@ from monitor.outbox.linking import CHART_LASTS
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations
 from monitor.store.incidents import incidents
-from monitor.store.tables import adapters
+from monitor.store.tables.registry import adapters
 from tests import worlds
 from tests.alert_samples import an_alert
 from tests.fleet import register

@@ -14,7 +14,7 @@ from monitor.policy.coverage import to_json
 from monitor.policy.probed import IdentityMemory
 from monitor.store.evaluation import verdicts
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import scores
+from monitor.store.tables.evaluations import scores
 from tests import worlds
 from tests.serving import Serving
 from tests.uncompared import LIVE, TOLD, blind

@@ -15,7 +15,7 @@ from monitor.store.database import Database
 from monitor.store.incidents import outbox
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters
-from monitor.store.tables import outbox as outbox_table
+from monitor.store.tables.incidents import outbox as outbox_table
 from tests import worlds
 from tests.serving import Serving, serving
 

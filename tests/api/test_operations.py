@@ -15,9 +15,10 @@ from monitor.store.evaluation import evaluations, tasks
 from monitor.store.evaluation.evaluations import NewEvaluation
 from monitor.store.incidents import outbox
 from monitor.store.registry import versions
-from monitor.store.tables import audit, incidents
-from monitor.store.tables import outbox as outbox_table
-from monitor.store.tables import tasks as tasks_table
+from monitor.store.tables.evaluations import tasks as tasks_table
+from monitor.store.tables.incidents import incidents
+from monitor.store.tables.incidents import outbox as outbox_table
+from monitor.store.tables.people import audit
 from monitor.store.traffic import actions
 from monitor.store.traffic.actions import ActionKind, ActionState
 from tests import worlds

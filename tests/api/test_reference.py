@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Scope
-from monitor.store.tables import references
+from monitor.store.tables.references import references
 from tests.serving import Serving
 
 PATH = "/v1/adapters/support/versions/v1/reference"

@@ -13,7 +13,7 @@ import pytest
 from monitor.domain import ArmKind, Interval, Scope, Version
 from monitor.store.database import Database
 from monitor.store.records.requests import RequestFilter, RequestOrder, newest_part, read_page
-from monitor.store.tables import record_texts
+from monitor.store.tables.records import record_texts
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from tests import asked, worlds

@@ -9,7 +9,7 @@ from monitor.domain import ReferenceId, Scope
 from monitor.selftest.testing import SelfTestSubject, run
 from monitor.store.evaluation import selftests
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import references
+from monitor.store.tables.references import references
 from tests.serving import Serving
 
 PATH = "/v1/adapters/support/selftest"

@@ -20,7 +20,8 @@ from monitor.probes.corpus import Document
 from monitor.probes.smoke import LONGEST_TEXT, MOST_PROMPTS, MOST_TOKENS, Questioner
 from monitor.store.database import Database
 from monitor.store.incidents import incidents
-from monitor.store.tables import metadata, versions
+from monitor.store.tables.columns import metadata
+from monitor.store.tables.registry import versions
 from tests import worlds
 from tests.probes import fake_engine
 from tests.probes.fake_engine import FakeEngine

@@ -24,16 +24,11 @@ from monitor.store.incidents.incidents import incident_list
 from monitor.store.people import changes, keys
 from monitor.store.people.changes import Declaration
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import (
-    actions,
-    admissions,
-    canaries,
-    incidents,
-    latest_scores,
-    outbox,
-    retrainings,
-    scores,
-)
+from monitor.store.tables.evaluations import latest_scores, scores
+from monitor.store.tables.incidents import incidents, outbox
+from monitor.store.tables.probes import admissions
+from monitor.store.tables.retrainings import retrainings
+from monitor.store.tables.traffic import actions, canaries
 from monitor.store.traffic import retrainings as asked_trainings
 from monitor.store.traffic.retrainings import NewRetraining, RetrainCause
 from monitor.traffic.arms import ArmRequest

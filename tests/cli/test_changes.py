@@ -10,7 +10,8 @@ import pytest
 from monitor.domain import Scope
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import outbox, perplexity_runs
+from monitor.store.tables.incidents import outbox
+from monitor.store.tables.probes import perplexity_runs
 from tests import worlds
 from tests.cli.command import Ran, driftline, failed, process
 from tests.serving import Serving, serving

@@ -15,9 +15,10 @@ import pytest
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.redis.protocol import Conversation, command
-from monitor.store import tables
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
+from monitor.store.tables.traffic import route_history
+from monitor.store.tables.traffic import routes as routes_table
 from monitor.store.traffic import epochs, routes
 from monitor.traffic import table
 from monitor.traffic.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
@@ -219,7 +220,7 @@ def test_a_restored_table_counts_and_the_lost_one_does_not_come_back(rig: Rig) -
     rig.carry(first)
     lost = rig.carry(second)
     with rig.database.begin() as tx:
-        for rows in (tables.routes, tables.route_history):
+        for rows in (routes_table, route_history):
             tx.execute(rows.delete())
         epochs.begin(tx, reason="restored", actor="ann")
     rig.carry(first)

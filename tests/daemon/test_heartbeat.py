@@ -11,8 +11,8 @@ from monitor.domain import EvaluationKind
 from monitor.store.database import Database
 from monitor.store.evaluation import tasks
 from monitor.store.incidents import outbox
-from monitor.store.tables import outbox as messages
-from monitor.store.tables import tasks as due
+from monitor.store.tables.evaluations import tasks as due
+from monitor.store.tables.incidents import outbox as messages
 from monitor.store.traffic import pending_decisions
 from tests.fleet import message, register
 from tests.loopback import LOOPBACK, Receiver, answer, unused_port

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import REAL
 from detectors import DETECTORS
 from detectors.profile import DetectorSide
 from detectors.signals import SIGNALS, Guarding, SignalKind, main_signal
-from monitor.store.tables import records
+from monitor.store.tables.records import records
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = {

@@ -19,7 +19,7 @@ from monitor.postgres.process import live_postmaster
 from monitor.store import schema
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import metadata
+from monitor.store.tables.columns import metadata
 from tests.migrations import release_with
 from tests.service import Talk, ndjson, until
 

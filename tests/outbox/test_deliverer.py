@@ -20,11 +20,12 @@ from alerts.types import Status
 from monitor.domain import IncidentId
 from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
 from monitor.outbox.stranded import MOST_AT_ONCE
-from monitor.store import audit, tables
+from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.incidents import deliveries, outbox
 from monitor.store.incidents.deliveries import DeliveryRow
 from monitor.store.incidents.outbox import DeliveryState
+from monitor.store.tables.incidents import outbox as outbox_table
 from monitor.store.wakeups import OUTBOX, WakeUps
 from tests.fleet import incident, message, register
 from tests.loopback import LOOPBACK, Behaviour, Receiver, answer, for_ever, reset
@@ -435,8 +436,8 @@ def test_messages_for_no_channel_are_handed_on_at_once_and_hold_nobody_up(
     swift = replace(FAST, escalate_after=timedelta(seconds=5))
     with database.begin() as tx:
         tx.execute(
-            tables.outbox.update()
-            .where(tables.outbox.c.channel == "renamed")
+            outbox_table.update()
+            .where(outbox_table.c.channel == "renamed")
             .values(next_at=sa.func.now() - timedelta(minutes=1))
         )
     with delivering(database, configured("oncall", channel), settings=swift):

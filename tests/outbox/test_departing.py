@@ -11,11 +11,14 @@ from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Version
 from monitor.outbox import AlertInputs, ConfiguredChannel, Departing, record_observation
 from monitor.outbox.departing import DepartingFailed
-from monitor.store import partitions, tables
+from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.incidents import deliveries, fleet_incidents, incidents
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.registry import adapters
+from monitor.store.tables.incidents import incidents as incidents_table
+from monitor.store.tables.records import records
+from monitor.store.tables.traffic import canaries as canaries_table
 from monitor.store.traffic import canaries, departures
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
@@ -186,7 +189,7 @@ def test_it_stays_open_while_somebody_reaches_it_past_the_route(
     database.run(lambda tx: partitions.ensure(tx, {at.date()}, tables=("records",)))
     with database.begin() as tx:
         tx.execute(
-            tables.records.insert().values(
+            records.insert().values(
                 adapter_id=version.adapter_id, version_id=version.id, at=at, id="r1",
                 context_id=1, sample_prob=1.0,
             )
@@ -210,7 +213,7 @@ def test_it_stays_open_while_a_canary_holds_the_version(
     [row] = sweep(database)
     assert row.closed_at is None
     with database.begin() as tx:
-        ended = tables.canaries.update().where(tables.canaries.c.id == made.id)
+        ended = canaries_table.update().where(canaries_table.c.id == made.id)
         tx.execute(ended.values(ended_at=NOW))
     [row] = sweep(database)
     assert row.closing == "out_of_service"
@@ -222,8 +225,8 @@ def test_an_incident_that_cannot_be_read_keeps_no_other_one_open(database: Datab
         for one in (odd, plain):
             see(tx, one, now=NOW - 60 * MINUTE)
             route(tx, ALONE, GONE, adapter=one.adapter)
-        of_it = tables.incidents.c.version_id == odd.id
-        tx.execute(tables.incidents.update().where(of_it).values(state={"phase": "waning"}))
+        of_it = incidents_table.c.version_id == odd.id
+        tx.execute(incidents_table.update().where(of_it).values(state={"phase": "waning"}))
     departing = Departing(database=database, channels=["desk"], after=AFTER)
     with pytest.raises(DepartingFailed, match=f"^{odd.id}$"):
         departing.turn(now=NOW)

@@ -12,8 +12,9 @@ from monitor.outbox.receipt import Receipt, ReceiptLine, read_receipt
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.store.database import Database
 from monitor.store.incidents import escalation, incidents
-from monitor.store.tables import outbox as outbox_table
-from monitor.store.tables import references, versions
+from monitor.store.tables.incidents import outbox as outbox_table
+from monitor.store.tables.references import references
+from monitor.store.tables.registry import versions
 from tests.fleet import register
 from tests.outbox.test_record import CRITICAL, DRIFTING, STABLE, record
 

@@ -11,8 +11,8 @@ from monitor.domain import IncidentId
 from monitor.outbox.refreshing import RESOLVED_FOR, Refresher
 from monitor.store.database import Database
 from monitor.store.incidents import outbox
-from monitor.store.tables import incidents
-from monitor.store.tables import outbox as messages
+from monitor.store.tables.incidents import incidents
+from monitor.store.tables.incidents import outbox as messages
 from tests.fleet import incident, message, register
 
 

@@ -38,7 +38,7 @@ from monitor.outbox import (
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
 from monitor.policy import Memory
-from monitor.store import clock, partitions, tables
+from monitor.store import clock, partitions
 from monitor.store.clock import Watcher
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations
@@ -49,6 +49,10 @@ from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.people import changes
 from monitor.store.people.changes import Declaration
 from monitor.store.registry import adapters
+from monitor.store.tables.evaluations import verdicts
+from monitor.store.tables.incidents import held
+from monitor.store.tables.incidents import incidents as incidents_table
+from monitor.store.tables.incidents import silences as silences_table
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
 from tests import worlds
@@ -338,7 +342,7 @@ def test_what_a_later_release_wrote_keeps_no_page_back(
 ) -> None:
     with database.begin() as tx:
         tx.execute(
-            tables.silences.insert().values(
+            silences_table.insert().values(
                 match={"adapter": ["support"], "moon": ["full"]},
                 starts_at=datetime.now(tz=UTC) - HOUR,
                 ends_at=datetime.now(tz=UTC) + 24 * HOUR,
@@ -349,7 +353,7 @@ def test_what_a_later_release_wrote_keeps_no_page_back(
         see(tx, fleet[0], CRITICAL)
     assert tell(database, 60 * SECOND) == 1
     with database.begin() as tx:
-        tx.execute(tables.incidents.update().values(state={"phase": "waning"}))
+        tx.execute(incidents_table.update().values(state={"phase": "waning"}))
         see(tx, fleet[1], CRITICAL)
     assert tell(database, 120 * SECOND) == 1
     assert [who for who, *_ in said(sent(database))] == ["support", "billing"]
@@ -390,7 +394,7 @@ def test_what_was_told_by_a_clock_that_was_ahead_holds_nothing_up(
     assert tell(database, 60 * SECOND) == 1
     with database.begin() as tx:
         see(tx, fleet[1], DRIFTING)
-        tx.execute(tables.held.update().values(at=sa.func.now() + back))
+        tx.execute(held.update().values(at=sa.func.now() + back))
         Watcher().look(tx)
         stands, known = clock.now(tx) + back, clock.read(tx)
         assert known is not None
@@ -478,7 +482,7 @@ def test_a_repeat_of_what_cannot_be_read_any_more_says_what_was_told(
     with database.begin() as tx:
         worlds.put_verdict(tx, fleet[0], verdict(DRIFTING, blame=Blame.INPUT), drift=80.0)
         odd = Memory().to_json() | {"classic": ["from another release"]}
-        tx.execute(tables.verdicts.update().values(memory=odd))
+        tx.execute(verdicts.update().values(memory=odd))
     assert tell(database, 5 * HOUR) == 1
     first, again = (row.alert for row in sent(database))
     assert again["notification_reason"] == "repeat_interval_elapsed"

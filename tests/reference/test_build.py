@@ -17,7 +17,7 @@ from monitor.reference.upload import UploadRefused
 from monitor.store.database import Database
 from monitor.store.references import calibrations, reference_vectors, references
 from monitor.store.references.references import MAX_CLAIMS, ReferenceClaim
-from monitor.store.tables import reference_items
+from monitor.store.tables.references import reference_items
 from tests.reference.conftest import (
     BagOfWords,
     Open,

@@ -19,7 +19,7 @@ from monitor.store.database import Database
 from monitor.store.evaluation import selftests
 from monitor.store.evaluation.selftests import SelfTestRow, SelfTestState
 from monitor.store.references import reference_baselines, references
-from monitor.store.tables import references as references_table
+from monitor.store.tables.references import references as references_table
 from tests.reference.conftest import BagOfWords, Send, baseline, questions, training
 
 

@@ -14,7 +14,7 @@ from monitor.reference.splitting import LineSplitter
 from monitor.reference.upload import MOST_PROBLEMS, UploadLimits, UploadRefused, begin_upload
 from monitor.store.database import Database
 from monitor.store.references import references
-from monitor.store.tables import reference_items
+from monitor.store.tables.references import reference_items
 from tests.reference.conftest import START, Open, Send, baseline, ndjson, questions, training
 
 

@@ -15,7 +15,7 @@ from monitor.store.clock import ASKED_EVERY, Clock, DatabaseClock, Watcher
 from monitor.store.database import Database
 from monitor.store.evaluation import tasks
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import metadata
+from monitor.store.tables.columns import metadata
 from tests.clocks import ShiftedDatabase
 
 NOON = datetime(2031, 3, 1, 12, tzinfo=UTC)

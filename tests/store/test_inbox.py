@@ -21,7 +21,7 @@ from monitor.store.incidents.inbox import (
 )
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import incidents
+from monitor.store.tables.incidents import incidents
 from tests.fleet import NOW
 
 

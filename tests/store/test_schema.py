@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 from monitor.store import audit, partitions, schema, teams
 from monitor.store.database import Database
-from monitor.store.tables import metadata
+from monitor.store.tables.columns import metadata
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from monitor.store.database import Database
 from monitor.store.people import keys
 from monitor.store.people.keys import may_send_for
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import metadata
+from monitor.store.tables.columns import metadata
 
 FACTS: Mapping[str, Mapping[str, Any]] = {
     "support": {"owner": "care", "labels": {"team": "a", "owner": "a label that says nothing"}},

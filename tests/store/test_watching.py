@@ -10,8 +10,9 @@ from monitor.policy.budget import BudgetSettings, shares
 from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions, watching
-from monitor.store.tables import adapters as adapters_table
-from monitor.store.tables import increments, references
+from monitor.store.tables.evaluations import increments
+from monitor.store.tables.references import references
+from monitor.store.tables.registry import adapters as adapters_table
 from monitor.traffic import table
 
 NOW = datetime.now(tz=UTC)

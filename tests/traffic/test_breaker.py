@@ -14,7 +14,7 @@ from monitor.store.errors import NotFound
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
-from monitor.store.tables import canaries
+from monitor.store.tables.traffic import canaries
 from monitor.store.traffic import actions, flags, routes
 from monitor.store.traffic.actions import ActionKind, ActionRow, ActionState
 from monitor.traffic import table

@@ -12,7 +12,7 @@ from monitor.policy import Memory
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
-from monitor.store.tables import references
+from monitor.store.tables.references import references
 from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest

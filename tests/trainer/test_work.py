@@ -26,7 +26,7 @@ from monitor.engine_addresses import EngineAddresses
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.registry import versions
-from monitor.store.tables import trainings as trainings_table
+from monitor.store.tables.retrainings import trainings as trainings_table
 from monitor.store.traffic import retrainings, trainings
 from monitor.store.traffic.retrainings import NewRetraining, RetrainCause
 from monitor.trainer import files

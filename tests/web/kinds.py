@@ -19,8 +19,8 @@ from monitor.outbox.present import NEAR, of_incident
 from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.incidents import IncidentUpdate, StoredKey
 from monitor.store.registry import versions
-from monitor.store.tables import latest_scores, scores
-from monitor.store.tables import outbox as outbox_table
+from monitor.store.tables.evaluations import latest_scores, scores
+from monitor.store.tables.incidents import outbox as outbox_table
 from monitor.store.traffic import canaries
 from monitor.traffic.trial.news import canary_news
 from monitor.traffic.trial.states import state_from_json

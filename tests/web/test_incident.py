@@ -19,8 +19,8 @@ from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentRow
 from monitor.store.people import changes
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import outbox as outbox_table
-from monitor.store.tables import record_texts
+from monitor.store.tables.incidents import outbox as outbox_table
+from monitor.store.tables.records import record_texts
 from monitor.store.traffic import retrainings, routes, trainings
 from monitor.store.traffic.trainings import TrainingStep
 from monitor.traffic.arms import ArmRequest

@@ -14,7 +14,7 @@ from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
 from monitor.store.records import capture_counts
 from monitor.store.registry import adapters, versions
-from monitor.store.tables import keys as keys_table
+from monitor.store.tables.people import keys as keys_table
 from tests import worlds
 from tests.serving import Serving, serving
 from tests.web.conftest import Looker

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import Scope
-from monitor.store.tables import references
+from monitor.store.tables.references import references
 from tests import worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker

@@ -12,7 +12,7 @@ from alerts.types import VerdictKind
 from monitor.domain import Scope, Version
 from monitor.store.database import Database
 from monitor.store.incidents import incidents
-from monitor.store.tables import record_texts
+from monitor.store.tables.records import record_texts
 from monitor.traffic import table
 from tests import asked, worlds
 from tests.serving import Serving, serving

@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 import sqlalchemy as sa
 
 from monitor.store.evaluation import selftests
-from monitor.store.tables import references, versions
-from monitor.store.tables import selftests as table
+from monitor.store.tables.probes import selftests as table
+from monitor.store.tables.references import references
+from monitor.store.tables.registry import versions
 from tests import worlds
 from tests.serving import Serving
 from tests.web.conftest import Looker

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from alerts.types import VerdictKind
 from monitor.domain import VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
-from monitor.store.tables import adapters, coverage_days, versions
+from monitor.store.tables.evaluations import coverage_days
+from monitor.store.tables.registry import adapters, versions
 
 _C: Final = coverage_days.c
 

@@ -16,7 +16,8 @@ from alerts.types import VerdictKind
 from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
 from monitor.policy.coverage import Coverage, from_json, summed, to_json
 from monitor.store.rows import named, shaped, stored
-from monitor.store.tables import evaluations, latest_scores, scores, versions
+from monitor.store.tables.evaluations import evaluations, latest_scores, scores
+from monitor.store.tables.registry import versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from detectors.identity import Identity, IdentityState
 from detectors.parity import TopLogprobs
 from monitor.domain import VersionId
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import identity_checks
+from monitor.store.tables.probes import identity_checks
 
 REGISTRATION = "registration"
 """The role of the check that later ones are compared with."""

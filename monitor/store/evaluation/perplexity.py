@@ -15,13 +15,9 @@ from monitor.domain import EvaluationKind, VersionId
 from monitor.store import wakeups
 from monitor.store.evaluation import identity, verdicts
 from monitor.store.rows import shaped
-from monitor.store.tables import (
-    adapters,
-    perplexity_documents,
-    perplexity_runs,
-    tasks,
-    versions,
-)
+from monitor.store.tables.evaluations import tasks
+from monitor.store.tables.probes import perplexity_documents, perplexity_runs
+from monitor.store.tables.registry import adapters, versions
 
 
 class RunRole(StrEnum):

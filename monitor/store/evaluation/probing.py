@@ -14,14 +14,9 @@ from sqlalchemy.dialects.postgresql import distinct_on
 from monitor.domain import EvaluationKind, VersionId
 from monitor.policy.rounds import ProbeCost
 from monitor.store.evaluation.perplexity import RunRole
-from monitor.store.tables import (
-    adapters,
-    evaluations,
-    latest_scores,
-    perplexity_runs,
-    tasks,
-    versions,
-)
+from monitor.store.tables.evaluations import evaluations, latest_scores, tasks
+from monitor.store.tables.probes import perplexity_runs
+from monitor.store.tables.registry import adapters, versions
 
 ONE_PROBE: Final = timedelta(hours=1)
 """A version's runs closer together than this belong to one probe."""

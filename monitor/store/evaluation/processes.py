@@ -16,7 +16,7 @@ from detectors.types import Floats, Process, State
 from monitor.domain import ReferenceId, VersionId
 from monitor.policy.facts import Increment
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import increments, process_states
+from monitor.store.tables.evaluations import increments, process_states
 
 STATE_FORMAT: Final = 1
 

@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import Interval, VersionId
 from monitor.store import wakeups
 from monitor.store.rows import shaped
-from monitor.store.tables import reports as table
+from monitor.store.tables.evaluations import reports as table
 
 ReportId = NewType("ReportId", int)
 Form = Literal["page", "snapshot"]

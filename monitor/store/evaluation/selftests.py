@@ -15,7 +15,8 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import ReferenceId, VersionId
 from monitor.store import wakeups
 from monitor.store.rows import shaped
-from monitor.store.tables import references, selftests
+from monitor.store.tables.probes import selftests
+from monitor.store.tables.references import references
 
 LEASE: Final = timedelta(minutes=2)
 SETTLED: Final = timedelta(hours=1)

@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import AdapterId, EvaluationKind, VersionId
 from monitor.store import wakeups
 from monitor.store.rows import shaped
-from monitor.store.tables import tasks, versions
+from monitor.store.tables.evaluations import tasks
+from monitor.store.tables.registry import versions
 
 
 class StaleLease(Exception):  # noqa: N818 (a normal outcome, not an error)

@@ -25,7 +25,8 @@ from monitor.domain import (
 )
 from monitor.policy.memory import Memory, verdict_of
 from monitor.store.rows import named, shaped, stored
-from monitor.store.tables import transitions, verdicts, versions
+from monitor.store.tables.evaluations import transitions, verdicts
+from monitor.store.tables.registry import versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

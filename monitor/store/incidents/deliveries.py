@@ -18,7 +18,7 @@ from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
 from monitor.store.incidents.outbox import DeliveryState
 from monitor.store.rows import shaped
-from monitor.store.tables import outbox
+from monitor.store.tables.incidents import outbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

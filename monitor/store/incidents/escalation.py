@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.store import wakeups
 from monitor.store.incidents.outbox import DeliveryState, sent_as
-from monitor.store.tables import outbox
+from monitor.store.tables.incidents import outbox
 
 
 def escalate(tx: Connection, message: UUID, *, fallback: str) -> bool:

@@ -16,7 +16,8 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId, EvaluationKind, IncidentId, Version, VersionId
 from monitor.store.rows import named
-from monitor.store.tables import fleet_members, incidents, versions
+from monitor.store.tables.incidents import fleet_members, incidents
+from monitor.store.tables.registry import versions
 
 _TELLING: Final = 0x666C6565  # "flee": the advisory locks of those who tell of a base
 RECENTLY: Final = timedelta(hours=1)

@@ -14,7 +14,8 @@ from sqlalchemy import ColumnElement, Connection
 from alerts.types import Blame
 from monitor.domain import VerdictSeverity
 from monitor.store.incidents.incidents import SELECT, IncidentRow, from_row
-from monitor.store.tables import adapters, incidents, versions
+from monitor.store.tables.incidents import incidents
+from monitor.store.tables.registry import adapters, versions
 
 
 class InboxState(StrEnum):

@@ -18,7 +18,8 @@ from sqlalchemy.dialects.postgresql import insert
 from alerts.types import Blame
 from monitor.domain import AdapterId, IncidentId, Mark, VerdictSeverity, Version, VersionId
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import adapters, incidents, versions
+from monitor.store.tables.incidents import incidents
+from monitor.store.tables.registry import adapters, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

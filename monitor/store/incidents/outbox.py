@@ -24,7 +24,7 @@ from sqlalchemy import Connection, RowMapping
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
 from monitor.store.rows import shaped
-from monitor.store.tables import held, outbox
+from monitor.store.tables.incidents import held, outbox
 
 
 class DeliveryState(StrEnum):

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import IncidentId, Mark
-from monitor.store.tables import versions
+from monitor.store.tables.registry import versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.store.incidents.outbox import DeliveryState
-from monitor.store.tables import outbox
+from monitor.store.tables.incidents import outbox
 
 DEGRADED_AFTER: Final = timedelta(minutes=10)
 """A channel whose messages failed for this long is shown as degraded."""

@@ -12,7 +12,7 @@ from alerts import matching
 from alerts.matching import Matcher
 from alerts.silences import Silence
 from monitor.store.rows import shaped
-from monitor.store.tables import silences
+from monitor.store.tables.incidents import silences
 
 _LOG = structlog.get_logger(__name__)
 

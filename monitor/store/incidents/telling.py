@@ -17,7 +17,8 @@ from sqlalchemy import Connection
 
 from monitor.domain import IncidentId, TransitionId
 from monitor.store import wakeups
-from monitor.store.tables import adapters, held, incidents, versions
+from monitor.store.tables.incidents import held, incidents
+from monitor.store.tables.registry import adapters, versions
 
 _TELLING: Final = 0x74656C6C  # "tell": the advisory lock of whoever looks at all groups
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, RowMapping
 
 from monitor.domain import ChangeId, ChangeKind, Interval
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import adapters, changes, versions
+from monitor.store.tables.registry import adapters, changes, versions
 
 UNDER_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE})
 """Kinds that change the perplexity of every adapter on the engine or base."""

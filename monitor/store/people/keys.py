@@ -23,7 +23,7 @@ from monitor.domain import Adapter, Scope
 from monitor.store import teams
 from monitor.store.registry import adapters
 from monitor.store.rows import shaped
-from monitor.store.tables import keys
+from monitor.store.tables.people import keys
 
 _TEXT: Final = re.compile(r"dl_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 _TOUCHED_EVERY: Final = timedelta(minutes=1)

@@ -16,7 +16,8 @@ from monitor.store import audit
 from monitor.store.evaluation import perplexity
 from monitor.store.evaluation.perplexity import RunRole
 from monitor.store.people.changes import StoredChange
-from monitor.store.tables import adapters, perplexity_runs, versions
+from monitor.store.tables.probes import perplexity_runs
+from monitor.store.tables.registry import adapters, versions
 
 ACT: Final = "perplexity.rebaseline"
 

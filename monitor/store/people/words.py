@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import ChangeKind, Version
-from monitor.store.tables import changes, fleet_members, incidents, route_history
+from monitor.store.tables.incidents import fleet_members, incidents
+from monitor.store.tables.registry import changes
+from monitor.store.tables.traffic import route_history
 from monitor.store.traffic.actions import AUTOMATIC
 
 _OF_THE_MODEL: Final = frozenset({ChangeKind.ENGINE, ChangeKind.BASE, ChangeKind.ADAPTER})

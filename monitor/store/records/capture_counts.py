@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import AdapterId
-from monitor.store.tables import capture_counts
+from monitor.store.tables.records import capture_counts
 
 REQUESTS: Final = ("accepted", "sampled_out")
 """Outcomes that each stand for one request of the adapter."""

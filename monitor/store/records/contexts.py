@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.store.tables import contexts
+from monitor.store.tables.records import contexts
 
 
 class Context(NamedTuple):

@@ -23,7 +23,7 @@ from monitor.store.partitions import DEFAULT_RETENTION
 from monitor.store.records import capture_counts
 from monitor.store.records.capture_counts import CountKey
 from monitor.store.rows import stored
-from monitor.store.tables import (
+from monitor.store.tables.records import (
     answer_embeddings,
     pending_texts,
     record_embeddings,

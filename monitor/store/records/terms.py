@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId
-from monitor.store.tables import terms as table
+from monitor.store.tables.records import terms as table
 
 ENOUGH_SUBJECTS: Final = 5
 """The number of different subjects that must use a term before its words are stored."""

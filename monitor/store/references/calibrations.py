@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import reference_bins, reference_calibrations
+from monitor.store.tables.references import reference_bins, reference_calibrations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId
-from monitor.store.tables import reference_axes as table
+from monitor.store.tables.references import reference_axes as table
 
 _PROMPT: Final = "prompt"
 _OUTPUT: Final = "output"

@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId, VersionId
-from monitor.store.tables import reference_baselines as table
-from monitor.store.tables import references
+from monitor.store.tables.references import reference_baselines as table
+from monitor.store.tables.references import references
 
 
 def insert(

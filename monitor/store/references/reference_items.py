@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from monitor.store.references.references import ReferenceClaim, hold
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import reference_items as table
+from monitor.store.tables.references import reference_items as table
 
 
 class ItemRole(StrEnum):

@@ -12,8 +12,8 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import ReferenceId, ReferenceState, VersionId
 from monitor.store.references.references import ReferenceClaim, hold
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import reference_vectors as table
-from monitor.store.tables import references
+from monitor.store.tables.references import reference_vectors as table
+from monitor.store.tables.references import references
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,13 +25,8 @@ from monitor.store import audit, wakeups
 from monitor.store.errors import Conflict, NotFound, StoreError
 from monitor.store.registry import versions as registry
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import (
-    adapters,
-    reference_items,
-    reference_vectors,
-    references,
-    versions,
-)
+from monitor.store.tables.references import reference_items, reference_vectors, references
+from monitor.store.tables.registry import adapters, versions
 
 LEASE: Final = timedelta(minutes=2)
 MAX_CLAIMS: Final = 5

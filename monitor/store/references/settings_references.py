@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from monitor.domain import ReferenceId, VersionId
 from monitor.store.rows import shaped
-from monitor.store.tables import references, settings_calibrations, settings_references
+from monitor.store.tables.references import references, settings_calibrations, settings_references
 
 _S = settings_references.c
 

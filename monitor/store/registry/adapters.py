@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import Adapter, AdapterId, Mode
 from monitor.store.errors import NotFound
 from monitor.store.rows import shaped
-from monitor.store.tables import adapters
+from monitor.store.tables.registry import adapters
 
 
 def put(

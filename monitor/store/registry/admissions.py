@@ -17,7 +17,9 @@ from monitor.domain import AdapterId, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict
 from monitor.store.rows import shaped
-from monitor.store.tables import adapters, admissions, changes, flags, versions
+from monitor.store.tables.probes import admissions
+from monitor.store.tables.registry import adapters, changes, versions
+from monitor.store.tables.traffic import flags
 
 LEASE: Final = timedelta(minutes=15)
 """Longer than any one set of texts takes; it is renewed between them."""

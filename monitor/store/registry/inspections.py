@@ -14,7 +14,8 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import AdapterId, Version, VersionId, WeightsState
 from monitor.store.registry import versions as registry
 from monitor.store.rows import named
-from monitor.store.tables import adapters, versions, weight_inspections
+from monitor.store.tables.probes import weight_inspections
+from monitor.store.tables.registry import adapters, versions
 
 RETRY: Final = timedelta(hours=1)
 """How soon an unreadable folder is read again: its disk may be mounted by then."""

@@ -18,7 +18,8 @@ from sqlalchemy.dialects.postgresql import insert
 from monitor.domain import Adapter, AdapterId, Version, VersionId
 from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
-from monitor.store.tables import adapters, versions, weight_inspections
+from monitor.store.tables.probes import weight_inspections
+from monitor.store.tables.registry import adapters, versions
 
 _FIXED: Final = ("model", "parent", "uri", "sha256", "base_model")
 FOUND_BY: Final = "found_by"

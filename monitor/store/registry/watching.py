@@ -16,7 +16,10 @@ from sqlalchemy import Connection
 from monitor.domain import AdapterId, ReferenceState, Version, VersionId
 from monitor.policy.budget import ShareStanding
 from monitor.store import teams
-from monitor.store.tables import adapters, increments, references, routes, versions
+from monitor.store.tables.evaluations import increments
+from monitor.store.tables.references import references
+from monitor.store.tables.registry import adapters, versions
+from monitor.store.tables.traffic import routes
 
 SILENT_AFTER: Final = timedelta(days=7)
 """A version without an arm and without records for this long is not watched."""

@@ -14,7 +14,8 @@ from sqlalchemy import Connection, RowMapping
 from monitor.domain import ActionId, AdapterId, Version, VersionId
 from monitor.store.errors import NotFound
 from monitor.store.rows import named, shaped
-from monitor.store.tables import actions, routes, versions
+from monitor.store.tables.registry import versions
+from monitor.store.tables.traffic import actions, routes
 
 
 class ActionKind(StrEnum):

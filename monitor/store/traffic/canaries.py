@@ -19,7 +19,8 @@ from monitor.store import wakeups
 from monitor.store.errors import Conflict, NotFound
 from monitor.store.registry.adapters import hold
 from monitor.store.rows import named, shaped, stored
-from monitor.store.tables import canaries, versions
+from monitor.store.tables.registry import versions
+from monitor.store.tables.traffic import canaries
 
 CanaryId = NewType("CanaryId", int)
 

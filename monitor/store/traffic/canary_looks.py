@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.store.rows import stored
-from monitor.store.tables import canary_looks
+from monitor.store.tables.traffic import canary_looks
 from monitor.store.traffic.canaries import CanaryId
 
 

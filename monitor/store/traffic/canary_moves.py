@@ -11,7 +11,9 @@ import sqlalchemy as sa
 from sqlalchemy import BigInteger, Connection
 
 from monitor.domain import AdapterId
-from monitor.store.tables import adapters, audit, canaries, versions
+from monitor.store.tables.people import audit
+from monitor.store.tables.registry import adapters, versions
+from monitor.store.tables.traffic import canaries
 from monitor.store.traffic.canaries import CanaryId
 
 MADE: Final = "made"

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import VersionId
-from monitor.store.tables import fleet_members, incidents
+from monitor.store.tables.incidents import fleet_members, incidents
 
 STRAGGLERS: Final = timedelta(days=1)
 """A departed version with records younger than this still answers somebody."""

@@ -23,7 +23,7 @@ import structlog
 from sqlalchemy import Connection
 
 from monitor.store import audit, teams, wakeups
-from monitor.store.tables import route_epochs, route_refusals
+from monitor.store.tables.traffic import route_epochs, route_refusals
 
 _LOG = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.store import audit
-from monitor.store.tables import flags
+from monitor.store.tables.traffic import flags
 
 KILL_SWITCH: Final = "kill_switch"
 

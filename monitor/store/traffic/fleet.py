@@ -21,7 +21,8 @@ from monitor.store.evaluation import verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.registry import adapters, versions
 from monitor.store.rows import shaped
-from monitor.store.tables import capture_counts, references
+from monitor.store.tables.records import capture_counts
+from monitor.store.tables.references import references
 from monitor.store.traffic import routes
 
 WORST_FIRST: Final = (

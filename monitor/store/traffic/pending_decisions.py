@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from monitor.domain import Version, VersionId
 from monitor.store import wakeups
-from monitor.store.tables import pending_decisions, routes
+from monitor.store.tables.traffic import pending_decisions, routes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 from monitor.domain import AdapterId, Interval, Version, VersionId
 from monitor.store.errors import NotFound
 from monitor.store.rows import named, shaped, stored
-from monitor.store.tables import retrainings
+from monitor.store.tables.retrainings import retrainings
 
 
 class RetrainCause(StrEnum):

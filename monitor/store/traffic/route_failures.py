@@ -7,7 +7,8 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import Route
-from monitor.store.tables import adapters, route_failures
+from monitor.store.tables.registry import adapters
+from monitor.store.tables.traffic import route_failures
 
 
 def note(tx: Connection, route: Route, *, why: str) -> None:

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import Edition
-from monitor.store.tables import adapters, route_refusals
+from monitor.store.tables.registry import adapters
+from monitor.store.tables.traffic import route_refusals
 
 HEARD_FOR: Final = timedelta(minutes=3)
 """A router reports each minute; after this silence it counts as holding nothing."""

@@ -15,13 +15,8 @@ from monitor.domain import AdapterId, Arm, ArmKind, Edition, Route
 from monitor.store import teams, wakeups
 from monitor.store.errors import Conflict
 from monitor.store.rows import shaped, stored
-from monitor.store.tables import (
-    adapters,
-    route_failures,
-    route_history,
-    route_refusals,
-    routes,
-)
+from monitor.store.tables.registry import adapters
+from monitor.store.tables.traffic import route_failures, route_history, route_refusals, routes
 from monitor.store.traffic import epochs
 from monitor.store.traffic.route_refusals import HEARD_FOR
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.store.errors import Conflict
 from monitor.store.rows import shaped
-from monitor.store.tables import retrainings, trainings
+from monitor.store.tables.retrainings import retrainings, trainings
 
 LEASE: Final = timedelta(minutes=3)
 """A worker reports every few seconds; another may go on once this has passed."""
