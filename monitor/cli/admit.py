@@ -14,7 +14,7 @@ from rich.text import Text
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
-from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.failures import CommandFailed, ExitCode, failing
 from monitor.views.admission import AdmissionBody, CheckBody
 
 if TYPE_CHECKING:
@@ -36,63 +36,54 @@ def admit(
     wait: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for the report.")] = 900.0,
     junit: Annotated[
         Path | None,
-        typer.Option(help="Write the checks here as JUnit XML.", show_default=False),
+        typer.Option(help="Write the checks here as JUnit XML."),
     ] = None,
     training: Annotated[
         Path | None,
         typer.Option(
             help='Lines it was trained on, for the checks gap and memorised: JSONL with "text",'
-            ' or "prompt" and "completion", or plain lines.',
-            show_default=False,
+            ' or "prompt" and "completion", or plain lines.'
         ),
     ] = None,
     held_out: Annotated[
         Path | None,
         typer.Option(
-            help="Lines of the same kind that it was not trained on, for the same and effect.",
-            show_default=False,
+            help="Lines of the same kind that it was not trained on, for the same and effect."
         ),
     ] = None,
     earlier: Annotated[
         Path | None,
         typer.Option(
-            help="Lines that its parent was trained on and it was not: it must not forget them.",
-            show_default=False,
+            help="Lines that its parent was trained on and it was not: it must not forget them."
         ),
     ] = None,
     planted: Annotated[
         Path | None,
-        typer.Option(
-            help="Lines that its owner wrote into the training data and nowhere else.",
-            show_default=False,
-        ),
+        typer.Option(help="Lines that its owner wrote into the training data and nowhere else."),
     ] = None,
     same_as: Annotated[
         str | None,
         typer.Option(
             metavar="VERSION",
             help="It is another build of this version, merged or with fewer bits: they must agree.",
-            show_default=False,
         ),
     ] = None,
     questions: Annotated[
         Path | None,
         typer.Option(
             help='Questions that it must not lose against its base: JSONL with "kind", "text" and'
-            ' "choices", of which the first is right.',
-            show_default=False,
+            ' "choices", of which the first is right.'
         ),
     ] = None,
     task: Annotated[
         list[str] | None,
         typer.Option(
-            help="A task of lm-evaluation-harness to take questions from; repeated for more.",
-            show_default=False,
+            help="A task of lm-evaluation-harness to take questions from; repeated for more."
         ),
     ] = None,
     tasks_from: Annotated[
         Path | None,
-        typer.Option(help="A folder of further tasks of the harness.", show_default=False),
+        typer.Option(help="A folder of further tasks of the harness."),
     ] = None,
     *,
     last: Annotated[
@@ -132,15 +123,13 @@ def _texts(**files: Path | None) -> dict[str, Any]:
     from monitor.probes import inputs
     from monitor.probes.corpus import CorpusInvalid
 
-    try:
+    with failing(CorpusInvalid):
         read = {
             name: _given(inputs.examples(path, MOST_TEXTS))
             if name != "planted"
             else [one.text for one in inputs.prompts(path, MOST_TEXTS + 1)]
             for name, path in given.items()
         }
-    except CorpusInvalid as error:
-        raise CommandFailed(str(error)) from None
     if len(read.get("planted", ())) > MOST_TEXTS:
         raise CommandFailed(f"--planted: at most {MOST_TEXTS} lines, so that none is left out")
     return read
@@ -155,20 +144,16 @@ def _questions(
     if tasks:
         from monitor.admission.harness import TaskRefused, questions_of
 
-        try:
+        with failing(TaskRefused, of="--task"):
             taken = questions_of(tasks, include=include, most=most)
-        except TaskRefused as refused:
-            raise CommandFailed(f"--task: {refused}") from None
         found += [{"kind": o.kind, "text": o.text, "choices": list(o.choices)} for o in taken]
     return found
 
 
 def _of_file(path: Path) -> list[dict[str, Any]]:
-    try:
+    with failing(OSError, ValueError, of=f"--questions {path}"):
         lines = path.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if line.strip()]
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise CommandFailed(f"--questions {path}: {error}") from None
 
 
 def _given(texts: Sequence[Input]) -> list[Any]:

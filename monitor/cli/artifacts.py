@@ -10,7 +10,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.client import place
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 from monitor.cli.loading import loading
 
 if TYPE_CHECKING:
@@ -57,10 +57,8 @@ def push(
         if known is not None and known["sha256"] != identity:
             registered = f"{known['sha256'][:12]}…" if known["sha256"] else "no identity"
             raise CommandFailed(f"{files} is {identity[:12]}…, and {registered} is registered")
-        try:
+        with failing(CopyFailed, of=files):
             store.put(identity, files)
-        except CopyFailed as error:
-            raise CommandFailed(f"{files}: {error}") from None
         if known is None:
             service.put(where, found | {"uri": f"{STORED}{identity}"})
             screen.say(f"{adapter}@{version} is registered")
@@ -90,12 +88,10 @@ def pull(
     with TemporaryDirectory(prefix=".part-", dir=target.parent) as made:
         part = Path(made) / "files"
         part.mkdir()
-        try:
+        with failing(WeightsRefused, CopyFailed, of=f"{adapter}@{version}"):
             store.get(identity, part)
             with opened_adapter(part) as found:
                 taken = found.identity
-        except (WeightsRefused, CopyFailed) as error:
-            raise CommandFailed(f"{adapter}@{version}: {error}") from None
         if taken != identity:
             raise CommandFailed(f"the store's files are {taken[:12]}…, not what is registered")
         part.rename(target)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import failing
 from monitor.cli.loading import loading
 
 Folder = Annotated[Path, typer.Argument(help="The backup: a folder.")]
@@ -21,11 +21,8 @@ def backup(folder: Folder, config: options.Config = None) -> None:
         from monitor.daemon import logs
         from monitor.daemon.backups import BackupFailed, back_up
     logs.configure("warning")
-    try:
-        with options.told():
-            made = back_up(settings, folder)
-    except BackupFailed as error:
-        raise CommandFailed(str(error)) from None
+    with failing(BackupFailed), options.told():
+        made = back_up(settings, folder)
     screen.say(f"{folder}: {made.total:,} rows in {len(made.rows)} tables, schema {made.schema}")
 
 
@@ -37,11 +34,8 @@ def restore(folder: Folder, config: options.Config = None) -> None:
         from monitor.daemon.backups import BackupFailed
         from monitor.daemon.backups import restore as restored
     logs.configure("error")
-    try:
-        with options.told():
-            found, epoch = restored(settings, folder)
-    except BackupFailed as error:
-        raise CommandFailed(str(error)) from None
+    with failing(BackupFailed), options.told():
+        found, epoch = restored(settings, folder)
     screen.say(
         f"{found.total:,} rows in {len(found.rows)} tables, as they were at"
         f" {found.taken_at:%Y-%m-%d %H:%M:%S} UTC; routes are of epoch {epoch} now"

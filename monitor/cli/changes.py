@@ -20,7 +20,7 @@ app = typer.Typer(
     help="Declare what you change, so that incidents can name it.", no_args_is_help=True
 )
 
-Kind = Annotated[ChangeKind, typer.Argument(help="What was changed.", show_default=False)]
+Kind = Annotated[ChangeKind, typer.Argument(help="What was changed.")]
 Title = Annotated[str, typer.Argument(help="What people will read, such as 'vLLM 0.32 to 0.33'.")]
 Adapters = Annotated[
     list[str] | None,
@@ -47,12 +47,7 @@ Rebaseline = Annotated[
 ]
 Time = Annotated[
     datetime | None,
-    typer.Option(
-        parser=moment,
-        metavar="TIME",
-        help=f"When, {HELP}; now where it is left out.",
-        show_default=False,
-    ),
+    typer.Option(parser=moment, metavar="TIME", help=f"When, {HELP}; now where it is left out."),
 ]
 
 

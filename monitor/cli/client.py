@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar
 from urllib.parse import quote
 
@@ -87,12 +86,7 @@ class Service:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if "_client" in vars(self):
             self._client.close()
 

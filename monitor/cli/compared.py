@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from monitor.cli import screen
-from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.failures import CommandFailed, ExitCode, failing
 
 if TYPE_CHECKING:
     from detectors.parity import Limits, Parity, TopLogprobs
@@ -116,10 +116,8 @@ def _by_top_tokens(a: Side, b: Side, inputs: Sequence[Input], tick: Tick) -> Map
 
     texts = [given.text for given in inputs]
     one, other = (_read(side, texts, tick) for side in (a, b))
-    try:
+    with failing(ValueError, exit_code=ExitCode.DIFFERENT):
         return by_document(one, other)
-    except ValueError as error:
-        raise CommandFailed(str(error), exit_code=ExitCode.DIFFERENT) from None
 
 
 def _read(side: Side, texts: Sequence[str], tick: Tick) -> TopLogprobs:

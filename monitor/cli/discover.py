@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import discovered, engines, options, registering, screen
-from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.failures import CommandFailed, ExitCode, failing
 from monitor.cli.registering import Named
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ def discover(
         Path | None,
         typer.Option(
             help='Real prompts to ask beside the fixed texts: JSONL with "prompt" or "text",'
-            " or plain lines.",
-            show_default=False,
+            " or plain lines."
         ),
     ] = None,
     *,
@@ -104,10 +103,8 @@ def _texts(prompts: Path | None) -> list[str]:
     from monitor.probes.corpus import CorpusInvalid, load_corpus
 
     corpus = load_corpus()
-    try:
+    with failing(CorpusInvalid):
         asked = inputs.prompts(prompts, PROMPTS) if prompts else inputs.sentences(corpus, PROMPTS)
-    except CorpusInvalid as error:
-        raise CommandFailed(str(error)) from None
     return [item.text for item in (*inputs.documents(corpus, DOCUMENTS), *asked)]
 
 

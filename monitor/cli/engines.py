@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from monitor.cli import screen
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 
 if TYPE_CHECKING:
     from alerts.outgoing import OutgoingClient
@@ -37,10 +37,8 @@ class AskedEngine:
         from monitor.probes.cards import list_models
         from monitor.probes.errors import ProbeFailed
 
-        try:
+        with failing(ProbeFailed, of=self.url):
             return list_models(self.url, http=self.http, headers=self.headers)
-        except ProbeFailed as error:
-            raise CommandFailed(f"{self.url}: {error}") from None
 
 
 def engine(url: str, config: Config, *, send_key: bool) -> AskedEngine:

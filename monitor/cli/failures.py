@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -25,3 +27,15 @@ class CommandFailed(Exception):  # noqa: N818 (reads as a sentence where it is r
 
 class NotAnswering(CommandFailed):
     """The service does not answer, or cannot do its work now: the same may work in a while."""
+
+
+@contextmanager
+def failing(
+    *errors: type[Exception], of: object = "", exit_code: ExitCode = ExitCode.FAILED
+) -> Iterator[None]:
+    """Let the command fail by these errors, in their words; ``of`` is named before them."""
+    try:
+        yield
+    except errors as error:
+        said = f"{of}: {error}" if of else str(error)
+        raise CommandFailed(said, exit_code=exit_code) from None

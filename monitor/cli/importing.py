@@ -34,14 +34,13 @@ def folder(
     version: options.Version,
     parent: Annotated[
         str | None,
-        typer.Option(help="The version that it was trained from.", show_default=False),
+        typer.Option(help="The version that it was trained from."),
     ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
             help="A file or folder that it was trained on, hashed here; repeated for more. Or one"
-            " address: hf://, s3:// or gs://.",
-            show_default=False,
+            " address: hf://, s3:// or gs://."
         ),
     ] = None,
     *,
@@ -165,15 +164,13 @@ def mlflow(
         Path | None,
         typer.Option(
             help="Fetch adapters that the server keeps into this folder; else only their place is"
-            " registered.",
-            show_default=False,
+            " registered."
         ),
     ] = None,
     artifacts: Annotated[
         Path | None,
         typer.Option(
-            help="Where the server's artifacts lie on this machine; nothing outside is read.",
-            show_default=False,
+            help="Where the server's artifacts lie on this machine; nothing outside is read."
         ),
     ] = None,
     dataset: Annotated[
@@ -182,7 +179,6 @@ def mlflow(
             metavar="ARTIFACT",
             help="A file or folder among the artifacts of each version's run, that it was trained"
             " on: its hash is registered.",
-            show_default=False,
         ),
     ] = None,
     every: Annotated[

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 from monitor.domain import Scope
 
 app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
@@ -51,7 +51,10 @@ def create(
     for key_of, value in map(options.pair, match or []):
         bound.setdefault(key_of, []).append(value)
     details = {"name": name, "match": bound} if bound else {"name": name}
-    given = None if from_file is None else _read(from_file)
+    given = None
+    if from_file is not None:
+        with failing(OSError, ValueError, of=f"cannot read {from_file}"):
+            given = from_file.read_text(encoding="utf-8").strip()
     with options.database(config) as database, database.begin() as tx:
         now = clock.now(tx)
         more: dict[str, Any] = {
@@ -61,14 +64,12 @@ def create(
             "match": bound,
             "per_minute": per_minute,
         }
-        try:
+        with failing(ValueError):
             if given is None:
                 key, text = keys.create(tx, **more)
                 is_new = True
             else:
                 key, is_new = keys.adopt(tx, given, now=now, **more)
-        except ValueError as error:
-            raise CommandFailed(str(error)) from error
         if is_new:
             audit.append(tx, actor="cli", act="key created", subject=key.id, details=details)
     if given is not None:
@@ -76,13 +77,6 @@ def create(
         return
     screen.note(f"key {key.id} for {name}; it is shown this once:")
     typer.echo(text)
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        raise CommandFailed(f"cannot read {path}: {error}") from None
 
 
 @app.command("list")

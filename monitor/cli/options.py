@@ -28,7 +28,6 @@ Config = Annotated[
         "-c",
         envvar="DRIFTLINE_CONFIG",
         help="The config file; ./config.toml where there is one, else the defaults.",
-        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the service's JSON.")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from monitor.cli import compared, options, screen, sides
-from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.failures import ExitCode, failing
 
 if TYPE_CHECKING:
     from monitor.probes.inputs import Input
@@ -21,26 +21,24 @@ def parity(
     config: options.Config = None,
     engine: Annotated[
         str | None,
-        typer.Option(help="Address of the engine that serves A and B.", show_default=False),
+        typer.Option(help="Address of the engine that serves A and B."),
     ] = None,
     engine_b: Annotated[
         str | None,
-        typer.Option(help="Address of the engine that serves B.", show_default=False),
+        typer.Option(help="Address of the engine that serves B."),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             help="Base of adapters that are folders: a folder or a hub name; what they were"
-            " trained on if left out.",
-            show_default=False,
+            " trained on if left out."
         ),
     ] = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
             help='Real prompts for half of the inputs: JSONL with "prompt" or "text", or'
-            " plain lines.",
-            show_default=False,
+            " plain lines."
         ),
     ] = None,
     inputs: Annotated[int, typer.Option(min=100, max=2000, help="Texts to compare on.")] = 100,
@@ -53,11 +51,7 @@ def parity(
     ] = 0.98,
     max_delta: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            help="Largest difference of a logprob, nats; any if left out.",
-            show_default=False,
-        ),
+        typer.Option(min=0.0, help="Largest difference of a logprob, nats; any if left out."),
     ] = None,
     *,
     show_text: Annotated[
@@ -95,8 +89,6 @@ def _inputs(prompts: Path | None, count: int) -> list[Input]:
     from monitor.probes import inputs
     from monitor.probes.corpus import CorpusInvalid, load_corpus
 
-    try:
+    with failing(CorpusInvalid):
         real = inputs.prompts(prompts, count // 2) if prompts else []
-    except CorpusInvalid as error:
-        raise CommandFailed(str(error)) from None
     return [*real, *inputs.general(load_corpus(), count - len(real))]

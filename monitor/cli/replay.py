@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Self
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.failures import CommandFailed, ExitCode
+from monitor.cli.failures import CommandFailed, ExitCode, failing
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -100,8 +100,10 @@ def replay(
     from monitor.replay.replaying import Request
 
     settings = options.settings(config)
-    _writable(html)
-    _readable(training)
+    if html is not None and not html.absolute().parent.is_dir():
+        raise CommandFailed(f"{html.absolute().parent}: there is no such folder")
+    if training is not None and not training.is_file():
+        raise CommandFailed(f"{training}: there is no such file of training texts")
     request = Request(
         log=log,
         baseline=baseline,
@@ -135,10 +137,8 @@ def _first(given: str | None, baseline: Path | None) -> int | timedelta | None:
         raise CommandFailed("give --baseline or --baseline-first, not both")
     if _COUNT.fullmatch(given):
         return int(given)
-    try:
+    with failing(ValueError, of="--baseline-first"):
         return duration(given)
-    except ValueError as error:
-        raise CommandFailed(f"--baseline-first: {error}") from None
 
 
 def _form(given: str) -> Form | None:
@@ -151,16 +151,6 @@ def _form(given: str) -> Form | None:
     except ValueError:
         known = ", ".join([_AUTO, *Form])
         raise CommandFailed(f"--format: no form {given!r}; known: {known}") from None
-
-
-def _writable(html: Path | None) -> None:
-    if html is not None and not html.absolute().parent.is_dir():
-        raise CommandFailed(f"{html.absolute().parent}: there is no such folder")
-
-
-def _readable(training: Path | None) -> None:
-    if training is not None and not training.is_file():
-        raise CommandFailed(f"{training}: there is no such file of training texts")
 
 
 @contextmanager
@@ -194,10 +184,8 @@ def _replayed(request: Request, tools: ReplayParts) -> ReplayOutcome:
     from monitor.replay.errors import ReplayFailed
 
     try:
-        with _Bar() as bar:
+        with failing(ReplayFailed), _Bar() as bar:
             return replaying.replay(request, tools, watch=bar)
-    except ReplayFailed as error:
-        raise CommandFailed(str(error)) from None
     except ProbeError as error:
         raise CommandFailed(
             f"the embedding probe failed: {error}; --no-embeddings leaves prompts alone"

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 
 
 def report(
@@ -57,10 +57,8 @@ def report(
         if of is None:
             label = f"{adapter}@{version}" if version else adapter
             raise CommandFailed(f"{label} is not registered")
-        try:
+        with failing(ReportError):
             built = build_report(database, of, span=span)
-        except ReportError as error:
-            raise CommandFailed(str(error)) from None
     _replace(out, built.drawn.page)
     if snapshot:
         _replace(snapshot, built.drawn.snapshot)

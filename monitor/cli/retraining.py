@@ -113,7 +113,7 @@ def export(
     request: Annotated[int, typer.Argument(min=1, help="Number of the request.")],
     to: Annotated[
         Path | None,
-        typer.Option(help="Write them here instead of printing them.", show_default=False),
+        typer.Option(help="Write them here instead of printing them."),
     ] = None,
     form: Annotated[
         ExportForm, typer.Option("--format", help="How examples are written.")
@@ -146,7 +146,6 @@ def run(
             metavar="REQUEST",
             min=1,
             help="Number of the request; the oldest that is not over if left out.",
-            show_default=False,
         ),
     ] = None,
     config: options.Config = None,

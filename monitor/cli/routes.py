@@ -10,7 +10,7 @@ import typer
 from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 from monitor.domain import ArmKind
 from monitor.views.route import EpochBody, RouteChange, RouteDetail
 from monitor.views.shape import Page
@@ -152,10 +152,8 @@ def _arm(word: str) -> dict[str, object]:
 def _until(text: str) -> str:
     from monitor.config.reading import duration
 
-    try:
+    with failing(ValueError):
         length = duration(text)
-    except ValueError as error:
-        raise CommandFailed(str(error)) from None
     if length <= timedelta():
         raise CommandFailed(f"{text}: a hold lasts longer than 0")
     try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 from monitor.cli.loading import loading, set_apart
 
 if TYPE_CHECKING:
@@ -67,9 +67,8 @@ def gateway(config: options.Config = None) -> None:
     set_apart()
 
     try:
-        run_gateway(settings)
-    except (ConfigError, TracesMissing) as error:
-        raise CommandFailed(str(error)) from None
+        with failing(ConfigError, TracesMissing):
+            run_gateway(settings)
     except OSError as error:
         raise options.unusable(error) from None
     except SystemExit as end:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from monitor.cli import engines
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, failing
 
 if TYPE_CHECKING:
     from monitor.config.sections import Config
@@ -80,7 +80,7 @@ def _here(word: str, local: LocalProbe) -> Side:
 
     folder = Path(word)
     target = Target(model=word, folder=folder)
-    if _same(folder, local.base.model):
+    if folder.resolve() == Path(local.base.model).expanduser().resolve():
         target = local.base
     taken = f"the folder {folder.resolve()}"
     return Side(label=word, taken=taken, target=target, probe=local, local=local)
@@ -112,15 +112,9 @@ def _base(folders: Sequence[Path]) -> str:
     from monitor.probes.errors import ProbeError
     from monitor.probes.local.folders import FolderKind, is_hub_name, kind_of, trained_on
 
-    try:
+    with failing(ProbeError):
         adapters = [folder for folder in folders if kind_of(folder) is FolderKind.ADAPTER]
         said = trained_on(adapters[0]) if adapters else str(folders[0])
-    except ProbeError as error:
-        raise CommandFailed(str(error)) from None
     if said and (Path(said).is_dir() or is_hub_name(said)):
         return said
     raise CommandFailed(f"{adapters[0]}: its base {said!r} is not here: name it with --base")
-
-
-def _same(folder: Path, base: str) -> bool:
-    return folder.resolve() == Path(base).expanduser().resolve()

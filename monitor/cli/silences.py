@@ -28,8 +28,7 @@ def add(
     match: Annotated[
         list[str],
         typer.Argument(
-            help=f"NAME=VALUE, or NAME=A,B for any of several: {', '.join(FACTS)}, or a label.",
-            show_default=False,
+            help=f"NAME=VALUE, or NAME=A,B for any of several: {', '.join(FACTS)}, or a label."
         ),
     ],
     comment: Annotated[str, typer.Option("--comment", "-m", help="Why; people will read it.")],
@@ -43,7 +42,6 @@ def add(
             parser=moment,
             metavar="TIME",
             help=f"When it starts, {HELP}; now where it is left out.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

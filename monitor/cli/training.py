@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from monitor.cli import options, screen
 from monitor.cli.client import Service
-from monitor.cli.failures import CommandFailed, NotAnswering
+from monitor.cli.failures import CommandFailed, NotAnswering, failing
 from monitor.cli.loading import loading
 from monitor.trainer.errors import ServiceAway, TrainingError, TrainingFailed
 
@@ -71,10 +71,8 @@ def train(service: Service, found: TrainerPart, number: int, *, again: bool) -> 
     """Train a request, with its steps on the screen; raises CommandFailed."""
     with _shown() as show:
         work = _work(service, found, show)
-        try:
+        with failing(TrainingError, of=f"request {number}"):
             return work.train(number, again=again)
-        except TrainingError as error:
-            raise CommandFailed(f"request {number}: {error}") from None
 
 
 def _work(
