@@ -16,9 +16,8 @@ from monitor.cli.loading import loading
 if TYPE_CHECKING:
     from monitor.artifacts.stores import AdapterStore
 
-app = typer.Typer(
-    help="Keep adapters in a store: a Redis or Valkey, an object store, or a folder.",
-    no_args_is_help=True,
+app = options.CommandGroup(
+    "Keep adapters in a store: a Redis or Valkey, an object store, or a folder."
 )
 
 

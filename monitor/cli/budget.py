@@ -30,7 +30,7 @@ def budget(
     ] = None,
 ) -> None:
     """Show what each version may spend, and its weakest check; an adapter's every check."""
-    found = service.shown(service.get("/budget", adapter=adapter), BudgetBody)
+    found = service.look("/budget", BudgetBody, adapter=adapter)
     _say_promise(found)
     for one in found.rounds:
         screen.say(one.text)

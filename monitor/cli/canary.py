@@ -11,7 +11,7 @@ from monitor.cli.budget import hours
 from monitor.cli.client import Service, place
 from monitor.views.canary import CanaryPlanBody, ChoiceBody, StepBody, WayBody
 
-app = typer.Typer(help="Put a version on trial, follow it, and decide.", no_args_is_help=True)
+app = options.CommandGroup("Put a version on trial, follow it, and decide.")
 
 app.command("start")(canary_trials.start)
 app.command("list")(canary_trials.listed)
@@ -22,8 +22,7 @@ app.command("promote")(canary_trials.promote)
 app.command("abort")(canary_trials.abort)
 
 
-@app.command("plan")
-@options.asks
+@app.asks("plan")
 def plan(
     service: Service,
     adapter: options.Adapter,
@@ -51,18 +50,16 @@ def plan(
     ] = False,
 ) -> None:
     """Choose weight and duration of a canary for the drop that must be seen."""
-    found = service.shown(
-        service.get(
-            place("adapters", adapter, "canary-plan"),
-            drop=drop / 100,
-            rate=rate / 100,
-            margin=margin / 100,
-            guardrails=guardrails,
-            within_days=within,
-            requests_per_day=requests_per_day,
-            critical=critical,
-        ),
+    found = service.look(
+        place("adapters", adapter, "canary-plan"),
         CanaryPlanBody,
+        drop=drop / 100,
+        rate=rate / 100,
+        margin=margin / 100,
+        guardrails=guardrails,
+        within_days=within,
+        requests_per_day=requests_per_day,
+        critical=critical,
     )
     source = "counted in the last 24 hours" if found.measured else "as you say"
     screen.say(

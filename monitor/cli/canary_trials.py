@@ -56,21 +56,20 @@ def start(
         "mode": mode,
         "unchecked": unchecked or [],
     }
-    _say(service.shown(service.post("/canaries", body), CanaryBegun))
+    _say(service.order("/canaries", body, CanaryBegun))
 
 
 @options.asks
 def listed(
     service: Service,
     adapter: Annotated[str | None, typer.Argument(help="Only those of this adapter.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
+    limit: options.Limit = 20,
     *,
     active: Annotated[bool, typer.Option("--active", help="Only what has not ended.")] = False,
 ) -> None:
     """List canaries, newest first."""
-    found = service.shown(
-        service.get("/canaries", adapter=adapter, active=active or None, limit=limit),
-        Page[CanaryBody],
+    found = service.look(
+        "/canaries", Page[CanaryBody], adapter=adapter, active=active or None, limit=limit
     )
     if not found.items:
         screen.say("no canary; `driftline canary start ADAPTER VERSION` begins one")
@@ -96,7 +95,7 @@ def listed(
 @options.asks
 def show(service: Service, canary: Number) -> None:
     """Show where a canary stands: each guardrail's interval beside its margin."""
-    found = service.shown(service.get(place("canaries", canary)), CanaryDetail)
+    found = service.look(place("canaries", canary), CanaryDetail)
     _say(found)
     measured = [look for look in found.looks if look.guards]
     if not measured:
@@ -145,7 +144,7 @@ def abort(service: Service, canary: Number, reason: Reason = None) -> None:
 
 
 def _order(service: Service, canary: int, what: str, body: dict[str, Any]) -> None:
-    _say(service.shown(service.post(place("canaries", canary, what), body), CanaryBody))
+    _say(service.order(place("canaries", canary, what), body, CanaryBody))
 
 
 def _say(found: CanaryBody) -> None:

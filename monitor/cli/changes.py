@@ -16,9 +16,7 @@ from monitor.domain import ChangeKind
 from monitor.views.change import ChangeBody, DeclaredChange
 from monitor.views.shape import Page
 
-app = typer.Typer(
-    help="Declare what you change, so that incidents can name it.", no_args_is_help=True
-)
+app = options.CommandGroup("Declare what you change, so that incidents can name it.")
 
 Kind = Annotated[ChangeKind, typer.Argument(help="What was changed.")]
 Title = Annotated[str, typer.Argument(help="What people will read, such as 'vLLM 0.32 to 0.33'.")]
@@ -51,8 +49,7 @@ Time = Annotated[
 ]
 
 
-@app.command("begin")
-@options.asks
+@app.asks("begin")
 def begin(
     service: Service,
     kind: Kind,
@@ -75,8 +72,7 @@ def begin(
     screen.say(str(made.change))
 
 
-@app.command("end")
-@options.asks
+@app.asks("end")
 def end(
     service: Service,
     change: Annotated[
@@ -88,15 +84,14 @@ def end(
 ) -> None:
     """Declare that a change is over; declaring it twice changes nothing more."""
     body = {"ended_at": _moment(at), "rebaseline": rebaseline}
-    over = service.shown(
-        service.post(place("changes", change or _only_open(service), "end"), body), DeclaredChange
+    over = service.order(
+        place("changes", change or _only_open(service), "end"), body, DeclaredChange
     )
     screen.say(f"{_named(over)} ended after {_lasted(over)}")
     _say_rebaselined(over, screen.say)
 
 
-@app.command("add")
-@options.asks
+@app.asks("add")
 def add(
     service: Service,
     kind: Kind,
@@ -112,33 +107,30 @@ def add(
     """Declare a change that has happened, now or --at, and print its id."""
     body = _body(kind, title, adapters=adapters, at=at, given_id=given_id, details=details)
     body |= {"ended_at": _moment(until), "rebaseline": rebaseline}
-    made = service.shown(service.post("/changes", body), DeclaredChange)
+    made = service.order("/changes", body, DeclaredChange)
     _say_rebaselined(made, screen.note)
     screen.say(str(made.change))
 
 
-@app.command("list")
-@options.asks
+@app.asks("list")
 def list_changes(
     service: Service,
     adapter: Annotated[
         str | None, typer.Option("--adapter", "-a", help="Only what concerns this adapter.")
     ] = None,
     since: Time = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 50,
+    limit: options.Limit = 50,
     *,
     open_only: Annotated[bool, typer.Option("--open", help="Only what is under way.")] = False,
 ) -> None:
     """Show declared changes, the last begun first."""
-    found = service.shown(
-        service.get(
-            "/changes",
-            adapter=adapter,
-            since=_moment(since),
-            open="true" if open_only else None,
-            limit=limit,
-        ),
+    found = service.look(
+        "/changes",
         Page[ChangeBody],
+        adapter=adapter,
+        since=_moment(since),
+        open="true" if open_only else None,
+        limit=limit,
     )
     if not found.items:
         screen.say(

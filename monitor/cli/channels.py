@@ -16,16 +16,13 @@ from monitor.cli.failures import CommandFailed
 from monitor.views.message import ChannelBody, TrialBody
 from monitor.views.shape import Page
 
-app = typer.Typer(
-    help="Show who is told, and test whether messages reach them.", no_args_is_help=True
-)
+app = options.CommandGroup("Show who is told, and test whether messages reach them.")
 
 
-@app.command("list")
-@options.asks
+@app.asks("list")
 def list_channels(service: Service) -> None:
     """Show the configured channels, what each wants, and what it has not taken yet."""
-    found = service.shown(service.get("/channels"), Page[ChannelBody])
+    found = service.look("/channels", Page[ChannelBody])
     if not found.items:
         screen.say("no channel is configured, so nobody is told: add one under [channels]")
         return
@@ -54,8 +51,7 @@ def _gets(one: ChannelBody) -> str:
     return f"{wants(one.match)}, unacknowledged for {late}"
 
 
-@app.command("test")
-@options.asks
+@app.asks("test")
 def try_channel(
     service: Service,
     channel: Annotated[str, typer.Argument(help="Name of the channel in the config.")],

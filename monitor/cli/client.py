@@ -101,6 +101,14 @@ class Service:
         self.show(answer)
         return read(answer, shape)
 
+    def look(self, path: str, shape: type[Shape], **parameters: object) -> Shape:
+        """GET a document under ``/v1``, as :meth:`shown`."""
+        return self.shown(self.get(path, **parameters), shape)
+
+    def order(self, path: str, body: object, shape: type[Shape]) -> Shape:
+        """POST JSON under ``/v1``, as :meth:`shown`."""
+        return self.shown(self.post(path, body), shape)
+
     def get(self, path: str, **parameters: object) -> Any:
         """GET a JSON document under ``/v1``."""
         return self._json(lambda: self._client.get(f"/v1{path}", params=_given(parameters)))

@@ -12,26 +12,21 @@ from monitor.cli.failures import CommandFailed
 from monitor.views.message import DeliveryBody
 from monitor.views.shape import Page
 
-app = typer.Typer(
-    help="Show what was sent to whom, and send again what nobody took.", no_args_is_help=True
-)
+app = options.CommandGroup("Show what was sent to whom, and send again what nobody took.")
 
 LARGEST_PAGE = 1000
 
 
-@app.command("list")
-@options.asks
+@app.asks("list")
 def list_deliveries(
     service: Service,
     state: Annotated[
         str | None, typer.Option(help="Only messages in this state: queued, delivered or dead.")
     ] = None,
-    limit: Annotated[
-        int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
-    ] = 50,
+    limit: options.Limit = 50,
 ) -> None:
     """Show messages and their delivery, newest first."""
-    found = service.shown(service.get("/deliveries", state=state, limit=limit), Page[DeliveryBody])
+    found = service.look("/deliveries", Page[DeliveryBody], state=state, limit=limit)
     if not found.items:
         screen.say(
             f"no message is {state}; `driftline deliveries list` shows all"
@@ -57,8 +52,7 @@ def list_deliveries(
     )
 
 
-@app.command("replay")
-@options.asks
+@app.asks("replay")
 def replay(
     service: Service,
     delivery: Annotated[

@@ -32,7 +32,7 @@ def explain(
     incident: Annotated[int, typer.Argument(help="Number of the incident in its link.")],
 ) -> None:
     """Say what happened, what Driftline did, and what to do; the numbers come last."""
-    found = service.shown(service.get(place("incidents", incident)), IncidentDetail)
+    found = service.look(place("incidents", incident), IncidentDetail)
     screen.say(found.summary, style="bold")
     screen.say(_state(found))
     _print_brief(found)

@@ -22,11 +22,10 @@ if TYPE_CHECKING:
 DATASET: Final = timedelta(hours=6)
 """For hashing a dataset at an address."""
 
-app = typer.Typer(help="Register versions from where they are kept.", no_args_is_help=True)
+app = options.CommandGroup("Register versions from where they are kept.")
 
 
-@app.command("folder")
-@options.asks
+@app.asks("folder")
 def folder(
     service: Service,
     path: Annotated[Path, typer.Argument(metavar="FOLDER", help="An adapter, as peft saves it.")],
@@ -151,8 +150,7 @@ ALIAS: Final = "mlflow.alias."
 MOST_PARAMS: Final = 100
 
 
-@app.command("mlflow")
-@options.asks
+@app.asks("mlflow")
 def mlflow(
     service: Service,
     url: Annotated[str, typer.Argument(metavar="URL", help="Address of the MLflow server.")],

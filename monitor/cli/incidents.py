@@ -13,9 +13,7 @@ from monitor.cli.marks import judged
 from monitor.views.incident import AcceptedIncident, IncidentBody
 from monitor.views.shape import Page
 
-app = typer.Typer(
-    help="Show incidents, acknowledge them, and say what they were.", no_args_is_help=True
-)
+app = options.CommandGroup("Show incidents, acknowledge them, and say what they were.")
 
 LARGEST_PAGE = 1000
 
@@ -23,8 +21,7 @@ Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in 
 Reason = Annotated[str, typer.Option("--reason", help="Why; sent to everyone who was alerted.")]
 
 
-@app.command("list")
-@options.asks
+@app.asks("list")
 def list_incidents(
     service: Service,
     adapter: Annotated[
@@ -41,9 +38,7 @@ def list_incidents(
     owner: Annotated[str | None, typer.Option(help="Only those of this owner's adapters.")] = None,
     base: Annotated[str | None, typer.Option(help="Only those on this base model.")] = None,
     order: Annotated[str, typer.Option(help="newest, or severity: pages first.")] = "newest",
-    limit: Annotated[
-        int, typer.Option(min=1, max=LARGEST_PAGE, help="List at most this many.")
-    ] = 50,
+    limit: options.Limit = 50,
     *,
     open_only: Annotated[
         bool, typer.Option("--open", help="Only those that are not resolved.")
@@ -61,7 +56,7 @@ def list_incidents(
         "order": order,
         "limit": limit,
     }
-    found = service.shown(service.get("/incidents", **asked), Page[IncidentBody])
+    found = service.look("/incidents", Page[IncidentBody], **asked)
     if not found.items:
         narrowed = any((adapter, state, severity, blame, owner, base, open_only))
         screen.say(
@@ -91,8 +86,7 @@ def list_incidents(
 app.command("show")(explain)
 
 
-@app.command("ack")
-@options.asks
+@app.asks("ack")
 def acknowledge(
     service: Service,
     incident: Incident,
@@ -101,26 +95,22 @@ def acknowledge(
     ] = 24.0,
 ) -> None:
     """Acknowledge an incident: nobody is reminded of it until then, unless it worsens."""
-    answer = service.post(place("incidents", incident, "ack"), {"hours": hours})
-    found = service.shown(answer, IncidentBody)
+    found = service.order(place("incidents", incident, "ack"), {"hours": hours}, IncidentBody)
     screen.say(f"{found.acknowledged_by} has incident {incident}")
 
 
-@app.command("false")
-@options.asks
+@app.asks("false")
 def mark_false(service: Service, incident: Incident, reason: Reason) -> None:
     """Mark an incident as a false alarm; an open one ends, and its evidence starts from nothing."""
-    answer = service.post(place("incidents", incident, "false"), {"reason": reason})
-    found = service.shown(answer, IncidentBody)
+    found = service.order(place("incidents", incident, "false"), {"reason": reason}, IncidentBody)
     screen.say(f"incident {incident} of {_subject(found)} is marked as a false alarm")
 
 
-@app.command("accept")
-@options.asks
+@app.asks("accept")
 def accept(service: Service, incident: Incident, reason: Reason) -> None:
     """Accept what an incident found as normal: it ends, and a new reference is built."""
-    answer = service.post(place("incidents", incident, "accept"), {"reason": reason})
-    found = service.shown(answer, AcceptedIncident)
+    path = place("incidents", incident, "accept")
+    found = service.order(path, {"reason": reason}, AcceptedIncident)
     screen.say(f"incident {incident} of {_subject(found)} is accepted as normal")
     for one in found.anew:
         name = f"{one.adapter}@{one.version}"

@@ -12,7 +12,7 @@ from monitor.cli import options, screen
 from monitor.cli.failures import CommandFailed, failing
 from monitor.domain import Scope
 
-app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help=True)
+app = options.CommandGroup("Create, list and revoke API keys.")
 
 
 @app.command("create")

@@ -28,9 +28,7 @@ def new(
 ) -> None:
     """Group the recent requests that are unlike training, with the words typical of them."""
     start = None if since is None else _moment(since)
-    found = service.shown(
-        service.get(place("adapters", adapter, "new"), since=start, version=version), NewBody
-    )
+    found = service.look(place("adapters", adapter, "new"), NewBody, since=start, version=version)
     label = f"{found.adapter}@{found.version}"
     screen.say(
         f"{label}: {found.unlike:,} of {found.compared:,} requests since"

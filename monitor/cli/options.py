@@ -48,6 +48,7 @@ def pair(text: str) -> tuple[str, str]:
     return key, value
 
 
+Limit = Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")]
 Adapter = Annotated[str, typer.Argument(help="Name of the adapter, as clients ask for it.")]
 Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")]
 
@@ -106,6 +107,19 @@ def asks(command: Callable[Concatenate[Service, P], None]) -> Callable[..., None
     }
     run.__name__, run.__doc__ = command.__name__, command.__doc__
     return run
+
+
+class CommandGroup(typer.Typer):
+    """Commands under one word, which alone prints their help."""
+
+    def __init__(self, help: str) -> None:  # noqa: A002 (as Typer names it)
+        super().__init__(help=help, no_args_is_help=True)
+
+    def asks(
+        self, name: str
+    ) -> Callable[[Callable[Concatenate[Service, P], None]], Callable[..., None]]:
+        """Add a command that is passed the service, as :func:`asks`."""
+        return lambda command: self.command(name)(asks(command))
 
 
 @contextmanager

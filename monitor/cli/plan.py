@@ -22,9 +22,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show the smallest fault of each kind that is seen within an hour, a day and a week."""
-    found = service.shown(
-        service.get(place("adapters", adapter, "plan"), version=version), FaultPlanBody
-    )
+    found = service.look(place("adapters", adapter, "plan"), FaultPlanBody, version=version)
     items = found.items
     if not items:
         screen.say(f"no version of {adapter} is watched yet: `driftline status {adapter}` says why")

@@ -25,7 +25,7 @@ def receipt(
     ] = None,
 ) -> None:
     """Show how many false pages were promised, and how many pages were sent and were false."""
-    found = service.shown(service.get("/receipt", month=month), ReceiptBody)
+    found = service.look("/receipt", ReceiptBody, month=month)
     rows: list[tuple[str, AccountBody]] = [(one.tier, one) for one in found.tiers]
     if found.fleet.sent:
         rows.append(("fleet incidents", found.fleet))

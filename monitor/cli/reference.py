@@ -19,16 +19,13 @@ from monitor.views.reference import LearnedBody, ReferenceBody, ReferencesBody, 
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-app = typer.Typer(
-    help="Build, approve and renew what a version is compared with.", no_args_is_help=True
-)
+app = options.CommandGroup("Build, approve and renew what a version is compared with.")
 
 CHUNK = 1 << 16
 Wait = Annotated[bool, typer.Option(help="Wait until it is ready or has failed.")]
 
 
-@app.command("build")
-@options.asks
+@app.asks("build")
 def build(
     service: Service,
     adapter: options.Adapter,
@@ -55,8 +52,7 @@ def build(
     _follow(service, path)
 
 
-@app.command("freeze")
-@options.asks
+@app.asks("freeze")
 def freeze(
     service: Service,
     adapter: options.Adapter,
@@ -85,11 +81,10 @@ def freeze(
     _follow(service, path)
 
 
-@app.command("learn")
-@options.asks
+@app.asks("learn")
 def learn(service: Service, adapter: options.Adapter, version: options.Version) -> None:
     """Learn a reference for settings that have none yet, from live records."""
-    found = service.shown(service.post(f"{_place(adapter, version)}/learn", {}), LearnedBody)
+    found = service.order(f"{_place(adapter, version)}/learn", {}, LearnedBody)
     for settings in found.learned:
         screen.say(f"learned {settings}: compared from the next window on")
     for one in found.waiting:
@@ -101,8 +96,7 @@ def learn(service: Service, adapter: options.Adapter, version: options.Version) 
         screen.say("no other settings have more than 5 % of the last day's requests")
 
 
-@app.command("refreeze")
-@options.asks
+@app.asks("refreeze")
 def refreeze(
     service: Service,
     cause: Annotated[str, typer.Option(help="Why; people read it in the audit.")],
@@ -142,11 +136,10 @@ def refreeze(
     raise typer.Exit(code)
 
 
-@app.command("status")
-@options.asks
+@app.asks("status")
 def status(service: Service, adapter: options.Adapter, version: options.Version) -> None:
     """Show the version's references, newest first."""
-    found = service.shown(service.get(_place(adapter, version)), ReferencesBody)
+    found = service.look(_place(adapter, version), ReferencesBody)
     if not found.items:
         screen.say(
             f"no reference yet; `driftline reference build {adapter} {version} FILE` builds one, or"
@@ -180,8 +173,7 @@ def _print_generations(adapter: str, version: str, found: ReferencesBody) -> Non
     )
 
 
-@app.command("approve")
-@options.asks
+@app.asks("approve")
 def approve(
     service: Service,
     adapter: options.Adapter,

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import typer
-
 from monitor.cli import options, screen
 from monitor.cli.client import Service
 from monitor.views.service import RetentionBody
 
-app = typer.Typer(
-    help="Show what is deleted because it is old, and by which clock.", no_args_is_help=True
-)
+app = options.CommandGroup("Show what is deleted because it is old, and by which clock.")
 
 
-@app.command("show")
-@options.asks
+@app.asks("show")
 def show(service: Service) -> None:
     """Show up to when old data is deleted, and what holds deletions up."""
-    found = service.shown(service.get("/retention"), RetentionBody)
+    found = service.look("/retention", RetentionBody)
     screen.say(f"what is old as of {screen.moment(found.reached)} is deleted")
     say_withheld(found)
 
 
-@app.command("confirm")
-@options.asks
+@app.asks("confirm")
 def confirm(service: Service) -> None:
     """Confirm the database's clock: deletions then catch up with it by a day an hour."""
     service.show(service.post("/retention/confirm"))

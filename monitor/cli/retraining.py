@@ -28,22 +28,17 @@ POLL_SECONDS: Final = 10.0
 FIRST_PAUSE_SECONDS: Final = 30.0
 LONGEST_PAUSE_SECONDS: Final = 3600.0
 
-app = typer.Typer(
-    help="Ask for an adapter to be retrained, and list what was asked.", no_args_is_help=True
-)
+app = options.CommandGroup("Ask for an adapter to be retrained, and list what was asked.")
 
 
-@app.command("list")
-@options.asks
+@app.asks("list")
 def listed(
     service: Service,
     adapter: Annotated[str | None, typer.Argument(help="Only those of this adapter.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
+    limit: options.Limit = 20,
 ) -> None:
     """List requests to retrain, newest first."""
-    found = service.shown(
-        service.get("/retraining", adapter=adapter, limit=limit), Page[RetrainingBody]
-    )
+    found = service.look("/retraining", Page[RetrainingBody], adapter=adapter, limit=limit)
     if not found.items:
         screen.say(
             "no retraining was asked for yet; `driftline retraining request ADAPTER --reason WHY`"
@@ -68,8 +63,7 @@ def listed(
     )
 
 
-@app.command("request")
-@options.asks
+@app.asks("request")
 def request(
     service: Service,
     adapter: options.Adapter,
@@ -81,9 +75,8 @@ def request(
     ] = False,
 ) -> None:
     """Ask for an adapter to be retrained from the version in charge."""
-    made = service.shown(
-        service.post(place("adapters", adapter, "retraining"), {"reason": reason, "force": force}),
-        RetrainingBody,
+    made = service.order(
+        place("adapters", adapter, "retraining"), {"reason": reason, "force": force}, RetrainingBody
     )
     window = made.window
     screen.say(
@@ -106,8 +99,7 @@ class ExportForm(StrEnum):
     PARQUET = "parquet"
 
 
-@app.command("export")
-@options.asks
+@app.asks("export")
 def export(
     service: Service,
     request: Annotated[int, typer.Argument(min=1, help="Number of the request.")],
@@ -177,8 +169,7 @@ def run(
             raise typer.Exit(ExitCode.CRITICAL)
 
 
-@app.command("cancel")
-@options.asks
+@app.asks("cancel")
 def cancel(
     service: Service,
     request: Annotated[int, typer.Argument(min=1, help="Number of the request.")],

@@ -15,9 +15,7 @@ from monitor.domain import ArmKind
 from monitor.views.route import EpochBody, RouteChange, RouteDetail
 from monitor.views.shape import Page
 
-app = typer.Typer(
-    help="Show and change which versions answer for an adapter.", no_args_is_help=True
-)
+app = options.CommandGroup("Show and change which versions answer for an adapter.")
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; people read it beside the route.")]
 Until = Annotated[
@@ -26,24 +24,20 @@ Until = Annotated[
 ]
 
 
-@app.command("show")
-@options.asks
+@app.asks("show")
 def show(service: Service, adapter: options.Adapter) -> None:
     """Show which versions answer now, since when and why."""
-    _print(service.shown(service.get(place("routes", adapter)), RouteDetail))
+    _print(service.look(place("routes", adapter), RouteDetail))
 
 
-@app.command("history")
-@options.asks
+@app.asks("history")
 def history(
     service: Service,
     adapter: options.Adapter,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")] = 20,
+    limit: options.Limit = 20,
 ) -> None:
     """Show every route that the adapter had, newest first."""
-    found = service.shown(
-        service.get(place("routes", adapter, "history"), limit=limit), Page[RouteChange]
-    )
+    found = service.look(place("routes", adapter, "history"), Page[RouteChange], limit=limit)
     screen.table(
         f"route of {adapter}, newest first",
         ["generation", "since", "arms", "by", "reason"],
@@ -60,8 +54,7 @@ def history(
     )
 
 
-@app.command("set")
-@options.asks
+@app.asks("set")
 def set_route(
     service: Service,
     adapter: options.Adapter,
@@ -89,8 +82,7 @@ def set_route(
     _put(service, body, seen=known)
 
 
-@app.command("hold")
-@options.asks
+@app.asks("hold")
 def hold(
     service: Service, adapter: options.Adapter, reason: Reason, held_for: Until = "24h"
 ) -> None:
@@ -98,21 +90,19 @@ def hold(
     _hold(service, adapter, _until(held_for), reason)
 
 
-@app.command("release")
-@options.asks
+@app.asks("release")
 def release(service: Service, adapter: options.Adapter, reason: Reason) -> None:
     """End a hold; the route stays as it is."""
     _hold(service, adapter, None, reason)
 
 
-@app.command("renew")
-@options.asks
+@app.asks("renew")
 def renew(service: Service, reason: Reason) -> None:
     """Let every router take the routes of this service, although it holds newer ones.
 
     For a database that was put back without `driftline restore`.
     """
-    opened = service.shown(service.post(place("routes", "epoch"), {"reason": reason}), EpochBody)
+    opened = service.order(place("routes", "epoch"), {"reason": reason}, EpochBody)
     screen.say(f"epoch {opened.epoch}: routers take these routes at their next look")
 
 

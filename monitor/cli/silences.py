@@ -16,13 +16,12 @@ from monitor.cli.times import HELP, moment
 from monitor.views.message import SilenceBody
 from monitor.views.shape import Page
 
-app = typer.Typer(help="Hold messages back for a while, and say why.", no_args_is_help=True)
+app = options.CommandGroup("Hold messages back for a while, and say why.")
 
 FACTS = (*NAMES, *WORDS)
 
 
-@app.command("add")
-@options.asks
+@app.asks("add")
 def add(
     service: Service,
     match: Annotated[
@@ -49,20 +48,19 @@ def add(
     body: dict[str, Any] = {"match": _match(match), "hours": hours, "comment": comment}
     if starts_at is not None:
         body["starts_at"] = starts_at.isoformat()
-    made = service.shown(service.post("/silences", body), SilenceBody)
+    made = service.order("/silences", body, SilenceBody)
     screen.note(f"{wants(made.match)}: silent until {screen.moment(made.ends_at)}")
     screen.say(str(made.silence))
 
 
-@app.command("list")
-@options.asks
+@app.asks("list")
 def list_silences(
     service: Service,
     *,
     over: Annotated[bool, typer.Option("--over", help="List those that have ended, too.")] = False,
 ) -> None:
     """Show silences that hold now or later, newest first."""
-    found = service.shown(service.get("/silences", over=over or None), Page[SilenceBody])
+    found = service.look("/silences", Page[SilenceBody], over=over or None)
     if not found.items:
         screen.say(
             "nothing is silenced; `driftline silence add adapter=NAME -m WHY` holds messages back"
@@ -85,8 +83,7 @@ def list_silences(
     )
 
 
-@app.command("expire")
-@options.asks
+@app.asks("expire")
 def expire(
     service: Service,
     silence: Annotated[
