@@ -139,10 +139,13 @@ def _print_scores(title: str, scores: Sequence[ScoreBody]) -> None:
 def _route(route: RouteBody | None) -> str:
     if not route:
         return "-"
-    arms = ", ".join(
-        f"{arm.version} {screen.weight(arm.weight)}" for arm in route.arms if arm.weight > 0
-    )
-    return f"{arms} (generation {route.generation})"
+    return f"{answering(route)} (generation {route.generation})"
+
+
+def answering(route: RouteBody) -> str:
+    """Return the versions that answer, each with its share of the traffic."""
+    arms = [arm for arm in route.arms if arm.weight > 0]
+    return ", ".join(f"{arm.version} {screen.weight(arm.weight)}" for arm in arms)
 
 
 def _reference(reference: ReferenceSummary) -> str:

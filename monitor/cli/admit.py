@@ -34,10 +34,7 @@ def admit(
     adapter: options.Adapter,
     version: options.Version,
     wait: Annotated[float, typer.Option(min=1.0, help="Seconds to wait for the report.")] = 900.0,
-    junit: Annotated[
-        Path | None,
-        typer.Option(help="Write the checks here as JUnit XML."),
-    ] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write the checks here as JUnit XML.")] = None,
     training: Annotated[
         Path | None,
         typer.Option(
@@ -82,8 +79,7 @@ def admit(
         ),
     ] = None,
     tasks_from: Annotated[
-        Path | None,
-        typer.Option(help="A folder of further tasks of the harness."),
+        Path | None, typer.Option(help="A folder of further tasks of the harness.")
     ] = None,
     *,
     last: Annotated[
@@ -189,9 +185,9 @@ def _print(found: AdmissionBody) -> None:
             [
                 one.name,
                 Text(one.verdict, style=STYLES.get(one.verdict, "")),
-                _figure(one.number),
+                screen.figure(one.number),
                 one.limit or "-",
-                _figure(one.parent),
+                screen.figure(one.parent),
                 one.reason,
             ]
             for one in found.checks
@@ -202,10 +198,6 @@ def _print(found: AdmissionBody) -> None:
             "admission is not required: set [admission] required = true to hold traffic back"
         )
     screen.say(found.sentence, style=STYLES.get(found.verdict or "", ""))
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
 
 
 def _write(path: Path, found: AdmissionBody) -> None:

@@ -26,8 +26,7 @@ def push(
     adapter: options.Adapter,
     version: options.Version,
     folder: Annotated[
-        Path | None,
-        typer.Argument(help="Its files; where it is registered to be, if left out."),
+        Path | None, typer.Argument(help="Its files; where it is registered to be, if left out.")
     ] = None,
     *,
     config: options.Config = None,

@@ -25,8 +25,7 @@ DRIFTS: Final = {
 def budget(
     service: Service,
     adapter: Annotated[
-        str | None,
-        typer.Argument(help="One adapter's checks; the fleet when left out."),
+        str | None, typer.Argument(help="One adapter's checks; the fleet when left out.")
     ] = None,
 ) -> None:
     """Show what each version may spend, and its weakest check; an adapter's every check."""

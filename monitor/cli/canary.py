@@ -41,8 +41,7 @@ def plan(
     ] = None,
     within: Annotated[float, typer.Option(help="Days until a verdict, at most.")] = 3.0,
     requests_per_day: Annotated[
-        float | None,
-        typer.Option(help="Requests a day; those of the last 24 hours when left out."),
+        float | None, typer.Option(help="Requests a day; those of the last 24 hours when left out.")
     ] = None,
     *,
     critical: Annotated[

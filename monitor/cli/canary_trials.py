@@ -71,9 +71,6 @@ def listed(
     found = service.look(
         "/canaries", Page[CanaryBody], adapter=adapter, active=active or None, limit=limit
     )
-    if not found.items:
-        screen.say("no canary; `driftline canary start ADAPTER VERSION` begins one")
-        return
     screen.table(
         "canaries, newest first",
         ["canary", "version", "beside", "stands", "share", "since", "reason"],
@@ -89,6 +86,7 @@ def listed(
             ]
             for one in found.items
         ],
+        none="no canary; `driftline canary start ADAPTER VERSION` begins one",
     )
 
 
@@ -194,13 +192,7 @@ def _guard(guard: GuardBody) -> list[str]:
     if guard.lo is not None and guard.hi is not None:
         interval = f"{guard.lo:+.3f} to {guard.hi:+.3f}"
     margin = f"{guard.margin:g}" if guard.bar == guard.margin else "any"
-    return [
-        guard.title,
-        screen.number(guard.value, digits=3),
-        interval,
-        margin,
-        _says(guard),
-    ]
+    return [guard.title, screen.number(guard.value, digits=3), interval, margin, _says(guard)]
 
 
 def _says(guard: GuardBody) -> str:

@@ -27,8 +27,7 @@ Adapters = Annotated[
     ),
 ]
 Details = Annotated[
-    list[str] | None,
-    typer.Option("--detail", help="NAME=VALUE to keep with it; may be repeated."),
+    list[str] | None, typer.Option("--detail", help="NAME=VALUE to keep with it; may be repeated.")
 ]
 Id = Annotated[
     str | None,
@@ -132,13 +131,6 @@ def list_changes(
         open="true" if open_only else None,
         limit=limit,
     )
-    if not found.items:
-        screen.say(
-            "no change is under way; `driftline change list` shows those that ended"
-            if open_only
-            else "no change was declared; `driftline change begin KIND TITLE` declares one"
-        )
-        return
     screen.table(
         "changes, the last begun first",
         ["change", "kind", "title", "adapters", "begun", "ended", "author"],
@@ -154,6 +146,11 @@ def list_changes(
             ]
             for one in found.items
         ],
+        none=(
+            "no change is under way; `driftline change list` shows those that ended"
+            if open_only
+            else "no change was declared; `driftline change begin KIND TITLE` declares one"
+        ),
     )
 
 
@@ -210,14 +207,12 @@ def _lasted(change: ChangeBody) -> str:
 
 
 def _say_rebaselined(change: DeclaredChange, say: Callable[[str], None]) -> None:
-    if change.rebaselined is not None:
-        say(_rebaselined(change.rebaselined.versions))
-
-
-def _rebaselined(versions: int) -> str:
-    if versions == 0:
-        return "no version's perplexity was registered; nothing to start afresh"
-    return (
+    if change.rebaselined is None:
+        return
+    versions = change.rebaselined.versions
+    say(
         f"perplexity of {versions} version{'s' if versions != 1 else ''} starts afresh:"
         " the next probe of each is what later ones are compared with"
+        if versions
+        else "no version's perplexity was registered; nothing to start afresh"
     )

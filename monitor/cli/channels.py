@@ -23,9 +23,6 @@ app = options.CommandGroup("Show who is told, and test whether messages reach th
 def list_channels(service: Service) -> None:
     """Show the configured channels, what each wants, and what it has not taken yet."""
     found = service.look("/channels", Page[ChannelBody])
-    if not found.items:
-        screen.say("no channel is configured, so nobody is told: add one under [channels]")
-        return
     screen.table(
         "channels",
         ["channel", "kind", "gets", "fallback", "waiting", "dead", "health"],
@@ -41,6 +38,7 @@ def list_channels(service: Service) -> None:
             ]
             for one in found.items
         ],
+        none="no channel is configured, so nobody is told: add one under [channels]",
     )
 
 

@@ -80,11 +80,7 @@ def compared(a: Side, b: Side, inputs: Sequence[Input]) -> ComparedModels:
                 " model, or has a single token"
             )
     return ComparedModels(
-        labels=(a.label, b.label),
-        taken=(a.taken, b.taken),
-        inputs=inputs,
-        parts=parts,
-        each=each,
+        labels=(a.label, b.label), taken=(a.taken, b.taken), inputs=inputs, parts=parts, each=each
     )
 
 

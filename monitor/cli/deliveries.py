@@ -14,8 +14,6 @@ from monitor.views.shape import Page
 
 app = options.CommandGroup("Show what was sent to whom, and send again what nobody took.")
 
-LARGEST_PAGE = 1000
-
 
 @app.asks("list")
 def list_deliveries(
@@ -27,13 +25,6 @@ def list_deliveries(
 ) -> None:
     """Show messages and their delivery, newest first."""
     found = service.look("/deliveries", Page[DeliveryBody], state=state, limit=limit)
-    if not found.items:
-        screen.say(
-            f"no message is {state}; `driftline deliveries list` shows all"
-            if state
-            else "no message was sent yet; `driftline channels test NAME` sends one"
-        )
-        return
     screen.table(
         "messages, newest first",
         ["delivery", "channel", "state", "attempts", "written at", "summary", "error"],
@@ -49,6 +40,11 @@ def list_deliveries(
             ]
             for one in found.items
         ],
+        none=(
+            f"no message is {state}; `driftline deliveries list` shows all"
+            if state
+            else "no message was sent yet; `driftline channels test NAME` sends one"
+        ),
     )
 
 

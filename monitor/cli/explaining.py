@@ -12,12 +12,7 @@ from alerts.gist import gist
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.marks import judged
-from monitor.views.incident import (
-    IncidentDetail,
-    IncidentExamples,
-    MemberBody,
-    SignalBody,
-)
+from monitor.views.incident import IncidentDetail, IncidentExamples, MemberBody, SignalBody
 from monitor.views.request import RequestView
 
 LONGEST_TEXT = 300
@@ -88,15 +83,12 @@ def _print_route(found: IncidentDetail) -> None:
     if route is None:
         return
     arms = ", ".join(
-        f"{arm.version} {screen.weight(arm.weight)}" + _role(arm.arm)
+        f"{arm.version} {screen.weight(arm.weight)}"
+        + ("" if arm.arm == "stable" else f" as {arm.arm}")
         for arm in route.arms
         if arm.weight > 0
     )
     screen.say(f"traffic goes to {arms} (generation {route.generation}: {gist(route.reason)})")
-
-
-def _role(arm: str) -> str:
-    return "" if arm == "stable" else f" as {arm}"
 
 
 def _print_examples(service: Service, incident: int) -> None:

@@ -32,8 +32,7 @@ def folder(
     adapter: options.Adapter,
     version: options.Version,
     parent: Annotated[
-        str | None,
-        typer.Option(help="The version that it was trained from."),
+        str | None, typer.Option(help="The version that it was trained from.")
     ] = None,
     dataset: Annotated[
         list[str] | None,
@@ -221,10 +220,7 @@ class _Sources:
 
 
 def _of_mlflow(
-    service: Service,
-    registry: MlflowRegistry,
-    model: RegisteredModel,
-    sources: _Sources,
+    service: Service, registry: MlflowRegistry, model: RegisteredModel, sources: _Sources
 ) -> bool:
     """Register a model's new versions and its aliases; return False if one was refused."""
     known = service.found(place("adapters", model.name))

@@ -15,8 +15,6 @@ from monitor.views.shape import Page
 
 app = options.CommandGroup("Show incidents, acknowledge them, and say what they were.")
 
-LARGEST_PAGE = 1000
-
 Incident = Annotated[int, typer.Argument(min=1, help="Number of the incident in its link.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; sent to everyone who was alerted.")]
 
@@ -57,14 +55,7 @@ def list_incidents(
         "limit": limit,
     }
     found = service.look("/incidents", Page[IncidentBody], **asked)
-    if not found.items:
-        narrowed = any((adapter, state, severity, blame, owner, base, open_only))
-        screen.say(
-            "no incident matches; `driftline incident list` shows all"
-            if narrowed
-            else "no incident yet; `driftline channels test NAME` tries how one would reach you"
-        )
-        return
+    narrowed = any((adapter, state, severity, blame, owner, base, open_only))
     screen.table(
         "incidents, pages first" if order == "severity" else "incidents, newest first",
         ["incident", "of", "severity", "since", "until", "judged", "summary"],
@@ -80,6 +71,11 @@ def list_incidents(
             ]
             for one in found.items
         ],
+        none=(
+            "no incident matches; `driftline incident list` shows all"
+            if narrowed
+            else "no incident yet; `driftline channels test NAME` tries how one would reach you"
+        ),
     )
 
 

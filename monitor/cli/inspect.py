@@ -17,12 +17,7 @@ if TYPE_CHECKING:
     from monitor.probes.weights import Inspection, ModuleHealth
 
 FURTHEST = 5
-STYLES = {
-    "healthy": "green",
-    "suspect": "yellow",
-    "broken": "bold red",
-    "note": "dim",
-}
+STYLES = {"healthy": "green", "suspect": "yellow", "broken": "bold red", "note": "dim"}
 _NUMBERS = {
     "effective rank": "effective_rank",
     "entropy rank": "entropy_rank",
@@ -147,7 +142,7 @@ def _print_modules(title: str, chosen: Sequence[tuple[ModuleHealth, float | None
             [
                 module.module,
                 str(module.rank),
-                *(_figure(getattr(module, name)) for name in _NUMBERS.values()),
+                *(screen.figure(getattr(module, name)) for name in _NUMBERS.values()),
                 screen.number(z, digits=1),
                 _note(module),
             ]
@@ -174,8 +169,4 @@ def _spread(modules: Sequence[ModuleHealth], name: str) -> str:
     from monitor.probes.weights.report import numbers, spread
 
     found = spread(numbers(modules, name))
-    return " / ".join(_figure(value) for value in found) if found else "-"
-
-
-def _figure(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    return " / ".join(screen.figure(value) for value in found) if found else "-"

@@ -86,9 +86,6 @@ def list_(config: options.Config = None) -> None:
 
     with options.database(config) as database:
         found = database.run(keys.fetch_all)
-    if not found:
-        screen.say("no key; `driftline keys create NAME --scope read` creates one")
-        return
     screen.table(
         "keys",
         [
@@ -117,6 +114,7 @@ def list_(config: options.Config = None) -> None:
             ]
             for key in found
         ],
+        none="no key; `driftline keys create NAME --scope read` creates one",
     )
 
 

@@ -38,7 +38,9 @@ def open_page(
 
 
 def _opened(url: str) -> bool:
-    if not _has_browser():
+    """Open a browser that has a window of its own; one in the terminal would take it."""
+    windows = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+    if sys.platform == "linux" and not any(os.environ.get(one) for one in windows):
         return False
     import webbrowser
 
@@ -60,10 +62,3 @@ def _without_secrets(url: str) -> str:
         raise CommandFailed("the address of the service begins with http:// or https://")
     where = parts.netloc.rpartition("@")[2]
     return f"{parts.scheme}://{where}{parts.path}".rstrip("/")
-
-
-def _has_browser() -> bool:
-    """Whether a browser with a window of its own is at hand; one in the terminal would take it."""
-    if sys.platform != "linux":
-        return True
-    return any(os.environ.get(one) for one in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"))

@@ -20,12 +20,10 @@ def parity(
     b: Annotated[str, typer.Argument(help="Another one, or the same name in another engine.")],
     config: options.Config = None,
     engine: Annotated[
-        str | None,
-        typer.Option(help="Address of the engine that serves A and B."),
+        str | None, typer.Option(help="Address of the engine that serves A and B.")
     ] = None,
     engine_b: Annotated[
-        str | None,
-        typer.Option(help="Address of the engine that serves B."),
+        str | None, typer.Option(help="Address of the engine that serves B.")
     ] = None,
     base: Annotated[
         str | None,

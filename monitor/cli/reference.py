@@ -46,10 +46,7 @@ def build(
     with screen.progress() as progress:
         task = progress.add_task("uploading", total=file.stat().st_size)
         answer = service.upload(path, _chunks(file, progress, task), cause=cause)
-    if not wait:
-        service.show(answer)
-        return
-    _follow(service, path)
+    _follow(service, path, answer, wait=wait)
 
 
 @app.asks("freeze")
@@ -75,10 +72,7 @@ def freeze(
     path = _place(adapter, version)
     window = {"start": start.isoformat(), "end": end.isoformat()}
     answer = service.post(path, {"freeze": {**window, "cause": cause}})
-    if not wait:
-        service.show(answer)
-        return
-    _follow(service, path)
+    _follow(service, path, answer, wait=wait)
 
 
 @app.asks("learn")
@@ -199,7 +193,10 @@ def _chunks(file: Path, progress: Progress, task: Any) -> Iterator[bytes]:
             progress.advance(task, len(chunk))
 
 
-def _follow(service: Service, path: str) -> None:
+def _follow(service: Service, path: str, begun: object, *, wait: bool) -> None:
+    if not wait:
+        service.show(begun)
+        return
     with screen.progress() as progress:
         task = progress.add_task("building", total=1.0)
         while True:

@@ -70,8 +70,7 @@ def replay(
         typer.Option(min=1, help="Versions that share the pages; those of the log by default."),
     ] = None,
     show_examples: Annotated[
-        int,
-        typer.Option(min=0, max=100, help="Show this many of the prompts least like training."),
+        int, typer.Option(min=0, max=100, help="Show this many of the prompts least like training.")
     ] = 0,
     html: Annotated[
         Path | None,
@@ -171,10 +170,7 @@ def _tools(
             stack.enter_context(closing(embedder_of(settings))) if embed else None
         )
         yield ReplayParts(
-            settings=evaluation,
-            cadences=settings.schedule.cadences,
-            embed=embedder,
-            fleet=fleet,
+            settings=evaluation, cadences=settings.schedule.cadences, embed=embedder, fleet=fleet
         )
 
 

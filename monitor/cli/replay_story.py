@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
 from monitor.cli import screen
 
 if TYPE_CHECKING:
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from monitor.replay.reading import ReadLog
     from monitor.replay.replaying import ReplayOutcome
     from monitor.replay.running import Crossed
-    from monitor.replay.story import BudgetLine, Source, Story
+    from monitor.replay.story import Source, Story
 
 
 NO_PROBE = (
@@ -183,18 +181,17 @@ def _budgets(story: Story) -> None:
     screen.table(
         f"messages in {story.traffic.days:.1f} days of log, by the budget for 30 days",
         ["budget", "tickets", "pages", "tickets in 30 days", "pages in 30 days"],
-        [_budget(one) for one in story.budgets],
+        [
+            [
+                f"{one.budget:g}",
+                str(one.tickets),
+                str(one.pages),
+                screen.number(one.monthly(one.tickets), digits=1),
+                screen.number(one.monthly(one.pages), digits=1),
+            ]
+            for one in story.budgets
+        ],
     )
-
-
-def _budget(one: BudgetLine) -> list[Text | str]:
-    return [
-        f"{one.budget:g}",
-        str(one.tickets),
-        str(one.pages),
-        screen.number(one.monthly(one.tickets), digits=1),
-        screen.number(one.monthly(one.pages), digits=1),
-    ]
 
 
 def _time(at: datetime) -> str:

@@ -39,12 +39,6 @@ def listed(
 ) -> None:
     """List requests to retrain, newest first."""
     found = service.look("/retraining", Page[RetrainingBody], adapter=adapter, limit=limit)
-    if not found.items:
-        screen.say(
-            "no retraining was asked for yet; `driftline retraining request ADAPTER --reason WHY`"
-            " asks for one"
-        )
-        return
     screen.table(
         "requests to retrain, newest first",
         ["request", "version", "cause", "asked at", "unlike training", "training", "reason"],
@@ -60,6 +54,10 @@ def listed(
             ]
             for one in found.items
         ],
+        none=(
+            "no retraining was asked for yet; `driftline retraining request ADAPTER --reason WHY`"
+            " asks for one"
+        ),
     )
 
 
@@ -104,8 +102,7 @@ def export(
     service: Service,
     request: Annotated[int, typer.Argument(min=1, help="Number of the request.")],
     to: Annotated[
-        Path | None,
-        typer.Option(help="Write them here instead of printing them."),
+        Path | None, typer.Option(help="Write them here instead of printing them.")
     ] = None,
     form: Annotated[
         ExportForm, typer.Option("--format", help="How examples are written.")
@@ -143,8 +140,7 @@ def run(
     config: options.Config = None,
     *,
     again: Annotated[
-        bool,
-        typer.Option("--again", help="Begin anew, although a training of it is over."),
+        bool, typer.Option("--again", help="Begin anew, although a training of it is over.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Go on with every request that is made.")

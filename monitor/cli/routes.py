@@ -19,8 +19,7 @@ app = options.CommandGroup("Show and change which versions answer for an adapter
 
 Reason = Annotated[str, typer.Option("--reason", help="Why; people read it beside the route.")]
 Until = Annotated[
-    str,
-    typer.Option("--for", help="Keep Driftline's hands off the route for this long: 2h, 14d."),
+    str, typer.Option("--for", help="Keep Driftline's hands off the route for this long: 2h, 14d.")
 ]
 
 
@@ -31,24 +30,14 @@ def show(service: Service, adapter: options.Adapter) -> None:
 
 
 @app.asks("history")
-def history(
-    service: Service,
-    adapter: options.Adapter,
-    limit: options.Limit = 20,
-) -> None:
+def history(service: Service, adapter: options.Adapter, limit: options.Limit = 20) -> None:
     """Show every route that the adapter had, newest first."""
     found = service.look(place("routes", adapter, "history"), Page[RouteChange], limit=limit)
     screen.table(
         f"route of {adapter}, newest first",
         ["generation", "since", "arms", "by", "reason"],
         [
-            [
-                str(one.generation),
-                screen.moment(one.since),
-                _arms(one),
-                one.by,
-                gist(one.reason),
-            ]
+            [str(one.generation), screen.moment(one.since), _arms(one), one.by, gist(one.reason)]
             for one in found.items
         ],
     )

@@ -113,8 +113,7 @@ def _say_rounds(settings: Config, corpus: Corpus) -> None:
 
 
 def demo(
-    *,
-    once: Annotated[bool, typer.Option("--once", help="End after the last act.")] = False,
+    *, once: Annotated[bool, typer.Option("--once", help="End after the last act.")] = False
 ) -> None:
     """Play the demo: real adapters drift, people are paged, traffic moves away."""
     if not _has_the_demo():

@@ -133,6 +133,11 @@ def number(value: float | None, *, digits: int = 2) -> str:
     return f"{value:.{digits}f}"
 
 
+def figure(value: float | None) -> str:
+    """Return a number in three digits, or a dash where there is none."""
+    return "-" if value is None else f"{value:.3g}"
+
+
 def weight(share: float) -> str:
     """Return a share of the traffic as text; less than one percent is not rounded to zero.
 
@@ -166,14 +171,17 @@ def table(
     rows: Iterable[Sequence[Cell]],
     *,
     below: Sequence[Sequence[str]] = (),
+    none: str = "",
 ) -> None:
-    """Print a table under its title; ``below`` gives the lines that follow each row."""
-    cells = [[_cell(one) for one in row] for row in rows]
+    """Print a table under its title; ``below`` gives the lines that follow each row.
+
+    ``none`` is printed in its place where there is no row.
+    """
+    cells = [[Text(plain(one)) if isinstance(one, str) else one for one in row] for row in rows]
+    if none and not cells:
+        say(none)
+        return
     notes = [[plain(one) for one in each] for each in below]
     _print(OUT, Text(plain(title), style="italic"))
     for line in table_lines(columns, cells, width=OUT.width, below=notes):
         OUT.print(line, soft_wrap=True)
-
-
-def _cell(cell: Cell) -> Text:
-    return Text(plain(cell)) if isinstance(cell, str) else cell

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,14 +11,7 @@ from monitor.cli import options, screen
 from monitor.cli.budget import hours
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
-from monitor.views.selftest import (
-    InjectionBody,
-    PowerBody,
-    ProcessesBody,
-    SelfTestBody,
-    SelfTestReport,
-    ToldBody,
-)
+from monitor.views.selftest import PowerBody, ProcessesBody, SelfTestBody, SelfTestReport, ToldBody
 
 POLL_SECONDS: Final = 1.0
 UNDER_WAY: Final = frozenset({"waiting", "running"})
@@ -92,7 +84,12 @@ def _print(found: SelfTestBody, report: SelfTestReport) -> None:
             "by",
         ],
         [
-            [one.text, *_told(one.notice), *_told(one.page), _by(one, titles)]
+            [
+                one.text,
+                *_told(one.notice),
+                *_told(one.page),
+                ", ".join(titles.get(name, name) for name in one.detectors),
+            ]
             for one in report.injections
         ],
     )
@@ -119,10 +116,6 @@ def _print(found: SelfTestBody, report: SelfTestReport) -> None:
         screen.say(report.caveat, style="bold")
     for name, reason in report.not_tested.items():
         screen.say(f"{titles.get(name, name)} was not tested: {reason}")
-
-
-def _by(one: InjectionBody, titles: Mapping[str, str]) -> str:
-    return ", ".join(titles.get(name, name) for name in one.detectors)
 
 
 def _how(report: SelfTestReport, cut: str) -> str:

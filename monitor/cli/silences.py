@@ -61,11 +61,6 @@ def list_silences(
 ) -> None:
     """Show silences that hold now or later, newest first."""
     found = service.look("/silences", Page[SilenceBody], over=over or None)
-    if not found.items:
-        screen.say(
-            "nothing is silenced; `driftline silence add adapter=NAME -m WHY` holds messages back"
-        )
-        return
     screen.table(
         "silences, newest first",
         ["silence", "of what", "from", "until", "by", "why"],
@@ -80,6 +75,7 @@ def list_silences(
             ]
             for one in found.items
         ],
+        none="nothing is silenced; `driftline silence add adapter=NAME -m WHY` holds messages back",
     )
 
 

@@ -11,7 +11,7 @@ import typer
 from alerts.gist import gist
 from alerts.types import VerdictKind
 from monitor.cli import changes, options, screen
-from monitor.cli.adapters import exit_code, print_adapter
+from monitor.cli.adapters import answering, exit_code, print_adapter
 from monitor.cli.client import Service, place, read
 from monitor.cli.retention import say_withheld
 from monitor.cli.watching import EVERY, watch
@@ -20,7 +20,6 @@ from monitor.views.adapter import AdapterDetail, AdapterSummary
 from monitor.views.change import ChangeBody
 from monitor.views.incident import IncidentBody
 from monitor.views.reference import ReferenceSummary
-from monitor.views.route import RouteBody
 from monitor.views.service import RetentionBody
 from monitor.views.shape import Page
 
@@ -146,7 +145,7 @@ def _row(item: AdapterSummary, incidents: Sequence[IncidentBody]) -> list[screen
         "-"
         if covered is None or covered.of_expected is None
         else screen.covered(covered.of_expected),
-        _traffic(item.route),
+        (answering(item.route) if item.route else "") or "-",
         _reference(item.reference),
     ]
 
@@ -161,11 +160,6 @@ def _why(item: AdapterSummary, incidents: Sequence[IncidentBody]) -> list[str]:
     if covered is not None and covered.of_expected is not None and covered.of_expected < 1.0:
         why.append(f"compared is that of {covered.title}, which compares the least")
     return why
-
-
-def _traffic(route: RouteBody | None) -> str:
-    arms = [arm for arm in route.arms if arm.weight > 0] if route else []
-    return ", ".join(f"{arm.version} {screen.weight(arm.weight)}" for arm in arms) or "-"
 
 
 def _reference(reference: ReferenceSummary) -> str:

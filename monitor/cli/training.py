@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ def settings(config: Path | None) -> TrainerPart:
 
 def train(service: Service, found: TrainerPart, number: int, *, again: bool) -> Ended:
     """Train a request, with its steps on the screen; raises CommandFailed."""
-    with _shown() as show:
+    with _on_terminal() if screen.ERR.is_terminal else _as_lines() as show:
         work = _work(service, found, show)
         with failing(TrainingError, of=f"request {number}"):
             return work.train(number, again=again)
@@ -105,10 +105,6 @@ def _work(
         ).fetched,
         show=show,
     )
-
-
-def _shown() -> AbstractContextManager[Callable[[str, float, str], None]]:
-    return _on_terminal() if screen.ERR.is_terminal else _as_lines()
 
 
 @contextmanager
