@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import ActionWord, MoveState, MoveWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WouldHaveBody(View):
     """A fallback that only the mode kept Driftline from."""
 
@@ -28,7 +26,6 @@ class WouldHaveBody(View):
     """What happened instead."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionReportBody(View):
     """Fallbacks of a period: those it would have done, those it did, and what stopped others."""
 
@@ -47,7 +44,6 @@ class ActionReportBody(View):
     summary: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionBody(View):
     """One move of traffic that was made, recommended, refused or waits for a person.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from alerts.types import Blame, VerdictKind
@@ -18,7 +17,6 @@ from monitor.views.version import VersionBody
 from monitor.views.vocabulary import AppliedWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterSummary(View):
     """A row of the fleet."""
 
@@ -49,7 +47,6 @@ class AdapterSummary(View):
     requests came yet, or none can compare any."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeBody(View):
     """How the perplexity probe of a version fares."""
 
@@ -59,7 +56,6 @@ class ProbeBody(View):
     """Why the newest try had no answer; null: it had one, or none was made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AdapterDetail(AdapterSummary):
     """An adapter with the latest score of each detector."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +10,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import AdmissionWord, CheckWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckBody(View):
     """One check: its number beside its limit."""
 
@@ -26,7 +24,6 @@ class CheckBody(View):
     details: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AdmissionBody(View):
     """The newest admission of a version."""
 

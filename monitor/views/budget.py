@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
@@ -28,7 +27,6 @@ def common_reason(blind: str) -> str:
     return f"{common}never measured what they look at" if signals else blind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DelayBody(View):
     """From the beginning of a drift to the evidence that crosses its line; null: not in 30 days."""
 
@@ -36,7 +34,6 @@ class DelayBody(View):
     requests: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DelaysBody(View):
     """How soon one drift is told, as a ticket and as a page; null: it has no such process."""
 
@@ -44,7 +41,6 @@ class DelaysBody(View):
     page: DelayBody | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DayEffectBody(View):
     """By how much days are taken to differ."""
 
@@ -54,7 +50,6 @@ class DayEffectBody(View):
     """Whose days: assumed, the fleet's, or its own few."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ShareBody(View):
     """One detector of one version: its part of the budget and what it would see."""
 
@@ -93,7 +88,6 @@ class ShareBody(View):
         return {drift: delay for drift, delay in delays.items() if delay is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TierBody(View):
     """What the adapters of one tier get of the fleet's pages."""
 
@@ -105,7 +99,6 @@ class TierBody(View):
     """Accepted false pages of each in 30 days."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundBody(View):
     """One routine probe of each version of an engine, within the probes' share of its time."""
 
@@ -120,7 +113,6 @@ class RoundBody(View):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetBody(View):
     """How the accepted false pages and notices are divided, the blind detectors first."""
 
@@ -133,7 +125,6 @@ class BudgetBody(View):
     """Of each engine that was probed this week."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SizeBody(View):
     """How small a fault may be."""
 
@@ -142,7 +133,6 @@ class SizeBody(View):
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SizesBody(View):
     """The smallest fault that is told within each time; null: none is."""
 
@@ -151,7 +141,6 @@ class SizesBody(View):
     week: SizeBody | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedBody(View):
     """One kind of fault, as one version would see it."""
 
@@ -169,7 +158,6 @@ class PlannedBody(View):
     how often it is made."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlanBody(View):
     """What the baselines of an adapter's watched versions would show."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import Mode
@@ -12,7 +11,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import WayWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GuardBody(View):
     """A guardrail at one look: how much worse the canary is, beside what it may be.
 
@@ -34,7 +32,6 @@ class GuardBody(View):
     control: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LookBody(View):
     """One thing that happened to a canary."""
 
@@ -52,7 +49,6 @@ class LookBody(View):
     guards: Sequence[GuardBody] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryBody(View):
     """A version on trial: where it stands, and why."""
 
@@ -85,14 +81,12 @@ class CanaryBody(View):
     ended_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryBegun(CanaryBody):
     """The same, with what it can come to; null: it is decided."""
 
     prospect: ForeseenBody | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryDetail(CanaryBegun):
     """The same with its history, the first first."""
 
@@ -101,7 +95,6 @@ class CanaryDetail(CanaryBegun):
     looks: Sequence[LookBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SideBody(View):
     """One of the two answers; ``record`` is what feedback about it names."""
 
@@ -110,7 +103,6 @@ class SideBody(View):
     answer: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PairBody(View):
     """A prompt that both versions answered.
 
@@ -124,7 +116,6 @@ class PairBody(View):
     copied: SideBody
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceBody(View):
     """One share of traffic, and what a verdict takes there."""
 
@@ -143,7 +134,6 @@ class ChoiceBody(View):
     """Smallest fall that one day would show (90 %); above 1: none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CanaryPlanBody(View):
     """What a canary of an adapter must be; `chosen` is its weight, null: none is in time."""
 
@@ -165,7 +155,6 @@ class CanaryPlanBody(View):
     the adapter has no route."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StepBody(View):
     """A step of a plan."""
 
@@ -174,7 +163,6 @@ class StepBody(View):
     requests: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class StepProspectBody(View):
     """What a step comes to, for a version that is no worse; null: not in sight."""
 
@@ -196,7 +184,6 @@ class StepProspectBody(View):
     """The guardrail that takes longest."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProspectBody(View):
     """What the steps come to that are not over; a warning, never a refusal."""
 
@@ -214,7 +201,6 @@ class ProspectBody(View):
     steps: Sequence[StepProspectBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ForeseenBody(ProspectBody):
     """The same of one canary, and what is to be said of it."""
 
@@ -224,7 +210,6 @@ class ForeseenBody(ProspectBody):
     """Other ways that would be, and when; commands between backticks."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WayBody(View):
     """A way to try a version from now on."""
 

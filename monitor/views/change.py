@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import ChangeKind
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChangeBody(View):
     """What somebody declared to have changed."""
 
@@ -27,14 +25,12 @@ class ChangeBody(View):
     created_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Rebaselined(View):
     """How much perplexity is measured anew."""
 
     versions: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeclaredChange(ChangeBody):
     """A change, and what this request did."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.views.shape import View
 from monitor.views.vocabulary import CauseWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GapBody(View):
     """Requests that a detector did not compare, for one reason."""
 
@@ -24,7 +22,6 @@ class GapBody(View):
     """The cause in plain words, to follow the number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CoverageBody(View):
     """How much a detector compared; `requests` is `compared` and all `gaps` together."""
 
@@ -48,7 +45,6 @@ class CoverageBody(View):
     """All of it in plain words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingBody(View):
     """What sampling set aside in the last 24 hours: no loss, as what it kept stands for it."""
 

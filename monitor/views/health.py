@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import VerdictSeverity
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HealthBody(View):
     """How a version is; a part of which nothing is known is empty."""
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramSide(View):
     """One side of the comparison."""
 
@@ -20,7 +18,6 @@ class HistogramSide(View):
     """null: no request has a value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class HistogramBody(View):
     """One signal's values; the first and the last bin also hold what lies beyond them."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from alerts.closing import Closing
@@ -18,7 +17,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import MomentWord, RoleWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelAnswer(View):
     """What one model said to one prompt; `text` null: nothing, and why."""
 
@@ -30,7 +28,6 @@ class ModelAnswer(View):
     why_not: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PromptAnswers(View):
     """A prompt and its answers, those of the same models in the same order."""
 
@@ -39,14 +36,12 @@ class PromptAnswers(View):
     answers: Sequence[ModelAnswer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentAnswers(View):
     """The answers of now; nothing of them is kept."""
 
     prompts: Sequence[PromptAnswers]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentBody(View):
     """What on-call is told about.
 
@@ -96,7 +91,6 @@ class IncidentBody(View):
         return what if whom == self.subject else self.summary
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NearChangeBody(View):
     """A change that was declared about the time an incident began."""
 
@@ -109,7 +103,6 @@ class NearChangeBody(View):
     """All of it in plain words, and how it lies to the onset."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MemberBody(View):
     """A version that a fleet incident is about; ``left_at`` null: it still is."""
 
@@ -119,7 +112,6 @@ class MemberBody(View):
     left_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SignalBody(View):
     """A detector when the incident crossed its line, beside its newest effect.
 
@@ -147,7 +139,6 @@ class SignalBody(View):
     """The newest while the incident was open."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class UnseenBody(View):
     """How few requests were compared when people were told."""
 
@@ -157,7 +148,6 @@ class UnseenBody(View):
     """The one command that makes them comparable."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MomentBody(View):
     """One thing that happened."""
 
@@ -168,7 +158,6 @@ class MomentBody(View):
     """Something did not go as it should have."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BriefBody(View):
     """An incident in the words of its messages; an empty part has nothing to say."""
 
@@ -184,7 +173,6 @@ class BriefBody(View):
     """The numbers behind it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentDetail(IncidentBody):
     """An incident with everything that bears on it; the messages newest first."""
 
@@ -218,7 +206,6 @@ class IncidentDetail(IncidentBody):
     deliveries: Sequence[DeliveryBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AnewBody(View):
     """What a version is compared with from now on."""
 
@@ -234,7 +221,6 @@ class AnewBody(View):
     """Why its live signals are compared as before; null: they are not."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AcceptedIncident(IncidentDetail):
     """An accepted incident, and what this request began."""
 
@@ -242,7 +228,6 @@ class AcceptedIncident(IncidentDetail):
     """Empty: it was accepted before."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentExamples(View):
     """At most five requests from before the incident opened, the clearest first."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import Scope
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KeyBody(View):
     """A key; its secret was shown once, when it was made."""
 
@@ -31,7 +29,6 @@ class KeyBody(View):
     """Issuer and subject of the person whose login it is; null: it is no login's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKeyBody(View):
     """What a gateway knows of a client's key."""
 

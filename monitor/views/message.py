@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
@@ -11,7 +10,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import DeliveryWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelBody(View):
     """A configured channel. Addresses and secrets stay in the config."""
 
@@ -34,7 +32,6 @@ class ChannelBody(View):
     """Dead letters, to be replayed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrialBody(View):
     """What became of a trial. ``answer`` says what the receiver said, or why nobody was asked."""
 
@@ -45,7 +42,6 @@ class TrialBody(View):
     """The start, and if taken, the end."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryBody(View):
     """One message for one channel. Its text stays with the receiver: only words are shown."""
 
@@ -65,7 +61,6 @@ class DeliveryBody(View):
     delivered_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SilenceBody(View):
     """Matches the messages that are held back from ``starts_at`` until before ``ends_at``."""
 

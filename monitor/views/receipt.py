@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import Mark
@@ -11,7 +10,6 @@ from monitor.views.coverage import CoverageBody
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountBody(View):
     """Counts of pages beside what was promised."""
 
@@ -28,14 +26,12 @@ class AccountBody(View):
     """Of `sent`: no receiver has taken them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TierAccountBody(AccountBody):
     """The same of one tier."""
 
     tier: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PageBody(View):
     """One page; `adapter` null: of a fleet incident."""
 
@@ -49,7 +45,6 @@ class PageBody(View):
     marked: Mark | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WatchedBody(View):
     """What was compared of a version's requests; `least` null: no detector could compare any."""
 
@@ -61,7 +56,6 @@ class WatchedBody(View):
     """How long its verdict was `blind`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiptBody(View):
     """The account of a month, or of the last 30 days."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import ReferenceState
@@ -11,7 +10,6 @@ from monitor.views.score import WindowBody
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class MilestoneBody(View):
     """The next thing that a version's reference waits for."""
 
@@ -30,7 +28,6 @@ class MilestoneBody(View):
     """All of it in plain words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SeenBody(View):
     """Hours and weekdays, UTC, that a reference has seen; others are taken to differ."""
 
@@ -42,7 +39,6 @@ class SeenBody(View):
     """All of it in plain words."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceSummary(View):
     """How far the reference of a version is."""
 
@@ -58,7 +54,6 @@ class ReferenceSummary(View):
     """What comes next until it is approved; only where one adapter is shown."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceBody(View):
     """One generation of a version's reference."""
 
@@ -82,7 +77,6 @@ class ReferenceBody(View):
     ready_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReferencesBody(View):
     """The reference in force, and every generation, newest first."""
 
@@ -96,7 +90,6 @@ class ReferencesBody(View):
     items: Sequence[ReferenceBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherSettingsBody(View):
     """Settings that a version's requests have and its reference in force lacks."""
 
@@ -109,7 +102,6 @@ class OtherSettingsBody(View):
     """Records from which on they are learned by themselves."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedBody(View):
     """What was learned now, and what still waits for records."""
 
@@ -117,7 +109,6 @@ class LearnedBody(View):
     waiting: Sequence[OtherSettingsBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RefrozenBody(View):
     """What became of one adapter."""
 
@@ -131,7 +122,6 @@ class RefrozenBody(View):
     """Why it was left alone."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RefreezeBody(View):
     """A row for each chosen adapter, by name."""
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.views.shape import View
 from monitor.views.vocabulary import ReportWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportFacts(View):
     """What a report compares."""
 
@@ -27,7 +25,6 @@ class ReportFacts(View):
     n_reference: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportBody(View):
     """A report; it is deleted a day after it was requested."""
 

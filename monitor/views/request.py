@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.views.score import NeighbourBody, WindowBody
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestView(View):
     """A request with its answer, as far as they are known."""
 
@@ -33,7 +31,6 @@ class RequestView(View):
     """That example in the reference in force; null: it was compared with another one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestList(View):
     """A page of requests; `next` goes into `cursor` for the page after it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -22,7 +21,6 @@ class ExampleFormat(StrEnum):
     """`{"id": ..., "conversations": [...]}`."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingBody(View):
     """How far the training of a request is, and how it ended."""
 
@@ -40,7 +38,6 @@ class TrainingBody(View):
     finished_at: datetime | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RetrainingBody(View):
     """A request to retrain an adapter."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.domain import ArmKind
@@ -11,7 +10,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import BreakerWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ArmBody(View):
     """One target of a route."""
 
@@ -21,7 +19,6 @@ class ArmBody(View):
     weight: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteBody(View):
     """Who answers for an adapter, at a generation."""
 
@@ -34,7 +31,6 @@ class RouteBody(View):
     on_expiry: ArmKind
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteChange(RouteBody):
     """A generation of a route, and who wrote it."""
 
@@ -42,7 +38,6 @@ class RouteChange(RouteBody):
     """A key's name, or what of Driftline did it."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BehindBody(View):
     """Since when a router does not go by the route in force, and why."""
 
@@ -50,7 +45,6 @@ class BehindBody(View):
     why: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RouteDetail(RouteChange):
     """The route in force, and until when nobody but people changes it.
 
@@ -65,7 +59,6 @@ class RouteDetail(RouteChange):
     """The router could not be told it; null: it was, or follows by itself."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochBody(View):
     """The epoch of the route table, and who opened it."""
 
@@ -75,7 +68,6 @@ class EpochBody(View):
     by: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class KillSwitchBody(View):
     """Whether automatic actions are stopped, by the flag here or by file or environment."""
 
@@ -87,7 +79,6 @@ class KillSwitchBody(View):
     effective_reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerBody(View):
     """The state of an adapter's breaker, with its reason in numbers."""
 

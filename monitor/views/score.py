@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +13,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import ScoreVerdict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WindowBody(View):
     """Half-open ``[start, end)``."""
 
@@ -22,7 +20,6 @@ class WindowBody(View):
     end: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBody(View):
     """One detector's score of one window."""
 
@@ -54,7 +51,6 @@ class ScoreBody(View):
     """Of the window's requests; null: of a probe, or of an earlier release."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationBody(View):
     """One run of a version's detectors over one window."""
 
@@ -75,7 +71,6 @@ class EvaluationBody(View):
     scores: Sequence[ScoreBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class AskedEvaluation(View):
     """An evaluation that is not done yet; its location answers when it is."""
 
@@ -85,7 +80,6 @@ class AskedEvaluation(View):
     location: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GrowthBody(View):
     """How many times as large the share is as in the interval of the same length before."""
 
@@ -95,7 +89,6 @@ class GrowthBody(View):
     """95 % interval of `ratio`; null: no upper limit."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NeighbourBody(View):
     """A training example near a group's centre."""
 
@@ -107,7 +100,6 @@ class NeighbourBody(View):
     """The beginning of its redacted text; null where `capture.store_text` kept none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class GroupBody(View):
     """Requests that are near each other and far from training."""
 
@@ -135,7 +127,6 @@ class GroupBody(View):
     """The answers to these prompts; empty where one is not stored."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NewBody(View):
     """What is new, the groups of most subjects first."""
 

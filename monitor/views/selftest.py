@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.views.coverage import CoverageBody
@@ -11,7 +10,6 @@ from monitor.views.shape import View
 from monitor.views.vocabulary import SelfTestWord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class FalseAlarmsBody(View):
     """Alarms of one process over resampled months in which nothing was injected."""
 
@@ -26,7 +24,6 @@ class FalseAlarmsBody(View):
     """False where the interval lies above the promise."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class PowerBody(View):
     """A share of resampled streams that alarmed in time."""
 
@@ -35,7 +32,6 @@ class PowerBody(View):
     """Exact 95 % interval (Clopper and Pearson)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ToldBody(View):
     """How soon one process tells of an injected drift; null: not within a week."""
 
@@ -46,7 +42,6 @@ class ToldBody(View):
     median_requests: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class InjectionBody(View):
     """One injected drift, by the detectors whose signals it moves."""
 
@@ -58,7 +53,6 @@ class InjectionBody(View):
     """null: none of these detectors has a page process."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessesBody(View):
     """Both processes; null: it has no share of the budget, or the baseline is too short to say."""
 
@@ -66,7 +60,6 @@ class ProcessesBody(View):
     page: FalseAlarmsBody | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayedBody(View):
     """The baseline that was replayed, cut in stretches of which every other one was fitted on."""
 
@@ -77,7 +70,6 @@ class ReplayedBody(View):
     """False: too short for days; cut in 16 parts."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestReport(View):
     """What a self-test found."""
 
@@ -99,7 +91,6 @@ class SelfTestReport(View):
     injections: Sequence[InjectionBody]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTestBody(View):
     """Where the self-test of a version stands."""
 

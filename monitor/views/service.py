@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Readiness(View):
     """Whether the service does its work; `reasons` is empty when it does."""
 
@@ -18,7 +16,6 @@ class Readiness(View):
     reasons: Sequence[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RejectedBody(View):
     """A record that was not taken in, or not yet; the others beside it were."""
 
@@ -26,7 +23,6 @@ class RejectedBody(View):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeBody(View):
     """What became of a batch; the answer means that it is durable."""
 
@@ -38,14 +34,12 @@ class OutcomeBody(View):
     """Records whose version is not registered yet; they wait for it in memory."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SharesBody(View):
     """The share of each adapter's requests to send, chosen by a hash of their ids."""
 
     shares: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionBody(View):
     """How deletions stand, as a worker found them last; null: none has looked yet."""
 

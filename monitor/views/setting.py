@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SettingBody(View):
     """One setting, under its name in the config."""
 

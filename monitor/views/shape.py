@@ -10,24 +10,29 @@ from dataclasses import dataclass, fields
 from functools import cache, reduce
 from operator import or_
 from pkgutil import resolve_name
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar, dataclass_transform
 
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class View:
     """One thing that people see; the text under a field describes it in ``/openapi.json``.
 
-    JSON has neither NaN nor infinity: ``null`` stands for "not defined".
+    Each class below it is a frozen dataclass with named arguments. JSON has neither NaN nor
+    infinity: ``null`` stands for "not defined".
     """
 
     __pydantic_config__: ClassVar = {"extra": "forbid"}
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        dataclass(frozen=True, kw_only=True)(cls)
+
     @classmethod
     def of(cls, source: object, /, **others: Any) -> Self:
         """Take the attributes of the same names from ``source``, and ``others`` as they are."""
-        taken = [field.name for field in fields(cls) if field.name not in others]
+        taken = [field.name for field in fields(cls) if field.name not in others]  # type: ignore[arg-type]  # it is one
         return cls(**{name: getattr(source, name) for name in taken}, **others)
 
     @classmethod
@@ -40,7 +45,6 @@ class View:
         return found
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Page(View, Generic[Item]):
     """One page of a list; `next` goes into `cursor` for the page after it."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +12,6 @@ from monitor.views.reference import ReferenceSummary
 from monitor.views.shape import View
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsSummary(View):
     """What the files of a version say of its weights, in one line and a few numbers."""
 
@@ -26,7 +24,6 @@ class WeightsSummary(View):
     """Lowest, median and highest over modules, of each number."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsBody(WeightsSummary):
     """The whole inspection, module by module."""
 
@@ -35,7 +32,6 @@ class WeightsBody(WeightsSummary):
     report: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionBody(View):
     """One immutable set of adapter weights."""
 
@@ -52,7 +48,6 @@ class VersionBody(View):
     """null: not looked at, as where `uri` names no folder."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class VersionStanding(VersionBody):
     """A version beside the others of its adapter."""
 
