@@ -6,7 +6,7 @@ import os
 import socket
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -19,7 +19,6 @@ from monitor.artifacts.finding import Artifacts
 from monitor.capture.redact import redact
 from monitor.capture.refusal import refusing
 from monitor.capture.subjects import load_key
-from monitor.capture.terms import TermHashes
 from monitor.config.artifacts import artifacts_of
 from monitor.config.sections import Config
 from monitor.daemon import disk
@@ -28,25 +27,23 @@ from monitor.daemon.heartbeat import Heartbeat
 from monitor.daemon.inspections import inspecting
 from monitor.daemon.keeping import Housekeeping, Timed
 from monitor.daemon.parts import Serving, pages_of, retrainings_of
-from monitor.domain import AdapterId, EvaluationKind
+from monitor.daemon.texts import WaitingTexts, text_fate
+from monitor.domain import EvaluationKind
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.outbox import ConfiguredChannel, Departing, OutboxLoop, refreshers
 from monitor.probes.declared import Declarations
 from monitor.probes.embedding import Embedder
-from monitor.probes.errors import ProbeError
 from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
-from monitor.reference.live import TextFate, drain_embeddings
 from monitor.reference.other_settings import SettingsLearner
 from monitor.report import Reports
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
-from monitor.store import clock, wakeups
+from monitor.store import wakeups
 from monitor.store.database import Database
 from monitor.store.evaluation import tasks
-from monitor.store.records import pending
 from monitor.store.references import references
 from monitor.store.wakeups import Due, WakeUps, never
 from monitor.traffic.carrying import Carrier
@@ -69,8 +66,6 @@ ROUTES = timedelta(milliseconds=250)
 DECIDE = "decide"
 ASKED = timedelta(seconds=5)
 """The pause between looks for self-tests and reports while wake-ups do not arrive."""
-AHEAD = timedelta(minutes=10)
-"""Records may be stamped this far ahead; their texts are still embedded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,8 +116,13 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
     indexes = Indexes(config.service.data_dir / "indexes")
     refuses = refusing(config.capture.refusal_patterns)
     key = load_key(config.service.data_dir / "subject.key")
-    embedding = _Embedding(parts, indexes)
-    evaluator = _evaluator(parts, embedding)
+    texts = WaitingTexts(
+        database=database,
+        embedder=parts.embedder,
+        indexes=indexes,
+        keeping=text_fate(config),
+    )
+    evaluator = _evaluator(parts, texts)
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
     teller = OutboxLoop(database, parts.channels, change_margin=config.schedule.live_interval)
@@ -146,9 +146,7 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
             sleep.loop(name, worker.work, every=tick, woken_by=wakeups.TASKS, due=worker.next_due)
             for name, worker in workers.items()
         ),
-        sleep.loop(
-            "embed", embedding.turn, every=tick, woken_by=wakeups.TEXTS, due=embedding.next_due
-        ),
+        sleep.loop("embed", texts.turn, every=tick, woken_by=wakeups.TEXTS, due=texts.next_due),
         sleep.loop(
             "references",
             lambda: build_next(
@@ -325,7 +323,7 @@ def _worker(
     )
 
 
-def _evaluator(parts: WorkerParts, embedding: _Embedding) -> Evaluator:
+def _evaluator(parts: WorkerParts, texts: WaitingTexts) -> Evaluator:
     config = parts.config
     return Evaluator(
         database=parts.database,
@@ -344,61 +342,9 @@ def _evaluator(parts: WorkerParts, embedding: _Embedding) -> Evaluator:
             window=config.schedule.live_interval,
         ),
         react=Deciding(breaker=parts.breaker).ask,
-        drain=embedding.drain,
+        drain=texts.drain,
         via=parts.serving.probe,
     )
-
-
-class _Embedding:
-    """Embeds waiting texts, for the loop and for an evaluation that needs its window's."""
-
-    def __init__(self, parts: WorkerParts, indexes: Indexes) -> None:
-        self._parts = parts
-        self._indexes = indexes
-        self._keeping = _keeping(parts.config)
-        self._trouble: str | None = None
-
-    def turn(self) -> bool:
-        """Embed the waiting texts; a missing model is logged once, not at every turn."""
-        try:
-            embedded = self.drain(None, self._now() + AHEAD)
-        except ProbeError as error:
-            if self._trouble != str(error):
-                self._trouble = str(error)
-                _LOG.warning("texts_wait", reason=self._trouble)
-            return False
-        if embedded:
-            self._trouble = None
-        return embedded > 0
-
-    def next_due(self) -> timedelta | None:
-        """Return the time until a text can be embedded; None while none waits."""
-        before = self._now() + AHEAD
-        return self._parts.database.run(lambda tx: pending.next_due(tx, before=before))
-
-    def drain(self, adapter_id: AdapterId | None, until: datetime) -> int:
-        return drain_embeddings(
-            self._parts.database,
-            self._parts.embedder,
-            indexes=self._indexes,
-            adapter_id=adapter_id,
-            until=until,
-            keeping=self._keeping,
-            now=self._now,
-        )
-
-    def _now(self) -> datetime:
-        return self._parts.database.run(clock.now)
-
-
-def _keeping(config: Config) -> TextFate:
-    """Return what is kept of a text: nothing, its terms, or all of it redacted."""
-    capture = config.capture
-    keeping = TextFate(store_text=capture.store_text, answers=config.embeds_answers)
-    if not capture.terms:
-        return keeping
-    key = load_key(config.service.data_dir / "subject.key")
-    return replace(keeping, terms=TermHashes(key=key))
 
 
 def _selftests(parts: WorkerParts, indexes: Indexes, pulse: Pulse) -> SelfTests:

@@ -375,7 +375,10 @@ def test_a_second_run_replaces_the_ways_it_played_and_keeps_the_others() -> None
 
     both = joined(first, second)
 
-    assert both.run["commit"] == "c, d"
+    assert both.run["commit"] == "c"
+    assert {one.way: one.commit for one in both.ways} == {"kept": None, "again": "d"}
+    assert "Driftline at `c`;" in page(both)
+    assert "Played anew after a mend: `again` at `d`." in page(both)
     assert {one.way: one.repeats[0].driftline.page for one in both.ways} == {
         "kept": Told(40, 40.0, "perplexity", 2),
         "again": Told(20, 40.0, "perplexity", 2),

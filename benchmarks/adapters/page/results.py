@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, astuple, dataclass, fields
+from dataclasses import MISSING, asdict, astuple, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,10 @@ class Repeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way to go wrong, or a harmless change, with its experiments."""
+    """A way to go wrong, or a harmless change, with its experiments.
+
+    ``commit`` is given where it was played anew at another commit than the rest of the run.
+    """
 
     way: str
     family: str
@@ -113,6 +116,7 @@ class Way:
     says: str
     blame: tuple[str, ...]
     repeats: Sequence[Repeat]
+    commit: str | None = None
 
     @property
     def kl(self) -> float | None:
@@ -176,7 +180,10 @@ def joined(stored: Results, new: Results) -> Results:
     one_setting = _OPTIONS | {"engine", "machine", "probe_cycle_s"}
     if other := sorted(n for n in one_setting if stored.run.get(n) != new.run.get(n)):
         raise ValueError(f"the stored run differs in {', '.join(other)}; leave --add out")
-    commits = [*stored.run["commit"].split(", "), *new.run["commit"].split(", ")]
+    commit = new.run["commit"]
+    anew = [
+        replace(way, commit=None if commit == stored.run["commit"] else commit) for way in new.ways
+    ]
     told = [one.run.get("calm_told") for one in (stored, new)]
     known = [count for count in told if count is not None]
     played = {way.way for way in new.ways}
@@ -185,12 +192,11 @@ def joined(stored: Results, new: Results) -> Results:
         run={
             **new.run,
             **stored.run,
-            "commit": ", ".join(dict.fromkeys(commits)),
             "calm_told": max(known) if len(known) == len(told) else None,
         },
         silence=new.silence or stored.silence,
         tools={**stored.tools, **new.tools},
-        ways=sorted([*kept, *new.ways], key=_place),
+        ways=sorted([*kept, *anew], key=_place),
     )
 
 

@@ -115,8 +115,14 @@ def _about(results: Results) -> str:
         f"{len(results.ways)} ways, {experiments} experiments{_how(run)}. Model"
         f" {run['model']}; engine {run['engine']}; Driftline at {commits}; seed {run['seed']};"
         f" {run['started_at'][:16].replace('T', ' ')};"
-        f" {run['machine']}.{_apart(run)}"
+        f" {run['machine']}.{_anew(results.ways)}{_apart(run)}"
     )
+
+
+def _anew(ways: Sequence[Way]) -> str:
+    """Name the ways that were played at another commit than the rest, each with its own."""
+    told = [f"`{way.way}` at `{way.commit[:10]}`" for way in ways if way.commit]
+    return f" Played anew after a mend: {', '.join(told)}." if told else ""
 
 
 def _apart(run: Mapping[str, Any]) -> str:
