@@ -84,6 +84,15 @@ def is_list(address: str) -> bool:
     return address.startswith((BY_NAME, IN_FILE, IN_CLUSTER))
 
 
+def is_service(host: str) -> bool:
+    """True if a name server lists its replicas as SRV records, each with its port.
+
+    >>> is_service("_http._tcp.engines.models.svc"), is_service("engines.models.svc")
+    (True, False)
+    """
+    return host.startswith("_") and "._" in host
+
+
 def list_fault(address: str) -> str | None:
     """Say what is wrong with an address for which :func:`is_list` is true."""
     if address.startswith(IN_CLUSTER):
@@ -98,7 +107,10 @@ def list_fault(address: str) -> str | None:
         return None if sound else "expected file:/// and an absolute path, with # and ? as %23, %3F"
     if parts.scheme == "https":
         return "a name's addresses are asked by http: certificates name hosts, not addresses"
-    return address_fault(address.removeprefix(BY_NAME))
+    fault = address_fault(address.removeprefix(BY_NAME))
+    if fault is None and is_service(parts.hostname or "") and parts.port is not None:
+        return f"{address!r:.100}: each replica's port is in its SRV record; write none"
+    return fault
 
 
 def _cluster_fault(address: str) -> str | None:

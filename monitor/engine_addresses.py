@@ -1,9 +1,10 @@
 """The addresses of engines: as they are written, of a file that is read again, or of a name.
 
 Replicas come and go without a restart: ``file:///etc/engines`` stands for the addresses on the
-file's lines, ``dns+http://engines.models.svc:8000`` for all addresses of the name, and
-``kubernetes+http://vllm.models:8000`` for the ready endpoints of a Service
-(:mod:`monitor.kubernetes`).
+file's lines, ``dns+http://engines.models.svc:8000`` for all addresses of the name,
+``dns+http://_http._tcp.engines.models.svc`` for hosts and ports of its SRV records
+(:mod:`monitor.srv`), and ``kubernetes+http://vllm.models:8000`` for the ready endpoints of a
+Service (:mod:`monitor.kubernetes`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 
-from monitor.addresses import BY_NAME, IN_CLUSTER, IN_FILE, address_fault, is_list
+from monitor import srv
+from monitor.addresses import BY_NAME, IN_CLUSTER, IN_FILE, address_fault, is_list, is_service
 from monitor.kubernetes import ClusterError, known_now, watch_of
 
 _LOG: Final = structlog.get_logger(__name__)
@@ -57,6 +59,10 @@ class EngineAddresses:
     def fixed(self) -> bool:
         """True if they never change."""
         return not self._lists
+
+    def fault_of(self, written: str) -> str:
+        """Say what was wrong with a list at the last look; "" where it was sound."""
+        return self._faults.get(written, "")
 
     def now(self) -> tuple[str, ...]:
         """Return the addresses without a final slash or ``/v1``, each once.
@@ -124,10 +130,14 @@ class EngineAddresses:
             watch = watch_of(written)
             return watch.addresses(), watch.fault
         parts = urlsplit(written.removeprefix(BY_NAME))
-        port = parts.port or 80
-        hosts = self._hosts_of(parts.hostname or "", port)
+        name, port = parts.hostname or "", parts.port or 80
+        if is_service(name):
+            places = srv.listed(name)
+        else:
+            places = [(host, port) for host in self._hosts_of(name, port)]
         return tuple(
-            f"http://{f'[{host}]' if ':' in host else host}:{port}{parts.path}" for host in hosts
+            f"http://{f'[{host}]' if ':' in host else host}:{port}{parts.path}"
+            for host, port in places
         ), ""
 
 

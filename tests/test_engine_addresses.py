@@ -148,6 +148,8 @@ def test_the_real_resolver_knows_this_machine() -> None:
         ("file:///etc/engines?x", "absolute path"),
         ("dns+http://[::1:8000", "no address"),
         ("file://[x", "no address"),
+        ("dns+http://_http._tcp.engines.llm.svc", None),
+        ("dns+http://_http._tcp.engines.llm.svc:8000", "is in its SRV record"),
     ],
 )
 def test_a_list_says_what_is_wrong_with_it(address: str, said: str | None) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from monitor import srv
 from monitor.store import schema
 from monitor.store.database import Database
 from monitor.store.traffic import flags
@@ -15,6 +16,7 @@ from tests.cli.command import driftline, failed, process
 from tests.cli.examined import WITHOUT_ENCODER, examine, findings
 from tests.clocks import ShiftedDatabase
 from tests.loopback import Receiver, answer, unused_port
+from tests.name_server import NameServer, listening
 from tests.probes.fake_engine import FakeEngine
 from tests.probes.fake_engine import serving as faked
 from tests.service import Service, until
@@ -162,6 +164,28 @@ def test_each_engine_is_told_of(tmp_path: Path) -> None:
     assert first["found"].startswith(f"{dead}: the engine is out of reach")
     assert second["found"] == f"{alive}: 2 models, 1 of them adapters"
     assert found["gateway"][0]["health"] == "note"
+
+
+def test_a_list_that_gives_no_engine_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty, partly = tmp_path / "empty", tmp_path / "partly"
+    empty.touch()
+    service = "dns+http://_http._tcp.vllm.llm"
+    with faked(FakeEngine()) as engine, listening(NameServer({})) as server:
+        monkeypatch.setattr(srv, "resolver", server.resolver)
+        partly.write_text(f"{engine}\nnone\n")
+        written = [service, empty.as_uri(), partly.as_uri()]
+        code, found = examine(tmp_path, SERVING__ENGINES=json.dumps(written))
+    assert code == 1
+    named, nothing, half, alive = found["engines"]
+    assert named["found"].startswith(f"{service}: NotListed: None of DNS query names exist")
+    assert "name server" in named["advice"]
+    assert nothing["found"] == f"{empty.as_uri()}: it gives no address"
+    assert nothing["advice"] == "write the engines' addresses into it, one a line"
+    assert half["health"] == "note"
+    assert half["found"] == f"{partly.as_uri()}: no address on line 2"
+    assert alive["health"] == "fine"
 
 
 def test_a_service_that_is_not_ready_says_why(tmp_path: Path) -> None:

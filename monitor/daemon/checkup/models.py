@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Final
 
-from monitor.addresses import IN_CLUSTER, EndpointsWanted
+from monitor.addresses import BY_NAME, IN_CLUSTER, IN_FILE, EndpointsWanted
 from monitor.config.corpora import read_corpora
 from monitor.config.routing import engine_headers, inside_of, own_settings
 from monitor.config.sections import Config
@@ -43,15 +43,19 @@ def check_engines(config: Config) -> Iterator[Diagnosis]:
     addresses: dict[str, None] = {}
     for one in dict.fromkeys(written):
         try:
-            found = EngineAddresses(_endpoints(one)).now()
+            engines = EngineAddresses(_endpoints(one))
+            found = engines.now()
         except ClusterError as error:
             yield fault("cluster", f"{one}: {error}", _ACCOUNT)
             continue
         if one.startswith(IN_CLUSTER):
             told = f"the service account may follow its endpoints, {len(found)} ready"
             yield fine("cluster", f"{one}: {told}")
+        reason = engines.fault_of(one)
         if not found:
-            yield fault(part, f"{one}: {NO_ADDRESS}")
+            yield fault(part, f"{one}: {reason or NO_ADDRESS}", _way_in(one))
+        elif reason:
+            yield note(part, f"{one}: {reason}")
         addresses |= dict.fromkeys(found)
     with ThreadPoolExecutor(ENGINES_AT_ONCE) as pool:
         yield from pool.map(partial(_engine, config=config), addresses)
@@ -62,6 +66,15 @@ def _endpoints(written: str) -> Sequence[str]:
     if not written.startswith(IN_CLUSTER):
         return [written]
     return EndpointWatch(EndpointsWanted.of(written), Cluster.around(os.environ)).look()
+
+
+def _way_in(written: str) -> str:
+    """Say what makes a list give addresses."""
+    if written.startswith(IN_FILE):
+        return "write the engines' addresses into it, one a line"
+    if written.startswith(BY_NAME):
+        return "let this machine's name server list the engines: docs/connecting/vllm.md"
+    return "start a pod, and let its readiness probe pass"
 
 
 _ACCOUNT: Final = (
