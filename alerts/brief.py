@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from alerts.closing import Closing
@@ -116,14 +115,12 @@ def _unless_shared(alert: Alert) -> str:
 
 
 _WRONG_WEIGHTS: Final = "the engine answers with other weights than this version's"
-_WHERE: Mapping[Blame, str] = MappingProxyType(
-    {
-        Blame.INPUT: "users ask for other things; no change in the model was found",
-        Blame.ADAPTER: "the adapter's weights",
-        Blame.BASE: "the base model or the engine",
-        Blame.SERVING: "the engine or its settings, not the weights",
-    }
-)
+_WHERE: Mapping[Blame, str] = {
+    Blame.INPUT: "users ask for other things; no change in the model was found",
+    Blame.ADAPTER: "the adapter's weights",
+    Blame.BASE: "the base model or the engine",
+    Blame.SERVING: "the engine or its settings, not the weights",
+}
 
 
 def _done(alert: Alert) -> str:
@@ -170,19 +167,15 @@ def _stays(alert: Alert) -> str:
     return f"{alert.version} keeps its traffic"
 
 
-_ELSEWHERE: Final = MappingProxyType(
-    {
-        Blame.INPUT: "another version would get the same requests",
-        Blame.BASE: "other versions answer on the same base and engine",
-        Blame.SERVING: "the same engine would answer for another version",
-    }
-)
-_DONE: Final = MappingProxyType(
-    {
-        Done.TAKEN: "{}",
-        Done.RECOMMENDED: "Recommends, and waits for you: {}",
-    }
-)
+_ELSEWHERE: Final = {
+    Blame.INPUT: "another version would get the same requests",
+    Blame.BASE: "other versions answer on the same base and engine",
+    Blame.SERVING: "the same engine would answer for another version",
+}
+_DONE: Final = {
+    Done.TAKEN: "{}",
+    Done.RECOMMENDED: "Recommends, and waits for you: {}",
+}
 
 
 def _details(alert: Alert) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 
@@ -22,13 +21,11 @@ class Closing(StrEnum):
     """
 
 
-CLOSINGS: Final = MappingProxyType(
-    {
-        Closing.ACCEPTED: "accepted as normal",
-        Closing.FALSE_PAGE: "closed as a false alarm",
-        Closing.RULE_CHANGED: "closed by a change of rules",
-        Closing.PART_OF_FLEET: "now part of a fleet incident",
-        Closing.OUT_OF_SERVICE: "taken out of service",
-    }
-)
+CLOSINGS: Final = {
+    Closing.ACCEPTED: "accepted as normal",
+    Closing.FALSE_PAGE: "closed as a false alarm",
+    Closing.RULE_CHANGED: "closed by a change of rules",
+    Closing.PART_OF_FLEET: "now part of a fleet incident",
+    Closing.OUT_OF_SERVICE: "taken out of service",
+}
 """How an incident ended that did not recover."""

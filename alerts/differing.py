@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from types import MappingProxyType
 from typing import Final
 
 from alerts.message import ActionLine, Alert, Done, ScoreLine, Update, UpdatedFact, leading
@@ -12,26 +11,20 @@ from alerts.types import Blame, Severity, Status, VerdictKind
 from alerts.updating import KEPT, Fact, Gist
 from alerts.words import finding_words
 
-FACT_WORDS: Final = MappingProxyType(
-    {
-        Fact.SEVERITY: "severity",
-        Fact.ACTION: "traffic",
-        Fact.BLAME: "likely cause",
-        Fact.FINDING: "strongest sign",
-    }
-)
-UNTOLD: Final = MappingProxyType(
-    {
-        Fact.SEVERITY: "unknown",
-        Fact.ACTION: "not moved",
-        Fact.BLAME: "unknown",
-        Fact.FINDING: "unknown",
-    }
-)
+FACT_WORDS: Final = {
+    Fact.SEVERITY: "severity",
+    Fact.ACTION: "traffic",
+    Fact.BLAME: "likely cause",
+    Fact.FINDING: "strongest sign",
+}
+UNTOLD: Final = {
+    Fact.SEVERITY: "unknown",
+    Fact.ACTION: "not moved",
+    Fact.BLAME: "unknown",
+    Fact.FINDING: "unknown",
+}
 """The assumed earlier value of a fact that people were not told."""
-URGENCY: Final = MappingProxyType(
-    {VerdictKind.CRITICAL: Severity.PAGE, VerdictKind.DRIFTING: Severity.TICKET}
-)
+URGENCY: Final = {VerdictKind.CRITICAL: Severity.PAGE, VerdictKind.DRIFTING: Severity.TICKET}
 
 
 def gist(

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 from itertools import islice
-from types import MappingProxyType
 from typing import assert_never
 
 import msgspec
@@ -124,17 +123,15 @@ def alertmanager_entry(alert: Alert, *, truncated: bool) -> dict[str, object]:
     }
 
 
-ALERT_NAMES: Mapping[Kind, str] = MappingProxyType(
-    {
-        Kind.DRIFT: "DriftlineDrift",
-        Kind.NO_DATA: "DriftlineNoData",
-        Kind.BLIND: "DriftlineBlind",
-        Kind.ERROR: "DriftlineError",
-        Kind.CANARY: "DriftlineCanary",
-        Kind.ROUTING: "DriftlineRouting",
-        Kind.RETRAIN: "DriftlineRetrain",
-    }
-)
+ALERT_NAMES: Mapping[Kind, str] = {
+    Kind.DRIFT: "DriftlineDrift",
+    Kind.NO_DATA: "DriftlineNoData",
+    Kind.BLIND: "DriftlineBlind",
+    Kind.ERROR: "DriftlineError",
+    Kind.CANARY: "DriftlineCanary",
+    Kind.ROUTING: "DriftlineRouting",
+    Kind.RETRAIN: "DriftlineRetrain",
+}
 
 
 def labels_of(alert: Alert) -> dict[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from alerts.closing import Closing
@@ -89,13 +88,11 @@ def _unlike_training(alert: Alert) -> list[str]:
     return found
 
 
-_UNKNOWN: Final = MappingProxyType(
-    {
-        Kind.NO_DATA: "Not known whether users get answers.",
-        Kind.ERROR: "Not known whether answers changed.",
-        Kind.ROUTING: "Users may get their answers from another version than planned.",
-    }
-)
+_UNKNOWN: Final = {
+    Kind.NO_DATA: "Not known whether users get answers.",
+    Kind.ERROR: "Not known whether answers changed.",
+    Kind.ROUTING: "Users may get their answers from another version than planned.",
+}
 
 
 _PERPLEXITY: Final = "Perplexity is how unexpected the model finds a text."

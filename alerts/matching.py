@@ -12,14 +12,11 @@ import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, Protocol
 
 from alerts.types import Blame, Kind, Severity
 
-WORDS: Final[Mapping[str, type[StrEnum]]] = MappingProxyType(
-    {"severity": Severity, "kind": Kind, "blame": Blame}
-)
+WORDS: Final[Mapping[str, type[StrEnum]]] = {"severity": Severity, "kind": Kind, "blame": Blame}
 """Facts whose values come from a closed set."""
 NAMES: Final = ("adapter", "version", "owner", "tier")
 """Facts whose values people choose."""

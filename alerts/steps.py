@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from shlex import quote
-from types import MappingProxyType
 from typing import Final
 
 from alerts.closing import Closing
@@ -146,12 +145,10 @@ def _felt(clause: str) -> bool:
     return clause.startswith(("answers ", "requests fail")) and "log-probabilities" not in clause
 
 
-_SHARED: Final = MappingProxyType(
-    {
-        Blame.INPUT: "gets the same requests",
-        Blame.BASE: "answers on the same base and engine",
-    }
-)
+_SHARED: Final = {
+    Blame.INPUT: "gets the same requests",
+    Blame.BASE: "answers on the same base and engine",
+}
 """Why another version does no better, by cause."""
 _WHO_ANSWERS: Final = "Read in the router which version it serves"
 _ENGINE_FIRST: Final = "Look at the engine and the other adapters on its base first."
@@ -162,45 +159,41 @@ _RELOAD: Final = (
 )
 
 
-_BY_BLAME: Mapping[Blame, tuple[str, ...]] = MappingProxyType(
-    {
-        Blame.UNKNOWN: (
-            "Open the incident: which signals changed, and what was deployed just before.",
-            "Send the adapter a few known prompts and compare the answers.",
-        ),
-        Blame.INPUT: (
-            "Did you expect these requests? Accept them as normal on the incident.",
-            "If not, find the caller.",
-            "Should the adapter handle these? Request retraining.",
-        ),
-        Blame.ADAPTER: (
-            "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
-            "Fix it and register it as a new version.",
-        ),
-        Blame.BASE: (
-            "Was the engine or the base model changed? Unplanned, or answers bad: undo it.",
-            "Planned, and answers good: declare it, `driftline change add engine TITLE`.",
-            "No change known? Compare known prompts, and call the engine's owner.",
-        ),
-        Blame.SERVING: (
-            "Look at the engine's log, load and replicas.",
-            "If one replica is faulty, drain or restart it.",
-        ),
-    }
-)
+_BY_BLAME: Mapping[Blame, tuple[str, ...]] = {
+    Blame.UNKNOWN: (
+        "Open the incident: which signals changed, and what was deployed just before.",
+        "Send the adapter a few known prompts and compare the answers.",
+    ),
+    Blame.INPUT: (
+        "Did you expect these requests? Accept them as normal on the incident.",
+        "If not, find the caller.",
+        "Should the adapter handle these? Request retraining.",
+    ),
+    Blame.ADAPTER: (
+        "Compare the version's files with what was approved: `driftline inspect FOLDER`.",
+        "Fix it and register it as a new version.",
+    ),
+    Blame.BASE: (
+        "Was the engine or the base model changed? Unplanned, or answers bad: undo it.",
+        "Planned, and answers good: declare it, `driftline change add engine TITLE`.",
+        "No change known? Compare known prompts, and call the engine's owner.",
+    ),
+    Blame.SERVING: (
+        "Look at the engine's log, load and replicas.",
+        "If one replica is faulty, drain or restart it.",
+    ),
+}
 
-_BY_KIND: Mapping[Kind, tuple[str, ...]] = MappingProxyType(
-    {
-        Kind.NO_DATA: (
-            "Send the adapter a prompt. No answer? Treat it as an outage.",
-            "An answer? Find out why its gateway or engine sends no records.",
-        ),
-        Kind.BLIND: ("See on the incident what is not compared, and why.",),
-        Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
-        Kind.CANARY: ("Nothing tonight. In the morning: extend it or roll it back on its page.",),
-        Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
-    }
-)
+_BY_KIND: Mapping[Kind, tuple[str, ...]] = {
+    Kind.NO_DATA: (
+        "Send the adapter a prompt. No answer? Treat it as an outage.",
+        "An answer? Find out why its gateway or engine sends no records.",
+    ),
+    Kind.BLIND: ("See on the incident what is not compared, and why.",),
+    Kind.ERROR: ("Nothing tonight unless it lasts: Driftline tries again by itself.",),
+    Kind.CANARY: ("Nothing tonight. In the morning: extend it or roll it back on its page.",),
+    Kind.RETRAIN: ("Not urgent: fetch the manifest, and retrain from the version in it.",),
+}
 
 
 def _by_kind(alert: Alert) -> tuple[str, ...]:
@@ -222,10 +215,8 @@ def _by_kind(alert: Alert) -> tuple[str, ...]:
 
 
 _WORSE: Final = ("Roll it back on the canary's page; look for the cause afterwards.",)
-_BY_ROLLBACK: Final = MappingProxyType(
-    {
-        Done.RECOMMENDED: _WORSE,
-        Done.BLOCKED: _WORSE,
-        Done.TAKEN: ("Nothing tonight. Register the fix as a new version.",),
-    }
-)
+_BY_ROLLBACK: Final = {
+    Done.RECOMMENDED: _WORSE,
+    Done.BLOCKED: _WORSE,
+    Done.TAKEN: ("Nothing tonight. Register the fix as a new version.",),
+}

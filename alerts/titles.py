@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from alerts.closing import CLOSINGS, Closing
@@ -54,25 +53,21 @@ def quiet(verdict: VerdictKind) -> str:
     return _QUIET.get(verdict, f"{verdict.capitalize()}, and nobody has been told yet.")
 
 
-_QUIET: Final = MappingProxyType(
-    {
-        VerdictKind.STABLE: "Healthy: requests and answers are as they were when it was approved.",
-        VerdictKind.LEARNING: "Learning what is normal: nothing can be judged yet.",
-        VerdictKind.INSUFFICIENT: "Too few requests to judge it; nothing is known to be wrong.",
-        VerdictKind.BLIND: "Not fully monitored: too few of its requests can be compared.",
-        VerdictKind.ERROR: "Driftline cannot check it, so its state is unknown.",
-    }
-)
-NEWS: Final = MappingProxyType(
-    {
-        Kind.NO_DATA: "no requests recorded, though some were expected",
-        Kind.BLIND: "not fully monitored",
-        Kind.ERROR: "Driftline cannot check it, so its state is unknown",
-        Kind.CANARY: "its canary needs a look",
-        Kind.ROUTING: "a route change is not confirmed",
-        Kind.RETRAIN: "retrain it",
-    }
-)
+_QUIET: Final = {
+    VerdictKind.STABLE: "Healthy: requests and answers are as they were when it was approved.",
+    VerdictKind.LEARNING: "Learning what is normal: nothing can be judged yet.",
+    VerdictKind.INSUFFICIENT: "Too few requests to judge it; nothing is known to be wrong.",
+    VerdictKind.BLIND: "Not fully monitored: too few of its requests can be compared.",
+    VerdictKind.ERROR: "Driftline cannot check it, so its state is unknown.",
+}
+NEWS: Final = {
+    Kind.NO_DATA: "no requests recorded, though some were expected",
+    Kind.BLIND: "not fully monitored",
+    Kind.ERROR: "Driftline cannot check it, so its state is unknown",
+    Kind.CANARY: "its canary needs a look",
+    Kind.ROUTING: "a route change is not confirmed",
+    Kind.RETRAIN: "retrain it",
+}
 
 
 def title(alert: Alert) -> str:
@@ -92,15 +87,13 @@ def title(alert: Alert) -> str:
     return title + next((one for one in further if len(title) + len(one) <= LONGEST_TITLE), "")
 
 
-_CAUSES: Final = MappingProxyType(
-    {
-        Blame.UNKNOWN: "cause unknown",
-        Blame.INPUT: "cause: requests",
-        Blame.ADAPTER: "cause: weights",
-        Blame.BASE: "cause: base or engine",
-        Blame.SERVING: "cause: engine",
-    }
-)
+_CAUSES: Final = {
+    Blame.UNKNOWN: "cause unknown",
+    Blame.INPUT: "cause: requests",
+    Blame.ADAPTER: "cause: weights",
+    Blame.BASE: "cause: base or engine",
+    Blame.SERVING: "cause: engine",
+}
 """A cause that is another one now, in the title of an update."""
 
 
@@ -114,22 +107,18 @@ def _tag(alert: Alert) -> str:
     return f"{alert.severity.upper()}{_again(alert)}"
 
 
-_ENDS: Final = MappingProxyType(
-    {
-        Closing.PART_OF_FLEET: "MERGED",
-        Closing.RULE_CHANGED: "CLOSED",
-        Closing.OUT_OF_SERVICE: "CLOSED",
-    }
-)
+_ENDS: Final = {
+    Closing.PART_OF_FLEET: "MERGED",
+    Closing.RULE_CHANGED: "CLOSED",
+    Closing.OUT_OF_SERVICE: "CLOSED",
+}
 """Ends without a recovery."""
-_STATUSES: Final = MappingProxyType(
-    {
-        Status.WORSENED: ", was a ticket",
-        Status.REOPENED: " again",
-        Status.UPDATED: " update",
-        Status.ACKNOWLEDGED: ", acknowledged",
-    }
-)
+_STATUSES: Final = {
+    Status.WORSENED: ", was a ticket",
+    Status.REOPENED: " again",
+    Status.UPDATED: " update",
+    Status.ACKNOWLEDGED: ", acknowledged",
+}
 
 
 def _again(alert: Alert) -> str:
@@ -200,13 +189,11 @@ def why_retrain(asked: Retraining) -> str:
     return RETRAINED.get(asked.cause, asked.cause)
 
 
-RETRAINED: Final = MappingProxyType(
-    {
-        "input": "users ask new things",
-        "max_age": "it was trained long ago",
-        "person": "somebody asks for it",
-    }
-)
+RETRAINED: Final = {
+    "input": "users ask new things",
+    "max_age": "it was trained long ago",
+    "person": "somebody asks for it",
+}
 """Why an adapter should be retrained, by the request's cause."""
 
 

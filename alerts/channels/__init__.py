@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -56,31 +55,29 @@ class ChannelKind:
     receiver: Callable[[Any], str | None] = attrgetter("url")
 
 
-CHANNELS: Mapping[str, ChannelKind] = MappingProxyType(
-    {
-        "alertmanager": ChannelKind(
-            settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
-        ),
-        "custom": ChannelKind(settings=CustomSettings, open=CustomWebhook),
-        "email": ChannelKind(settings=MailSettings, open=Mail),
-        "log": ChannelKind(
-            settings=LogSettings,
-            open=LogChannel,
-            groups=Groups.THEIRS,
-            receiver=lambda _settings: None,
-        ),
-        "pagerduty": ChannelKind(
-            settings=PagerDutySettings,
-            open=PagerDuty,
-            groups=Groups.EACH,
-            acknowledges=True,
-            receiver=attrgetter("endpoint"),
-        ),
-        "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
-        "teams": ChannelKind(settings=TeamsSettings, open=Teams, pace=TEAMS_PACE),
-        "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
-    }
-)
+CHANNELS: Mapping[str, ChannelKind] = {
+    "alertmanager": ChannelKind(
+        settings=AlertmanagerSettings, open=Alertmanager, groups=Groups.THEIRS
+    ),
+    "custom": ChannelKind(settings=CustomSettings, open=CustomWebhook),
+    "email": ChannelKind(settings=MailSettings, open=Mail),
+    "log": ChannelKind(
+        settings=LogSettings,
+        open=LogChannel,
+        groups=Groups.THEIRS,
+        receiver=lambda _settings: None,
+    ),
+    "pagerduty": ChannelKind(
+        settings=PagerDutySettings,
+        open=PagerDuty,
+        groups=Groups.EACH,
+        acknowledges=True,
+        receiver=attrgetter("endpoint"),
+    ),
+    "slack": ChannelKind(settings=SlackSettings, open=Slack, pace=SLACK_PACE),
+    "teams": ChannelKind(settings=TeamsSettings, open=Teams, pace=TEAMS_PACE),
+    "webhook": ChannelKind(settings=WebhookSettings, open=Webhook),
+}
 
 
 def open_channel(kind: str, options: Mapping[str, object], *, client: OutgoingClient) -> Channel:

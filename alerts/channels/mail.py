@@ -15,7 +15,6 @@ from email.policy import SMTP
 from functools import partial
 from html import escape
 from ipaddress import ip_address
-from types import MappingProxyType
 from typing import Final
 
 from alerts.brief import brief
@@ -28,9 +27,11 @@ from alerts.outgoing import OutgoingClient
 from alerts.paragraphs import links, one_line, paragraphs, web_address
 from alerts.posting import check_timeout
 
-PORTS: Mapping[MailSecurity, int] = MappingProxyType(
-    {MailSecurity.STARTTLS: 587, MailSecurity.TLS: 465, MailSecurity.NONE: 25}
-)
+PORTS: Mapping[MailSecurity, int] = {
+    MailSecurity.STARTTLS: 587,
+    MailSecurity.TLS: 465,
+    MailSecurity.NONE: 25,
+}
 LONGEST_ADDRESS: Final = 254
 POLICY: Final = SMTP.clone(max_line_length=96)
 """A subject of 80 characters stays on its line, where folding would begin it with a space."""

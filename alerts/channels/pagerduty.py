@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
-from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -36,15 +35,11 @@ class Region(StrEnum):
     EU = "eu"
 
 
-ENDPOINTS: Mapping[Region, str] = MappingProxyType(
-    {
-        Region.US: "https://events.pagerduty.com/v2/enqueue",
-        Region.EU: "https://events.eu.pagerduty.com/v2/enqueue",
-    }
-)
-SEVERITIES: Mapping[Severity, str] = MappingProxyType(
-    {Severity.PAGE: "critical", Severity.TICKET: "warning"}
-)
+ENDPOINTS: Mapping[Region, str] = {
+    Region.US: "https://events.pagerduty.com/v2/enqueue",
+    Region.EU: "https://events.eu.pagerduty.com/v2/enqueue",
+}
+SEVERITIES: Mapping[Severity, str] = {Severity.PAGE: "critical", Severity.TICKET: "warning"}
 """With a service's urgency by severity, ``critical`` wakes people and ``warning`` does not."""
 DETAILS: Final = (
     *("id", "number", "kind", "status", "adapter", "version", "together", "owner", "tier"),

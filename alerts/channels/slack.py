@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -37,7 +36,7 @@ LONGEST_FIELD: Final = 200
 LONGEST_TITLE: Final = 150
 MOST_SECTIONS: Final = 45
 """Slack accepts 50 blocks in a message."""
-ESCAPES: Mapping[str, str] = MappingProxyType({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
+ESCAPES: Mapping[str, str] = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 Block = dict[str, object]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any, Final
 
 from driftline.formats.answers import (
@@ -166,15 +165,13 @@ def _vllm(line: Mapping[str, Any]) -> Mapped:
     )
 
 
-FORMS: Final[Mapping[Form, Callable[[Mapping[str, Any]], Mapped]]] = MappingProxyType(
-    {
-        Form.DRIFTLINE: _driftline,
-        Form.OPENAI: _openai,
-        Form.BATCH: _batch,
-        Form.LITELLM: _litellm,
-        Form.VLLM: _vllm,
-    }
-)
+FORMS: Final[Mapping[Form, Callable[[Mapping[str, Any]], Mapped]]] = {
+    Form.DRIFTLINE: _driftline,
+    Form.OPENAI: _openai,
+    Form.BATCH: _batch,
+    Form.LITELLM: _litellm,
+    Form.VLLM: _vllm,
+}
 
 
 def split_model(model: object) -> tuple[str | None, str | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
 from importlib import import_module
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 import typer
@@ -12,47 +11,45 @@ import typer
 from monitor.cli.examples import add_examples
 from monitor.cli.loading import loading
 
-COMMANDS: Final = MappingProxyType(
-    {
-        "serve": "running:serve",
-        "gateway": "running:gateway",
-        "migrate": "running:migrate",
-        "backup": "backups:backup",
-        "restore": "backups:restore",
-        "check-config": "running:check_config",
-        "doctor": "doctor:doctor",
-        "status": "status:status",
-        "open": "opening:open_page",
-        "evaluate": "adapters:evaluate",
-        "discover": "discover:discover",
-        "new": "new:new",
-        "explain": "explaining:explain",
-        "budget": "budget:budget",
-        "plan": "plan:plan",
-        "receipt": "receipt:receipt",
-        "actions": "actions:actions",
-        "report": "report:report",
-        "replay": "replay:replay",
-        "selftest": "selftest:selftest",
-        "inspect": "inspect:inspect",
-        "parity": "parity:parity",
-        "admit": "admit:admit",
-        "import": "importing:app",
-        "adapters": "artifacts:app",
-        "demo": "running:demo",
-        "reference": "reference:app",
-        "incident": "incidents:app",
-        "canary": "canary:app",
-        "route": "routes:app",
-        "retraining": "retraining:app",
-        "change": "changes:app",
-        "channels": "channels:app",
-        "deliveries": "deliveries:app",
-        "silence": "silences:app",
-        "retention": "retention:app",
-        "keys": "keys:app",
-    }
-)
+COMMANDS: Final = {
+    "serve": "running:serve",
+    "gateway": "running:gateway",
+    "migrate": "running:migrate",
+    "backup": "backups:backup",
+    "restore": "backups:restore",
+    "check-config": "running:check_config",
+    "doctor": "doctor:doctor",
+    "status": "status:status",
+    "open": "opening:open_page",
+    "evaluate": "adapters:evaluate",
+    "discover": "discover:discover",
+    "new": "new:new",
+    "explain": "explaining:explain",
+    "budget": "budget:budget",
+    "plan": "plan:plan",
+    "receipt": "receipt:receipt",
+    "actions": "actions:actions",
+    "report": "report:report",
+    "replay": "replay:replay",
+    "selftest": "selftest:selftest",
+    "inspect": "inspect:inspect",
+    "parity": "parity:parity",
+    "admit": "admit:admit",
+    "import": "importing:app",
+    "adapters": "artifacts:app",
+    "demo": "running:demo",
+    "reference": "reference:app",
+    "incident": "incidents:app",
+    "canary": "canary:app",
+    "route": "routes:app",
+    "retraining": "retraining:app",
+    "change": "changes:app",
+    "channels": "channels:app",
+    "deliveries": "deliveries:app",
+    "silence": "silences:app",
+    "retention": "retention:app",
+    "keys": "keys:app",
+}
 """Where each command, or group of commands, stands in this package."""
 
 

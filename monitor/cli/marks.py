@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import Final
 
-MARKS: Final = MappingProxyType({"false_page": "false alarm", "accepted": "accepted as normal"})
+MARKS: Final = {"false_page": "false alarm", "accepted": "accepted as normal"}
 
 
 def judged(mark: str) -> str:

@@ -7,7 +7,6 @@ code. Each release adds more, so unknown paths are refused.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import unquote
 
@@ -27,9 +26,9 @@ READ: Final = frozenset({MODELS, "/health", "/ping", "/version"})
 """Paths that are read by GET."""
 
 _READING: Final = ("GET", "HEAD", "OPTIONS")
-CLIENTS: Final[Mapping[str, Collection[str]]] = MappingProxyType(
-    dict.fromkeys(ASKED, ("POST", "OPTIONS")) | dict.fromkeys(READ, _READING)
-)
+CLIENTS: Final[Mapping[str, Collection[str]]] = dict.fromkeys(
+    ASKED, ("POST", "OPTIONS")
+) | dict.fromkeys(READ, _READING)
 
 
 def passes(method: str, raw_path: bytes, more: Sequence[str]) -> bool:

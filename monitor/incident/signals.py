@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 from alerts.words import often, percent
@@ -27,13 +26,11 @@ ANSWERED: Final = "What it answers"
 SERVED: Final = "How it is served"
 FAMILIES: Final = (CERTAINTY, "What users ask", ANSWERED, SERVED, "What users say")
 """Titles of the groups in which people find signals."""
-_OF_SIDE: Final = MappingProxyType(
-    {
-        DetectorSide.REQUESTS: "What users ask",
-        DetectorSide.SERVING: SERVED,
-        DetectorSide.FEEDBACK: "What users say",
-    }
-)
+_OF_SIDE: Final = {
+    DetectorSide.REQUESTS: "What users ask",
+    DetectorSide.SERVING: SERVED,
+    DetectorSide.FEEDBACK: "What users say",
+}
 
 
 def family_of(name: str) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 from alerts.closing import CLOSINGS, Closing
@@ -84,14 +83,12 @@ def _verdict(moved: TransitionRow) -> Moment:
     return Moment(at=moved.at, kind=MomentKind.VERDICT, text=text, label=moved.after.value)
 
 
-_STATUSES: Final[Mapping[object, str]] = MappingProxyType(
-    {
-        Status.WORSENED: ", worse",
-        Status.REOPENED: " again",
-        Status.UPDATED: " update",
-        Status.RECOVERED: " resolved",
-    }
-)
+_STATUSES: Final[Mapping[object, str]] = {
+    Status.WORSENED: ", worse",
+    Status.REOPENED: " again",
+    Status.UPDATED: " update",
+    Status.RECOVERED: " resolved",
+}
 
 
 def _told(sent: DeliveryRow) -> Moment:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection
@@ -33,21 +32,15 @@ from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.incidents import IncidentRow, StoredKey
 from monitor.store.registry import adapters, versions
 
-_SAID: Final = MappingProxyType(
-    {Mark.FALSE_PAGE: "marked as a false alarm", Mark.ACCEPTED: "accepted as normal"}
-)
-_ACTS: Final = MappingProxyType(
-    {Mark.FALSE_PAGE: "incident.false", Mark.ACCEPTED: "incident.accept"}
-)
-_ENDS: Final = MappingProxyType(
-    {
-        words.Kind.NO_DATA.value: "it is about records that do not come, and ends when they do",
-        words.Kind.BLIND.value: "it is about uncompared requests, and ends when most are compared",
-        words.Kind.ERROR.value: "it is about evaluations that fail, and ends when one succeeds",
-        words.Kind.ROUTING.value: "it is about a move of traffic, and ends when that is settled",
-        words.Kind.CANARY.value: "it is about a canary, and ends when the canary goes on or ends",
-    }
-)
+_SAID: Final = {Mark.FALSE_PAGE: "marked as a false alarm", Mark.ACCEPTED: "accepted as normal"}
+_ACTS: Final = {Mark.FALSE_PAGE: "incident.false", Mark.ACCEPTED: "incident.accept"}
+_ENDS: Final = {
+    words.Kind.NO_DATA.value: "it is about records that do not come, and ends when they do",
+    words.Kind.BLIND.value: "it is about uncompared requests, and ends when most are compared",
+    words.Kind.ERROR.value: "it is about evaluations that fail, and ends when one succeeds",
+    words.Kind.ROUTING.value: "it is about a move of traffic, and ends when that is settled",
+    words.Kind.CANARY.value: "it is about a canary, and ends when the canary goes on or ends",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection
@@ -137,13 +136,11 @@ def _canary_conditions(
     return (condition,)
 
 
-_CONDITIONS: Final = MappingProxyType(
-    {
-        VerdictSeverity.NONE: machine.Condition.CLEAR,
-        VerdictSeverity.TICKET: machine.Condition.TICKET,
-        VerdictSeverity.PAGE: machine.Condition.PAGE,
-    }
-)
+_CONDITIONS: Final = {
+    VerdictSeverity.NONE: machine.Condition.CLEAR,
+    VerdictSeverity.TICKET: machine.Condition.TICKET,
+    VerdictSeverity.PAGE: machine.Condition.PAGE,
+}
 
 
 OF_ITS_ANSWERS: Final = (words.Kind.DRIFT, words.Kind.BLIND, words.Kind.ERROR)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Final
 
 from monitor.views.shape import View
 from monitor.views.vocabulary import DriftWord, OriginWord, UnitWord
 
-DRIFTS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "bad_requests": "5 % bad requests",
-        "one_sd": "a shift of one standard deviation",
-        "half_sd": "a shift of half a standard deviation",
-    }
-)
+DRIFTS: Final[Mapping[str, str]] = {
+    "bad_requests": "5 % bad requests",
+    "one_sd": "a shift of one standard deviation",
+    "half_sd": "a shift of half a standard deviation",
+}
 """The drifts that a budget is shown for, in words."""
 _NEVER_MEASURED: Final = "never measured any of: "
 """As :class:`detectors.errors.SignalAbsent` says it, before the signals of one check."""

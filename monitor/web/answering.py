@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection
@@ -25,16 +24,14 @@ WORST_FIRST: Final = (
     VerdictKind.ERROR,
     VerdictKind.BLIND,
 )
-_IS: Final = MappingProxyType(
-    {
-        VerdictKind.STABLE: "is healthy",
-        VerdictKind.LEARNING: "is still learning what is normal",
-        VerdictKind.INSUFFICIENT: "had too few requests to be judged",
-        VerdictKind.BLIND: "is not fully monitored",
-        VerdictKind.ERROR: "cannot be checked",
-        None: "was not evaluated yet",
-    }
-)
+_IS: Final = {
+    VerdictKind.STABLE: "is healthy",
+    VerdictKind.LEARNING: "is still learning what is normal",
+    VerdictKind.INSUFFICIENT: "had too few requests to be judged",
+    VerdictKind.BLIND: "is not fully monitored",
+    VerdictKind.ERROR: "cannot be checked",
+    None: "was not evaluated yet",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

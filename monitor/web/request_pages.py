@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Annotated, Any, Final
 
 from fastapi import Query
@@ -24,19 +23,17 @@ from monitor.web.frame import Frame, PageGroup
 from monitor.web.queries import address
 from monitor.web.sections import Section, drawn
 
-TEXTS: Final[Mapping[str, Any]] = MappingProxyType({"longest": 600, "whole": 20_000})
+TEXTS: Final[Mapping[str, Any]] = {"longest": 600, "whole": 20_000}
 """Characters of a text that are shown at once, and when it is opened; the API has all of it."""
 MOST_PLACED: Final = 20_000
 """At most so many of the newest requests are placed in the scatter: .2 s."""
-ORDERS: Final[Mapping[RequestOrder, str]] = MappingProxyType(
-    {
-        RequestOrder.NEWEST: "newest",
-        RequestOrder.LEAST_SIMILAR: "least similar to training",
-        RequestOrder.LEAST_CERTAIN: "least certain",
-        RequestOrder.LONGEST: "longest answer",
-        RequestOrder.SLOWEST: "slowest",
-    }
-)
+ORDERS: Final[Mapping[RequestOrder, str]] = {
+    RequestOrder.NEWEST: "newest",
+    RequestOrder.LEAST_SIMILAR: "least similar to training",
+    RequestOrder.LEAST_CERTAIN: "least certain",
+    RequestOrder.LONGEST: "longest answer",
+    RequestOrder.SLOWEST: "slowest",
+}
 Axis = Annotated[int, Query(ge=0, le=len(TOPICS))]
 """An axis of the training texts, from 1; 0: the one on which requests moved most."""
 

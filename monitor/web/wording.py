@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 from urllib.parse import quote
 
@@ -14,14 +13,12 @@ from alerts.closing import CLOSINGS, Closing
 from alerts.types import VerdictKind
 from monitor.incident.visible import visible
 
-VERDICTS: Final = MappingProxyType(
-    {
-        VerdictKind.STABLE: "healthy",
-        VerdictKind.BLIND: "not covered",
-        VerdictKind.INSUFFICIENT: "too little traffic",
-        VerdictKind.ERROR: "checks failing",
-    }
-)
+VERDICTS: Final = {
+    VerdictKind.STABLE: "healthy",
+    VerdictKind.BLIND: "not covered",
+    VerdictKind.INSUFFICIENT: "too little traffic",
+    VerdictKind.ERROR: "checks failing",
+}
 """The others are words already."""
 SELDOM: Final = 0.01
 NOTHING: Final = "\N{EN DASH}"

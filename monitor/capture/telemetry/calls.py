@@ -11,7 +11,6 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from driftline.formats import answer_fields, request_fields
@@ -38,19 +37,17 @@ _TOKENS: Final = ("token_", "top_logprobs")
 _OK: Final = 200
 _ERROR: Final = 500
 _CODE: Final = re.compile(r"(?i)\b(?:error code|status code|status|http)\W{1,3}([1-5]\d\d)\b")
-_CODES: Final = MappingProxyType(
-    {
-        "BadRequestError": 400,
-        "AuthenticationError": 401,
-        "PermissionDeniedError": 403,
-        "NotFoundError": 404,
-        "ConflictError": 409,
-        "UnprocessableEntityError": 422,
-        "RateLimitError": 429,
-        "APITimeoutError": 504,
-        "timeout": 504,
-    }
-)
+_CODES: Final = {
+    "BadRequestError": 400,
+    "AuthenticationError": 401,
+    "PermissionDeniedError": 403,
+    "NotFoundError": 404,
+    "ConflictError": 409,
+    "UnprocessableEntityError": 422,
+    "RateLimitError": 429,
+    "APITimeoutError": 504,
+    "timeout": 504,
+}
 """Names of errors that say a status: the openai client's, and OpenTelemetry's own."""
 
 _REDACTED: Final = frozenset({"__REDACTED__", "FILTERED"})

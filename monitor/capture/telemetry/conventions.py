@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from types import MappingProxyType
 from typing import Final
 
 Names = tuple[str, ...]
@@ -159,15 +158,13 @@ VLLM: Final = Convention(
 )
 """vLLM's own spans: OpenTelemetry's names, without model, texts and finish reason."""
 
-CONVENTIONS: Final[Mapping[str, Convention]] = MappingProxyType(
-    {
-        "opentelemetry": OPENTELEMETRY,
-        "openllmetry": OPENLLMETRY,
-        "openinference": OPENINFERENCE,
-        "langfuse": LANGFUSE,
-        "vllm": VLLM,
-    }
-)
+CONVENTIONS: Final[Mapping[str, Convention]] = {
+    "opentelemetry": OPENTELEMETRY,
+    "openllmetry": OPENLLMETRY,
+    "openinference": OPENINFERENCE,
+    "langfuse": LANGFUSE,
+    "vllm": VLLM,
+}
 
 
 def _together() -> Convention:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from alerts.message import ActionLine, Done
@@ -13,18 +12,14 @@ BRAKES: Final = frozenset({Gate.AGE, Gate.COOL_DOWN, Gate.ADAPTER_BUDGET, Gate.F
 """Gates that a person may pass: they say nothing against the target, nor against the finding."""
 SHARED: Final = frozenset({Gate.COMMON_CAUSE, Gate.FLEET_UNSEEN, Gate.FLEET_INCIDENT})
 """Gates that doubt the base model or the engine."""
-WAYS_OUT: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        Gate.SELF_HEALTH: "Read some of its answers. Bad? On the incident, send traffic away from"
-        " it.",
-        Gate.PERSON: "Ask who set the route. Nobody there? On the incident, send traffic away.",
-        Gate.HOLD: "Ask who holds the route. Nobody there? End the hold, then send traffic away on"
-        " the incident.",
-        Gate.KILL_SWITCH: "Ask who set the kill switch before you send traffic away.",
-        Gate.TARGET: "No other version is fit: have one served and admitted, or treat it as an"
-        " outage.",
-    }
-)
+WAYS_OUT: Final[Mapping[str, str]] = {
+    Gate.SELF_HEALTH: "Read some of its answers. Bad? On the incident, send traffic away from it.",
+    Gate.PERSON: "Ask who set the route. Nobody there? On the incident, send traffic away.",
+    Gate.HOLD: "Ask who holds the route. Nobody there? End the hold, then send traffic away on"
+    " the incident.",
+    Gate.KILL_SWITCH: "Ask who set the kill switch before you send traffic away.",
+    Gate.TARGET: "No other version is fit: have one served and admitted, or treat it as an outage.",
+}
 """The way out for a person, where the gate is more than a brake."""
 
 

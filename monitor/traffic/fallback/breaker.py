@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -324,11 +323,9 @@ def doubt_words(moved: ActionRow) -> str:
     return f"{move} is not confirmed: {moved.reason}; Driftline goes on telling the router"
 
 
-_MOVES: Final = MappingProxyType(
-    {
-        ActionKind.FALLBACK: "the move of the traffic of {}",
-        ActionKind.TRIAL: "the trial share of {}",
-        ActionKind.END_TRIAL: "the end of the trial of {}",
-        ActionKind.RETURN: "the return of the traffic to {}",
-    }
-)
+_MOVES: Final = {
+    ActionKind.FALLBACK: "the move of the traffic of {}",
+    ActionKind.TRIAL: "the trial share of {}",
+    ActionKind.END_TRIAL: "the end of the trial of {}",
+    ActionKind.RETURN: "the return of the traffic to {}",
+}

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 from alerts.words import duration, percent
@@ -121,14 +120,12 @@ def decide_return(scene: Scene, settings: RoutingSettings, *, now: datetime) -> 
     return Decision(kind=_ALLOWED[scene.mode], reason=step.reason, action=action, target=target)
 
 
-_KINDS: Final = MappingProxyType(
-    {
-        (BreakerState.FALLBACK, BreakerState.HALF_OPEN): ActionKind.TRIAL,
-        (BreakerState.FALLBACK, BreakerState.HEALTHY): ActionKind.RETURN,
-        (BreakerState.HALF_OPEN, BreakerState.HEALTHY): ActionKind.RETURN,
-        (BreakerState.HALF_OPEN, BreakerState.FALLBACK): ActionKind.END_TRIAL,
-    }
-)
+_KINDS: Final = {
+    (BreakerState.FALLBACK, BreakerState.HALF_OPEN): ActionKind.TRIAL,
+    (BreakerState.FALLBACK, BreakerState.HEALTHY): ActionKind.RETURN,
+    (BreakerState.HALF_OPEN, BreakerState.HEALTHY): ActionKind.RETURN,
+    (BreakerState.HALF_OPEN, BreakerState.FALLBACK): ActionKind.END_TRIAL,
+}
 
 
 def _target_of(action: ActionKind, scene: Scene) -> Version | None:
@@ -173,13 +170,11 @@ def _nothing(gate: Gate, reason: str) -> Decision:
     return Decision(kind=DecisionKind.NOTHING, gate=gate, reason=reason)
 
 
-_ALLOWED: Final = MappingProxyType(
-    {
-        Mode.OBSERVE: DecisionKind.RECOMMEND,
-        Mode.APPROVE: DecisionKind.ASK,
-        Mode.AUTO: DecisionKind.EXECUTE,
-    }
-)
+_ALLOWED: Final = {
+    Mode.OBSERVE: DecisionKind.RECOMMEND,
+    Mode.APPROVE: DecisionKind.ASK,
+    Mode.AUTO: DecisionKind.EXECUTE,
+}
 """The most that Driftline does in each mode."""
 
 

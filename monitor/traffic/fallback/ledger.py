@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final
 
 from sqlalchemy import Connection
@@ -130,14 +129,12 @@ def target_id(action: ActionRow) -> VersionId:
     return VersionId(action.target["version_id"])
 
 
-_STATES: Final = MappingProxyType(
-    {
-        DecisionKind.RECOMMEND: ActionState.RECOMMENDED,
-        DecisionKind.ASK: ActionState.AWAITING_APPROVAL,
-        DecisionKind.EXECUTE: ActionState.EXECUTING,
-        DecisionKind.BLOCK: ActionState.BLOCKED,
-    }
-)
+_STATES: Final = {
+    DecisionKind.RECOMMEND: ActionState.RECOMMENDED,
+    DecisionKind.ASK: ActionState.AWAITING_APPROVAL,
+    DecisionKind.EXECUTE: ActionState.EXECUTING,
+    DecisionKind.BLOCK: ActionState.BLOCKED,
+}
 
 
 def _says_the_same(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection
@@ -167,9 +166,10 @@ def unwell_of(
     return tuple(found)
 
 
-_OPEN: Final = MappingProxyType(
-    {Kind.ERROR.value: "Driftline cannot check it", Kind.NO_DATA.value: "it sends no records"}
-)
+_OPEN: Final = {
+    Kind.ERROR.value: "Driftline cannot check it",
+    Kind.NO_DATA.value: "it sends no records",
+}
 """The kinds of open incidents that say so."""
 
 

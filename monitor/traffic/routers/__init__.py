@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Final
 
 from monitor.store.database import Database
@@ -44,23 +43,19 @@ class RouterKind:
     later: bool = False
 
 
-ROUTERS: Final[Mapping[str, RouterKind]] = MappingProxyType(
-    {
-        "gateway": RouterKind(open=Gateways, problems=gateway.problems, told=False),
-        "none": RouterKind(
-            open=lambda _settings, _reach, database: TableOnly(database), told=False
-        ),
-        "redis": RouterKind(
-            open=lambda settings, reach, _database: Redis(settings, reach.inside),
-            problems=redis.problems,
-        ),
-        "vllm": RouterKind(open=Replicas, problems=vllm.problems, later=True),
-        "webhook": RouterKind(
-            open=lambda settings, reach, _database: WebhookRouter(settings, reach.outside),
-            problems=webhook.problems,
-        ),
-    }
-)
+ROUTERS: Final[Mapping[str, RouterKind]] = {
+    "gateway": RouterKind(open=Gateways, problems=gateway.problems, told=False),
+    "none": RouterKind(open=lambda _settings, _reach, database: TableOnly(database), told=False),
+    "redis": RouterKind(
+        open=lambda settings, reach, _database: Redis(settings, reach.inside),
+        problems=redis.problems,
+    ),
+    "vllm": RouterKind(open=Replicas, problems=vllm.problems, later=True),
+    "webhook": RouterKind(
+        open=lambda settings, reach, _database: WebhookRouter(settings, reach.outside),
+        problems=webhook.problems,
+    ),
+}
 """One entry for each kind of router; the keys are words of the config."""
 
 

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final
 
 from detectors.feedback import Directions
@@ -75,12 +74,10 @@ def _guarding(*when: Guarding) -> tuple[str, ...]:
 HARD: Final = _guarding(Guarding.ALWAYS)
 """Hard guardrails, which every canary has."""
 DEFAULT: Final = _guarding(Guarding.USUALLY)
-SIGNALS: Final[Mapping[str, GuardKind]] = MappingProxyType(
-    {
-        name: GuardKind.RATE if KNOWN[name].kind is SignalKind.FLAG else GuardKind.RANK
-        for name in _guarding(Guarding.USUALLY, Guarding.IF_CHOSEN)
-    }
-)
+SIGNALS: Final[Mapping[str, GuardKind]] = {
+    name: GuardKind.RATE if KNOWN[name].kind is SignalKind.FLAG else GuardKind.RANK
+    for name in _guarding(Guarding.USUALLY, Guarding.IF_CHOSEN)
+}
 """Signals of records that may be guardrails; more is worse in each."""
 
 HARD_SHARE: Final = 0.2

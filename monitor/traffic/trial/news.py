@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from alerts.message import ActionLine, Done
@@ -57,26 +56,22 @@ def _headline(state: CanaryState, control: str) -> str:
     return f"canary paused{at}, {_WHY[state.pause or Pause.MANUAL]}"
 
 
-_UNCONFIRMED: Final = MappingProxyType(
-    {
-        Phase.RUNNING: "share is",
-        Phase.PAUSED: "share is",
-        Phase.PROMOTING: "promotion is",
-        Phase.ROLLING_BACK: "rollback is",
-    }
-)
+_UNCONFIRMED: Final = {
+    Phase.RUNNING: "share is",
+    Phase.PAUSED: "share is",
+    Phase.PROMOTING: "promotion is",
+    Phase.ROLLING_BACK: "rollback is",
+}
 
-_WHY: Final = MappingProxyType(
-    {
-        Pause.INCONCLUSIVE: "still undecided",
-        Pause.MANUAL: "by a person",
-        Pause.BLIND: "its answers cannot be measured",
-        Pause.BUDGET: "too many were rolled back",
-        Pause.STABLE: "the stable version is in question",
-        Pause.PERMISSION: "waits for a person",
-        Pause.PRECHECKS: "its pre-checks have no answer",
-    }
-)
+_WHY: Final = {
+    Pause.INCONCLUSIVE: "still undecided",
+    Pause.MANUAL: "by a person",
+    Pause.BLIND: "its answers cannot be measured",
+    Pause.BUDGET: "too many were rolled back",
+    Pause.STABLE: "the stable version is in question",
+    Pause.PERMISSION: "waits for a person",
+    Pause.PRECHECKS: "its pre-checks have no answer",
+}
 
 
 def _action(state: CanaryState, *, trial: str, control: str) -> ActionLine:
@@ -93,13 +88,11 @@ def _action(state: CanaryState, *, trial: str, control: str) -> ActionLine:
     return ActionLine(done=Done.TAKEN, kind="canary", text=_kept(state, trial))
 
 
-_PROPOSALS: Final = MappingProxyType(
-    {
-        TrialMove.ADVANCE: "raise the share of {trial}",
-        TrialMove.PROMOTE: "put {trial} in charge",
-        TrialMove.ROLLBACK: "give back to {control} the {share} requests that {trial} answers",
-    }
-)
+_PROPOSALS: Final = {
+    TrialMove.ADVANCE: "raise the share of {trial}",
+    TrialMove.PROMOTE: "put {trial} in charge",
+    TrialMove.ROLLBACK: "give back to {control} the {share} requests that {trial} answers",
+}
 
 
 def _kept(state: CanaryState, trial: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -25,21 +24,19 @@ LONGEST: Final = timedelta(days=7)
 """Of a longer time its end is compared: a week of 4,000 requests a day takes .1 s to read."""
 _TAIL: Final = 0.005
 """Share of the values at either end that share the outermost bins."""
-_UNITS: Final = MappingProxyType(
-    {
-        "mean_nll": "nats a token; more is less certain",
-        "p95_nll": "nats; more is more surprising",
-        "near_certain": "share of tokens",
-        "log_length": "log of 1 + tokens",
-        "entropy": "nats; more is more diffuse",
-        "margin": "nats between first and second token",
-        "latency_ms": "ms",
-        "ttft_ms": "ms",
-        "prompt_tokens": "tokens",
-        "output_tokens": "tokens",
-        "similarity": "cosine; 1 is a training example",
-    }
-)
+_UNITS: Final = {
+    "mean_nll": "nats a token; more is less certain",
+    "p95_nll": "nats; more is more surprising",
+    "near_certain": "share of tokens",
+    "log_length": "log of 1 + tokens",
+    "entropy": "nats; more is more diffuse",
+    "margin": "nats between first and second token",
+    "latency_ms": "ms",
+    "ttft_ms": "ms",
+    "prompt_tokens": "tokens",
+    "output_tokens": "tokens",
+    "similarity": "cosine; 1 is a training example",
+}
 Floats = npt.NDArray[np.float64]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Final
 
 from sqlalchemy import Connection
@@ -24,15 +23,13 @@ from monitor.views.reading.score import number
 from monitor.views.request import RequestView
 from monitor.views.score import NeighbourBody
 
-_NONE_SORTED: Final[Mapping[RequestOrder, str]] = MappingProxyType(
-    {
-        RequestOrder.LEAST_SIMILAR: "was compared with training: that needs embeddings"
-        " (`[probes.embedding]`, or `embedding` in records) and a reference with training texts",
-        RequestOrder.LEAST_CERTAIN: "has log-probabilities: ask the engine for `logprobs`",
-        RequestOrder.LONGEST: "says how long its answer was: send `output_tokens`",
-        RequestOrder.SLOWEST: "says how long it took: send `latency_ms`",
-    }
-)
+_NONE_SORTED: Final[Mapping[RequestOrder, str]] = {
+    RequestOrder.LEAST_SIMILAR: "was compared with training: that needs embeddings"
+    " (`[probes.embedding]`, or `embedding` in records) and a reference with training texts",
+    RequestOrder.LEAST_CERTAIN: "has log-probabilities: ask the engine for `logprobs`",
+    RequestOrder.LONGEST: "says how long its answer was: send `output_tokens`",
+    RequestOrder.SLOWEST: "says how long it took: send `latency_ms`",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
