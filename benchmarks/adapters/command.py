@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, metavar="FOLDER", help="another base")
     parser.add_argument("--gpu", action="store_true", help="the engine runs on a GPU")
     parser.add_argument(
+        "--dtype",
+        choices=("bfloat16", "float32"),
+        help="of the engine, as in a run that is added to (bfloat16 where the CPU multiplies it)",
+    )
+    parser.add_argument(
         "--ways", type=lambda text: text.split(","), default=[], metavar="NAMES,FAMILIES"
     )
     parser.add_argument(
@@ -185,6 +190,8 @@ def _open(
         setup = Setup(model=given.model.resolve() if given.model else base_folder(cache))
         if given.gpu:
             setup = replace(setup, dtype="bfloat16")
+        if given.dtype:
+            setup = replace(setup, dtype=given.dtype)
     with timed.phase("training"):
         say("adapters are trained, if they are not yet")
         adapters = served(cache, setup.model)
