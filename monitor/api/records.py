@@ -17,8 +17,8 @@ from monitor.api.bodies import Body
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem, problem_response
 from monitor.capture import errors
+from monitor.capture.directory import Sender
 from monitor.capture.intake import IntakeOutcome
-from monitor.capture.sender import Sender
 from monitor.capture.telemetry import otlp
 from monitor.store.people.keys import Key
 from monitor.views.service import OutcomeBody, SharesBody

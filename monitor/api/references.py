@@ -18,7 +18,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
 from monitor.domain import Interval, Reference, Version
-from monitor.reference.approve import NotApprovable, approve
+from monitor.reference.accept import NotApprovable, approve
 from monitor.reference.freeze import open_generation
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.refreeze import refreeze

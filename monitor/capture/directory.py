@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from monitor.capture.checks import NotRegistered
+from monitor.capture.checks import NotRegistered, RecordRefused
 from monitor.domain import AdapterId, ArmKind, VersionId
 from monitor.store.database import Database
+from monitor.store.people.keys import may_send_for
 from monitor.store.registry import directory
 from monitor.store.registry.directory import ArmVersions
 
@@ -95,3 +97,20 @@ def _only(listing: ArmVersions) -> str | None:
 
 def _arm_of(listing: ArmVersions, version: str) -> ArmKind | None:
     return next((arm for arm, name in listing.arms.items() if name == version), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """A sender, named by its key's id; ``match`` is :attr:`monitor.store.people.keys.Key.match`."""
+
+    name: str = ""
+    match: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def may_name(self, adapter: str) -> bool:
+        """False if no adapter of this name can be one that the sender may send for."""
+        return adapter in self.match.get("adapter", (adapter,))
+
+    def check(self, adapter: str, found: Resolved) -> None:
+        """Raise ``Refused`` if the sender may not send for this adapter."""
+        if not may_send_for(self.match, found.facts):
+            raise RecordRefused(f"adapter: this key may not send for {adapter!r}")

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import msgspec
 import structlog
 
-from monitor.capture.sender import Sender
+from monitor.capture.directory import Sender
 from monitor.capture.wire import Record
 
 _LOG: Final = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ import structlog
 from monitor.capture import decoding, parse
 from monitor.capture.assemble import KeptFields, assemble
 from monitor.capture.checks import Horizon, NotRegistered, RecordRefused, check_feedback
-from monitor.capture.directory import Directory, Resolve
+from monitor.capture.directory import Directory, Resolve, Sender
 from monitor.capture.errors import DiskFull
 from monitor.capture.held import HeldRecords, RecordNames
 from monitor.capture.parse import MAX_RECORDS, Parsed, Rejected
@@ -26,7 +26,6 @@ from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
 from monitor.capture.refusal import refusing
 from monitor.capture.sampling import Rates
-from monitor.capture.sender import Sender
 from monitor.capture.sieve import Sieve, Unregistered
 from monitor.capture.telemetry import records as telemetry
 from monitor.capture.telemetry.names import TelemetrySettings

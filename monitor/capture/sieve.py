@@ -15,12 +15,11 @@ from monitor.capture.checks import (
     tokens_of,
     unit_vector,
 )
-from monitor.capture.directory import Resolve, Resolved
+from monitor.capture.directory import Resolve, Resolved, Sender
 from monitor.capture.keeping import ALWAYS_KEPT, keep
 from monitor.capture.parse import Rejected
 from monitor.capture.quota import Quota
 from monitor.capture.sampling import Rates
-from monitor.capture.sender import Sender
 from monitor.capture.wire import Record
 from monitor.domain import AdapterId
 from monitor.store.records.capture_counts import BACKFILLED, CountKey

@@ -11,7 +11,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed
-from monitor.cli.times import HELP, moment
+from monitor.cli.options import HELP, moment
 from monitor.domain import ChangeKind
 from monitor.views.change import ChangeBody, DeclaredChange
 from monitor.views.shape import Page

@@ -10,7 +10,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed
-from monitor.cli.times import moment
+from monitor.cli.options import moment
 from monitor.views.score import GroupBody, GrowthBody, NewBody
 
 

@@ -5,15 +5,46 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec, cast, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Concatenate,
+    Final,
+    ParamSpec,
+    cast,
+    get_type_hints,
+)
 
 import typer
 
 from monitor.cli.client import Service, local_key
 from monitor.cli.failures import CommandFailed
 from monitor.cli.loading import loading
+
+HELP: Final = "in UTC unless it has an offset, as 2026-11-01, 2026-11-01T09:30 or …T09:30:00Z"
+
+
+def moment(text: str) -> datetime:
+    """Read an ISO 8601 time of any precision; it is in UTC unless it has an offset.
+
+    >>> moment("2026-11-01").isoformat(), moment("2026-11-01T09:30:00+02:00").isoformat()
+    ('2026-11-01T00:00:00+00:00', '2026-11-01T09:30:00+02:00')
+
+    Raises
+    ------
+    ValueError
+        The text is no time.
+    """
+    try:
+        at = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; write one {HELP}") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
 
 if TYPE_CHECKING:
     from monitor.config.sections import Config as Settings

@@ -13,7 +13,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode
-from monitor.cli.times import HELP, moment
+from monitor.cli.options import HELP, moment
 from monitor.views.reference import LearnedBody, ReferenceBody, ReferencesBody, RefreezeBody
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from monitor.cli import options, screen
 from monitor.cli.channels import wants
 from monitor.cli.client import Service, place
 from monitor.cli.failures import CommandFailed
-from monitor.cli.times import HELP, moment
+from monitor.cli.options import HELP, moment
 from monitor.views.message import SilenceBody
 from monitor.views.shape import Page
 

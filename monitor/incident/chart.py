@@ -8,6 +8,7 @@ dark, and as an image of its own. All text from users is escaped.
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,6 @@ from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from monitor.incident.signals import Chart, ChartMark, Signal
-from monitor.incident.visible import visible
 
 ROW: Final = 74
 TITLE: Final = 34
@@ -372,3 +372,25 @@ def _tag(name: str, kind: str, /, **attributes: float | str) -> str:
         for key, value in attributes.items()
     )
     return f'<{name} class="{kind}" {written}/>'
+
+
+_HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_LAST_SHORT: Final = 0xFFFF
+
+
+def visible(text: str) -> str:
+    r"""Write control, formatting and bidi characters as escapes.
+
+    >>> visible("safe\u202etxt.exe")
+    'safe\\u202etxt.exe'
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(map(_shown, text))
+
+
+def _shown(character: str) -> str:
+    if unicodedata.category(character) not in _HIDDEN:
+        return character
+    code = ord(character)
+    return f"\\u{code:04x}" if code <= _LAST_SHORT else f"\\U{code:08x}"

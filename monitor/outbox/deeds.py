@@ -24,7 +24,7 @@ from monitor.store.traffic.actions import (
     ActionState,
 )
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.fallback.blocked import blocked_line
+from monitor.traffic.fallback.gate_names import blocked_line
 
 RECENT_ACTIONS: Final = 20
 ENDED: Final = frozenset({ActionState.BLOCKED, ActionState.EXPIRED})

@@ -12,28 +12,31 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import Connection
 
 import alerts.types as words
 from alerts import incident as machine
 from alerts.closing import Closing
+from alerts.differing import gist
 from alerts.incident import (
     WINDOW,
     Closed,
     Condition,
     FleetKey,
     IncidentState,
+    Lead,
     Observed,
     Tell,
 )
-from alerts.message import Alert, Together
+from alerts.message import Alert, ScoreLine, Together, leading
 from alerts.titles import summarised
 from alerts.types import Blame
+from alerts.updating import Fact, Gist
 from monitor.domain import Adapter, IncidentId, Verdict, VerdictSeverity, Version
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.inputs import AlertInputs, links_to, onset_of
-from monitor.outbox.speaking import finding_of, lead_of
 from monitor.outbox.telling import hold, tell_at_once
 from monitor.store.incidents import fleet_incidents, incidents, outbox
 from monitor.store.incidents.fleet_incidents import Member
@@ -355,3 +358,32 @@ class _Looked:
         )
         manners = {channel.name: channel.manner for channel in self.channels}
         tell_at_once(self.tx, incident_id, manners=manners, now=self.now)
+
+
+MOST_EVIDENCE: Final = 1e6
+"""Infinite evidence is stored as this value, because JSON has no infinity."""
+
+
+def lead_of(
+    before: IncidentState, condition: Condition, member: str, scores: Sequence[ScoreLine]
+) -> Lead | None:
+    """Choose the leading member after an evaluation of one member.
+
+    A member that opens the incident or raises it to a page is named in that message, so it leads
+    from then on.
+    """
+    mine, known = leading(scores), before.lead
+    if mine is None:
+        return known
+    evidence = min(mine.evidence or 0.0, MOST_EVIDENCE)
+    raises = condition is Condition.PAGE and before.told is not words.Severity.PAGE
+    stronger = known is None or known.member == member or evidence > known.evidence
+    return Lead(member=member, evidence=evidence) if raises or stronger else known
+
+
+def finding_of(lead: Lead | None, member: str, scores: Sequence[ScoreLine]) -> Gist | None:
+    """Return the member's finding if it leads; None if another member leads."""
+    if lead is None or lead.member != member:
+        return None
+    known = gist(verdict=words.VerdictKind.DRIFTING, blame=words.Blame.BASE, scores=scores)
+    return {Fact.FINDING: known[Fact.FINDING]}

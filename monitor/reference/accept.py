@@ -20,6 +20,7 @@ from monitor.outbox.marking import Hearers, LockedIncident, NotMarkable, Word, h
 from monitor.policy import Memory
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.freeze import open_generation, usable
+from monitor.store import audit
 from monitor.store.evaluation import perplexity
 from monitor.store.references import references
 from monitor.store.references.references import ReferenceSource
@@ -167,4 +168,30 @@ def _begun(tx: Connection, plan: _Plan, word: Word) -> Anew:
         records=plan.records,
         perplexity=plan.perplexity,
         left=plan.left,
+    )
+
+
+class NotApprovable(ValueError):  # noqa: N818 - it is a fact about the reference, not a fault
+    """The reference cannot be approved; the message is a sentence that says why."""
+
+
+def approve(tx: Connection, of: Version, found: Reference, *, by: str) -> None:
+    """Approve a ready generation, and write down who did.
+
+    Raises
+    ------
+    NotApprovable
+        It is not ready, or approved already.
+    """
+    if not references.approve(tx, found.id, by=by):
+        raise NotApprovable(
+            f"Generation {found.generation} of {of.label} is {found.state.value}; only a"
+            " ready, unapproved one can be approved."
+        )
+    audit.append(
+        tx,
+        actor=by,
+        act="reference.approve",
+        subject=of.label,
+        details={"generation": found.generation, "cause": "a person's word"},
     )

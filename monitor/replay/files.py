@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, Final
 from driftline.formats import Unreadable
 from monitor.capture.checks import RecordRefused
 from monitor.reference.lines import read_object
-from monitor.reference.splitting import LineSplitter
+from monitor.reference.upload import LineSplitter
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.watch import Watch
 

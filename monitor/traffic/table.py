@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +14,6 @@ from monitor.store import audit
 from monitor.store.errors import NotFound
 from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import routes
-from monitor.traffic.admitted import newly_barred, unadmitted
 from monitor.traffic.arms import ArmRequest, InvalidRoute, resolve_arms
 
 _ETAG: Final = re.compile(r'(?:W/)?"(?:(\d{1,18})-)?(\d{1,18})"')
@@ -175,3 +174,37 @@ def write(
         details={"route": to_json(written), "hold_until": hold_until and hold_until.isoformat()},
     )
     return written
+
+
+def unadmitted(tx: Connection, version: Version) -> str | None:
+    """Say why a version may get no traffic, with what to do; None: it may."""
+    why = admissions.barred(tx, version.adapter_id).get(version.name)
+    return why and told(version.adapter, version.name, why)
+
+
+def told(adapter: str, name: str, why: str) -> str:
+    """Say it with the command that helps.
+
+    >>> told("support", "v8", "is not admitted yet")
+    'v8 is not admitted yet: driftline admit support v8'
+    """
+    return f"{name} {why}: driftline admit {adapter} {name}"
+
+
+def newly_barred(before: Route | None, after: Route, barred: Mapping[str, str]) -> list[str]:
+    """List the problems of a route that gives traffic to barred versions.
+
+    A version that answers already keeps its traffic, or none could be taken from its neighbours.
+    """
+    kept = answering(before) if before else frozenset()
+    return [
+        told(after.adapter, name, barred[name])
+        for name in sorted(answering(after) - kept)
+        if name in barred
+    ]
+
+
+def answering(route: Route) -> frozenset[str]:
+    """Return the versions that answer, now or when the route expires."""
+    heirs = {route.on_expiry} if route.valid_until else set()
+    return frozenset(arm.version for arm in route.arms if arm.weight > 0 or arm.arm in heirs)

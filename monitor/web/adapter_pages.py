@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from monitor.api.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.domain import Version
-from monitor.reference.approve import NotApprovable, approve
+from monitor.reference.accept import NotApprovable, approve
 from monitor.store import teams
 from monitor.store.evaluation.verdicts import VerdictRow, current
 from monitor.store.people import changes

@@ -28,7 +28,6 @@ from monitor.web.inbox_pages import InboxPages
 from monitor.web.incident_pages import IncidentPages
 from monitor.web.parts import WebParts
 from monitor.web.queries import PageNumber
-from monitor.web.reference_pages import ReferencePages
 from monitor.web.report_pages import ReportPages
 from monitor.web.request_pages import RequestPages
 from monitor.web.runbooks import read_runbooks
@@ -36,7 +35,7 @@ from monitor.web.service_pages import ServicePages
 from monitor.web.sessions import COOKIE, Session
 from monitor.web.silence_pages import SilencePages
 from monitor.web.traffic_pages import TrafficPages
-from monitor.web.version_pages import VersionPages
+from monitor.web.version_pages import ReferencePages, VersionPages
 
 GROUPS: Final[Sequence[type[PageGroup]]] = (
     FleetPages,

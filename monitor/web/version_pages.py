@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any, Final
 
-from fastapi import Query
+from fastapi import Query, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from monitor.store.references import references
 from monitor.store.traffic import fleet
 from monitor.views.reading import version
+from monitor.views.reference import ReferenceBody
 from monitor.views.version import VersionStanding
 from monitor.web import wording
 from monitor.web.frame import Frame, PageGroup
+from monitor.web.queries import PageNumber, neighbours
 
 Name = Annotated[str, Query(max_length=128)]
 
@@ -59,3 +62,32 @@ def chosen(
     first = by_name.get(left, in_charge)
     others = [one for one in known if one is not first] or [first]
     return first, by_name.get(right, others[0])
+
+
+SHOWN: Final = 50
+
+
+class ReferencePages(PageGroup):
+    """The page of references."""
+
+    def __init__(self, frame: Frame) -> None:
+        super().__init__(frame)
+        self._get("/references", self.show)
+
+    def show(self, request: Request, page: PageNumber = 1) -> Response:
+        """Show each version's newest reference: those that wait stand first."""
+        first = (page - 1) * SHOWN
+        found = self._parts.database.run(
+            lambda tx: references.newest_of_versions(tx, limit=SHOWN + 1, offset=first)
+        )
+        around: dict[str, Any] = neighbours("/references", {}, page=page, last=len(found) <= SHOWN)
+        return self._frame.page(
+            "references.html",
+            now=self._parts.clock(),
+            found=[
+                ReferenceBody.of(one, adapter=adapter, version=version)
+                for adapter, version, one in found[:SHOWN]
+            ],
+            may_operate=self._frame.may_operate(request),
+            **around,
+        )

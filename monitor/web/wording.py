@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from alerts.closing import CLOSINGS, Closing
 from alerts.types import VerdictKind
-from monitor.incident.visible import visible
+from monitor.incident.chart import visible
 
 VERDICTS: Final = {
     VerdictKind.STABLE: "healthy",

@@ -27,7 +27,6 @@ from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store.traffic.actions import AUTOMATIC, ActionKind, ActionRow, ActionState
 from monitor.store.traffic.common_cause import BaseFleet
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.admitted import told as not_admitted
 from monitor.traffic.fallback.breaker import doubt_words
 from monitor.traffic.fallback.decision import decide_fallback
 from monitor.traffic.fallback.gate_names import Gate
@@ -35,6 +34,7 @@ from monitor.traffic.fallback.scene import MoveQuestion, Scene
 from monitor.traffic.fallback.targets import Targets
 from monitor.traffic.killswitch import SwitchReading
 from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.table import told as not_admitted
 from monitor.traffic.trial.guards import GuardKind
 from monitor.traffic.trial.machine import step
 from monitor.traffic.trial.measure import GuardFound, GuardOutcome

@@ -9,10 +9,10 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.capture import held
+from monitor.capture.directory import Sender
 from monitor.capture.errors import Unavailable
 from monitor.capture.held import HeldRecords, RecordNames
 from monitor.capture.intake import Intake, IntakeOutcome
-from monitor.capture.sender import Sender
 from monitor.capture.wire import Record
 from monitor.domain import Adapter
 from monitor.store.database import Database

@@ -9,8 +9,7 @@ import pytest
 
 from detectors.signals import FORMATS
 from driftline.formats import request_fields
-from monitor.capture.answer_format import answer_format
-from monitor.capture.assemble import Admitted, KeptFields, assemble
+from monitor.capture.assemble import Admitted, KeptFields, answer_format, assemble
 from monitor.capture.directory import Resolved
 from monitor.capture.subjects import prefix_code
 from monitor.capture.wire import Record

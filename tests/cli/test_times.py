@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from monitor.cli.app import app
-from monitor.cli.times import moment
+from monitor.cli.options import moment
 from tests.routed import answering
 
 ZONES = st.one_of(st.none(), st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))

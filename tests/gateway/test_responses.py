@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from driftline.formats.answers import answer_fields, request_fields
-from monitor.gateway.responses import cleaned_response, cleaned_response_events
+from monitor.gateway.sampling import cleaned_response, cleaned_response_events
 from monitor.gateway.taps import StreamTap
 
 TOKENS = [

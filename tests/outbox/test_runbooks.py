@@ -2,7 +2,7 @@ import pytest
 
 from alerts.message import Links
 from alerts.types import Blame, Kind
-from monitor.outbox.runbooks import with_runbooks
+from monitor.outbox.linking import with_runbooks
 from tests.alert_samples import FULL, an_alert
 
 HERE = "https://driftline.example/"

@@ -10,8 +10,13 @@ from hypothesis import strategies as st
 from monitor.capture.checks import Horizon, RecordRefused
 from monitor.domain import ReferenceState, Version
 from monitor.reference.lines import BaselineLine, read_line, text_hash
-from monitor.reference.splitting import LineSplitter
-from monitor.reference.upload import MOST_PROBLEMS, UploadLimits, UploadRefused, begin_upload
+from monitor.reference.upload import (
+    MOST_PROBLEMS,
+    LineSplitter,
+    UploadLimits,
+    UploadRefused,
+    begin_upload,
+)
 from monitor.store.database import Database
 from monitor.store.references import references
 from monitor.store.tables.references import reference_items

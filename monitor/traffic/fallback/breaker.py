@@ -24,7 +24,6 @@ from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import actions, routes
 from monitor.store.traffic.actions import AUTOMATIC, OPEN, WORSE, ActionKind, ActionRow, ActionState
-from monitor.traffic.fallback.blocked import blocked_line
 from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import (
     Decision,
@@ -34,7 +33,7 @@ from monitor.traffic.fallback.decision import (
     not_in_fallback,
 )
 from monitor.traffic.fallback.execution import Execution
-from monitor.traffic.fallback.gate_names import Gate
+from monitor.traffic.fallback.gate_names import Gate, blocked_line
 from monitor.traffic.fallback.ledger import note, target_id
 from monitor.traffic.fallback.machine import BreakerState, state_of
 from monitor.traffic.fallback.scene import MoveQuestion, Scene

@@ -21,7 +21,6 @@ from monitor.store.traffic.actions import (
     ActionState,
     author_of,
 )
-from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import (
     effective,
     fallback_arm,
@@ -39,7 +38,7 @@ from monitor.traffic.fallback.survey import stored_verdict, targets_of
 from monitor.traffic.gates import killed
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.settings import RoutingSettings
-from monitor.traffic.table import write
+from monitor.traffic.table import unadmitted, write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

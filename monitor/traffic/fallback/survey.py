@@ -22,13 +22,13 @@ from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import actions, canaries, common_cause, routes, self_health
 from monitor.store.traffic.common_cause import BaseFleet
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.admitted import answering, unadmitted
 from monitor.traffic.arms import effective, serving_arm
 from monitor.traffic.fallback.machine import Progress
 from monitor.traffic.fallback.scene import Scene
 from monitor.traffic.fallback.targets import Targets, choose_targets
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.settings import RoutingSettings
+from monitor.traffic.table import answering, unadmitted
 
 HISTORY: int = 100
 """Generations of the route searched for a version that was once in charge."""

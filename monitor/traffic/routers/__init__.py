@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from monitor import tracing
+from monitor.domain import Arm, Route, Version
 from monitor.store.database import Database
 from monitor.traffic.routers import gateway, redis, vllm, webhook
 from monitor.traffic.routers.contract import Reach, Router, RouterFailed
 from monitor.traffic.routers.gateway import Gateways
 from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.routers.redis import Redis
-from monitor.traffic.routers.traced import TracedRouter
 from monitor.traffic.routers.vllm import Replicas
 from monitor.traffic.routers.webhook import WebhookRouter
+
+
+class TracedRouter:
+    """Does what the router does; ``kind`` is its name in the config."""
+
+    def __init__(self, router: Router, *, kind: str) -> None:
+        self._router = router
+        self._kind = kind
+
+    def prepare(self, versions: Sequence[Version]) -> None:
+        self._router.prepare(versions)
+
+    def apply(self, route: Route) -> None:
+        with tracing.span(
+            "route", router=self._kind, adapter=route.adapter, generation=route.generation
+        ):
+            self._router.apply(route)
+            tracing.note(outcome="told")
+
+    def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
+        return self._router.read_back(adapter)
+
 
 __all__ = [
     "ROUTERS",

@@ -16,8 +16,8 @@ from monitor.store.registry import versions
 from monitor.store.traffic import canaries
 from monitor.store.traffic.actions import AUTOMATIC
 from monitor.store.traffic.canaries import CanaryRow
-from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import stable_arm
+from monitor.traffic.table import unadmitted
 from monitor.traffic.trial.comparing import TrialLook, compare
 from monitor.traffic.trial.hands import Hands, LookDetails
 from monitor.traffic.trial.prechecks import check

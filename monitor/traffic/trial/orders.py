@@ -14,8 +14,8 @@ from monitor.store import audit
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import canaries, routes
 from monitor.store.traffic.canaries import CanaryId, CanaryRow
-from monitor.traffic.admitted import unadmitted
 from monitor.traffic.arms import stable_arm
+from monitor.traffic.table import unadmitted
 from monitor.traffic.trial.comparing import guards_to_json
 from monitor.traffic.trial.guards import Guard, guards_of
 from monitor.traffic.trial.hands import Hands

@@ -18,10 +18,10 @@ from monitor.store.traffic import canaries, canary_looks, routes
 from monitor.store.traffic.actions import AUTOMATIC
 from monitor.store.traffic.canaries import CanaryRow
 from monitor.store.traffic.routes import RouteRow
-from monitor.traffic.admitted import unadmitted
 from monitor.traffic.fallback.survey import stored_verdict
 from monitor.traffic.gates import base_in_question, held, killed
 from monitor.traffic.killswitch import KillSwitch, SwitchReading
+from monitor.traffic.table import unadmitted
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.trial.states import (
     CanaryState,
