@@ -28,6 +28,7 @@ from monitor.api import (
     problems,
     records,
     references,
+    refusals,
     reports,
     requests,
     retraining,
@@ -111,6 +112,7 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
         app.state.problem_page = pages.problem
     problems.install(app)
     records.install(app)
+    refusals.install(app)
     # the last added is outermost
     app.add_middleware(KeepSlashes)
     app.add_middleware(LimitBody, limits=parts.limits)

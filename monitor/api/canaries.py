@@ -28,7 +28,7 @@ from monitor.traffic.trial.foresight import foresee_ways, step_of
 from monitor.traffic.trial.guards import as_equals
 from monitor.traffic.trial.orders import Wish
 from monitor.traffic.trial.prechecks import Precheck
-from monitor.traffic.trial.states import CanaryStep, NotPossible, OrderKind
+from monitor.traffic.trial.states import CanaryStep, OrderKind
 from monitor.views.canary import CanaryBegun, CanaryBody, CanaryDetail, CanaryPlanBody, PairBody
 from monitor.views.reading.canary import begun, choice, detail, pair, summary, way
 from monitor.views.shape import Page
@@ -132,8 +132,6 @@ def post_canary(key: CheckedOperator, parts: Parts, body: CanaryRequest) -> Cana
     )
     try:
         made = parts.orders.start(wish, by=key.name, now=parts.clock())
-    except NotPossible as error:
-        raise Problem(409, f"{error}.", kind="not-possible") from error
     except ValueError as error:
         raise Problem(422, f"{error}.", kind="invalid-request") from error
     settings = parts.orders.settings
@@ -179,13 +177,7 @@ def abort(key: Operator, parts: Parts, canary: Number, body: OrderRequest) -> Ca
 
 
 def _order(
-    parts: ApiParts,
-    canary: int,
-    kind: OrderKind,
-    *,
-    by: str,
-    why: str | None,
-    force: bool = False,
+    parts: ApiParts, canary: int, kind: OrderKind, *, by: str, why: str | None, force: bool = False
 ) -> CanaryBody:
     try:
         row = parts.orders.order(
@@ -193,8 +185,6 @@ def _order(
         )
     except NotFound as error:
         raise lookup.no_canary(canary) from error
-    except NotPossible as error:
-        raise Problem(409, f"{error}.", kind="not-possible") from error
     parts.watch.wake(row.adapter)
     return summary(row)
 

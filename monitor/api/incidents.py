@@ -22,8 +22,8 @@ from monitor.api.problems import Problem
 from monitor.domain import IncidentId, Mark, Scope, VerdictSeverity
 from monitor.incident import draw, read_chart
 from monitor.incident.examples import read_examples
-from monitor.incident.smoke import NotAskable, note_asked
-from monitor.outbox import NotMarkable, NotOpen, Word, mark, silenced
+from monitor.incident.smoke import note_asked
+from monitor.outbox import Word, mark, silenced
 from monitor.outbox import acknowledge as take_in_hand
 from monitor.outbox.linking import permits
 from monitor.reference.accept import accept
@@ -124,18 +124,9 @@ def acknowledge(
     lasts = timedelta(hours=(body or AcknowledgeRequest(hours=24.0)).hours)
 
     def work(tx: Connection) -> None:
-        row = lookup.incident(tx, incident)
-        try:
-            take_in_hand(
-                tx,
-                row.id,
-                by=key.name,
-                lasts=lasts,
-                now=parts.clock(),
-                hearers=parts.hearers,
-            )
-        except NotOpen as reason:
-            raise Problem(409, str(reason), kind="incident-not-open") from reason
+        number = lookup.incident(tx, incident).id
+        now, hearers = parts.clock(), parts.hearers
+        take_in_hand(tx, number, by=key.name, lasts=lasts, now=now, hearers=hearers)
 
     parts.database.run(work)
     return _shown(key, incident, parts)
@@ -150,15 +141,9 @@ def mark_false(
     Of a fleet incident that holds for all its members. Said twice is said once.
     """
     word = _word(Mark.FALSE_PAGE, key, body, parts)
-
-    def work(tx: Connection) -> None:
-        row = lookup.incident(tx, incident)
-        try:
-            mark(tx, row.id, word, hearers=parts.hearers)
-        except NotMarkable as reason:
-            raise Problem(409, str(reason), kind="not-markable") from reason
-
-    parts.database.run(work)
+    parts.database.run(
+        lambda tx: mark(tx, lookup.incident(tx, incident).id, word, hearers=parts.hearers)
+    )
     return _shown(key, incident, parts)
 
 
@@ -174,11 +159,7 @@ def accept_incident(
 
     def work(tx: Connection) -> list[AnewBody]:
         row = lookup.incident(tx, incident)
-        try:
-            anew = accept(tx, row.id, word, hearers=parts.hearers)
-        except NotMarkable as reason:
-            raise Problem(409, str(reason), kind="not-markable") from reason
-        return [anew_view(one) for one in anew]
+        return [anew_view(one) for one in accept(tx, row.id, word, hearers=parts.hearers)]
 
     anew = parts.database.run(work)
     return AcceptedIncident.of(_shown(key, incident, parts), anew=anew)
@@ -258,9 +239,6 @@ def ask(key: Operator, parts: Parts, incident: IncidentNumber) -> IncidentAnswer
     At most ten prompts of `smoke_prompts`, greedily, 200 tokens each, a minute in all.
     """
     story = parts.database.run(lambda tx: lookup.story(tx, incident, parts, now=parts.clock()))
-    try:
-        exchanges = parts.smoke.ask(story)
-    except NotAskable as why:
-        raise Problem(409, str(why), kind="not-askable") from why
+    exchanges = parts.smoke.ask(story)
     parts.database.run(lambda tx: note_asked(tx, story, by=key.name))
     return IncidentAnswers(prompts=[answers(one) for one in exchanges])

@@ -29,10 +29,6 @@ from monitor.traffic.trial.orders import Orders
 from monitor.traffic.watch import RouteWatch
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dashboard:
     """The dashboard: its pages, and the page that shows a problem."""
@@ -84,7 +80,7 @@ class ApiParts:
     """The service's address for people, for links in messages."""
     smoke: SmokeTest = field(default_factory=SmokeTest)
     """The smoke test that a person can run from an incident."""
-    clock: Callable[[], datetime] = _utc_now
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """The clock by which keys, sessions, silences, links and waiting actions end."""
 
     @property

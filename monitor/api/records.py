@@ -44,10 +44,7 @@ def _described(field: str) -> dict[str, Any]:
 
 
 @router.post(
-    "/records",
-    status_code=202,
-    response_model=OutcomeBody,
-    openapi_extra=_described("records"),
+    "/records", status_code=202, response_model=OutcomeBody, openapi_extra=_described("records")
 )
 def post_records(key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
     """Take records in; at most 1,000 and 8 MiB a request, gzip allowed. Send again freely."""
@@ -60,10 +57,7 @@ def _spans_described() -> dict[str, Any]:
         "application/json": {"schema": {"type": "object"}},
     }
     answer = {"description": "An `ExportTraceServiceResponse`.", "content": content}
-    return {
-        "requestBody": {"required": True, "content": content},
-        "responses": {"200": answer},
-    }
+    return {"requestBody": {"required": True, "content": content}, "responses": {"200": answer}}
 
 
 @router.post("/traces", response_class=Response, openapi_extra=_spans_described())
@@ -91,10 +85,7 @@ _SAID: Final = 5
 
 
 @router.post(
-    "/feedback",
-    status_code=202,
-    response_model=OutcomeBody,
-    openapi_extra=_described("feedback"),
+    "/feedback", status_code=202, response_model=OutcomeBody, openapi_extra=_described("feedback")
 )
 def post_feedback(key: Ingester, parts: Parts, body: RawBody, request: Request) -> Response:
     """Take feedback in for records sent earlier."""
@@ -140,25 +131,6 @@ def install(app: FastAPI) -> None:
 async def _on_refusal(request: Request, error: Exception) -> Response:
     if not isinstance(error, errors.CaptureError):
         raise error
-    return problem_response(_refusal(error), instance=request.url.path)
-
-
-def _refusal(error: errors.CaptureError) -> Problem:
-    match error:
-        case errors.TooLarge():
-            return Problem(413, str(error), kind="body-too-large")
-        case errors.Unsupported():
-            return Problem(415, str(error), kind="unsupported-media")
-        case errors.Malformed():
-            return Problem(400, str(error), kind="malformed-body")
-        case errors.Overloaded():
-            wait = {"Retry-After": str(error.retry_after)}
-            return Problem(429, str(error), kind="overloaded", headers=wait)
-        case errors.DiskFull():
-            wait = {"Retry-After": str(error.retry_after)}
-            return Problem(507, str(error), kind="disk-full", headers=wait)
-        case errors.Unavailable():
-            wait = {"Retry-After": str(error.retry_after)}
-            return Problem(503, str(error), kind="not-durable", headers=wait)
-        case _:
-            raise error
+    wait = {"Retry-After": str(error.retry_after)} if error.retry_after is not None else None
+    refusal = Problem(error.status, str(error), kind=error.kind, headers=wait)
+    return problem_response(refusal, instance=request.url.path)

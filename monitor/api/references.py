@@ -18,7 +18,7 @@ from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName, VersionName
 from monitor.api.problems import Problem
 from monitor.domain import Interval, Reference, Version
-from monitor.reference.accept import NotApprovable, approve
+from monitor.reference.accept import approve
 from monitor.reference.freeze import open_generation
 from monitor.reference.other_settings import SettingsLearner, wanted
 from monitor.reference.refreeze import refreeze
@@ -223,10 +223,7 @@ def approve_reference(
 
     def work(tx: Connection) -> ReferenceBody:
         of = lookup.version(tx, adapter, version)
-        try:
-            approve(tx, of, _find(tx, of, body.generation), by=key.name)
-        except NotApprovable as refused:
-            raise Problem(409, str(refused), kind="not-approvable") from refused
+        approve(tx, of, _find(tx, of, body.generation), by=key.name)
         return reference(_find(tx, of, body.generation), of=of)
 
     return parts.database.run(work)

@@ -17,8 +17,7 @@ from monitor.api.bodies import without_nul
 from monitor.api.paging import Cursor
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
-from monitor.api.problems import Problem
-from monitor.api.ranges import RangeRefused, TimeRange, read_range
+from monitor.api.ranges import TimeRange, read_range
 from monitor.domain import Interval, Version
 from monitor.store.records.requests import RequestFilter, RequestOrder, RequestPlace
 from monitor.store.traffic import fleet
@@ -53,11 +52,8 @@ class RequestsAsked:
     limit: int
 
     def range(self, now: datetime) -> TimeRange:
-        """Return the range of time; a 422 for one that cannot be shown."""
-        try:
-            return read_range(self.since.strip(), self.until.strip(), usual=USUAL, now=now)
-        except RangeRefused as why:
-            raise Problem(422, str(why), kind="invalid-request") from why
+        """Return the range of time; raises ``RangeRefused`` for one that cannot be shown."""
+        return read_range(self.since.strip(), self.until.strip(), usual=USUAL, now=now)
 
     def versions(self, tx: Connection, adapter: str) -> Sequence[Version]:
         """Return the versions whose requests are listed, that in charge where none is named."""

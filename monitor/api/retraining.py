@@ -20,7 +20,7 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.evaluate.retraining import NotRequested, TooSoon
+from monitor.evaluate.retraining import TooSoon
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.errors import Conflict, NotFound
@@ -94,8 +94,6 @@ def post_request(
         raise Problem(
             409, f"{error}: ask with force to do so all the same.", kind="not-possible"
         ) from error
-    except NotRequested as error:
-        raise Problem(409, f"{error}.", kind="not-possible") from error
     return _body(made, None)
 
 

@@ -18,7 +18,7 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
-from monitor.evaluate.newness import LONGEST, NotCompared, new_since, read_newness
+from monitor.evaluate.newness import LONGEST, new_since, read_newness
 from monitor.store.evaluation import evaluations
 from monitor.store.evaluation.evaluations import ScoreRow
 from monitor.views.reading.score import new as new_view
@@ -131,7 +131,4 @@ def get_new(
         start = since or new_since(tx, shown, now=now)
         return new_view(shown, read_newness(tx, shown, since=start, until=now))
 
-    try:
-        return parts.database.run(read)
-    except NotCompared as error:
-        raise Problem(409, f"{error}.", kind="not-compared") from error
+    return parts.database.run(read)

@@ -51,19 +51,16 @@ def post_silence(key: CheckedOperator, parts: Parts, body: SilenceRequest) -> Si
     starts_at = body.starts_at or now
 
     def work(tx: Connection) -> SilenceBody:
-        try:
-            made = silence(
-                tx,
-                body.match,
-                starts_at=starts_at,
-                ends_at=_end(body, starts_at),
-                author=key.name,
-                comment=body.comment,
-                now=now,
-                of=key.match,
-            )
-        except SilenceRefused as reason:
-            raise Problem(422, f"{reason}.", kind="invalid-silence") from reason
+        made = silence(
+            tx,
+            body.match,
+            starts_at=starts_at,
+            ends_at=_end(body, starts_at),
+            author=key.name,
+            comment=body.comment,
+            now=now,
+            of=key.match,
+        )
         return silence_view(made, now)
 
     return parts.database.run(work)

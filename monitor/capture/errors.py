@@ -18,30 +18,33 @@ class CaptureError(Exception):
     """A refused request; the text may be shown to the sender."""
 
     status = 400
+    kind = "malformed-body"
+    retry_after: int | None = None
 
 
 class TooLarge(CaptureError):  # noqa: N818 (the names of the answers they become)
     """The request has more bytes or records than permitted."""
 
     status = 413
+    kind = "body-too-large"
 
 
 class Unsupported(CaptureError):  # noqa: N818 - named as what it is
     """The content type or content encoding is not supported."""
 
     status = 415
+    kind = "unsupported-media"
 
 
 class Malformed(CaptureError):  # noqa: N818 - named as what it is
     """The body is not valid JSON of the expected form."""
-
-    status = 400
 
 
 class Overloaded(CaptureError):  # noqa: N818 - named as what it is
     """The queue is full: the request was dropped. ``retry_after`` is in seconds."""
 
     status = 429
+    kind = "overloaded"
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(f"the queue of records is full; send this again in {retry_after} s")
@@ -52,6 +55,7 @@ class DiskFull(CaptureError):  # noqa: N818 - named as what it is
     """The database's disk is full or nearly so: nothing of the request was stored."""
 
     status = 507
+    kind = "disk-full"
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(
@@ -67,6 +71,7 @@ class Unavailable(CaptureError):  # noqa: N818 - named as what it is
     """
 
     status = 503
+    kind = "not-durable"
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(

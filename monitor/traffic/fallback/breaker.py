@@ -45,10 +45,6 @@ from monitor.traffic.settings import RoutingSettings
 _LOG = structlog.get_logger(__name__)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 Served = Callable[[str], bool]
 """Makes a model ready, and says whether every engine that answers serves this name."""
 BASE: Final = "base"
@@ -88,7 +84,7 @@ class Breaker:
     changes: FallbackChanges
     confirm: Callable[[UnreadChange, datetime], None]
     served: Served
-    clock: Callable[[], datetime] = _utc_now
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def consider(self, version: Version, evidence: ActionEvidence, *, now: datetime) -> Decision:
         """Decide about a version that was just evaluated. Cheap while nothing is wrong.
