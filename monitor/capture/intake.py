@@ -184,8 +184,9 @@ class Intake:
 
         Raises a ``CaptureError`` if the request as a whole is refused.
         """
-        self._admit(sender)
-        return self._take_records(*self._read(body, content_encoding), content_type, sender)
+        plain, now = self._read(body, content_encoding, sender)
+        parsed = parse.parse(plain, parse.RECORDS, content_type=content_type)
+        return self._take_parsed(parsed, now, sender, size=len(plain), noun="records")
 
     def spans(
         self,
@@ -199,8 +200,23 @@ class Intake:
 
         Spans that are no calls of an adapter are passed over, and counted nowhere.
         """
-        self._admit(sender)
-        return self._take_spans(*self._read(body, content_encoding), content_type, sender)
+        plain, now = self._read(body, content_encoding, sender)
+        found = telemetry.records(
+            plain,
+            content_type=content_type,
+            settings=self._settings.telemetry,
+            is_adapter=lru_cache(self._is_adapter),
+        )
+        outcome = IntakeOutcome(accepted=0, duplicates=0, sampled_out=0, rejected=())
+        # in parts, each as large as a request of records may be
+        while part := list(islice(found, MAX_RECORDS)):
+            parsed = Parsed(
+                items=[one for one in part if isinstance(one, tuple)],
+                rejected=[one for one in part if isinstance(one, Rejected)],
+            )
+            taken = self._take_parsed(parsed, now, sender, size=len(plain), noun=telemetry.NOUN)
+            outcome = outcome.together(taken)
+        return outcome
 
     def feedback(
         self,
@@ -211,8 +227,24 @@ class Intake:
         sender: Sender = _ANYBODY,
     ) -> IntakeOutcome:
         """Take a body of ``POST /v1/feedback``, under the same rules as ``records``."""
-        self._admit(sender)
-        return self._take_feedback(*self._read(body, content_encoding), content_type, sender)
+        plain, now = self._read(body, content_encoding, sender)
+        parsed = parse.parse(plain, parse.FEEDBACK, content_type=content_type)
+        horizon = Horizon(now=now, retention=self._settings.retention)
+        rows: list[FeedbackRow] = []
+        rejected = list(parsed.rejected)
+        for index, item in parsed.items:
+            try:
+                rows.append(self._feedback_row(item, horizon, sender))
+            except RecordRefused as error:
+                rejected.append(Rejected(index=index, error=f"feedback[{index}].{error}"))
+        submission = self._submit(_only_feedback(rows), Counter(), len(plain), sender)
+        accepted = sum(submission.fresh_feedback)
+        return IntakeOutcome(
+            accepted=accepted,
+            duplicates=len(rows) - accepted,
+            sampled_out=0,
+            rejected=_in_order(rejected),
+        )
 
     def shares(
         self, sampled_out: Mapping[str, int], *, sender: Sender = _ANYBODY
@@ -251,35 +283,12 @@ class Intake:
             raise DiskFull(retry_after=jittered())
         self._queue.admit(sender.name)
 
-    def _read(self, body: bytes, content_encoding: str | None) -> tuple[bytes, datetime]:
+    def _read(
+        self, body: bytes, content_encoding: str | None, sender: Sender
+    ) -> tuple[bytes, datetime]:
+        self._admit(sender)
         plain = decoding.decode(body, content_encoding, limit=self._settings.max_body)
         return plain, self._clock()
-
-    def _take_records(
-        self, body: bytes, now: datetime, content_type: str, sender: Sender
-    ) -> IntakeOutcome:
-        parsed = parse.parse(body, parse.RECORDS, content_type=content_type)
-        return self._take_parsed(parsed, now, sender, size=len(body), noun="records")
-
-    def _take_spans(
-        self, body: bytes, now: datetime, content_type: str, sender: Sender
-    ) -> IntakeOutcome:
-        """Take a request's calls in parts, each as large as a request of records may be."""
-        found = telemetry.records(
-            body,
-            content_type=content_type,
-            settings=self._settings.telemetry,
-            is_adapter=lru_cache(self._is_adapter),
-        )
-        outcome = IntakeOutcome(accepted=0, duplicates=0, sampled_out=0, rejected=())
-        while part := list(islice(found, MAX_RECORDS)):
-            parsed = Parsed(
-                items=[one for one in part if isinstance(one, tuple)],
-                rejected=[one for one in part if isinstance(one, Rejected)],
-            )
-            taken = self._take_parsed(parsed, now, sender, size=len(body), noun=telemetry.NOUN)
-            outcome = outcome.together(taken)
-        return outcome
 
     def _is_adapter(self, name: str) -> bool:
         return self._is_registered(RecordNames(name, None, None))
@@ -313,16 +322,14 @@ class Intake:
         noun: str,
         quota: Quota | None = None,
     ) -> IntakeOutcome:
-        horizon = Horizon(now=now, retention=self._kept)
-        quota = quota or self._quota
-        sieve = Sieve(self._resolve, self._rates, horizon, sender, quota, noun=noun)
+        horizon = Horizon(now=now, retention=self._settings.retention)
+        sieve = Sieve(self._resolve, self._rates, horizon, sender, quota or self._quota, noun=noun)
         for index, record in parsed.items:
             sieve.take(index, record)
-        admitted = sieve.admitted
         for adapter_id, count in sieve.sampled.items():
             self._rates.kept(adapter_id, count)
         batch = assemble(
-            admitted,
+            sieve.admitted,
             self._writer.context_ids(sieve.contexts()),
             keeping=self._keeping,
             now=now,
@@ -349,27 +356,6 @@ class Intake:
             where.append(Rejected(index=one.index, error=one.error))
         return held, refused
 
-    def _take_feedback(
-        self, body: bytes, now: datetime, content_type: str, sender: Sender
-    ) -> IntakeOutcome:
-        parsed = parse.parse(body, parse.FEEDBACK, content_type=content_type)
-        horizon = Horizon(now=now, retention=self._kept)
-        rows: list[FeedbackRow] = []
-        rejected = list(parsed.rejected)
-        for index, item in parsed.items:
-            try:
-                rows.append(self._feedback_row(item, horizon, sender))
-            except RecordRefused as error:
-                rejected.append(Rejected(index=index, error=f"feedback[{index}].{error}"))
-        submission = self._submit(_only_feedback(rows), Counter(), len(body), sender)
-        accepted = sum(submission.fresh_feedback)
-        return IntakeOutcome(
-            accepted=accepted,
-            duplicates=len(rows) - accepted,
-            sampled_out=0,
-            rejected=_in_order(rejected),
-        )
-
     def _feedback_row(self, item: Feedback, horizon: Horizon, sender: Sender) -> FeedbackRow:
         check_feedback(item, horizon)
         adapter_id = self._adapter(item.adapter, sender)
@@ -382,10 +368,6 @@ class Intake:
         if len(batch) or batch.feedback or counts:
             self._queue.submit(submission)
         return submission
-
-    @property
-    def _kept(self) -> timedelta:
-        return self._settings.retention
 
 
 _NOTHING: Final = np.empty(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from prometheus_client import (
@@ -33,98 +34,83 @@ class Meters:
         self.registry = CollectorRegistry(auto_describe=False)
         for collector in (ProcessCollector, PlatformCollector, GCCollector):
             collector(registry=self.registry)
+        counter = partial(Counter, registry=self.registry)
+        gauge = partial(Gauge, registry=self.registry)
+        histogram = partial(Histogram, registry=self.registry)
         arm = ("adapter", "version", "arm")
-        self.requests = Counter(
-            "driftline_gateway_requests",
-            "Requests answered, by who answered",
-            (*arm, "status"),
-            registry=self.registry,
+        self.requests = counter(
+            "driftline_gateway_requests", "Requests answered, by who answered", (*arm, "status")
         )
-        self.retries = Counter(
+        self.retries = counter(
             "driftline_gateway_retries",
             "Requests asked a second time, by the arm that could not answer",
             (*arm, "reason"),
-            registry=self.registry,
         )
-        self.broken = Counter(
+        self.broken = counter(
             "driftline_gateway_broken",
             "Answers that ended early: the client hung up, or the engine did",
             ("adapter", "by"),
-            registry=self.registry,
         )
-        self.overhead = Histogram(
+        self.overhead = histogram(
             "driftline_gateway_overhead_seconds",
             "Seconds that the gateway itself takes until the first byte",
             ("adapter",),
             buckets=_OVERHEAD,
-            registry=self.registry,
         )
-        self.first_byte = Histogram(
+        self.first_byte = histogram(
             "driftline_gateway_first_byte_seconds",
             "Seconds from the complete request to the first byte of the answer",
             ("adapter", "version"),
             buckets=_FIRST_BYTE,
-            registry=self.registry,
         )
-        self.generation = Gauge(
+        self.generation = gauge(
             "driftline_gateway_route_generation",
             "Generation of the route that this gateway goes by",
             ("adapter",),
-            registry=self.registry,
         )
-        self.epoch = Gauge(
+        self.epoch = gauge(
             "driftline_gateway_route_epoch",
             "Epoch of the table that this route is from, in seconds since 1970",
             ("adapter",),
-            registry=self.registry,
         )
-        self.refused = Gauge(
+        self.refused = gauge(
             "driftline_gateway_route_refused",
             "1 while the service tells an older route than the one gone by, else 0",
             ("adapter",),
-            registry=self.registry,
         )
-        self.routes_seen = Gauge(
+        self.routes_seen = gauge(
             "driftline_gateway_routes_timestamp_seconds",
             "When the service last confirmed the routes; 0: not since the start",
-            registry=self.registry,
         )
 
-        self.records = Counter(
+        self.records = counter(
             "driftline_gateway_records",
             "Sampled requests, by what became of the record",
             ("adapter", "outcome"),
-            registry=self.registry,
         )
-        self.shadows = Counter(
+        self.shadows = counter(
             "driftline_gateway_shadows",
             "Copies of requests for the shadow arm, by what became of them",
             ("adapter", "version", "outcome"),
-            registry=self.registry,
         )
-        self.queue = Gauge(
-            "driftline_gateway_queue_records",
-            "Records that wait to be sent to the service",
-            registry=self.registry,
+        self.queue = gauge(
+            "driftline_gateway_queue_records", "Records that wait to be sent to the service"
         )
-        self.switch = Gauge(
+        self.switch = gauge(
             "driftline_gateway_switch_seconds",
             "Seconds that a stream begins later where the replica does not hold the version",
             ("adapter", "version"),
-            registry=self.registry,
         )
         self._shown: set[Loaded] = set()
-        self.preloads = Counter(
+        self.preloads = counter(
             "driftline_gateway_preloads",
             "Requests of one token that load a version worth keeping, by what became of them",
             ("adapter", "version", "outcome"),
-            registry=self.registry,
         )
-        self.keep_loaded = Gauge(
+        self.keep_loaded = gauge(
             "driftline_gateway_keep_loaded",
             "1 for versions that engines should keep loaded, else 0",
             ("adapter", "version"),
-            registry=self.registry,
         )
 
     def turned_away(self, status: int) -> None:
