@@ -29,7 +29,8 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.types import Kind, Severity, Status, VerdictKind
 from benchmarks.row import Figure, Row, at_least, at_most
 from benchmarks.server import postgres
-from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.store.database import Database
 
 MESSAGES: Final = 10_000

@@ -36,7 +36,7 @@ from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.proof import Proof
 from monitor.traffic.readback import Confirming
-from monitor.traffic.routers import TableOnly
+from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.settings import RoutingSettings
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.orders import Orders

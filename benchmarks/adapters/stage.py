@@ -28,7 +28,7 @@ from benchmarks.adapters.switch import Switch
 from benchmarks.adapters.tasks import TASKS, Pair, task
 from benchmarks.adapters.ways.way import Setup
 from driftline.client import call_record
-from driftline.formats import request_fields
+from driftline.formats.answers import request_fields
 from examples.vllm_records import TOP_LOGPROBS
 
 BASELINE_RECORDS: Final = 420

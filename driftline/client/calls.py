@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from driftline.formats import answer_fields, request_fields
+from driftline.formats.answers import answer_fields, request_fields
 
 SOURCE = "client"
 

@@ -18,7 +18,8 @@ from monitor.api.access import Admin, FleetOperator, FleetReader, Reader
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
 from monitor.api.problems import Problem
-from monitor.outbox import ChannelFacts, trial
+from monitor.outbox import trial
+from monitor.outbox.channels import ChannelFacts
 from monitor.store import audit
 from monitor.store.incidents import deliveries, receivers
 from monitor.store.incidents.deliveries import DeliveryRow

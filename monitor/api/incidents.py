@@ -20,12 +20,14 @@ from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import ApiParts, Parts, parts_of
 from monitor.api.problems import Problem
 from monitor.domain import IncidentId, Mark, Scope, VerdictSeverity
-from monitor.incident import draw, read_chart
+from monitor.incident.chart import draw
+from monitor.incident.chart_reading import read_chart
 from monitor.incident.examples import read_examples
 from monitor.incident.smoke import note_asked
-from monitor.outbox import Word, mark, silenced
-from monitor.outbox import acknowledge as take_in_hand
+from monitor.outbox.acknowledging import acknowledge as take_in_hand
 from monitor.outbox.linking import permits
+from monitor.outbox.marking import Word, mark
+from monitor.outbox.silencing import silenced
 from monitor.reference.accept import accept
 from monitor.store import teams
 from monitor.store.incidents.inbox import (

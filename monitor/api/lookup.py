@@ -12,7 +12,7 @@ from monitor.api.parts import ApiParts
 from monitor.api.paths import LARGEST_NUMBER
 from monitor.api.problems import Problem
 from monitor.domain import Adapter, IncidentId, Version
-from monitor.incident import IncidentStory, read_story
+from monitor.incident.reading import IncidentStory, read_story
 from monitor.store.errors import NotFound
 from monitor.store.incidents import incidents
 from monitor.store.incidents.incidents import IncidentRow

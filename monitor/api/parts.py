@@ -19,7 +19,9 @@ from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import ChannelFacts, Hearers, PageLinks
+from monitor.outbox.channels import ChannelFacts
+from monitor.outbox.linking import PageLinks
+from monitor.outbox.marking import Hearers
 from monitor.reference.milestone import MilestoneRules
 from monitor.store.database import Database
 from monitor.traffic.fallback.breaker import Breaker

@@ -14,7 +14,8 @@ from monitor.api.ranges import RangeRefused
 from monitor.evaluate.newness import NotCompared
 from monitor.evaluate.retraining import NotRequested
 from monitor.incident.smoke import NotAskable
-from monitor.outbox import NotMarkable, NotOpen
+from monitor.outbox.acknowledging import NotOpen
+from monitor.outbox.marking import NotMarkable
 from monitor.reference.accept import NotApprovable
 from monitor.traffic.trial.states import NotPossible
 

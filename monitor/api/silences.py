@@ -16,7 +16,7 @@ from monitor.api.lookup import Number
 from monitor.api.paging import DEFAULT_LIMIT, Cursor, Limit
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem
-from monitor.outbox import expire, silence
+from monitor.outbox.silencing import expire, silence
 from monitor.store.incidents import silences
 from monitor.views.message import SilenceBody
 from monitor.views.reading.message import silence as silence_view

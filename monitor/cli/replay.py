@@ -18,7 +18,7 @@ from monitor.cli.failures import CommandFailed, ExitCode, failing
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from driftline.formats import Form
+    from driftline.formats.lines import Form
     from monitor.config.sections import Config
     from monitor.probes.embedding import Embedder
     from monitor.replay.replaying import ReplayOutcome, ReplayParts, Request
@@ -141,7 +141,7 @@ def _first(given: str | None, baseline: Path | None) -> int | timedelta | None:
 
 
 def _form(given: str) -> Form | None:
-    from driftline.formats import Form
+    from driftline.formats.lines import Form
 
     if given == _AUTO:
         return None

@@ -37,7 +37,8 @@ def report(
     they do not follow Driftline's budget of false pages.
     """
     from monitor.domain import Interval
-    from monitor.report import ReportError, build_report
+    from monitor.report.building import build_report
+    from monitor.report.errors import ReportError
     from monitor.store.registry import versions
     from monitor.store.traffic import fleet
 

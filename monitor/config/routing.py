@@ -11,7 +11,8 @@ from alerts.outgoing import OutgoingClient
 from monitor.config.artifacts import artifacts_of
 from monitor.config.reading import build, resolve_secrets
 from monitor.probes.perplexity import LARGEST_ANSWER
-from monitor.traffic.routers import ROUTERS, Reach
+from monitor.traffic.routers import ROUTERS
+from monitor.traffic.routers.contract import Reach
 from monitor.traffic.settings import RoutingSettings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ import structlog
 from alerts.delivery import DeliveryFailed
 from alerts.message import Alert
 from alerts.types import Kind, Severity, Status, VerdictKind
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.room import DISK_FULL
 
 _LOG: Final = structlog.get_logger(__name__)

@@ -31,14 +31,17 @@ from monitor.daemon.texts import WaitingTexts, text_fate
 from monitor.domain import EvaluationKind
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel, Departing, OutboxLoop, refreshers
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.departing import Departing
+from monitor.outbox.refreshing import refreshers
+from monitor.outbox.telling import OutboxLoop
 from monitor.probes.declared import Declarations
 from monitor.probes.embedding import Embedder
 from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import freeze_learned
 from monitor.reference.other_settings import SettingsLearner
-from monitor.report import Reports
+from monitor.report.job import Reports
 from monitor.schedule import LeaseSettings, Loop, Pulse, Resident, Worker
 from monitor.selftest.job import SelfTests
 from monitor.store import wakeups
@@ -50,7 +53,8 @@ from monitor.traffic.carrying import Carrier
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.fallback.deciding import Deciding
 from monitor.traffic.readback import ChangeLog, Confirming
-from monitor.traffic.routers import ROUTERS, Router
+from monitor.traffic.routers import ROUTERS
+from monitor.traffic.routers.contract import Router
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.judge import Judge

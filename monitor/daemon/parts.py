@@ -21,7 +21,8 @@ from monitor.config.sections import Config
 from monitor.evaluate.retraining import Retrainings
 from monitor.incident.smoke import SmokeTest
 from monitor.oidc.settings import BACK
-from monitor.outbox import ConfiguredChannel, PageLinks, chart_key
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.linking import PageLinks, chart_key
 from monitor.policy.budget import ShareStanding, shares
 from monitor.probes.asking import ModelProbe
 from monitor.probes.corpus import Corpus, CorpusInvalid, Document
@@ -40,7 +41,8 @@ from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.proof import Proof
 from monitor.traffic.readback import Confirming
-from monitor.traffic.routers import Router, TracedRouter, open_router
+from monitor.traffic.routers import TracedRouter, open_router
+from monitor.traffic.routers.contract import Router
 
 if TYPE_CHECKING:
     from monitor.oidc.login import Oidc

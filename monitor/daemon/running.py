@@ -54,7 +54,8 @@ from monitor.daemon.parts import (
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox.channels import ChannelFacts, ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.schedule import Loop, Pulse
 from monitor.store.clock import DatabaseClock
 from monitor.store.database import Database

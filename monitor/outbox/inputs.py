@@ -24,10 +24,9 @@ class AlertInputs:
     """The inputs of a message that only the evaluation knows.
 
     ``requests`` counts the requests behind the verdict, ``per_second`` those that come now.
-    ``examples`` is prompt text: empty unless
-    the adapter's owner opted in, and then redacted. ``changes`` are those declared near the onset
-    (:func:`monitor.outbox.changes_about`). ``broken`` names what no longer works although the
-    verdict stands; it keeps an ``error`` incident open. ``misrouted`` names the route change in
+    ``examples`` is prompt text: empty unless the adapter's owner opted in, and then redacted.
+    ``changes`` are those declared near the onset (:func:`.changes.changes_about`). ``broken`` names
+    what no longer works although the verdict stands; it keeps an ``error`` incident open. ``misrouted`` names the route change in
     doubt; it keeps a ``routing`` incident open, and pages. ``unseen`` describes the requests that
     cannot be compared, if they are too many; it keeps a ``blind`` incident open, which ends once
     ``unseen`` is None and ``coverage_known`` says that this evaluation counted coverage.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from driftline.formats import Unreadable
+from driftline.formats.lines import Unreadable
 from monitor.capture.checks import RecordRefused
 from monitor.reference.lines import read_object
 from monitor.reference.upload import LineSplitter

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from driftline.formats import Form, Mapped, Unreadable, read
+from driftline.formats.lines import Form, Mapped, Unreadable, read
 from monitor.capture import subjects
 from monitor.capture.assemble import Admitted
 from monitor.capture.checks import RecordRefused, check_record, tokens_of, unit_vector

@@ -3,11 +3,3 @@
 Nothing in the service waits for it and no verdict follows from it. Evidently costs some 270 MB and
 2.6 s to load, so it runs in its own process that ends with the report.
 """
-
-from __future__ import annotations
-
-from monitor.report.building import Built, build_report
-from monitor.report.errors import ReportError
-from monitor.report.job import Reports
-
-__all__ = ["Built", "ReportError", "Reports", "build_report"]

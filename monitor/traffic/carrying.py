@@ -17,7 +17,7 @@ from monitor.store.database import Database
 from monitor.store.traffic import route_failures, routes
 from monitor.store.traffic.actions import AUTOMATIC
 from monitor.store.traffic.routes import FleetState
-from monitor.traffic.routers import Router, RouterFailed
+from monitor.traffic.routers.contract import Router, RouterFailed
 
 _LOG = structlog.get_logger(__name__)
 

@@ -13,7 +13,7 @@ from monitor.engine_addresses import NO_ADDRESS
 from monitor.probes.engines import ReplicaListing
 from monitor.store.database import Database
 from monitor.store.registry import versions
-from monitor.traffic.routers import Router, RouterFailed
+from monitor.traffic.routers.contract import Router, RouterFailed
 
 _LOG = structlog.get_logger(__name__)
 

@@ -23,7 +23,7 @@ from monitor.domain import Arm, Route
 from monitor.store import clock
 from monitor.store.database import Database
 from monitor.store.traffic import routes
-from monitor.traffic.routers import Router, RouterFailed
+from monitor.traffic.routers.contract import Router, RouterFailed
 
 _LOG = structlog.get_logger(__name__)
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 
 from markupsafe import Markup
 
-from monitor.incident import Chart, draw
-from monitor.incident.chart import spark
-from monitor.incident.signals import FAMILIES, Signal, family_of
+from monitor.incident.chart import draw, spark
+from monitor.incident.signals import FAMILIES, Chart, Signal, family_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

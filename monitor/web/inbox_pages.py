@@ -11,7 +11,7 @@ from alerts.types import Blame
 from monitor.api import paging
 from monitor.api.paging import Cursor
 from monitor.domain import VerdictSeverity
-from monitor.outbox import silenced
+from monitor.outbox.silencing import silenced
 from monitor.store.incidents import inbox
 from monitor.store.incidents.inbox import InboxState, IncidentFilter, IncidentOrder, read_inbox
 from monitor.views.reading import incident

@@ -22,11 +22,14 @@ from monitor.api.paths import LARGEST_NUMBER
 from monitor.api.ranges import LONGEST
 from monitor.domain import ActionId, Edition, IncidentId, Mark
 from monitor.evaluate.retraining import NotRequested
-from monitor.incident import Chart, IncidentStory, read_chart, read_story
+from monitor.incident.chart_reading import read_chart
 from monitor.incident.examples import all_requests, read_examples
 from monitor.incident.moving import TrafficMove, move, read_choices, unproven
+from monitor.incident.reading import IncidentStory, read_story
+from monitor.incident.signals import Chart
 from monitor.incident.smoke import ComparedAnswers, NotAskable, note_asked
-from monitor.outbox import NotMarkable, NotOpen, Word, acknowledge, mark
+from monitor.outbox.acknowledging import NotOpen, acknowledge
+from monitor.outbox.marking import NotMarkable, Word, mark
 from monitor.reference.accept import accept
 from monitor.store import teams
 from monitor.store.errors import Conflict, NotFound

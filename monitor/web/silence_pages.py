@@ -13,7 +13,7 @@ from fastapi.responses import RedirectResponse, Response
 from alerts import matching
 from alerts.silences import LONGEST, SilenceRefused
 from monitor.api.lookup import Number
-from monitor.outbox import expire, silence
+from monitor.outbox.silencing import expire, silence
 from monitor.store import teams
 from monitor.store.incidents import silences
 from monitor.store.people.keys import Key

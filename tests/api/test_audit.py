@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from alerts.matching import parse_matcher
 from monitor.domain import ChangeKind, Interval, Scope
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import ChannelFacts
+from monitor.outbox.channels import ChannelFacts
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import Questioner, SmokeAnswer
 from monitor.store import audit

@@ -15,7 +15,7 @@ from monitor.store.traffic import actions, canaries, routes
 from monitor.store.traffic.actions import ActionKind, ActionState
 from monitor.traffic import table
 from monitor.traffic.readback import Confirming
-from monitor.traffic.routers import TableOnly
+from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.judge import Judge
 from monitor.traffic.trial.scene import hold_scene

@@ -10,7 +10,8 @@ from alerts.delivery import Delivered, DeliveryFailed
 from alerts.matching import parse_matcher
 from alerts.message import Alert
 from monitor.domain import Scope
-from monitor.outbox import ChannelFacts, ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox.channels import ChannelFacts, ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.outbox.trial import UNTAKEN
 from monitor.store.database import Database
 from monitor.store.incidents import receivers

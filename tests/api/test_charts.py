@@ -13,8 +13,7 @@ from alerts.message import Links
 from alerts.types import Blame, Kind, VerdictKind
 from monitor.domain import Scope
 from monitor.incident.chart_reading import MOST_MEMBERS
-from monitor.outbox import PageLinks, chart_key
-from monitor.outbox.linking import CHART_LASTS
+from monitor.outbox.linking import CHART_LASTS, PageLinks, chart_key
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations
 from monitor.store.incidents import incidents

@@ -14,7 +14,8 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.types import Blame, VerdictKind
 from monitor.domain import Interval, Scope, Verdict, VerdictSeverity
 from monitor.evaluate.retraining import Retrainings, RetrainSettings
-from monitor.outbox import ConfiguredChannel, Deliverer
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer
 from monitor.store import audit
 from monitor.store.registry import adapters
 from tests import newcomers, worlds

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from monitor.domain import Scope
-from monitor.outbox import silenced
+from monitor.outbox.silencing import silenced
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.incidents import incidents

@@ -20,7 +20,8 @@ from monitor.gateway.settings import GatewaySettings
 from monitor.probes.cards import list_models
 from monitor.probes.errors import ProbeFailed
 from monitor.store.database import Database
-from monitor.traffic.routers import ROUTERS, Reach, RouterFailed, open_router
+from monitor.traffic.routers import ROUTERS, open_router
+from monitor.traffic.routers.contract import Reach, RouterFailed
 from monitor.traffic.routers.gateway import GatewayRouting
 from monitor.traffic.routers.redis import RedisRouting
 from monitor.traffic.routers.vllm import VllmRouting

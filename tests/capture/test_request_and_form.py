@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from detectors.signals import FORMATS
-from driftline.formats import request_fields
+from driftline.formats.answers import request_fields
 from monitor.capture.assemble import Admitted, KeptFields, answer_format, assemble
 from monitor.capture.directory import Resolved
 from monitor.capture.subjects import prefix_code

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from openai import OpenAI
 
 from driftline.client import RecordSender, call_record, watch
-from driftline.formats import read
+from driftline.formats.lines import read
 from driftline.formats.streams import joined
 from examples import vllm_records
 from examples.litellm.driftline_callback import Driftline, Records, Routes, started

@@ -21,7 +21,8 @@ from monitor.store.tables.traffic import route_history
 from monitor.store.tables.traffic import routes as routes_table
 from monitor.store.traffic import epochs, routes
 from monitor.traffic import table
-from monitor.traffic.routers import ROUTERS, Reach, Router, RouterFailed, document, open_router
+from monitor.traffic.routers import ROUTERS, document, open_router
+from monitor.traffic.routers.contract import Reach, Router, RouterFailed
 from monitor.traffic.routers.gateway import GatewayRouting
 from monitor.traffic.routers.redis import RedisRouting
 from monitor.traffic.routers.vllm import VllmRouting

@@ -7,7 +7,7 @@ from alerts.matching import Matcher
 from alerts.message import Alert
 from alerts.types import Kind, Status
 from monitor.daemon.disk import AGAIN, CALM, DiskPages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 
 
 @dataclass

@@ -24,7 +24,7 @@ from monitor.probes.engine_metrics import adapter_places
 from monitor.probes.weights.process import inspect_apart
 from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
-from monitor.traffic.routers import Reach
+from monitor.traffic.routers.contract import Reach
 from monitor.traffic.routers.vllm import Replicas, VllmRouting
 from tests.engine.conftest import Vllm
 from tests.gateway.conftest import route

@@ -15,7 +15,7 @@ from monitor.store.database import Database
 from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.traffic.proof import Proof
-from monitor.traffic.routers import Reach, RouterFailed
+from monitor.traffic.routers.contract import Reach, RouterFailed
 from monitor.traffic.routers.vllm import Replicas, VllmRouting
 from tests.engine.conftest import Vllm
 from tests.loopback import LOOPBACK

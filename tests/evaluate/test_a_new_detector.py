@@ -24,7 +24,9 @@ from detectors.types import Window
 from monitor.config.loading import parse
 from monitor.evaluate.faults import families_of
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.incident import draw, read_chart, read_story
+from monitor.incident.chart import draw
+from monitor.incident.chart_reading import read_chart
+from monitor.incident.reading import read_story
 from monitor.replay.page import page_of
 from monitor.replay.replaying import ReplayParts, Request, replay
 from monitor.replay.watch import Unwatched

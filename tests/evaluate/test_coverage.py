@@ -19,7 +19,7 @@ from monitor.domain import EvaluationKind, Reference, ReferenceId, ReferenceStat
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests, coverage
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
 from monitor.policy.settings import PolicySettings
 from monitor.reference.learned import LearnedSettings

@@ -12,7 +12,7 @@ from alerts.message import Alert
 from alerts.types import Blame, VerdictKind
 from monitor.domain import VerdictSeverity, Version
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.incidents import deliveries, fleet_incidents, incidents
 from tests.probed_fleet import HOUR, Fleet
 from tests.toy_models import Toys

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from monitor.evaluate import evaluator, newness
 from monitor.evaluate.explain import Explained
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.database import Database
 from monitor.store.records import samples
 from tests.evaluate.test_fleet_incident import Nowhere

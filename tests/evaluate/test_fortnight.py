@@ -23,7 +23,7 @@ from monitor.domain import EvaluationKind, Version
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.reference.build import build_next
 from monitor.reference.index import Indexes
 from monitor.reference.learned import LearnedSettings, freeze_learned

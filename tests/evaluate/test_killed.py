@@ -11,7 +11,7 @@ from alerts.delivery import Delivered
 from alerts.message import Alert
 from monitor.domain import EvaluationKind
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.database import Database
 
 CHANNELS = ("on-call", "desk")

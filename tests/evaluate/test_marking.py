@@ -15,7 +15,8 @@ from alerts.types import VerdictKind
 from detectors.types import Process
 from monitor.domain import EvaluationKind, IncidentId, Interval, Mark, VerdictSeverity, Version
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel, Hearers, NotMarkable, Word, mark
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.marking import Hearers, NotMarkable, Word, mark
 from monitor.policy import Crossing
 from monitor.reference.accept import accept
 from monitor.reference.build import build_next

@@ -17,7 +17,7 @@ from alerts.types import VerdictKind
 from detectors.types import Process, Window
 from monitor.domain import EvaluationKind, Scope
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store import audit, partitions
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import deliveries

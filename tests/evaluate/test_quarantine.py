@@ -12,7 +12,7 @@ from alerts.matching import Matcher
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import ArmKind
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.registry import adapters, versions
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from monitor.evaluate.message import Messages
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from tests.evaluate.test_fleet_incident import Nowhere
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from examples.kubernetes.objects import ANNOTATION, document_of, patch
 from examples.kubernetes.receiver import Cluster, Routes, respond
 from monitor.domain import Arm, ArmKind, Route
-from monitor.traffic.routers import RouterFailed
+from monitor.traffic.routers.contract import RouterFailed
 from monitor.traffic.routers.webhook import WebhookRouter, WebhookRouting
 from monitor.traffic.table import to_json
 from tests.loopback import LOOPBACK

@@ -19,7 +19,7 @@ import msgspec
 import openai
 import pytest
 
-from driftline.formats import answer_fields, request_fields
+from driftline.formats.answers import answer_fields, request_fields
 from examples.litellm import driftline_callback as callback
 from examples.litellm.driftline_callback import Driftline, Records, Routes, started
 from monitor.capture.wire import Record

@@ -31,7 +31,7 @@ from monitor.store.traffic.canaries import CanaryRow
 from monitor.traffic import table
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import IN_A_ROW, Confirming
-from monitor.traffic.routers import Router, RouterFailed
+from monitor.traffic.routers.contract import Router, RouterFailed
 from monitor.traffic.routers.webhook import WebhookRouter, WebhookRouting
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.comparing import guards_to_json

@@ -11,7 +11,9 @@ from alerts.types import VerdictKind
 from detectors.types import Effect
 from monitor.domain import Interval, Transition, Version
 from monitor.evaluate.company import others_on_the_base
-from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_observation
 from monitor.policy import (
     DetectorFact,
     Facts,

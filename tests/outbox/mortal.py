@@ -22,7 +22,8 @@ from alerts.delivery import Channel, Delivered, GroupedChannel
 from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
-from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.store.database import Database
 from tests.loopback import LOOPBACK
 

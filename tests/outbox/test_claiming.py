@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from alerts.delivery import Delivered
 from alerts.message import Alert
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.claiming import MOST_AHEAD, Claims
 from monitor.outbox.taken import Taken
 from monitor.store.database import Database

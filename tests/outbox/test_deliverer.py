@@ -18,7 +18,8 @@ from alerts.pacing import MessageRate
 from alerts.retry import RetrySchedule
 from alerts.types import Status
 from monitor.domain import IncidentId
-from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.outbox.stranded import MOST_AT_ONCE
 from monitor.store import audit
 from monitor.store.database import Database

@@ -9,8 +9,10 @@ from alerts.closing import Closing
 from alerts.matching import parse_matcher
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, Version
-from monitor.outbox import AlertInputs, ConfiguredChannel, Departing, record_observation
-from monitor.outbox.departing import DepartingFailed
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.departing import Departing, DepartingFailed
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_observation
 from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.incidents import deliveries, fleet_incidents, incidents

@@ -17,7 +17,8 @@ from alerts.message import Alert
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.retry import RetrySchedule
 from alerts.types import Status
-from monitor.outbox import ConfiguredChannel, Deliverer, DelivererSettings
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
 from monitor.store.database import Database
 from monitor.store.incidents import deliveries, outbox, receivers
 from monitor.store.incidents.outbox import DeliveryState

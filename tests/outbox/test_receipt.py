@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from alerts.types import VerdictKind
 from monitor.domain import Mark, Version
-from monitor.outbox import Hearers, Word, mark
+from monitor.outbox.marking import Hearers, Word, mark
 from monitor.outbox.receipt import Receipt, ReceiptLine, read_receipt
 from monitor.policy.budget import BudgetSettings, TierBudget
 from monitor.store.database import Database

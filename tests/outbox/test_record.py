@@ -14,14 +14,10 @@ from alerts.types import Blame, Kind, VerdictKind
 from alerts.types import Severity as Urgency
 from alerts.words import clock_time
 from monitor.domain import Version
-from monitor.incident import read_story
-from monitor.outbox import (
-    AlertInputs,
-    ConfiguredChannel,
-    check_fallbacks,
-    record_closing,
-    record_observation,
-)
+from monitor.incident.reading import read_story
+from monitor.outbox.channels import ConfiguredChannel, check_fallbacks
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_closing, record_observation
 from monitor.store.database import Database
 from monitor.store.incidents import deliveries, incidents, outbox
 from monitor.store.incidents.deliveries import DeliveryRow

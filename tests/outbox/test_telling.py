@@ -25,16 +25,12 @@ from alerts.silences import Silence
 from alerts.telling import Manner
 from alerts.types import Blame, Kind, Severity, VerdictKind
 from monitor.domain import ArmKind, ChangeKind, IncidentId, Interval, Version
-from monitor.outbox import (
-    AlertInputs,
-    ConfiguredChannel,
-    Deliverer,
-    DelivererSettings,
-    Hearers,
-    acknowledge,
-    record_closing,
-    record_observation,
-)
+from monitor.outbox.acknowledging import acknowledge
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.deliverer import Deliverer, DelivererSettings
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.marking import Hearers
+from monitor.outbox.record import record_closing, record_observation
 from monitor.outbox.stranded import NO_CHANNEL, rescue
 from monitor.outbox.telling import tell_each
 from monitor.policy import Memory

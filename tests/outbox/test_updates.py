@@ -17,15 +17,12 @@ from alerts.message import from_json as alert_from_json
 from alerts.telling import Manner
 from alerts.types import Blame, Reason, Severity, Status, VerdictKind
 from monitor.domain import IncidentId, Version
-from monitor.incident import read_story
-from monitor.outbox import (
-    AlertInputs,
-    ConfiguredChannel,
-    Hearers,
-    acknowledge,
-    record_observation,
-    update_due,
-)
+from monitor.incident.reading import read_story
+from monitor.outbox.acknowledging import acknowledge
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.marking import Hearers
+from monitor.outbox.record import record_observation, update_due
 from monitor.outbox.telling import tell_each
 from monitor.policy.common_cause import BaseStanding
 from monitor.store.database import Database

@@ -22,7 +22,7 @@ from monitor.domain import (
     VerdictSeverity,
     Version,
 )
-from monitor.outbox import Hearers, NotMarkable, Word, mark
+from monitor.outbox.marking import Hearers, NotMarkable, Word, mark
 from monitor.policy import Crossing, IdentityMemory, Memory
 from monitor.policy.classic import Streak, Streaks
 from monitor.reference.accept import Anew, accept

@@ -17,7 +17,7 @@ from monitor.domain import AdapterId, EvaluationKind, Reference, Version
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings, Margins
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.policy import PolicySettings
 from monitor.reference.build import BuildSettings, build_next
 from monitor.reference.index import Indexes

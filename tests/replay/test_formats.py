@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.client import call_record
-from driftline.formats import Form, Mapped, Unreadable, answer_fields, form_of, read
-from driftline.formats.lines import FORMS
+from driftline.formats.answers import answer_fields
+from driftline.formats.lines import FORMS, Form, Mapped, Unreadable, form_of, read
 from driftline.formats.moments import moment
 from examples.vllm_records import chat_request
 from monitor.capture.wire import Record

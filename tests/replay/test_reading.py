@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from driftline.formats import Form
+from driftline.formats.lines import Form
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.reading import LogReading, ReadLog, read_log, split
 from monitor.replay.training import read_training

@@ -20,7 +20,9 @@ from typer.testing import CliRunner
 from examples.demo.processes import free_port
 from monitor.cli.app import app
 from monitor.domain import Interval
-from monitor.report import Built, ReportError, Reports, build_report
+from monitor.report.building import Built, build_report
+from monitor.report.errors import ReportError
+from monitor.report.job import Reports
 from monitor.report.render import PageUnknown, with_notice
 from monitor.store.evaluation import reports
 from monitor.store.evaluation.reports import ReportRow, ReportState

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from monitor.domain import Scope
-from monitor.report import Reports
+from monitor.report.job import Reports
 from tests.report.conftest import Watched
 from tests.serving import serving
 

@@ -18,7 +18,8 @@ from monitor.daemon.parts import router_of
 from monitor.domain import Arm, ArmKind, Route, Version
 from monitor.store.database import Database
 from monitor.tracing import exporting
-from monitor.traffic.routers import RouterFailed, TracedRouter
+from monitor.traffic.routers import TracedRouter
+from monitor.traffic.routers.contract import RouterFailed
 from tests.loopback import Receiver, answer, drip_head, unused_port
 from tests.service import ROOT, until
 from tests.tracing.collector import INSIDE, PARENT, TRACEPARENT, address, sent_to, traced

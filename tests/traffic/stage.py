@@ -19,7 +19,8 @@ from monitor.traffic.fallback.changes import FallbackChanges
 from monitor.traffic.fallback.decision import Decision
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import Confirming
-from monitor.traffic.routers import Router, RouterFailed, TableOnly
+from monitor.traffic.routers.contract import Router, RouterFailed
+from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.settings import RoutingSettings
 from tests.fleet import NOW, judge, register, verdict
 

@@ -10,7 +10,7 @@ from monitor.store.database import Database
 from monitor.store.traffic import routes
 from monitor.traffic import table
 from monitor.traffic.arms import ArmRequest
-from monitor.traffic.routers import Reach
+from monitor.traffic.routers.contract import Reach
 from monitor.traffic.routers.gateway import GatewayRouting, Gateways
 from tests.fleet import NOW, register
 from tests.gateway.conftest import listening

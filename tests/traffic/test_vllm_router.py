@@ -19,7 +19,7 @@ from monitor.store.traffic import canaries
 from monitor.traffic import table
 from monitor.traffic.carrying import Carrier
 from monitor.traffic.proof import Proof
-from monitor.traffic.routers import Reach, RouterFailed
+from monitor.traffic.routers.contract import Reach, RouterFailed
 from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.routers.vllm import Replicas, VllmRouting
 from tests.loopback import LOOPBACK

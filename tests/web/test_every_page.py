@@ -23,7 +23,7 @@ from PIL import Image
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 from monitor.domain import Scope
-from monitor.outbox import ChannelFacts
+from monitor.outbox.channels import ChannelFacts
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import schema
 from monitor.store.database import Database

@@ -23,7 +23,9 @@ from monitor.domain import (
     Version,
 )
 from monitor.incident.smoke import SmokeTest
-from monitor.outbox import ChannelFacts, Hearers, acknowledge
+from monitor.outbox.acknowledging import acknowledge
+from monitor.outbox.channels import ChannelFacts
+from monitor.outbox.marking import Hearers
 from monitor.probes.corpus import Document
 from monitor.probes.smoke import Questioner, SmokeAnswer
 from monitor.store import audit, partitions

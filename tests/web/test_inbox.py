@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from monitor.domain import Scope
-from monitor.outbox import Hearers, acknowledge
+from monitor.outbox.acknowledging import acknowledge
+from monitor.outbox.marking import Hearers
 from monitor.store.incidents import incidents
 from tests import worlds
 from tests.serving import Serving

@@ -12,7 +12,9 @@ import sqlalchemy as sa
 from alerts.message import Unseen
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ArmKind, ChangeKind, IncidentId, Scope
-from monitor.outbox import AlertInputs, ConfiguredChannel, record_observation
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_observation
 from monitor.store import audit
 from monitor.store.evaluation import evaluations
 from monitor.store.incidents import incidents

@@ -8,7 +8,7 @@ import pytest
 
 from alerts.types import VerdictKind
 from monitor.domain import Scope
-from monitor.outbox import ChannelFacts
+from monitor.outbox.channels import ChannelFacts
 from monitor.policy import Memory
 from monitor.store.database import Database
 from monitor.store.evaluation import verdicts

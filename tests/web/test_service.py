@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain import ChangeKind, Scope
-from monitor.outbox import ChannelFacts
+from monitor.outbox.channels import ChannelFacts
 from monitor.store import audit
 from monitor.store.database import Database
 from monitor.store.incidents import deliveries

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from driftline.formats import answer_fields, request_fields
-from driftline.formats.answers import Fields, first, present
+from driftline.formats.answers import Fields, answer_fields, first, present, request_fields
 from driftline.formats.moments import milliseconds, moment
 from driftline.formats.responses import is_answer
 from driftline.formats.shapes import mapping, sequence

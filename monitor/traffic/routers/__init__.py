@@ -10,7 +10,7 @@ from monitor import tracing
 from monitor.domain import Arm, Route, Version
 from monitor.store.database import Database
 from monitor.traffic.routers import gateway, redis, vllm, webhook
-from monitor.traffic.routers.contract import Reach, Router, RouterFailed
+from monitor.traffic.routers.contract import Reach, Router
 from monitor.traffic.routers.gateway import Gateways
 from monitor.traffic.routers.none import TableOnly
 from monitor.traffic.routers.redis import Redis
@@ -37,18 +37,6 @@ class TracedRouter:
 
     def read_back(self, adapter: str) -> tuple[Arm, ...] | None:
         return self._router.read_back(adapter)
-
-
-__all__ = [
-    "ROUTERS",
-    "Reach",
-    "Router",
-    "RouterFailed",
-    "RouterKind",
-    "TableOnly",
-    "TracedRouter",
-    "open_router",
-]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

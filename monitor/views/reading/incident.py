@@ -14,8 +14,8 @@ from alerts.silences import Silence
 from alerts.types import Status
 from monitor.domain import ChangeKind, Mark
 from monitor.evaluate.neighbours import RequestBeside
-from monitor.incident import Chart, IncidentStory
-from monitor.incident.signals import Signal
+from monitor.incident.reading import IncidentStory
+from monitor.incident.signals import Chart, Signal
 from monitor.incident.smoke import ComparedAnswers
 from monitor.reference.accept import Anew
 from monitor.store.evaluation.evaluations import ScoreRow

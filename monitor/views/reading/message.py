@@ -6,7 +6,7 @@ from datetime import datetime
 
 from alerts import matching
 from alerts.silences import Silence
-from monitor.outbox import ChannelFacts
+from monitor.outbox.channels import ChannelFacts
 from monitor.store.incidents.deliveries import DeliveryRow
 from monitor.store.incidents.receivers import ChannelHealth
 from monitor.views.message import ChannelBody, DeliveryBody, SilenceBody

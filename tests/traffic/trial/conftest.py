@@ -25,7 +25,7 @@ from monitor.store.traffic.canary_looks import CanaryEvent
 from monitor.traffic import table
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.readback import Confirming
-from monitor.traffic.routers import RouterFailed
+from monitor.traffic.routers.contract import RouterFailed
 from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands, Teller
 from monitor.traffic.trial.judge import Judge

@@ -16,7 +16,7 @@ from alerts.message import Alert, from_json
 from alerts.types import Severity, Status
 from monitor.daemon.canaries import CanaryMessages
 from monitor.domain import Mode, VerdictSeverity
-from monitor.outbox import ConfiguredChannel
+from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.incidents import deliveries
 from monitor.traffic.trial.machine import step
 from monitor.traffic.trial.news import canary_news
