@@ -172,10 +172,7 @@ _ELSEWHERE: Final = {
     Blame.BASE: "other versions answer on the same base and engine",
     Blame.SERVING: "the same engine would answer for another version",
 }
-_DONE: Final = {
-    Done.TAKEN: "{}",
-    Done.RECOMMENDED: "Recommends, and waits for you: {}",
-}
+_DONE: Final = {Done.TAKEN: "{}", Done.RECOMMENDED: "Recommends, and waits for you: {}"}
 
 
 def _details(alert: Alert) -> str:

@@ -134,22 +134,13 @@ class OutgoingClient:
         logging.getLogger("httpcore2").setLevel(logging.INFO)
 
     def post(
-        self,
-        url: str,
-        *,
-        body: bytes,
-        headers: Mapping[str, str],
-        timeout: float | None = None,
+        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout: float | None = None
     ) -> Reply:
         """Send ``body`` exactly as given. Errors and timeout as in :meth:`get`."""
         return self._send("POST", url, body=body, headers=headers, timeout=timeout)
 
     def get(
-        self,
-        url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
+        self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float | None = None
     ) -> Reply:
         """Fetch a URL; any status is a reply, even a redirect.
 

@@ -62,10 +62,7 @@ CHANNELS: Mapping[str, ChannelKind] = {
     "custom": ChannelKind(settings=CustomSettings, open=CustomWebhook),
     "email": ChannelKind(settings=MailSettings, open=Mail),
     "log": ChannelKind(
-        settings=LogSettings,
-        open=LogChannel,
-        groups=Groups.THEIRS,
-        receiver=lambda _settings: None,
+        settings=LogSettings, open=LogChannel, groups=Groups.THEIRS, receiver=lambda _settings: None
     ),
     "pagerduty": ChannelKind(
         settings=PagerDutySettings,

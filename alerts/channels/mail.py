@@ -168,10 +168,7 @@ def _one(alert: Alert, *, truncated: bool, settings: MailSettings, message_id: s
 
 
 def _list(
-    alerts: Sequence[Alert],
-    settings: MailSettings,
-    message_id: str,
-    lines: Sequence[IncidentLine],
+    alerts: Sequence[Alert], settings: MailSettings, message_id: str, lines: Sequence[IncidentLine]
 ) -> bytes:
     lead, more = alerts[0], len(alerts) - len(lines)
     footer = [f"and {more} more"] if more else []

@@ -121,10 +121,7 @@ class PagerDuty:
 
     def _send(self, event: bytes) -> Delivered:
         return post_body(
-            self._client,
-            self._settings.endpoint,
-            event,
-            timeout=self._settings.timeout,
+            self._client, self._settings.endpoint, event, timeout=self._settings.timeout
         )
 
 

@@ -105,10 +105,7 @@ def _list(alerts: Sequence[Alert], message_id: str, found: Sequence[IncidentLine
             "blocks": [
                 {"type": "header", "text": _plain(title)},
                 *(_section(f"*{mark(line)}* {_linked(line)}") for line in lines),
-                {
-                    "type": "context",
-                    "elements": [_text(" · ".join([*footer, f"({message_id})"]))],
-                },
+                {"type": "context", "elements": [_text(" · ".join([*footer, f"({message_id})"]))]},
             ],
             "unfurl_links": False,
             "unfurl_media": False,
@@ -149,12 +146,7 @@ def _body(alert: Alert, *, truncated: bool, message_id: str) -> bytes:
         {"type": "context", "elements": [_text(_footer(alert, message_id, truncated=truncated))]},
     ]
     return msgspec.json.encode(
-        {
-            "text": title,
-            "blocks": blocks,
-            "unfurl_links": False,
-            "unfurl_media": False,
-        }
+        {"text": title, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
     )
 
 

@@ -66,12 +66,7 @@ class Teams:
         return self._post(teams_list(alerts, message_id))
 
     def _post(self, body: bytes) -> Delivered:
-        return post_body(
-            self._client,
-            self._settings.url,
-            body,
-            timeout=self._settings.timeout,
-        )
+        return post_body(self._client, self._settings.url, body, timeout=self._settings.timeout)
 
 
 def teams_body(alert: Alert, message_id: str) -> bytes:

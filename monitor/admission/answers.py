@@ -10,14 +10,7 @@ import msgspec
 import numpy as np
 
 from detectors.checks import Check, CheckVerdict
-from detectors.effect import (
-    EARLIER,
-    EFFECT,
-    GENERAL,
-    earlier_check,
-    effect_check,
-    general_check,
-)
+from detectors.effect import EARLIER, EFFECT, GENERAL, earlier_check, effect_check, general_check
 from detectors.forgetting import (
     FORGETTING,
     GUESSING,

@@ -100,9 +100,7 @@ class _Exchange:
                     self._late = True
                     return True
                 await asyncio.wait(
-                    {task, begun},
-                    timeout=max(left, 1.0),
-                    return_when=asyncio.FIRST_COMPLETED,
+                    {task, begun}, timeout=max(left, 1.0), return_when=asyncio.FIRST_COMPLETED
                 )
         finally:
             begun.cancel()

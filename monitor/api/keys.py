@@ -25,10 +25,7 @@ router: Final = APIRouter(prefix="/keys", tags=["routing"])
     responses={304: {"description": "Nothing has changed since the ETag in If-None-Match."}},
 )
 def get_clients_keys(
-    _key: FleetReader,
-    parts: Parts,
-    *,
-    if_none_match: Annotated[str | None, Header()] = None,
+    _key: FleetReader, parts: Parts, *, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
     """List the keys of scope `ask` that work: digests of their secrets, and what each may ask for.
 

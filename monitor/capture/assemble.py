@@ -114,11 +114,7 @@ def stratum_of(record: Record) -> str:
 
 
 def assemble(
-    admitted: Sequence[Admitted],
-    context_ids: Sequence[int],
-    *,
-    keeping: KeptFields,
-    now: datetime,
+    admitted: Sequence[Admitted], context_ids: Sequence[int], *, keeping: KeptFields, now: datetime
 ) -> RecordBatch:
     """Measure the signals of admitted records and lay everything out in columns."""
     records = [one.record for one in admitted]
@@ -126,12 +122,7 @@ def assemble(
         adapter_id=np.array([one.resolved.adapter_id for one in admitted], dtype=np.int64),
         at=np.array([microseconds(record.at) for record in records], dtype=np.int64),
         id=[record.id for record in records],
-        numbers=_numbers(
-            admitted,
-            records,
-            context_ids,
-            keeping=keeping,
-        ),
+        numbers=_numbers(admitted, records, context_ids, keeping=keeping),
         finish_reason=[record.finish_reason for record in records],
         subject=[
             None if r.subject is None else subjects.digest(keeping.subject_key, r.subject)

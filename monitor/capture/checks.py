@@ -199,9 +199,7 @@ def _entropy_and_margin(record: Record, size: int) -> tuple[Floats32 | None, Flo
     return entropy, margin
 
 
-def top_statistics(
-    top: Sequence[Sequence[float | None] | None],
-) -> tuple[Floats32, Floats32]:
+def top_statistics(top: Sequence[Sequence[float | None] | None]) -> tuple[Floats32, Floats32]:
     """Compute entropy and margin per token, in nats, from the best log-probabilities.
 
     The entropy is that of the best five and of all the rest as one more outcome: a lower bound of

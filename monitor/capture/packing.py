@@ -21,16 +21,12 @@ def pack_f16(values: Sequence[float] | npt.NDArray[np.floating]) -> str:
     return base64.b64encode(_halves(values).tobytes()).decode("ascii")
 
 
-def as_packed(
-    values: Sequence[float | None] | npt.NDArray[np.floating],
-) -> npt.NDArray[np.float32]:
+def as_packed(values: Sequence[float | None] | npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
     """Round numbers as packing would; None becomes NaN."""
     return _halves(values).astype(np.float32)
 
 
-def _halves(
-    values: Sequence[float | None] | npt.NDArray[np.floating],
-) -> npt.NDArray[np.float16]:
+def _halves(values: Sequence[float | None] | npt.NDArray[np.floating]) -> npt.NDArray[np.float16]:
     wide = np.array(values, dtype=np.float64)
     finite = np.isfinite(wide)
     return np.where(finite, np.clip(wide, -_LARGEST, _LARGEST), wide).astype("<f2")

@@ -15,10 +15,7 @@ from monitor.artifacts.settings import ArtifactSettings
 from monitor.artifacts.stores import AdapterStore, open_store
 from monitor.config.parts import read_parts, refuse
 
-_KINDS: Final[Mapping[str, type]] = {
-    "outgoing": OutgoingPolicy,
-    "artifacts": ArtifactSettings,
-}
+_KINDS: Final[Mapping[str, type]] = {"outgoing": OutgoingPolicy, "artifacts": ArtifactSettings}
 FOLDER: Final = "adapters"
 
 

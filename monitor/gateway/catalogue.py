@@ -45,12 +45,7 @@ def is_asked_for(scope: Scope, book: RouteBook, *, key: ClientKey | None = None)
 
 
 async def tell(
-    parts: GatewayParts,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    *,
-    key: ClientKey | None = None,
+    parts: GatewayParts, scope: Scope, receive: Receive, send: Send, *, key: ClientKey | None = None
 ) -> None:
     """Answer with the adapters that have routes, then with one replica's models.
 

@@ -49,12 +49,7 @@ class Answered:
 
 
 async def answer(
-    parts: GatewayParts,
-    scope: Scope,
-    receive: Receive,
-    send: Send,
-    *,
-    key: ClientKey | None = None,
+    parts: GatewayParts, scope: Scope, receive: Receive, send: Send, *, key: ClientKey | None = None
 ) -> Answered | None:
     """Read, route and answer a request; None if a shadow may not get a copy.
 

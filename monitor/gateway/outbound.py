@@ -48,11 +48,7 @@ class Outbound:
     """Takes records at once or drops them, and counts each by result."""
 
     def __init__(
-        self,
-        service: ServiceClient,
-        *,
-        settings: GatewaySettings,
-        meters: Meters,
+        self, service: ServiceClient, *, settings: GatewaySettings, meters: Meters
     ) -> None:
         self._service = service
         self._settings = settings

@@ -31,10 +31,7 @@ class GatewayRefusal:
         """Send the answer."""
         error = {"message": self.message, "type": self._kind, "param": None, "code": self.code}
         body = msgspec.json.encode({"error": error})
-        headers = [
-            (b"content-type", b"application/json"),
-            (b"content-length", b"%d" % len(body)),
-        ]
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers.append((b"www-authenticate", b"Bearer"))
         if self.retry_after is not None:

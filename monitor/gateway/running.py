@@ -208,11 +208,7 @@ class _Beside:
         keeper.serve([route.adapter for route in self._book.routes])
         self._follower, self._outbound = follower, outbound
         residents = ResidentKeeper(
-            self._engines,
-            loading=self._loading,
-            book=self._book,
-            meters=meters,
-            settings=settings,
+            self._engines, loading=self._loading, book=self._book, meters=meters, settings=settings
         )
         running = [
             asyncio.create_task(work, name=name)

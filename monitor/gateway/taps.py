@@ -90,11 +90,7 @@ class StreamTap:
     """
 
     def __init__(
-        self,
-        *,
-        strip: bool,
-        uncount: bool = False,
-        clean: Callable[[bytes], bytes] | None = None,
+        self, *, strip: bool, uncount: bool = False, clean: Callable[[bytes], bytes] | None = None
     ) -> None:
         self._strip = strip
         self._uncount = uncount

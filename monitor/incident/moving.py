@@ -15,13 +15,7 @@ from monitor.incident.reading import IncidentStory
 from monitor.store.registry import versions
 from monitor.store.traffic.actions import OPEN, ActionRow
 from monitor.traffic import table
-from monitor.traffic.arms import (
-    ArmRequest,
-    InvalidRoute,
-    resolve_arms,
-    serving_arm,
-    stable_arm,
-)
+from monitor.traffic.arms import ArmRequest, InvalidRoute, resolve_arms, serving_arm, stable_arm
 from monitor.traffic.fallback.survey import targets_of
 from monitor.traffic.proof import Proof
 

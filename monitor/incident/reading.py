@@ -206,12 +206,7 @@ def _scores(tx: Connection, row: IncidentRow) -> list[ScoreRow]:
 
 
 def _changes(
-    tx: Connection,
-    row: IncidentRow,
-    onset: Interval | None,
-    *,
-    margin: timedelta,
-    now: datetime,
+    tx: Connection, row: IncidentRow, onset: Interval | None, *, margin: timedelta, now: datetime
 ) -> tuple[NearbyChange, ...]:
     """List the changes known by now; a message lists only those declared before it."""
     return changes_about(

@@ -20,16 +20,7 @@ import alerts.types as words
 from alerts import incident as machine
 from alerts.closing import Closing
 from alerts.differing import gist
-from alerts.incident import (
-    WINDOW,
-    Closed,
-    Condition,
-    FleetKey,
-    IncidentState,
-    Lead,
-    Observed,
-    Tell,
-)
+from alerts.incident import WINDOW, Closed, Condition, FleetKey, IncidentState, Lead, Observed, Tell
 from alerts.message import Alert, ScoreLine, Together, leading
 from alerts.titles import summarised
 from alerts.types import Blame

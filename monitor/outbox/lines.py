@@ -18,9 +18,7 @@ LEAST_TIMES: Final = 1.1
 
 
 def score_lines(
-    scores: Mapping[str, Score | ScoreRow],
-    detectors: Iterable[str],
-    crossings: Sequence[Crossing],
+    scores: Mapping[str, Score | ScoreRow], detectors: Iterable[str], crossings: Sequence[Crossing]
 ) -> tuple[ScoreLine, ...]:
     """Return a line for each detector that has a score, the strongest first.
 

@@ -211,11 +211,7 @@ def _overrule(tx: Connection, version: Version, judged: VerdictRow | None, word:
     if judged is None:
         return
     verdicts.put(
-        tx,
-        version_id=version.id,
-        verdict=verdict,
-        memory=memory.overruled(verdict),
-        size=None,
+        tx, version_id=version.id, verdict=verdict, memory=memory.overruled(verdict), size=None
     )
     before = judged.verdict.kind
     if before is not VerdictKind.STABLE:

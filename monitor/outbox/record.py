@@ -322,12 +322,7 @@ def _wanting(
 
 
 def _hold_its_end(
-    tx: Connection,
-    writing: Writing,
-    incident_id: IncidentId,
-    alert: Alert,
-    *,
-    among: Iterable[str],
+    tx: Connection, writing: Writing, incident_id: IncidentId, alert: Alert, *, among: Iterable[str]
 ) -> None:
     """Send the resolve to every channel that received the alert, fallbacks included."""
     late = outbox.mark_late(tx, incident_id)

@@ -82,13 +82,7 @@ def _tell_others(
     if alert is None or row.incident_id is None:
         return []
     names = _others(tx, row.incident_id, alert, channels)
-    hold(
-        tx,
-        alert,
-        channels=names,
-        incident_id=row.incident_id,
-        transition_id=row.transition_id,
-    )
+    hold(tx, alert, channels=names, incident_id=row.incident_id, transition_id=row.transition_id)
     manners = {channel.name: channel.manner for channel in channels}
     now = tx.execute(sa.select(sa.func.now())).scalar_one()
     tell_at_once(tx, row.incident_id, manners=manners, now=now)
@@ -96,10 +90,7 @@ def _tell_others(
 
 
 def _others(
-    tx: Connection,
-    incident_id: IncidentId,
-    alert: Alert,
-    channels: Sequence[ConfiguredChannel],
+    tx: Connection, incident_id: IncidentId, alert: Alert, channels: Sequence[ConfiguredChannel]
 ) -> list[str]:
     """Name the channels to tell: those that heard nothing, or of an end those that heard.
 

@@ -65,11 +65,7 @@ def hold(
 
 
 def tell_at_once(
-    tx: Connection,
-    incident_id: IncidentId,
-    *,
-    manners: Mapping[str, Manner],
-    now: datetime,
+    tx: Connection, incident_id: IncidentId, *, manners: Mapping[str, Manner], now: datetime
 ) -> None:
     """Queue an incident's held messages for channels that need not wait.
 

@@ -259,8 +259,7 @@ def _signals(numbers: Mapping[str, Floats]) -> dict[str, Floats]:
 
 def _codes(subjects: Sequence[bytes | None]) -> npt.NDArray[np.int64]:
     return np.array(
-        [-1 if one is None else int.from_bytes(one, "big") >> 1 for one in subjects],
-        dtype=np.int64,
+        [-1 if one is None else int.from_bytes(one, "big") >> 1 for one in subjects], dtype=np.int64
     )
 
 

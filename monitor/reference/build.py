@@ -196,9 +196,7 @@ class _Building:
             **compared.notes,
             NOTE: seen_in(window.at),
             MEASURED: measured_shares(
-                window,
-                embedded=_share(baseline.vectors),
-                answered=_share(baseline.answers),
+                window, embedded=_share(baseline.vectors), answered=_share(baseline.answers)
             ),
         }
         made = self._with_feedback(self._calibrated(window))

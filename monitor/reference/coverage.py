@@ -13,15 +13,7 @@ from detectors.types import Floats
 from monitor.domain import ReferenceId
 from monitor.store.references import references
 
-WEEKDAYS: Final = (
-    "Monday",
-    "Tuesday",
-    "Wednesday",
-    "Thursday",
-    "Friday",
-    "Saturday",
-    "Sunday",
-)
+WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 NOTE: Final = "seen"
 """Key of the builder's note on a reference."""
 

@@ -19,13 +19,7 @@ from detectors.signals import ANSWERS, SIMILARITY, TOPICS
 from detectors.types import Floats
 from monitor.probes.embedding import Embedder
 from monitor.reference import similarity
-from monitor.reference.baseline import (
-    Baseline,
-    answered,
-    common_encoder,
-    common_strata,
-    embedded,
-)
+from monitor.reference.baseline import Baseline, answered, common_encoder, common_strata, embedded
 from monitor.reference.calibrate import SMALLEST_BASELINE
 from monitor.reference.errors import Unbuildable
 from monitor.reference.similarity import Halves, Search

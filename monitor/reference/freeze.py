@@ -37,11 +37,7 @@ class Usable:
 def usable(tx: Connection, version: Version, window: Interval) -> Usable:
     """Count a window's live records that the builder would keep; one index range."""
     counts = records.strata(
-        tx,
-        version_id=version.id,
-        adapter_id=version.adapter_id,
-        start=window.start,
-        end=window.end,
+        tx, version_id=version.id, adapter_id=version.adapter_id, start=window.start, end=window.end
     )
     kept = sum(counts[stratum] for stratum in common_settings(counts))
     return Usable(records=kept, in_all=sum(counts.values()))

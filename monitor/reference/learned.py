@@ -49,11 +49,7 @@ def freeze_learned(
     rules = settings or LearnedSettings()
     found = database.run(
         lambda tx: baselines.learning(
-            tx,
-            since=now - rules.lookback,
-            now=now,
-            again=now - AGAIN_AFTER,
-            least=rules.least,
+            tx, since=now - rules.lookback, now=now, again=now - AGAIN_AFTER, least=rules.least
         )
     )
     made = [_freeze(database, one, now=now) for one in found if _worth_it(one, now=now)]

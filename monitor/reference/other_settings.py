@@ -15,14 +15,7 @@ from detectors.day_effect import ASSUMED, DayEffect
 from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.signals import SAMPLING, needed
 from detectors.types import Window
-from monitor.domain import (
-    EvaluationKind,
-    Interval,
-    Reference,
-    VerdictSeverity,
-    Version,
-    VersionId,
-)
+from monitor.domain import EvaluationKind, Interval, Reference, VerdictSeverity, Version, VersionId
 from monitor.policy.coverage import LEAST_SHARE, Cause
 from monitor.reference import fleet_days
 from monitor.reference.calibrate import COVERED_DAYS, SMALLEST_BASELINE, span_of
@@ -269,10 +262,7 @@ def _window(tx: Connection, version: Version, reference: Reference, one: NewSett
 
 
 def _fitted(
-    window: Window,
-    *,
-    carried: Mapping[str, Calibration],
-    days: Mapping[str, DayEffect],
+    window: Window, *, carried: Mapping[str, Calibration], days: Mapping[str, DayEffect]
 ) -> dict[str, bytes]:
     """Fit the detectors that depend on the settings and that the reference has.
 

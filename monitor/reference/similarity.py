@@ -61,10 +61,7 @@ def stack(vectors: Sequence[bytes | None], rows: npt.NDArray[np.int64]) -> npt.N
 
 
 def similarities(
-    index: npt.NDArray[np.float16],
-    vectors: npt.NDArray[np.float16],
-    *,
-    search: Search = nearest,
+    index: npt.NDArray[np.float16], vectors: npt.NDArray[np.float16], *, search: Search = nearest
 ) -> Iterator[Floats]:
     """Yield the cosine of each vector to its nearest example, block by block."""
     for begin in range(0, len(vectors), _ROWS):

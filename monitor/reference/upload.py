@@ -181,10 +181,7 @@ class Upload:
                 self._count(ItemRole.BASELINE, self._limits.baseline)
                 self._check_twice(f"{record.id}\0{record.at.timestamp()}")
                 return self._item(
-                    ItemRole.BASELINE,
-                    text=record.prompt,
-                    subject=record.subject,
-                    at=record.at,
+                    ItemRole.BASELINE, text=record.prompt, subject=record.subject, at=record.at
                 )
 
     def _count(self, role: ItemRole, most: int) -> None:
@@ -209,12 +206,7 @@ class Upload:
             raise RecordRefused(f"id: this id and time stand in line {first} already")
 
     def _item(
-        self,
-        role: ItemRole,
-        *,
-        text: str | None,
-        subject: str | None,
-        at: datetime | None = None,
+        self, role: ItemRole, *, text: str | None, subject: str | None, at: datetime | None = None
     ) -> Item:
         return Item(
             seq=self._line,

@@ -69,11 +69,7 @@ class Log:
         """Return how many records there are in ``[start, end)``, and when the newest was."""
         low, high = self._places(start, end)
         last = datetime.fromtimestamp(float(self.at[high - 1]), tz=UTC) if high > low else None
-        return Traffic(
-            count=high - low,
-            compared=int(self._alike()[low:high].sum()),
-            last_at=last,
-        )
+        return Traffic(count=high - low, compared=int(self._alike()[low:high].sum()), last_at=last)
 
     @property
     def other_settings(self) -> int:

@@ -258,10 +258,7 @@ class _Reader:
         if not pending.admitted:
             return
         part = from_admitted(
-            pending.admitted,
-            pending.subjects,
-            refuses=self._given.refuses,
-            training=self._learned,
+            pending.admitted, pending.subjects, refuses=self._given.refuses, training=self._learned
         )
         if self._embed is not None:
             part = fitting.with_vectors(part, self._embed)

@@ -184,11 +184,7 @@ def _is_rate(*sides: Floats) -> bool:
 
 
 def _texts(
-    tx: Connection,
-    version: Version,
-    reference: Reference,
-    span: Interval,
-    baseline: Window | None,
+    tx: Connection, version: Version, reference: Reference, span: Interval, baseline: Window | None
 ) -> ReportTexts:
     """Read the stored texts of both sides; those of an upload are not stored."""
     source = references.details(tx, reference.id).source
@@ -210,8 +206,7 @@ def _texts(
         name for name in before if min(len(before[name]), len(after[name])) >= tables.FEWEST_VALUES
     ]
     return ReportTexts(
-        reference={name: before[name] for name in told},
-        window={name: after[name] for name in told},
+        reference={name: before[name] for name in told}, window={name: after[name] for name in told}
     )
 
 

@@ -138,9 +138,7 @@ def _loops(share: float) -> Injection:
         return found
 
     return Injection(
-        name=f"loops_{share:g}",
-        text=f"{100 * share:g} % of the answers are loops",
-        change=change,
+        name=f"loops_{share:g}", text=f"{100 * share:g} % of the answers are loops", change=change
     )
 
 
@@ -181,9 +179,7 @@ def _cosines(index: npt.NDArray[np.float16], row: int) -> Floats:
 
 
 def _nearest_left(
-    index: npt.NDArray[np.float16],
-    kept: npt.NDArray[np.bool_],
-    queries: npt.NDArray[np.float16],
+    index: npt.NDArray[np.float16], kept: npt.NDArray[np.bool_], queries: npt.NDArray[np.float16]
 ) -> Floats:
     """Return the cosine to the nearest kept example, block by block, as an index may be large."""
     best = np.full(len(queries), -np.inf, dtype=np.float32)

@@ -76,9 +76,7 @@ class ParentWeights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parent_weights(
-    settings: TrainerSettings,
-    parent: ParentVersion,
-    find: FindsFiles = local_files,
+    settings: TrainerSettings, parent: ParentVersion, find: FindsFiles = local_files
 ) -> ParentWeights:
     """Find what to train from.
 

@@ -43,12 +43,7 @@ def replay_count(new: int, share: float) -> int:
 
 
 def mix(
-    new: Sequence[Example],
-    earlier: Sequence[Example],
-    *,
-    share: float,
-    held_out: float,
-    seed: int,
+    new: Sequence[Example], earlier: Sequence[Example], *, share: float, held_out: float, seed: int
 ) -> MixedExamples:
     """Hold some of the new examples out, set some earlier ones apart, and draw what is replayed.
 

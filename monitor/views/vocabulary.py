@@ -17,8 +17,7 @@ DeliveryWord = Annotated[str, Words("monitor.store.incidents.outbox:DeliveryStat
 DriftWord = Annotated[str, Words("detectors.expected_delay:Drift")]
 MomentWord = Annotated[str, Words("monitor.incident.timeline:MomentKind")]
 MoveState = Annotated[
-    str,
-    Words("monitor.store.traffic.actions:ActionState", "monitor.traffic.trial.states:Phase"),
+    str, Words("monitor.store.traffic.actions:ActionState", "monitor.traffic.trial.states:Phase")
 ]
 MoveWord = Annotated[str, Words("monitor.store.traffic.actions:ActionKind", Literal["canary"])]
 OriginWord = Annotated[str, Words("detectors.day_effect:Origin")]

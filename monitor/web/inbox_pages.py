@@ -43,9 +43,7 @@ class InboxPages(PageGroup):
         cursor: Cursor = None,
     ) -> Response:
         """Show the incidents of one state. An empty field of the form means any."""
-        chosen = dict(
-            zip(FILTERS, (severity, blame, adapter, owner, base), strict=True),
-        )
+        chosen = dict(zip(FILTERS, (severity, blame, adapter, owner, base), strict=True))
         wanted = IncidentFilter(
             states=(state,),
             severity=VerdictSeverity(severity) if severity in set(VerdictSeverity) else None,

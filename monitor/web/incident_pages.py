@@ -216,10 +216,7 @@ class IncidentPages(PageGroup):
 
     def _mark(self, incident: IncidentId, key: Key, fields: Mapping[str, str]) -> None:
         word = Word(
-            mark=Mark(fields["do"]),
-            by=key.name,
-            because=_reason(fields),
-            at=self._parts.clock(),
+            mark=Mark(fields["do"]), by=key.name, because=_reason(fields), at=self._parts.clock()
         )
         act = mark if word.mark is Mark.FALSE_PAGE else accept
         self._parts.database.run(lambda tx: act(tx, incident, word, hearers=self._parts.hearers))
@@ -330,10 +327,7 @@ def _retraining(tx: Connection, story: IncidentStory) -> dict[str, Any]:
     of = story.version
     found = retrainings.request_list(tx, adapter_id=of.adapter_id, limit=1) if of else []
     begun = trainings.of(tx, [one.id for one in found])
-    return {
-        "retraining": next(iter(found), None),
-        "training": next(iter(begun.values()), None),
-    }
+    return {"retraining": next(iter(found), None), "training": next(iter(begun.values()), None)}
 
 
 def _reason(fields: Mapping[str, str]) -> str:

@@ -80,10 +80,7 @@ def call_of(span: Span) -> Call | None:
         "source": SOURCE,
         **present(subject=_subject(found)),
         **request_fields(request),
-        **present(
-            latency_ms=milliseconds(span.start, span.end),
-            ttft_ms=_first_token(span, found),
-        ),
+        **present(latency_ms=milliseconds(span.start, span.end), ttft_ms=_first_token(span, found)),
         **_ended(span, found, request, answer),
     }
     if any(name.startswith(_TOKENS) for name in own):

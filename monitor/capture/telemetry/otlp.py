@@ -28,12 +28,7 @@ JSON: Final = "application/json"
 MOST_SPANS: Final = 50_000
 """Of one request; a Collector's batch has 8,192 by default."""
 
-_UNREADABLE: Final = (
-    msgspec.DecodeError,
-    ValueError,
-    OverflowError,
-    RecursionError,
-)
+_UNREADABLE: Final = (msgspec.DecodeError, ValueError, OverflowError, RecursionError)
 _FAILED: Final = frozenset({2, "STATUS_CODE_ERROR"})
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -207,9 +207,7 @@ class Breaker:
     @property
     def _execution(self) -> Execution:
         return Execution(
-            database=self.database,
-            settings=self.settings,
-            kill_switch=self.kill_switch,
+            database=self.database, settings=self.settings, kill_switch=self.kill_switch
         )
 
     def _served_targets(self, version: Version) -> frozenset[VersionId]:

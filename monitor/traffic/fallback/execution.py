@@ -14,13 +14,7 @@ from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
 from monitor.store.registry import versions
 from monitor.store.traffic import actions, routes
-from monitor.store.traffic.actions import (
-    WORSE,
-    ActionKind,
-    ActionRow,
-    ActionState,
-    author_of,
-)
+from monitor.store.traffic.actions import WORSE, ActionKind, ActionRow, ActionState, author_of
 from monitor.traffic.arms import (
     effective,
     fallback_arm,

@@ -47,13 +47,7 @@ def note(
             actions.change(tx, scene.last.id, **said)
         return None
     row = actions.add(
-        tx,
-        scene.version,
-        kind=decision.action,
-        state=state,
-        actor=AUTOMATIC,
-        now=now,
-        **said,
+        tx, scene.version, kind=decision.action, state=state, actor=AUTOMATIC, now=now, **said
     )
     write_down(tx, row)
     return row

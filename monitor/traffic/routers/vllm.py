@@ -162,9 +162,7 @@ class Replicas:
         except WeightsRefused as refused:
             return refused.reason
         status = self._post(
-            url,
-            "load_lora_adapter",
-            {"lora_name": version.model, "lora_path": path},
+            url, "load_lora_adapter", {"lora_name": version.model, "lora_path": path}
         )
         match status:
             case HTTPStatus.NOT_FOUND:

@@ -100,11 +100,7 @@ def guards_from_json(bodies: Sequence[Mapping[str, Any]]) -> list[Guard]:
 
 
 def _rules(
-    guards: Sequence[Guard],
-    plan: Plan,
-    state: CanaryState,
-    settings: CanarySettings,
-    end: datetime,
+    guards: Sequence[Guard], plan: Plan, state: CanaryState, settings: CanarySettings, end: datetime
 ) -> Rules:
     passed = max(end - (state.step_since or end), timedelta(seconds=1))
     return Rules(

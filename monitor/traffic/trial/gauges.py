@@ -83,10 +83,7 @@ class TrialPace:
         """Return the guardrails as a step with a share, or a shadow step, applies them."""
         shares = alphas(held_to(guards, shadow=copies), settings.alpha / plan.processes)
         per_day = self.copies_per_day if copies else self.requests_per_day
-        margins = {
-            GuardKind.RATE: settings.margin_rate,
-            GuardKind.RANK: settings.margin_rank,
-        }
+        margins = {GuardKind.RATE: settings.margin_rate, GuardKind.RANK: settings.margin_rank}
         found = []
         for name, worth in self.worth.items():
             if name not in shares:

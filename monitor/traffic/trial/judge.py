@@ -161,11 +161,7 @@ class Judge:
                 in_route_reason=reason,
                 stable_firing=firing(tx, scene.control),
                 permission=permission(
-                    tx,
-                    scene,
-                    settings=self.hands.settings,
-                    default_mode=self.hands.mode,
-                    now=at,
+                    tx, scene, settings=self.hands.settings, default_mode=self.hands.mode, now=at
                 ),
                 trouble=compared.trouble,
             )

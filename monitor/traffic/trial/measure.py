@@ -8,14 +8,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from alerts.words import often
-from detectors.trial import (
-    FEWEST_UNITS,
-    Bounds,
-    Difference,
-    Failures,
-    bounds,
-    failure_evidence,
-)
+from detectors.trial import FEWEST_UNITS, Bounds, Difference, Failures, bounds, failure_evidence
 from detectors.trial_pairs import pair_bounds, paired
 from monitor.traffic.trial.columns import Column, compared, count, degradation, kind_of
 from monitor.traffic.trial.guards import Guard, GuardKind, guard_words, guard_worse_words
@@ -185,9 +178,7 @@ def measure(
         for guard in guards
     )
     return Measurement(
-        guards=found,
-        trial_requests=sides.trial_requests,
-        control_requests=sides.control_requests,
+        guards=found, trial_requests=sides.trial_requests, control_requests=sides.control_requests
     )
 
 

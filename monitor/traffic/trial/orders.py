@@ -182,13 +182,7 @@ class Orders:
         return made
 
     def _supersede(
-        self,
-        tx: Connection,
-        version: Version,
-        plan: Plan,
-        *,
-        by: str,
-        now: datetime,
+        self, tx: Connection, version: Version, plan: Plan, *, by: str, now: datetime
     ) -> None:
         """End the canary that is under way; one of the same version only for other steps."""
         standing = canaries.active(tx, version.adapter_id)

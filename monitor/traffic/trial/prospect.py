@@ -163,10 +163,7 @@ def prospect(
 def _stage(step: CanaryStep, plan: Plan) -> Stage:
     days = step.lasts / DAY
     return Stage(
-        weight=step.weight,
-        days=days,
-        longest=days * (1 + plan.extensions),
-        requests=step.requests,
+        weight=step.weight, days=days, longest=days * (1 + plan.extensions), requests=step.requests
     )
 
 

@@ -101,11 +101,7 @@ def _common_strata(tx: Connection, trial: Trial) -> list[str]:
 
 def _strata(tx: Connection, trial: Trial, version_id: VersionId) -> dict[str, int]:
     return records.strata(
-        tx,
-        version_id=version_id,
-        adapter_id=trial.adapter_id,
-        start=trial.since,
-        end=trial.end,
+        tx, version_id=version_id, adapter_id=trial.adapter_id, start=trial.since, end=trial.end
     )
 
 

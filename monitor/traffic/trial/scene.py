@@ -106,10 +106,7 @@ def since_a_jump(canary: CanaryRow, known: Clock | None, *, now: datetime) -> Ca
         latest = {} if plan.steps[state.step].shadow else carried.get("latest", {})
         carried = {"closed": latest, "latest": latest}
     return replace(
-        canary,
-        state=to_json(again),
-        carried=carried,
-        measured_until=sure(canary.measured_until),
+        canary, state=to_json(again), carried=carried, measured_until=sure(canary.measured_until)
     )
 
 

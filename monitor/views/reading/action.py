@@ -106,10 +106,7 @@ def kept_by(wanted: Sequence[ActionRow], settings: RoutingSettings) -> list[Gate
 
 
 def _shut(
-    row: ActionRow,
-    here: Sequence[ActionRow],
-    fleet: Sequence[ActionRow],
-    settings: RoutingSettings,
+    row: ActionRow, here: Sequence[ActionRow], fleet: Sequence[ActionRow], settings: RoutingSettings
 ) -> Gate | None:
     now = row.created_at
     own, all_of_them = ([one.created_at for one in reversed(rows)] for rows in (here, fleet))

@@ -19,12 +19,7 @@ from monitor.views.route import BreakerBody
 
 
 def read(
-    tx: Connection,
-    adapter: str,
-    *,
-    settings: RoutingSettings,
-    default_mode: Mode,
-    now: datetime,
+    tx: Connection, adapter: str, *, settings: RoutingSettings, default_mode: Mode, now: datetime
 ) -> BreakerBody | None:
     """Read the breaker's standing; None: the adapter has no route. Takes no locks."""
     row = route_in_force(tx, adapter, now=now)

@@ -123,9 +123,7 @@ def _side(values: Floats, edges: Floats) -> HistogramSide:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     n = int(values.size)
     return HistogramSide(
-        n=n,
-        shares=(counts / max(1, n)).tolist(),
-        median=float(np.median(values)) if n else None,
+        n=n, shares=(counts / max(1, n)).tolist(), median=float(np.median(values)) if n else None
     )
 
 

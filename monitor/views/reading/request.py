@@ -77,12 +77,7 @@ def read_requests(
     """
     window = after.window if after else _window(tx, wanted, asked)
     rows = read_page(
-        tx,
-        wanted,
-        window,
-        order=order,
-        after=after.place if after else None,
-        limit=limit + 1,
+        tx, wanted, window, order=order, after=after.place if after else None, limit=limit + 1
     )
     shown, more = rows[:limit], len(rows) > limit
     return RequestsFound(

@@ -91,8 +91,7 @@ def _group(group: Group) -> GroupBody:
         group,
         growth=growth
         and GrowthBody(
-            ratio=number(growth.ratio),
-            interval=(growth.interval[0], number(growth.interval[1])),
+            ratio=number(growth.ratio), interval=(growth.interval[0], number(growth.interval[1]))
         ),
         neighbours=[NeighbourBody.of(one) for one in group.neighbours],
     )
