@@ -89,7 +89,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="that take turns in being broken; all are served",
     )
-    parser.add_argument("--quick", action="store_true", help="six ways, in minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="six ways, with no other adapters, in minutes"
+    )
     parser.add_argument("--repeats", type=int, default=1, metavar="N")
     parser.add_argument("--requests", type=int, default=100, metavar="N")
     parser.add_argument("--seed", type=int, default=14)
@@ -123,7 +125,7 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
         with timed.phase("prepare"):
             prepare(stage)
         with timed.phase("tasks"):
-            apart = {name: _from_base(stage, name) for name in TASKS}
+            apart = {name: _from_base(stage, name) for name in stage.registered}
         _note(stage, timed, apart=apart)
         with timed.phase("ways"), _progress(console) as progress:
             bar = progress.add_task("ways", total=len(ways) * given.repeats)
@@ -220,6 +222,7 @@ def _open(
         seed=given.seed,
         requests=given.requests,
         played=given.adapters,
+        registered=given.adapters if given.quick else TASKS,
         gpu=given.gpu,
         say=say,
     )

@@ -78,7 +78,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         clients = stack.enter_context(Clients(service.gateway, seed=stage.seed + repeat))
         company = [
             Run(adapter=name, part="company", rate=COMPANY_RATE)
-            for name in TASKS
+            for name in stage.registered
             if name != adapter
         ]
         under_way = [clients.start(run) for run in company]
@@ -164,7 +164,8 @@ def _broken(
             # the divergence is worked out without the engine, whose arguments mean nothing there
             measurable = setup.arguments == stage.setup.arguments
             served = Answering(setup=setup, adapter=right) if measurable else None
-            broken = Broken(run=run, engine=engine, answers=served, hits=frozenset(TASKS))
+            hit = frozenset(stage.registered)
+            broken = Broken(run=run, engine=engine, answers=served, hits=hit)
             if fault.beside:
                 service.restart([stage.switch.url, engine.url])
                 yield broken

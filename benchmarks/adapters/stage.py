@@ -68,6 +68,8 @@ class Stage:
     """Of clients after the fault, at least."""
     played: Sequence[str]
     """Adapters that are broken in turn."""
+    registered: Sequence[str]
+    """All that Driftline watches; clients ask each."""
     gpu: bool
     say: Callable[[str], None]
 
@@ -108,7 +110,7 @@ def model_of(adapter: str, version: str) -> str:
 def prepare(stage: Stage) -> None:
     """Make the baselines and the state with references, probes and healthy traffic, once."""
     begin = datetime.now(UTC) - timedelta(minutes=1) - timedelta(days=BASELINE_DAYS)
-    for name in TASKS:
+    for name in stage.registered:
         path = stage.into / "baseline" / f"{name}.jsonl"
         if not path.exists():
             write_lines(path, _stamped(answers(stage, name), begin))
@@ -188,12 +190,12 @@ def ask_engine(
 
 
 def _register(service: Service, stage: Stage) -> None:
-    for name, version in itertools.product(TASKS, VERSIONS):
+    for name, version in itertools.product(stage.registered, VERSIONS):
         parent = {"parent": "v1"} if version == IN_CHARGE else {}
         service.register(
             name, version, model=model_of(name, version), base_model=BASE_NAME, **parent
         )
-    for name in TASKS:
+    for name in stage.registered:
         service.route(name, IN_CHARGE)
         learned = task(name).training[:INDEXED]
         lines = [{"role": "training", "text": pair.prompt} for pair in learned]
@@ -205,7 +207,7 @@ def _register(service: Service, stage: Stage) -> None:
             content="".join(json.dumps(line) + "\n" for line in lines).encode(),
             headers={"content-type": "application/x-ndjson"},
         )
-    for name in TASKS:
+    for name in stage.registered:
         _approve(service, name)
 
 
@@ -234,13 +236,13 @@ def _see_healthy(service: Service, stage: Stage) -> None:
                 rate=HEALTHY_RATE,
                 at_once=6,
             )
-            for name in TASKS
+            for name in stage.registered
         ]
         for ended in [clients.start(run) for run in runs]:
             ended.result()
-        for name in TASKS:
+        for name in stage.registered:
             until(partial(probed, service, name), f"a probe of {name}", seconds=PROBED_S)
-    for name in TASKS:
+    for name in stage.registered:
         records = [one for one in service.recorder.records if one["adapter"] == name]
         write_lines(stage.into / "state" / "healthy" / f"{name}.jsonl", records)
     told = [message.body["reason"] for message in service.receiver.messages]
