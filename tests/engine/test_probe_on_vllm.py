@@ -55,7 +55,7 @@ def perplexity(run: PerplexityRun) -> float:
 
 def test_every_adapter_is_at_home_in_its_own_domain_and_forgets_general_text(vllm: Vllm) -> None:
     matrix = {
-        model: {d: perplexity(probe(vllm, model, texts(d, 30))) for d in Domain}
+        model: {d: perplexity(probe(vllm, model, texts(d, 15))) for d in Domain}
         for model in ("base", *SERVED)
     }
     for model, own in OWN.items():
@@ -76,7 +76,7 @@ def test_both_ways_of_asking_vllm_give_the_same_scores(vllm: Vllm) -> None:
 
 
 def test_vllm_and_the_local_probe_say_the_same_of_the_same_weights(vllm: Vllm) -> None:
-    asked = corpus_of(*(text for domain in Domain for text in corpus(domain, 12)))
+    asked = corpus_of(*(text for domain in Domain for text in corpus(domain, 6)))
     folders = {"base": None} | {name: MODELS / folder for name, folder in SERVED.items()}
     with probing() as local:
         for model, folder in folders.items():

@@ -50,7 +50,7 @@ def service(
 def dialogues(folder: Path) -> Path:
     """Texts that the demo's models know: ordinary English is harder for them than noise."""
     path = folder / "dialogues.jsonl"
-    texts = [text for domain in Domain for text in corpus(domain, 15)]
+    texts = [text for domain in Domain for text in corpus(domain, 8)]
     path.write_text("\n".join(json.dumps({"id": f"d{i}", "text": t}) for i, t in enumerate(texts)))
     return path
 
