@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -74,16 +74,13 @@ class Serving:
 
     def pages(self, method: str) -> Iterator[str]:
         """Every path of the dashboard that takes this method."""
-        return _pages(self.app.routes, method)
-
-
-def _pages(found: Sequence[object], method: str) -> Iterator[str]:
-    for one in found:
-        if isinstance(one, APIRoute):
-            if method in (one.methods or ()) and one.endpoint.__module__.startswith("monitor.web"):
+        for one in self.app.routes:
+            if (
+                isinstance(one, APIRoute)
+                and method in (one.methods or ())
+                and one.endpoint.__module__.startswith("monitor.web")
+            ):
                 yield one.path
-        elif included := getattr(one, "original_router", None):
-            yield from _pages(included.routes, method)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from monitor.views.reading.route import kill_switch
 from monitor.views.route import BreakerBody, KillSwitchBody
 from monitor.views.shape import Page
 
-router: Final = APIRouter(tags=["routing"])
+router: Final = APIRouter(prefix="/v1", tags=["routing"])
 
 
 @router.get("/actions")

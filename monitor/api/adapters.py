@@ -28,7 +28,7 @@ from monitor.views.reading.version import weights
 from monitor.views.shape import Page
 from monitor.views.version import VersionBody, WeightsBody
 
-router: Final = APIRouter(prefix="/adapters", tags=["registry"])
+router: Final = APIRouter(prefix="/v1/adapters", tags=["registry"])
 
 
 @router.get("")

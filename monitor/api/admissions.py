@@ -21,7 +21,7 @@ from monitor.views.admission import AdmissionBody
 from monitor.views.reading import admission
 
 router: Final = APIRouter(
-    prefix="/adapters/{adapter}/versions/{version}/admission", tags=["registry"]
+    prefix="/v1/adapters/{adapter}/versions/{version}/admission", tags=["registry"]
 )
 
 

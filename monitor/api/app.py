@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
@@ -10,6 +11,7 @@ from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
 from prometheus_client.registry import Collector
+from starlette.routing import BaseRoute
 
 from monitor.api import (
     actions,
@@ -71,6 +73,7 @@ ENDPOINTS: Final = (
     retraining.of_adapters,
     canaries.router,
     upkeep.router,
+    health.router,
 )
 
 
@@ -82,7 +85,7 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
     parts
         Its parts; the caller starts and stops them.
     pages
-        The dashboard, which is mounted at the root, and is not in the API's description.
+        The dashboard, which is at the root, and is not in the API's description.
     """
     registry = metrics.new_registry()
     names = [one.name for one in parts.known_channels]
@@ -102,13 +105,16 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
         # its spans have paths and queries, its log the errors' texts; see monitor.tracing
         telemetry={"auto_configure": False, "logs": False, "metrics": False, "tracing": False},
         lifespan=health.lifespan,
+        # themselves: a router that is included is built anew for each application
+        routes=[
+            *_summarised(*ENDPOINTS, _metrics_router(registry, parts)),
+            *(pages.routes if pages else ()),
+        ],
     )
     app.state.parts = parts
     app.state.vitals = parts.vitals
     app.state.gate = KeyGate(parts.database, told=parts.clock, settings=parts.access)
-    _add_routes(app, parts, registry)
     if pages is not None:
-        app.include_router(pages.router, include_in_schema=False)
         app.state.problem_page = pages.problem
     problems.install(app)
     records.install(app)
@@ -121,19 +127,12 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
     return app
 
 
-def _add_routes(app: FastAPI, parts: ApiParts, registry: CollectorRegistry) -> None:
-    for router in ENDPOINTS:
-        app.include_router(_summarised(router), prefix="/v1")
-    app.include_router(_summarised(health.router))
-    app.include_router(_summarised(_metrics_router(registry, parts)))
-
-
-def _summarised(router: APIRouter) -> APIRouter:
+def _summarised(*routers: APIRouter) -> Iterator[BaseRoute]:
     """Give each endpoint its first clause as summary, in place of the function's name."""
-    for route in router.routes:
+    for route in (route for router in routers for route in router.routes):
         if isinstance(route, APIRoute):
             route.summary = first_clause(route.description)
-    return router
+        yield route
 
 
 def first_clause(description: str) -> str:

@@ -16,7 +16,7 @@ from monitor.views.audit import EntryBody
 from monitor.views.reading import people
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/audit", tags=["changes"])
+router: Final = APIRouter(prefix="/v1/audit", tags=["changes"])
 
 Subject = Annotated[
     Line | None,

@@ -17,7 +17,7 @@ from monitor.views.budget import BudgetBody, FaultPlanBody
 from monitor.views.reading import budget
 from monitor.views.receipt import ReceiptBody
 
-router: Final = APIRouter(tags=["budget"])
+router: Final = APIRouter(prefix="/v1", tags=["budget"])
 
 
 @router.get("/budget")

@@ -33,7 +33,7 @@ from monitor.views.canary import CanaryBegun, CanaryBody, CanaryDetail, CanaryPl
 from monitor.views.reading.canary import begun, choice, detail, pair, summary, way
 from monitor.views.shape import Page
 
-router: Final = APIRouter(tags=["canaries"])
+router: Final = APIRouter(prefix="/v1", tags=["canaries"])
 MOST_STEPS: Final = 20
 
 

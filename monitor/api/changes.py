@@ -32,7 +32,7 @@ from monitor.views.change import ChangeBody, DeclaredChange, Rebaselined
 from monitor.views.reading.change import change as change_view
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/changes", tags=["changes"])
+router: Final = APIRouter(prefix="/v1/changes", tags=["changes"])
 
 AHEAD: Final = timedelta(minutes=10)
 """Clocks differ: a time at most this far ahead is accepted, as for records."""

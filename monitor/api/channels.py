@@ -30,7 +30,7 @@ from monitor.views.reading.message import channel as channel_view
 from monitor.views.reading.message import delivery as delivery_view
 from monitor.views.shape import Page
 
-router: Final = APIRouter(tags=["incidents"])
+router: Final = APIRouter(prefix="/v1", tags=["incidents"])
 
 POLL_SECONDS: Final = 0.1
 

@@ -27,7 +27,7 @@ from monitor.views.reading.score import written
 from monitor.views.score import AskedEvaluation, EvaluationBody
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["evaluations"])
+router: Final = APIRouter(prefix="/v1/adapters/{adapter}", tags=["evaluations"])
 
 POLL_SECONDS: Final = 0.25
 

@@ -52,7 +52,7 @@ from monitor.views.reading.incident import anew as anew_view
 from monitor.views.reading.incident import answers, detail, examples, summary
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/incidents", tags=["incidents"])
+router: Final = APIRouter(prefix="/v1/incidents", tags=["incidents"])
 
 
 @router.get("")

@@ -16,7 +16,7 @@ from monitor.store.people.keys import ClientsKey
 from monitor.views.key import ClientKeyBody
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/keys", tags=["routing"])
+router: Final = APIRouter(prefix="/v1/keys", tags=["routing"])
 
 
 @router.get(

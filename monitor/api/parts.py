@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import Depends, Request
+from starlette.routing import BaseRoute
 
 from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
@@ -35,7 +36,7 @@ from monitor.traffic.watch import RouteWatch
 class Dashboard:
     """The dashboard: its pages, and the page that shows a problem."""
 
-    router: APIRouter
+    routes: Sequence[BaseRoute]
     problem: ProblemPage
 
 

@@ -23,7 +23,7 @@ from monitor.capture.telemetry import otlp
 from monitor.store.people.keys import Key
 from monitor.views.service import OutcomeBody, SharesBody
 
-router: Final = APIRouter(tags=["capture"])
+router: Final = APIRouter(prefix="/v1", tags=["capture"])
 
 
 async def _raw_body(request: Request) -> bytes:

@@ -38,7 +38,7 @@ from monitor.views.reference import (
 )
 from monitor.views.score import WindowBody
 
-router: Final = APIRouter(prefix="/adapters/{adapter}/versions/{version}", tags=["reference"])
+router: Final = APIRouter(prefix="/v1/adapters/{adapter}/versions/{version}", tags=["reference"])
 
 NDJSON: Final = "application/x-ndjson"
 JSON: Final = "application/json"
@@ -229,7 +229,7 @@ def approve_reference(
     return parts.database.run(work)
 
 
-of_fleet: Final = APIRouter(prefix="/references", tags=["reference"])
+of_fleet: Final = APIRouter(prefix="/v1/references", tags=["reference"])
 
 
 @of_fleet.post("/refreeze", status_code=202)

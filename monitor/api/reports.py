@@ -27,7 +27,7 @@ from monitor.store.evaluation.reports import Form, ReportId, ReportRow
 from monitor.views.reading.report import report
 from monitor.views.report import ReportBody
 
-router: Final = APIRouter(prefix="/adapters/{adapter}/report", tags=["reports"])
+router: Final = APIRouter(prefix="/v1/adapters/{adapter}/report", tags=["reports"])
 
 DEFAULT_SPAN: Final = timedelta(days=1)
 LONGEST: Final = timedelta(days=90)

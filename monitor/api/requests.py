@@ -25,7 +25,7 @@ from monitor.views.reading.request import RequestsAfter, RequestsFound, read_req
 from monitor.views.request import RequestList
 from monitor.views.score import WindowBody
 
-router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["requests"])
+router: Final = APIRouter(prefix="/v1/adapters/{adapter}", tags=["requests"])
 
 USUAL: Final = "24h"
 DEFAULT_ROWS: Final = 25

@@ -31,8 +31,8 @@ from monitor.views.retraining import ExampleFormat, RetrainingBody, TrainingBody
 from monitor.views.score import WindowBody
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/retraining", tags=["retraining"])
-of_adapters: Final = APIRouter(prefix="/adapters", tags=["retraining"])
+router: Final = APIRouter(prefix="/v1/retraining", tags=["retraining"])
+of_adapters: Final = APIRouter(prefix="/v1/adapters", tags=["retraining"])
 Item = TypeVar("Item")
 CHUNK: Final = 2_000
 """Records read by one short transaction of a manifest."""

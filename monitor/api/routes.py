@@ -29,7 +29,7 @@ from monitor.views.reading.route import change, detail
 from monitor.views.route import EpochBody, RouteChange, RouteDetail
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/routes", tags=["routing"])
+router: Final = APIRouter(prefix="/v1/routes", tags=["routing"])
 
 
 @router.get(

@@ -26,8 +26,8 @@ from monitor.views.reading.score import score
 from monitor.views.score import NewBody, ScoreBody
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["scores"])
-of_fleet: Final = APIRouter(tags=["scores"])
+router: Final = APIRouter(prefix="/v1/adapters/{adapter}", tags=["scores"])
+of_fleet: Final = APIRouter(prefix="/v1", tags=["scores"])
 
 DEFAULT_SPAN: Final = timedelta(days=1)
 

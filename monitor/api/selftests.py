@@ -19,7 +19,7 @@ from monitor.store.evaluation import selftests, verdicts
 from monitor.views.reading import coverage
 from monitor.views.selftest import SelfTestBody, SelfTestReport
 
-router: Final = APIRouter(prefix="/adapters/{adapter}", tags=["self-tests"])
+router: Final = APIRouter(prefix="/v1/adapters/{adapter}", tags=["self-tests"])
 
 Bounds = tuple[float, float]
 

@@ -22,7 +22,7 @@ from monitor.views.message import SilenceBody
 from monitor.views.reading.message import silence as silence_view
 from monitor.views.shape import Page
 
-router: Final = APIRouter(prefix="/silences", tags=["incidents"])
+router: Final = APIRouter(prefix="/v1/silences", tags=["incidents"])
 
 
 @router.get("")

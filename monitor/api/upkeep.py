@@ -12,7 +12,7 @@ from monitor.api.parts import Parts
 from monitor.store import audit, clock
 from monitor.views.service import RetentionBody
 
-router: Final = APIRouter(prefix="/retention", tags=["health"])
+router: Final = APIRouter(prefix="/v1/retention", tags=["health"])
 
 
 @router.get("")

@@ -55,7 +55,7 @@ class Assets:
 
     def router(self) -> APIRouter:
         """Serve the files; open to everyone, the login page needs them."""
-        router = APIRouter()
+        router = APIRouter(include_in_schema=False)
 
         @router.get("/assets/{tag}/{name}")
         def get_asset(tag: str, name: str, request: Request) -> Response:
@@ -206,7 +206,7 @@ class PageGroup:
     """Pages of one kind and their router; the handlers run in the thread pool."""
 
     def __init__(self, frame: Frame) -> None:
-        self.router = APIRouter(route_class=PackedRoute)
+        self.router = APIRouter(route_class=PackedRoute, include_in_schema=False)
         self._frame = frame
         self._parts = frame.parts
 

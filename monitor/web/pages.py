@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
@@ -54,20 +54,18 @@ GROUPS: Final[Sequence[type[PageGroup]]] = (
 
 
 def create_pages(parts: WebParts) -> Dashboard:
-    """Build the router of all pages, to be mounted at the root, and the page of errors."""
+    """Build the routes of all pages, to be served at the root, and the page of errors."""
     frame = Frame(parts)
     pages = Pages(frame)
-    router = APIRouter()
-    router.include_router(frame.assets.router())
-    for group in (*(one(frame) for one in GROUPS), pages):
-        router.include_router(group.router)
     if parts.oidc is not None:
         from monitor.web.logins import OidcLogins  # noqa: PLC0415 (brings cryptography)
 
         logins = OidcLogins(frame, parts.oidc, pages.login_page)
-        router.get("/login/begin")(logins.begin)
-        router.get(BACK)(logins.back)
-    return Dashboard(router=router, problem=pages.problem)
+        pages.router.get("/login/begin")(logins.begin)
+        pages.router.get(BACK)(logins.back)
+    routers = (frame.assets.router(), *(one(frame).router for one in GROUPS), pages.router)
+    routes = [route for router in routers for route in router.routes]
+    return Dashboard(routes=routes, problem=pages.problem)
 
 
 class Pages(PageGroup):

@@ -150,8 +150,10 @@ def _places(service: Serving) -> Mapping[str, str]:
 def test_the_tour_leaves_no_page_out(tour: Tour) -> None:
     templates = {
         route.path
-        for route in _routes(tour.service.app.routes)
-        if "GET" in (route.methods or ()) and route.endpoint.__module__.startswith("monitor.web")
+        for route in tour.service.app.routes
+        if isinstance(route, APIRoute)
+        and "GET" in (route.methods or ())
+        and route.endpoint.__module__.startswith("monitor.web")
     }
     drawn = "/adapters/{adapter}/report/{number}/{form}"  # by Evidently
     elsewhere = {one for one in templates if one.startswith("/assets")} | {drawn}
@@ -190,14 +192,6 @@ def test_pages_are_accessible_and_look_as_they_did(
     }
     _keep(list(seen.values()), tmp_path / _sheet(view).name)
     assert moved == {}, f"look at {tmp_path}, then `python -m tests.web.test_every_page`"
-
-
-def _routes(found: Sequence[object]) -> Iterator[APIRoute]:
-    for one in found:
-        if isinstance(one, APIRoute):
-            yield one
-        elif included := getattr(one, "original_router", None):
-            yield from _routes(included.routes)
 
 
 def test_a_moved_button_counts_and_another_letter_does_not() -> None:
