@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from monitor.cli.examples import add_examples
-from monitor.cli.loading import loading
+from monitor.loading import loading
 
 COMMANDS: Final = {
     "serve": "running:serve",

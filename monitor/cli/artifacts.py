@@ -11,7 +11,7 @@ import typer
 from monitor.cli import options, screen
 from monitor.cli.client import place
 from monitor.cli.failures import CommandFailed, failing
-from monitor.cli.loading import loading
+from monitor.loading import loading
 
 if TYPE_CHECKING:
     from monitor.artifacts.stores import AdapterStore

@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.failures import failing
-from monitor.cli.loading import loading
+from monitor.loading import loading
 
 Folder = Annotated[Path, typer.Argument(help="The backup: a folder.")]
 

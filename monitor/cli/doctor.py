@@ -9,7 +9,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.failures import ExitCode
-from monitor.cli.loading import loading
+from monitor.loading import loading
 
 STYLES: Final = {"fine": "green", "note": "yellow", "fault": "bold red"}
 MARGIN: Final = 20

@@ -23,7 +23,7 @@ import typer
 
 from monitor.cli.client import Service, local_key
 from monitor.cli.failures import CommandFailed
-from monitor.cli.loading import loading
+from monitor.loading import loading
 
 HELP: Final = "in UTC unless it has an offset, as 2026-11-01, 2026-11-01T09:30 or …T09:30:00Z"
 

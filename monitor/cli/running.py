@@ -12,7 +12,7 @@ import typer
 
 from monitor.cli import options, screen
 from monitor.cli.failures import CommandFailed, failing
-from monitor.cli.loading import loading, set_apart
+from monitor.loading import loading, set_apart
 
 if TYPE_CHECKING:
     from monitor.config.sections import Config

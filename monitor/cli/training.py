@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from monitor.cli import options, screen
 from monitor.cli.client import Service
 from monitor.cli.failures import CommandFailed, NotAnswering, failing
-from monitor.cli.loading import loading
+from monitor.loading import loading
 from monitor.trainer.errors import ServiceAway, TrainingError, TrainingFailed
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
+from monitor.loading import loading, set_apart
 from monitor.probes import protocol
 from monitor.probes.endpoint import EndpointEncoder
 from monitor.probes.errors import models_here
@@ -59,7 +60,9 @@ def _local(request: protocol.Open) -> Encoder:
     # before torch is loaded: a wrong name is reported at once
     with models_here(request.model):
         folder = resolve(request.model)
-        from monitor.probes.encoder import Encoder  # noqa: PLC0415 - loads torch
+        with loading():
+            from monitor.probes.encoder import Encoder  # noqa: PLC0415 - loads torch
+    set_apart()
 
     return Encoder(
         folder,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
+from monitor.loading import loading, set_apart
 from monitor.probes.errors import (
     FolderRefused,
     ModelMissing,
@@ -82,8 +83,9 @@ class _Answerer:
             if kind_of(folder) is not FolderKind.MODEL:
                 raise ModelMissing(request.model, f"{folder} holds an adapter, not a base")
             weights = fingerprints.of(folder)
-            with models_here(request.model):
+            with models_here(request.model), loading():
                 from monitor.probes.local.asked import LocalModels  # noqa: PLC0415 - loads torch
+            set_apart()
 
             self._models = models = LocalModels(folder, request)
         except FolderRefused as error:
