@@ -1,6 +1,8 @@
 """An engine on the loopback: vLLM's or SGLang's JSON shapes, its state, faults on request."""
 
 import contextlib
+import functools
+import itertools
 import json
 import re
 import threading
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+import msgspec
 
 START = "<s>"
 
@@ -104,12 +108,12 @@ class FakeEngine:
             choice["logprobs"] = {
                 "tokens": shown,
                 "token_logprobs": [None, *[-self.nll] * len(words)],
-                "text_offset": [sum(map(len, shown[:i])) for i in range(len(shown))],
+                "text_offset": [0, *itertools.accumulate(map(len, shown[:-1]))],
                 "top_logprobs": [None, *(self._by_text(w, body["logprobs"]) for w in words)],
             }
         usage = {"prompt_tokens": len(words) + 1, "completion_tokens": 1}
         answer = {"object": "text_completion", "choices": [choice], "usage": usage}
-        return json.dumps(answer).encode()
+        return msgspec.json.encode(answer)
 
     def _native(self, body: dict[str, Any], words: list[str]) -> bytes:
         top = body["top_logprobs_num"]
@@ -119,22 +123,27 @@ class FakeEngine:
             "output_token_logprobs": [[-0.1, 5, " the"]],
         }
         if top:
-            rivals = [[[-self.nll, _id(w), w], *self._rivals(top - 1)] for w in words]
+            rivals = [[[-self.nll, _id(w), w], *_rivals(top - 1)] for w in words]
             meta["input_top_logprobs"] = [None, *rivals]
-        return json.dumps({"text": " the", "meta_info": meta}).encode()
+        return msgspec.json.encode({"text": " the", "meta_info": meta})
 
     def _place(self, word: str, top: int) -> dict[str, Any]:
-        place = {str(i): {"logprob": v, "decoded_token": w} for v, i, w in self._rivals(top)}
         own = {str(_id(word)): {"logprob": -self.nll, "rank": 1, "decoded_token": word}}
         # a proxy that sorts keys: the prompt's own token need not stand first
-        return dict(sorted((place | own).items())) if top else own
+        return dict(sorted((_by_id(top) | own).items())) if top else own
 
     def _by_text(self, word: str, top: int) -> dict[str, float]:
-        return {word: -self.nll} | {w: v for v, _, w in self._rivals(top)}
+        return {word: -self.nll} | {w: v for v, _, w in _rivals(top)}
 
-    @staticmethod
-    def _rivals(count: int) -> list[tuple[float, int, str]]:
-        return [(-1.0 - 0.1 * i, 100 + i, f"r{i}") for i in range(count)]
+
+@functools.cache
+def _rivals(count: int) -> list[tuple[float, int, str]]:
+    return [(-1.0 - 0.1 * i, 100 + i, f"r{i}") for i in range(count)]
+
+
+@functools.cache
+def _by_id(count: int) -> dict[str, Any]:
+    return {str(i): {"logprob": v, "decoded_token": w} for v, i, w in _rivals(count)}
 
 
 _WAITING = "vllm:num_requests_waiting"
