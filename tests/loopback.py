@@ -12,6 +12,9 @@ from typing import Self
 
 LOOPBACK = ("127.0.0.0/8",)
 
+PLAIN = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain HTTP: it trusts nobody, so that none reads the system's authorities."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:

@@ -22,7 +22,7 @@ import psycopg
 from monitor.postgres import EmbeddedPostgres
 from monitor.postgres.process import live_postmaster
 from tests.inbox import Inbox
-from tests.loopback import unused_port
+from tests.loopback import PLAIN, unused_port
 
 T = TypeVar("T")
 
@@ -263,7 +263,8 @@ class Service:
         assert self.process is not None
         assert self.process.poll() is None, f"it ended:\n{self.tail()}"
         with contextlib.suppress(httpx2.TransportError):
-            return httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False).is_success
+            said = httpx2.get(f"{self.url}/readyz", timeout=5, trust_env=False, verify=PLAIN)
+            return said.is_success
         return False
 
     def environ(self) -> dict[str, str]:
@@ -287,7 +288,13 @@ class Service:
         """One request on a connection of its own, so that no restart leaves a dead one."""
         headers = {"authorization": f"Bearer {self.key}"} | more.pop("headers", {})
         return httpx2.request(
-            method, self.url + path, headers=headers, timeout=90, trust_env=False, **more
+            method,
+            self.url + path,
+            headers=headers,
+            timeout=90,
+            trust_env=False,
+            verify=PLAIN,
+            **more,
         )
 
     def get(self, path: str, **params: Any) -> Any:

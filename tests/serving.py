@@ -43,7 +43,7 @@ from monitor.traffic.trial.orders import Orders
 from monitor.traffic.trial.settings import CanarySettings
 from monitor.traffic.watch import RouteWatch
 from monitor.web import WebParts, create_pages
-from tests.loopback import LOOPBACK
+from tests.loopback import LOOPBACK, PLAIN
 
 SECRET = b"s" * 32
 
@@ -61,7 +61,9 @@ class Serving:
         """A client with the key of the first scope; without any, none."""
         text = self.keys[scopes[0]] if scopes else key
         headers = {"authorization": f"Bearer {text}"} if text else {}
-        return httpx2.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30)
+        return httpx2.Client(
+            base_url=self.url, headers=headers, trust_env=False, verify=PLAIN, timeout=30
+        )
 
     def described(self, *methods: str) -> Iterator[tuple[str, str]]:
         """Every path of these methods that the API publishes."""

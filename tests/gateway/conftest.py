@@ -20,7 +20,7 @@ from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
 from monitor.patience import ConnectionSettings
 from tests.gateway.stub_engine import StubEngine
-from tests.loopback import unused_port
+from tests.loopback import PLAIN, unused_port
 
 
 @contextmanager
@@ -94,7 +94,7 @@ class Stage:
         return self.engines[0]
 
     def client(self, **more: Any) -> httpx2.Client:
-        return httpx2.Client(base_url=self.url, trust_env=False, timeout=30, **more)
+        return httpx2.Client(base_url=self.url, trust_env=False, verify=PLAIN, timeout=30, **more)
 
     def metric(self, name: str, **labels: str) -> float:
         """Sum of a metric's samples that have these labels."""
