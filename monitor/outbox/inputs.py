@@ -26,17 +26,17 @@ class AlertInputs:
     ``requests`` counts the requests behind the verdict, ``per_second`` those that come now.
     ``examples`` is prompt text: empty unless the adapter's owner opted in, and then redacted.
     ``changes`` are those declared near the onset (:func:`.changes.changes_about`). ``broken`` names
-    what no longer works although the verdict stands; it keeps an ``error`` incident open. ``misrouted`` names the route change in
-    doubt; it keeps a ``routing`` incident open, and pages. ``unseen`` describes the requests that
-    cannot be compared, if they are too many; it keeps a ``blind`` incident open, which ends once
-    ``unseen`` is None and ``coverage_known`` says that this evaluation counted coverage.
-    ``own_references`` lists settings that got a reference of their own, such as ``temperature
-    0.7``. ``base_url`` is this service's public address; None omits links to it. ``standing``
-    compares the version with the others on its base. ``rules_changed`` is true if the rules behind
-    a finding changed, so that its incident is closed instead of recovered. ``departed`` is true if
-    the version no longer receives traffic, so that it opens no incident. ``part_of`` is the fleet
-    incident that takes over the version's own. ``answers_as`` is the served name of the adapter
-    whose weights this evaluation's probe met.
+    what no longer works although the verdict stands; it keeps an ``error`` incident open.
+    ``misrouted`` names the route change in doubt; it keeps a ``routing`` incident open, and pages.
+    ``unseen`` describes the requests that cannot be compared, if they are too many; it keeps a
+    ``blind`` incident open, which ends once ``unseen`` is None and ``coverage_known`` says that
+    this evaluation counted coverage. ``own_references`` lists settings that got a reference of
+    their own, such as ``temperature 0.7``. ``base_url`` is this service's public address; None
+    omits links to it. ``standing`` compares the version with the others on its base.
+    ``rules_changed`` is true if the rules behind a finding changed, so that its incident is closed
+    instead of recovered. ``departed`` is true if the version no longer receives traffic, so that it
+    opens no incident. ``part_of`` is the fleet incident that takes over the version's own.
+    ``answers_as`` is the served name of the adapter whose weights this evaluation's probe met.
     """
 
     adapter: Adapter
