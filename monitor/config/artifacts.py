@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -13,9 +12,8 @@ from monitor.artifacts.cache import ArtifactCache
 from monitor.artifacts.finding import Artifacts
 from monitor.artifacts.settings import ArtifactSettings
 from monitor.artifacts.stores import AdapterStore, open_store
-from monitor.config.parts import read_parts, refuse
+from monitor.config.parts import read_part, refuse
 
-_KINDS: Final[Mapping[str, type]] = {"outgoing": OutgoingPolicy, "artifacts": ArtifactSettings}
 FOLDER: Final = "adapters"
 
 
@@ -34,7 +32,7 @@ class ArtifactPart:
 
 def load_artifact_part(path: Path | None = None) -> ArtifactPart:
     """Read the sections that adapters' files need; raises ConfigError."""
-    part = ArtifactPart(**read_parts(path, _KINDS))
+    part = read_part(path, ArtifactPart)
     refuse([f"artifacts.{problem}" for problem in part.artifacts.problems])
     return part
 

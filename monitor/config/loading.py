@@ -6,17 +6,12 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
-from alerts.outgoing import OutgoingPolicy
 from detectors import DETECTORS
 from detectors.feedback import FEEDBACK
-from monitor.admission.settings import AdmissionSettings
-from monitor.artifacts.settings import ArtifactSettings
-from monitor.capture import intake
 from monitor.config.channels import read_channels
 from monitor.config.contradictions import contradictions
-from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.probes import ProbesSection
 from monitor.config.reading import (
     SECTIONS,
@@ -32,22 +27,11 @@ from monitor.config.routing import read_routing
 from monitor.config.sections import (
     LONGEST,
     AdapterSection,
-    AlertingSection,
     Config,
-    DatabaseSection,
     DetectorSection,
     DetectorsSection,
     FeedbackSection,
-    ReferenceSection,
-    ScheduleSection,
 )
-from monitor.evaluate.retraining import RetrainSettings
-from monitor.evaluate.settings import Margins
-from monitor.gateway.settings import GatewaySettings
-from monitor.oidc.settings import OidcSettings
-from monitor.policy import PolicySettings
-from monitor.traffic.trial.settings import CanarySettings
-from monitor.trainer.settings import TrainerSettings
 
 TEACHERS_SECRET: Final = frozenset({"teacher_key_env", "teacher_key_file"})
 
@@ -93,27 +77,7 @@ def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) ->
             return read_section(_KINDS[name], value, where=name, environ=environ)
 
 
-_KINDS: Final[Mapping[str, type]] = {
-    "service": ServiceSection,
-    "server": ServerSection,
-    "database": DatabaseSection,
-    "capture": intake.Settings,
-    "reference": ReferenceSection,
-    "serving": ServingSection,
-    "artifacts": ArtifactSettings,
-    "schedule": ScheduleSection,
-    "policy": PolicySettings,
-    "margins": Margins,
-    "alerting": AlertingSection,
-    "outgoing": OutgoingPolicy,
-    "canary": CanarySettings,
-    "admission": AdmissionSettings,
-    "retrain": RetrainSettings,
-    "trainer": TrainerSettings,
-    "gateway": GatewaySettings,
-    "oidc": OidcSettings,
-    "defaults": AdapterSection,
-}
+_KINDS: Final = get_type_hints(Config)
 
 
 def _without_secret(value: object) -> object:

@@ -7,10 +7,9 @@ stops neither users' requests nor a person who investigates.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TypeVar, get_type_hints
 
 from monitor.config.addresses import (
     gateway_problems,
@@ -22,12 +21,7 @@ from monitor.config.places import ServerSection, ServiceSection, ServingSection
 from monitor.config.reading import ConfigError, read_section, read_sections, read_table
 from monitor.gateway.settings import GatewaySettings
 
-_KINDS: Final[Mapping[str, type]] = {
-    "service": ServiceSection,
-    "server": ServerSection,
-    "serving": ServingSection,
-    "gateway": GatewaySettings,
-}
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +44,14 @@ class GatewayPart:
 
 def load_service_part(path: Path | None = None) -> ServicePart:
     """Read the sections for asking the service; raises ConfigError."""
-    part = ServicePart(**_read(path, "service", "server"))
+    part = read_part(path, ServicePart)
     refuse(server_problems(part.server))
     return part
 
 
 def load_gateway_part(path: Path | None = None) -> GatewayPart:
     """Read the sections that the gateway needs; raises ConfigError."""
-    part = GatewayPart(**_read(path, *_KINDS))
+    part = read_part(path, GatewayPart)
     refuse(
         [
             *service_problems(part.service),
@@ -69,18 +63,16 @@ def load_gateway_part(path: Path | None = None) -> GatewayPart:
     return part
 
 
-def _read(path: Path | None, *names: str) -> dict[str, Any]:
-    return read_parts(path, {name: _KINDS[name] for name in names})
-
-
-def read_parts(path: Path | None, kinds: Mapping[str, type]) -> dict[str, Any]:
-    """Read these sections; raises ConfigError."""
+def read_part(path: Path | None, part: type[Part]) -> Part:
+    """Read the sections that are a part's fields; raises ConfigError."""
     table, _ = read_table(path, os.environ)
-    return read_sections(
+    kinds = get_type_hints(part)
+    sections = read_sections(
         table,
         tuple(kinds),
         lambda name: read_section(kinds[name], table[name], where=name, environ=os.environ),
     )
+    return part(**sections)
 
 
 def refuse(problems: list[str]) -> None:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from alerts.outgoing import OutgoingPolicy
 from monitor.artifacts.settings import ArtifactSettings
 from monitor.config.addresses import serving_problems
-from monitor.config.parts import read_parts, refuse
+from monitor.config.parts import read_part, refuse
 from monitor.config.places import ServiceSection, ServingSection
 from monitor.trainer.settings import TrainerSettings
-
-_KINDS: Final[Mapping[str, type]] = {
-    "serving": ServingSection,
-    "outgoing": OutgoingPolicy,
-    "trainer": TrainerSettings,
-    "service": ServiceSection,
-    "artifacts": ArtifactSettings,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +26,7 @@ class TrainerPart:
 
 def load_trainer_part(path: Path | None = None) -> TrainerPart:
     """Read the sections that a trainer needs; raises ConfigError."""
-    part = TrainerPart(**read_parts(path, _KINDS))
+    part = read_part(path, TrainerPart)
     refuse(
         [
             *serving_problems(part.serving),
