@@ -40,16 +40,22 @@ Text = Annotated[str, AfterValidator(without_nul)]
 class RequestsAsked:
     """The parameters of a list of requests, as its address has them; an empty text means any."""
 
-    version: str
-    serving: bool
-    since: str
-    until: str
-    order: RequestOrder
-    failed: bool
-    finish: str
-    id: str
-    cursor: str | None
-    limit: int
+    version: Annotated[Text, Query(max_length=128, description="That in charge.")] = ""
+    serving: Annotated[
+        bool, Query(description="Of all versions with traffic now, in place of `version`.")
+    ] = False
+    since: Annotated[
+        Text, Query(alias="from", max_length=64, description="A time in UTC, or an age: `24h`.")
+    ] = ""
+    until: Annotated[Text, Query(alias="to", max_length=64, description="The same; now.")] = ""
+    order: RequestOrder = RequestOrder.NEWEST
+    failed: Annotated[
+        bool, Query(description="Only those with a status of 400 and more, or without an answer.")
+    ] = False
+    finish: Annotated[Text, Query(max_length=128, description="Their finish reason.")] = ""
+    id: Annotated[Text, Query(max_length=_LONGEST_ID, description="Exactly this id.")] = ""
+    cursor: Cursor = None
+    limit: Rows = DEFAULT_ROWS
 
     def range(self, now: datetime) -> TimeRange:
         """Return the range of time; raises ``RangeRefused`` for one that cannot be shown."""
@@ -74,41 +80,7 @@ class RequestsAsked:
         return read_requests(tx, wanted, shown, order=self.order, after=after, limit=self.limit)
 
 
-def asked(
-    *,
-    version: Annotated[Text, Query(max_length=128, description="That in charge.")] = "",
-    serving: Annotated[
-        bool, Query(description="Of all versions with traffic now, in place of `version`.")
-    ] = False,
-    since: Annotated[
-        Text, Query(alias="from", max_length=64, description="A time in UTC, or an age: `24h`.")
-    ] = "",
-    until: Annotated[Text, Query(alias="to", max_length=64, description="The same; now.")] = "",
-    order: RequestOrder = RequestOrder.NEWEST,
-    failed: Annotated[
-        bool, Query(description="Only those with a status of 400 and more, or without an answer.")
-    ] = False,
-    finish: Annotated[Text, Query(max_length=128, description="Their finish reason.")] = "",
-    id: Annotated[Text, Query(max_length=_LONGEST_ID, description="Exactly this id.")] = "",  # noqa: A002 (the parameter's name)
-    cursor: Cursor = None,
-    limit: Rows = DEFAULT_ROWS,
-) -> RequestsAsked:
-    """Take the parameters of a list of requests."""
-    return RequestsAsked(
-        version=version,
-        serving=serving,
-        since=since,
-        until=until,
-        order=order,
-        failed=failed,
-        finish=finish,
-        id=id,
-        cursor=cursor,
-        limit=limit,
-    )
-
-
-Asked = Annotated[RequestsAsked, Depends(asked)]
+Asked = Annotated[RequestsAsked, Depends()]
 
 
 @router.get("/requests")

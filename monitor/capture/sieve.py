@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from monitor.capture.assemble import SETTINGS, Admitted, context_of
 from monitor.capture.checks import (
@@ -35,33 +35,27 @@ class Unregistered:
     error: str
 
 
+@dataclass(slots=True, eq=False)
 class Sieve:
     """The resolving, checking and sampling of one request's records; every loss is counted."""
 
-    def __init__(
-        self,
-        resolve: Resolve,
-        rates: Rates,
-        horizon: Horizon,
-        sender: Sender,
-        quota: Quota,
-        *,
-        noun: str,
-    ) -> None:
-        self._noun = noun
-        self._resolve = resolve
-        self._sender = sender
-        self._quota = quota
-        self._rates = rates
-        self._horizon = horizon
-        self._resolved: dict[tuple[str, str | None, str | None], Resolved] = {}
-        self._rate_of: dict[AdapterId, float] = {}
-        self.admitted: list[Admitted] = []
-        self.rejected: list[Rejected] = []
-        self.unregistered: list[Unregistered] = []
-        self.counts: Counter[CountKey] = Counter()
-        self.sampled: Counter[AdapterId] = Counter()
-        self.sampled_out = 0
+    resolve: Resolve
+    rates: Rates
+    horizon: Horizon
+    sender: Sender
+    quota: Quota
+    _: KW_ONLY
+    noun: str
+    _resolved: dict[tuple[str, str | None, str | None], Resolved] = field(
+        default_factory=dict, init=False
+    )
+    _rate_of: dict[AdapterId, float] = field(default_factory=dict, init=False)
+    admitted: list[Admitted] = field(default_factory=list, init=False)
+    rejected: list[Rejected] = field(default_factory=list, init=False)
+    unregistered: list[Unregistered] = field(default_factory=list, init=False)
+    counts: Counter[CountKey] = field(default_factory=Counter, init=False)
+    sampled: Counter[AdapterId] = field(default_factory=Counter, init=False)
+    sampled_out: int = field(default=0, init=False)
 
     def take(self, index: int, record: Record) -> None:
         adapter_id: AdapterId | None = None
@@ -81,7 +75,7 @@ class Sieve:
         if not (keep(record.adapter, record.id, rate) and self._may_say(record, resolved)):
             self.sampled_out += 1
             self._count(adapter_id, "sampled_out")
-            if self._horizon.is_backfill(record.at):
+            if self.horizon.is_backfill(record.at):
                 self._count(adapter_id, BACKFILLED)
             return
         self.sampled[adapter_id] += 1
@@ -94,27 +88,27 @@ class Sieve:
         except RecordRefused as wrong:
             self._reject(index, wrong)
             return
-        if not self._sender.may_name(record.adapter):
+        if not self.sender.may_name(record.adapter):
             self._reject(index, error)
             return
         said = self._said(index, error)
         self.unregistered.append(Unregistered(index=index, record=record, error=said))
 
     def _checked(self, record: Record) -> tuple[Tokens | None, bytes | None]:
-        check_record(record, self._horizon)
+        check_record(record, self.horizon)
         return tokens_of(record), unit_vector(record)
 
     def _reject(self, index: int, error: RecordRefused) -> None:
         self.rejected.append(Rejected(index=index, error=self._said(index, error)))
 
     def _said(self, index: int, error: RecordRefused) -> str:
-        return f"{self._noun}[{index}].{error}"
+        return f"{self.noun}[{index}].{error}"
 
     def _may_say(self, record: Record, resolved: Resolved) -> bool:
         if resolved.arm not in ALWAYS_KEPT or record.subject is None:
             return True
-        who = (self._sender.name, resolved.version_id, resolved.arm, hash(record.subject))
-        return self._quota.allows(who)
+        who = (self.sender.name, resolved.version_id, resolved.arm, hash(record.subject))
+        return self.quota.allows(who)
 
     def contexts(self) -> list[Context]:
         """Return the context of each admitted record; cached, because most share one."""
@@ -130,15 +124,15 @@ class Sieve:
     def _found(self, record: Record) -> Resolved:
         key = (record.adapter, record.version, record.arm)
         if key not in self._resolved:
-            found = self._resolve(*key)
-            self._sender.check(record.adapter, found)
+            found = self.resolve(*key)
+            self.sender.check(record.adapter, found)
             self._resolved[key] = found
         return self._resolved[key]
 
     def _rate(self, adapter_id: AdapterId) -> float:
         if adapter_id not in self._rate_of:
-            self._rate_of[adapter_id] = self._rates.of(adapter_id)
+            self._rate_of[adapter_id] = self.rates.of(adapter_id)
         return self._rate_of[adapter_id]
 
     def _count(self, adapter_id: AdapterId, outcome: str) -> None:
-        self.counts[adapter_id, self._horizon.now, outcome] += 1
+        self.counts[adapter_id, self.horizon.now, outcome] += 1

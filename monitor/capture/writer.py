@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -29,29 +30,24 @@ _DAY_MICROSECONDS: Final = 86_400_000_000
 _EPOCH: Final = date(1970, 1, 1)
 
 
+@dataclass(slots=True, eq=False)
 class BatchWriter:
     """Writes batches, and caches which contexts and partitions exist."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        clock: Callable[[], datetime],
-        retention: Mapping[str, timedelta],
-    ) -> None:
-        self._database = database
-        self._retention = retention
-        self._clock = clock
-        self._contexts: dict[Context, int] = {}
-        self._lock = threading.Lock()
-        self._days: set[date] = set()
+    database: Database
+    _: KW_ONLY
+    clock: Callable[[], datetime]
+    retention: Mapping[str, timedelta]
+    _contexts: dict[Context, int] = field(default_factory=dict, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _days: set[date] = field(default_factory=set, init=False)
 
     def context_ids(self, wanted: Sequence[Context]) -> list[int]:
         """Return the id of each context, interning new ones in a transaction of its own."""
         with self._lock:
             missing = set(wanted) - self._contexts.keys()
             if missing:
-                found = self._database.run(lambda tx: contexts.intern(tx, missing))
+                found = self.database.run(lambda tx: contexts.intern(tx, missing))
                 if len(self._contexts) > _MAX_CONTEXTS:
                     self._contexts = {one: self._contexts[one] for one in set(wanted) - missing}
                 self._contexts |= found
@@ -72,7 +68,7 @@ class BatchWriter:
 
     def _write(self, joined: RecordBatch, submissions: Sequence[Submission]) -> None:
         self._ensure_partitions(joined)
-        stored = self._database.run(lambda tx: _store(tx, joined, submissions, self._clock()))
+        stored = self.database.run(lambda tx: _store(tx, joined, submissions, self.clock()))
         record, feedback = 0, 0
         for one in submissions:
             one.fresh_records = stored.records[record : record + len(one.batch)]
@@ -84,11 +80,11 @@ class BatchWriter:
         days = set(_days(batch)) - self._days
         if not days:
             return
-        today = self._clock().astimezone(UTC).date()
+        today = self.clock().astimezone(UTC).date()
         for table in partitions.RECORD_TABLES:
-            oldest = today - self._retention[table] - _DAY
+            oldest = today - self.retention[table] - _DAY
             kept = [day for day in days if day >= oldest]
-            self._database.run(
+            self.database.run(
                 lambda tx, table=table, kept=kept: partitions.ensure(tx, kept, tables=[table])  # type: ignore[misc]  # a default argument
             )
         self._days |= days

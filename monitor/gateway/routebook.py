@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from monitor.traffic.arms import effective
 _LOG: Final = structlog.get_logger(__name__)
 
 
+@dataclass(slots=True, eq=False)
 class RouteBook:
     """The routes by the name that clients ask for.
 
@@ -29,20 +30,14 @@ class RouteBook:
     as refused until the service sends a newer one.
     """
 
-    def __init__(
-        self,
-        cache: Path | None = None,
-        *,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._cache = cache
-        self._clock = clock
-        self._monotonic = monotonic
-        self._said: tuple[datetime, float] | None = None
-        self._routes: dict[str, Route] = {}
-        self._refused: dict[str, Route] = {}
-        self._lacking: set[str] = set()
+    cache: Path | None = None
+    _: KW_ONLY
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    monotonic: Callable[[], float] = time.monotonic
+    _said: tuple[datetime, float] | None = field(default=None, init=False)
+    _routes: dict[str, Route] = field(default_factory=dict, init=False)
+    _refused: dict[str, Route] = field(default_factory=dict, init=False)
+    _lacking: set[str] = field(default_factory=set, init=False)
 
     def __len__(self) -> int:
         return len(self._routes)
@@ -70,17 +65,17 @@ class RouteBook:
     def time(self) -> datetime:
         """Return the time by which routes end."""
         if self._said is None:
-            return self._clock()
+            return self.clock()
         said, at = self._said
-        return said + timedelta(seconds=self._monotonic() - at)
+        return said + timedelta(seconds=self.monotonic() - at)
 
     def set_time(self, said: datetime) -> None:
         """Use the service's time from now on."""
-        self._said = said, self._monotonic()
+        self._said = said, self.monotonic()
 
     def load(self) -> None:
         """Load the cached routes of an earlier run; an unusable file is ignored."""
-        kept = read_cached(self._cache, read_routes, what="routes")
+        kept = read_cached(self.cache, read_routes, what="routes")
         if kept is not None:
             self._take(kept)
             _LOG.info("kept_routes_loaded", routes=len(self._routes))
@@ -89,7 +84,7 @@ class RouteBook:
         """Take and cache the service's routes; False if none was newer."""
         if not self._take(routes):
             return False
-        replace_cached(self._cache, self.routes, what="routes")
+        replace_cached(self.cache, self.routes, what="routes")
         return True
 
     def _take(self, routes: Iterable[Route]) -> bool:

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -150,43 +151,33 @@ def serve(settings: GatewaySettings, *, cache: Path | None, key_file: Path | Non
     GatewayServer(config, leaving=leaving, lame_duck=settings.lame_duck).run(sockets=sockets)
 
 
+@dataclass(slots=True, eq=False)
 class _Beside:
     """The background tasks: routes, shares, records, and the engines' software."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        *,
-        book: RouteBook,
-        engines: ReplicaGroup,
-        meters: Meters,
-        shares: Shares,
-        loading: Loading,
-        key_file: Path | None,
-        ring: KeyRing | None,
-    ) -> None:
-        self._ring = ring
-        self._settings = settings
-        self._book = book
-        self._engines = engines
-        self._meters = meters
-        self._shares = shares
-        self._loading = loading
-        self._key_file = key_file
-        self._follower: RouteFollower | None = None
-        self._outbound: Outbound | None = None
+    settings: GatewaySettings
+    _: KW_ONLY
+    book: RouteBook
+    engines: ReplicaGroup
+    meters: Meters
+    shares: Shares
+    loading: Loading
+    key_file: Path | None
+    ring: KeyRing | None
+    _follower: RouteFollower | None = field(default=None, init=False)
+    _outbound: Outbound | None = field(default=None, init=False)
 
     def why_not_ready(self) -> str | None:
         """Return None once there is an engine, and routes or the service's word for none.
 
         Where clients need keys, they have to be known, too.
         """
-        if not self._engines.all:
+        if not self.engines.all:
             return NO_ADDRESS
-        if self._ring is not None and not self._ring.known:
+        if self.ring is not None and not self.ring.known:
             return _NO_KEYS
         heard = self._follower is not None and self._follower.heard
-        return None if heard or len(self._book) else _NO_ROUTES
+        return None if heard or len(self.book) else _NO_ROUTES
 
     def offer(self, adapter: str, line: bytes) -> None:
         """Queue a record."""
@@ -195,20 +186,20 @@ class _Beside:
 
     async def start(self) -> Callable[[], Awaitable[None]]:
         """Start the tasks; the returned function ends them."""
-        settings, meters, ring = self._settings, self._meters, self._ring
-        service = ServiceClient(settings, key_file=self._key_file)
+        settings, meters, ring = self.settings, self.meters, self.ring
+        service = ServiceClient(settings, key_file=self.key_file)
         outbound = Outbound(service, settings=settings, meters=meters)
-        keeper = ShareKeeper(service, shares=self._shares)
+        keeper = ShareKeeper(service, shares=self.shares)
         # two processes may share the port during a handover
         name = f"gateway {socket.gethostname()[:64]}:{settings.port}, process {os.getpid()}"
-        disputes = Disputes(service, book=self._book, name=name)
+        disputes = Disputes(service, book=self.book, name=name)
         follower = RouteFollower(
-            service, book=self._book, meters=meters, disputes=disputes, told=keeper.serve
+            service, book=self.book, meters=meters, disputes=disputes, told=keeper.serve
         )
-        keeper.serve([route.adapter for route in self._book.routes])
+        keeper.serve([route.adapter for route in self.book.routes])
         self._follower, self._outbound = follower, outbound
         residents = ResidentKeeper(
-            self._engines, loading=self._loading, book=self._book, meters=meters, settings=settings
+            self.engines, loading=self.loading, book=self.book, meters=meters, settings=settings
         )
         running = [
             asyncio.create_task(work, name=name)
@@ -217,8 +208,8 @@ class _Beside:
                 ("disputes", disputes.run()),
                 ("shares", keeper.run()),
                 ("records", outbound.run()),
-                ("engines", self._engines.follow()),
-                ("software", SoftwareKeeper(self._engines, settings=settings).run()),
+                ("engines", self.engines.follow()),
+                ("software", SoftwareKeeper(self.engines, settings=settings).run()),
                 ("residents", residents.run()),
                 *([("keys", KeyKeeper(service, ring=ring).run())] if ring is not None else []),
             )

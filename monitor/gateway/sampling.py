@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -127,35 +127,27 @@ class _Finished(NamedTuple):
     subject: str | None
 
 
+@dataclass(slots=True, eq=False)
 class Sampler:
     """Chooses samples, reads their answers, and queues the records; nothing waits for it."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        *,
-        shares: Shares,
-        offer: Callable[[str, bytes], None],
-        meters: Meters,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._now = now
-        self._shares = shares
-        self._offer = offer
-        self._meters = meters
-        self._pauses: dict[str, _Pause] = {}
-        self._finished: list[_Finished] = []
-        self._writing: asyncio.Task[None] | None = None
+    settings: GatewaySettings
+    _: KW_ONLY
+    shares: Shares
+    offer: Callable[[str, bytes], None]
+    meters: Meters
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    now: Callable[[], float] = time.monotonic
+    _pauses: dict[str, _Pause] = field(default_factory=dict, init=False)
+    _finished: list[_Finished] = field(default_factory=list, init=False)
+    _writing: asyncio.Task[None] | None = field(default=None, init=False)
 
     def begin(self, path: str, asked: RequestBody, *, adapter: str, arm: Arm) -> Sample | None:
         """Decide whether an attempt becomes a record; None if not."""
         if path not in COMPLETIONS:
             return None
         record_id = os.urandom(16).hex()
-        if not self._shares.decide(adapter, arm, record_id):
+        if not self.shares.decide(adapter, arm, record_id):
             return None
         return self._sample(record_id, path, asked, adapter=adapter, arm=arm)
 
@@ -169,7 +161,7 @@ class Sampler:
     ) -> Sample:
         return Sample(
             id=record_id,
-            at=self._clock(),
+            at=self.clock(),
             adapter=adapter,
             arm=arm,
             asked=asked,
@@ -180,7 +172,7 @@ class Sampler:
 
     def _wish(self, path: str, asked: RequestBody) -> dict[str, object]:
         """Return the members to add to a body that does not ask for log-probabilities."""
-        k = self._settings.top_logprobs
+        k = self.settings.top_logprobs
         if path == CHAT:
             own = asked.value("logprobs") or asked.value("top_logprobs") is not None
             return {} if own else {"logprobs": True, "top_logprobs": k}
@@ -197,12 +189,12 @@ class Sampler:
             return  # it was asked before the first refusal came
         last = self._pauses.get(model)
         seconds = FIRST_PAUSE if last is None else min(2 * last.seconds, LONGEST_PAUSE)
-        self._pauses[model] = _Pause(until=self._now() + seconds, seconds=seconds)
+        self._pauses[model] = _Pause(until=self.now() + seconds, seconds=seconds)
         _LOG.warning("logprobs_refused", model=model, seconds=seconds)
 
     def _paused(self, model: str) -> bool:
         pause = self._pauses.get(model)
-        return pause is not None and pause.until > self._now()
+        return pause is not None and pause.until > self.now()
 
     def tap(self, sample: Sample, status: int, headers: Mapping[str, str]) -> Tap | None:
         """Tap the answer; None if it has nothing to read, or cannot be read.
@@ -227,7 +219,7 @@ class Sampler:
     def finish(self, sample: Sample, measured: SeenAnswer, *, subject: str | None) -> None:
         """Have the record written and queued soon; nothing waits for it."""
         if len(self._finished) >= MOST_UNWRITTEN:
-            self._meters.records.labels(sample.adapter, "dropped").inc()
+            self.meters.records.labels(sample.adapter, "dropped").inc()
             return
         self._finished.append(_Finished(sample, measured, subject))
         if self._writing is None:
@@ -246,7 +238,7 @@ class Sampler:
                 lines = await asyncio.to_thread(list, map(self._line, finished))
                 for one, line in zip(finished, lines, strict=True):
                     if line is not None:
-                        self._offer(one.sample.adapter, line)
+                        self.offer(one.sample.adapter, line)
         finally:
             self._writing = None
 
@@ -263,10 +255,10 @@ class Sampler:
                 answer={} if sample.tap is None else sample.tap.answer(),
                 measured=one.measured,
                 subject=one.subject,
-                with_text=self._settings.send_text,
+                with_text=self.settings.send_text,
             )
         except Exception as error:  # noqa: BLE001 (one of many, and others wait behind it)
-            self._meters.records.labels(sample.adapter, "unreadable").inc()
+            self.meters.records.labels(sample.adapter, "unreadable").inc()
             _LOG.warning("answer_unreadable", adapter=sample.adapter, error=type(error).__name__)
             return None
 

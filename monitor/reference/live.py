@@ -103,22 +103,15 @@ def drain_embeddings(
     return len(rows)
 
 
+@dataclass(slots=True, eq=False)
 class _Draining:
     """The state of one drain."""
 
-    def __init__(
-        self,
-        database: Database,
-        embed: Embedder,
-        indexes: Indexes,
-        keeping: TextFate,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._database = database
-        self._embed = embed
-        self._indexes = indexes
-        self._keeping = keeping
-        self._now = now
+    database: Database
+    embed: Embedder
+    indexes: Indexes
+    keeping: TextFate
+    now: Callable[[], datetime]
 
     def settle(self, rows: Sequence[Pending]) -> None:
         """Embed a batch without an open transaction, then write it in one."""
@@ -137,20 +130,20 @@ class _Draining:
 
         uses = self._uses(rows)
         hashes = {number: b"".join(use.terms) for number, use in uses.items()}
-        now = self._now()
+        now = self.now()
 
         def write(tx: Connection) -> None:
             pending.settle(
                 tx,
                 [replace(row, terms=hashes.get(row.pending.id)) for row in compared],
-                store_text=self._keeping.store_text,
-                redact=self._keeping.redact,
+                store_text=self.keeping.store_text,
+                redact=self.keeping.redact,
                 now=now,
             )
             capture_counts.add(tx, Counter((row.adapter_id, now, REFUSED) for row in refused))
             terms.note(tx, list(uses.values()), now=now)
 
-        self._database.run(write)
+        self.database.run(write)
 
     def give_back(self, waiting: Sequence[Sequence[Pending]], error: ProbeError) -> None:
         """Release untried texts; count a failure of those that the model was working on."""
@@ -158,14 +151,14 @@ class _Draining:
         untried = [row for batch in waiting for row in batch if row not in tried]
 
         def write(tx: Connection) -> None:
-            pending.fail(tx, tried, now=self._now())
+            pending.fail(tx, tried, now=self.now())
             pending.release(tx, untried)
 
-        self._database.run(write)
+        self.database.run(write)
 
     def _uses(self, rows: Sequence[Pending]) -> dict[int, Use]:
         """Return the terms of the prompts by row number, before the prompts are dropped."""
-        take = self._keeping.terms
+        take = self.keeping.terms
         if take is None:
             return {}
         return {
@@ -181,7 +174,7 @@ class _Draining:
 
     def _references(self, rows: Sequence[Pending]) -> dict[VersionId | None, Reference | None]:
         found = {row.version_id for row in rows if row.version_id is not None}
-        return self._database.run(
+        return self.database.run(
             lambda tx: {version: references.current(tx, version) for version in found}
         )
 
@@ -191,10 +184,10 @@ class _Draining:
         """Use a record's own embedding if it fits, else embed the prompt; and the answers."""
         own = {row.id for row in rows if _own_fits(row, in_force.get(row.version_id))}
         texts = {row.id: row.prompt for row in rows if row.prompt and row.id not in own}
-        said = {row.id: row.output[:ANSWER] for row in rows if row.output and self._keeping.answers}
+        said = {row.id: row.output[:ANSWER] for row in rows if row.output and self.keeping.answers}
         wanted = [*texts.values(), *said.values()]
-        made = self._embed.embed(wanted).astype("<f2") if wanted else np.empty(0)
-        encoder = self._embed.encoder if wanted else ""
+        made = self.embed.embed(wanted).astype("<f2") if wanted else np.empty(0)
+        encoder = self.embed.encoder if wanted else ""
         bodies = [vector.tobytes() for vector in made]
         fresh = dict(zip(texts, bodies[: len(texts)], strict=True))
         answers = {
@@ -222,7 +215,7 @@ class _Draining:
                 by_reference.setdefault(reference.id, []).append(place)
         placed = list(rows)
         for reference_id, places in by_reference.items():
-            found = self._indexes.answers(self._database, reference_id)
+            found = self.indexes.answers(self.database, reference_id)
             answers = [rows[place].answer for place in places]
             for place, answer in zip(places, _along(found, answers, reference_id), strict=True):
                 placed[place] = replace(rows[place], answer=answer)
@@ -244,7 +237,7 @@ class _Draining:
         return apart
 
     def _against(self, reference_id: ReferenceId, rows: Sequence[Embedded]) -> list[Embedded]:
-        index = self._indexes.open(self._database, reference_id)
+        index = self.indexes.open(self.database, reference_id)
         size = 2 * index.shape[1]
         fits = [row for row in rows if len(row.embedding or b"") == size]
         if not fits:
@@ -252,7 +245,7 @@ class _Draining:
         queries = np.frombuffer(b"".join(row.embedding or b"" for row in fits), dtype="<f2")
         vectors = queries.reshape(len(fits), -1)
         found = nearest(index, vectors.astype(np.float32))
-        axes = self._indexes.axes(self._database, reference_id)
+        axes = self.indexes.axes(self.database, reference_id)
         placed = None if axes is None else coordinates(axes, vectors).astype("<f4")
         done = [
             replace(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -220,7 +220,7 @@ class Upload:
     def _keep(self, item: Item, line: bytes) -> None:
         if self._total:
             return
-        self._batch.append(_with_body(item, line))
+        self._batch.append(replace(item, body=line))
         self._batch_bytes += len(line)
         if len(self._batch) >= _STAGED_LINES or self._batch_bytes >= _STAGED_BYTES:
             self._flush()
@@ -265,17 +265,6 @@ class Upload:
         self._batch = []
         if len(self._problems) < MOST_PROBLEMS:
             self._problems.append(UploadProblem(line=line, error=error))
-
-
-def _with_body(item: Item, line: bytes) -> Item:
-    return Item(
-        seq=item.seq,
-        role=item.role,
-        text_hash=item.text_hash,
-        subject=item.subject,
-        at=item.at,
-        body=line,
-    )
 
 
 def _kind(kind: tuple[str | None, int]) -> str:
