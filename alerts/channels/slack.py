@@ -67,20 +67,13 @@ class Slack:
         client.check(settings.url)
 
     def deliver(self, alert: Alert, message_id: str) -> Delivered:
-        return post_body(
-            self._client,
-            self._settings.url,
-            slack_body(alert, message_id),
-            timeout=self._settings.timeout,
-        )
+        return self._post(slack_body(alert, message_id))
 
     def deliver_together(self, alerts: Sequence[Alert], message_id: str) -> Delivered:
-        return post_body(
-            self._client,
-            self._settings.url,
-            slack_list(alerts, message_id),
-            timeout=self._settings.timeout,
-        )
+        return self._post(slack_list(alerts, message_id))
+
+    def _post(self, body: bytes) -> Delivered:
+        return post_body(self._client, self._settings.url, body, timeout=self._settings.timeout)
 
 
 def slack_body(alert: Alert, message_id: str) -> bytes:

@@ -10,6 +10,7 @@ import functools
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
@@ -165,23 +166,21 @@ class _Watch:
         return answer
 
     def _tapped(self, call: _Call, chunks: Iterator[Any]) -> Iterator[Any]:
-        try:
+        with self._tapping(call):
             for chunk in chunks:
                 call.take(chunk)
                 yield chunk
-        except Exception as error:
-            self._failed(call, error)
-            raise
-        except GeneratorExit:
-            self._sender.count("unread")
-            raise
-        self._harmless(lambda: self._stream_over(call))
 
     async def _tapped_later(self, call: _Call, chunks: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        try:
+        with self._tapping(call):
             async for chunk in chunks:
                 call.take(chunk)
                 yield chunk
+
+    @contextmanager
+    def _tapping(self, call: _Call) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:
             self._failed(call, error)
             raise

@@ -35,7 +35,6 @@ from monitor.traffic.trial.states import (
     ReadBack,
     Renew,
     TakeBack,
-    event_word,
     to_json,
 )
 from monitor.traffic.trial.urgency import urgency
@@ -252,7 +251,7 @@ def _write_down(
         return
     look = CanaryEvent(
         at=now,
-        event=event_word(event),
+        event=event.word,
         phase=state.phase.value,
         pause=state.pause.value if state.pause else None,
         step=state.step,

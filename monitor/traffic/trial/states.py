@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Final, assert_never
+from typing import Annotated, ClassVar, Final, TypeVar
 
 import msgspec
 from msgspec import Meta
 
+_Kind = TypeVar("_Kind")
 Moment = Annotated[datetime, Meta(tz=True)]
 """A time with its offset; a time without one is refused."""
 
@@ -244,6 +245,7 @@ class Permission:
 class PrechecksLooked:
     """The prechecks were run. ``passed`` None: a result is still unknown."""
 
+    word: ClassVar[str] = "checked"
     passed: bool | None
     reason: str
     given_up: bool = False
@@ -254,6 +256,7 @@ class PrechecksLooked:
 class Looked:
     """A look was made. ``found`` None: nothing could be measured; ``trouble`` says why."""
 
+    word: ClassVar[str] = "looked"
     found: Found | None
     in_route: InRoute = InRoute.OURS
     in_route_reason: str = ""
@@ -266,6 +269,7 @@ class Looked:
 class ReadBack:
     """The router was read back; ``problem`` None: it follows the route."""
 
+    word: ClassVar[str] = "read_back"
     problem: str | None
 
 
@@ -278,23 +282,13 @@ class Ordered:
     why: str = ""
     force: bool = False
 
+    @property
+    def word(self) -> str:
+        return self.order.value
+
 
 Event = PrechecksLooked | Looked | ReadBack | Ordered
-
-
-def event_word(event: Event) -> str:
-    """Return the word under which an event's look is stored."""
-    match event:
-        case PrechecksLooked():
-            return "checked"
-        case Looked():
-            return "looked"
-        case ReadBack():
-            return "read_back"
-        case Ordered():
-            return event.order.value
-        case _:
-            assert_never(event)
+"""Its ``word`` is the one under which its look is stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -344,15 +338,16 @@ def to_json(value: CanaryState | Plan) -> dict[str, object]:
 
 def state_from_json(body: Mapping[str, object]) -> CanaryState:
     """Read what :func:`to_json` wrote; raises ValueError for a word it does not know."""
-    try:
-        return msgspec.convert(dict(body), CanaryState)
-    except msgspec.ValidationError as error:
-        raise ValueError(f"not the state of a canary: {error}") from error
+    return _read(body, CanaryState, "state")
 
 
 def plan_from_json(body: Mapping[str, object]) -> Plan:
     """Read what :func:`to_json` wrote; raises ValueError for any other body."""
+    return _read(body, Plan, "plan")
+
+
+def _read(body: Mapping[str, object], kind: type[_Kind], what: str) -> _Kind:
     try:
-        return msgspec.convert(dict(body), Plan)
+        return msgspec.convert(dict(body), kind)
     except msgspec.ValidationError as error:
-        raise ValueError(f"not the plan of a canary: {error}") from error
+        raise ValueError(f"not the {what} of a canary: {error}") from error

@@ -51,17 +51,5 @@ def _running(state: CanaryState, *, now: datetime, settles: timedelta) -> Verdic
 def _paused(state: CanaryState) -> VerdictSeverity:
     if state.proposal is TrialMove.ROLLBACK:
         return VerdictSeverity.PAGE
-    match state.pause:
-        case Pause.MANUAL | None:
-            return VerdictSeverity.NONE
-        case (
-            Pause.INCONCLUSIVE
-            | Pause.BLIND
-            | Pause.BUDGET
-            | Pause.STABLE
-            | Pause.PERMISSION
-            | Pause.PRECHECKS
-        ):
-            return VerdictSeverity.TICKET
-        case _:
-            assert_never(state.pause)
+    by_hand = state.pause in {Pause.MANUAL, None}
+    return VerdictSeverity.NONE if by_hand else VerdictSeverity.TICKET
