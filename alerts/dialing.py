@@ -22,6 +22,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpcore2
@@ -83,6 +84,7 @@ def resolve(host: str, port: int) -> Sequence[str]:
     return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+@dataclass(kw_only=True, eq=False)
 class GuardedBackend(httpcore2.NetworkBackend):
     """Connects to a name only if **every** address behind it is permitted.
 
@@ -90,18 +92,10 @@ class GuardedBackend(httpcore2.NetworkBackend):
     into a way in. Only the checked addresses are dialled.
     """
 
-    def __init__(
-        self,
-        *,
-        allowed: tuple[Network, ...],
-        resolver: Resolver,
-        deadline: DialDeadline,
-        connect_timeout: float,
-    ) -> None:
-        self._allowed = allowed
-        self._resolver = resolver
-        self._deadline = deadline
-        self._connect_timeout = connect_timeout
+    allowed: tuple[Network, ...]
+    resolver: Resolver
+    deadline: DialDeadline
+    connect_timeout: float
 
     def connect_tcp(
         self,
@@ -112,7 +106,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,  # noqa: ARG002 - the backend's interface has it
     ) -> httpcore2.NetworkStream:
         addresses = self._resolve(host, port)
-        if not all(reachable(address, allowed=self._allowed) for address in addresses):
+        if not all(reachable(address, allowed=self.allowed) for address in addresses):
             raise Blocked(
                 f"{host} leads to an address that outgoing requests may not reach; "
                 "if it is meant to, add its network to the allow list"
@@ -120,9 +114,9 @@ class GuardedBackend(httpcore2.NetworkBackend):
         return self._dial(host, addresses, port)
 
     def _resolve(self, host: str, port: int) -> Sequence[str]:
-        seconds = min(self._deadline.left(), self._connect_timeout)
+        seconds = min(self.deadline.left(), self.connect_timeout)
         try:
-            addresses = _ask(self._resolver, host, port=port, seconds=seconds)
+            addresses = _ask(self.resolver, host, port=port, seconds=seconds)
         except queue.Empty as error:
             raise TimedOut(f"{host} could not be resolved within {seconds:.1f} s") from error
         except (OSError, UnicodeError) as error:
@@ -132,7 +126,7 @@ class GuardedBackend(httpcore2.NetworkBackend):
         return addresses
 
     def _dial(self, host: str, addresses: Sequence[str], port: int) -> DeadlineStream:
-        until = DialDeadline(min(self._deadline.left(), self._connect_timeout))
+        until = DialDeadline(min(self.deadline.left(), self.connect_timeout))
         last: OSError | None = None
         for tried, address in enumerate(addresses):
             # Equal shares, so that one dead address cannot use up the time.
@@ -143,9 +137,9 @@ class GuardedBackend(httpcore2.NetworkBackend):
                 last = error
                 continue
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return DeadlineStream(connection, self._deadline)
+            return DeadlineStream(connection, self.deadline)
         if isinstance(last, TimeoutError):
-            raise TimedOut(f"{host}: no connection within {self._connect_timeout:g} s") from last
+            raise TimedOut(f"{host}: no connection within {self.connect_timeout:g} s") from last
         raise ConnectFailed(f"{host}: {why(last)}") from last
 
 

@@ -112,7 +112,7 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
         ],
     )
     app.state.parts = parts
-    app.state.vitals = parts.vitals
+    app.state.vitals = parts
     app.state.gate = KeyGate(parts.database, told=parts.clock, settings=parts.access)
     if pages is not None:
         app.state.problem_page = pages.problem

@@ -49,8 +49,9 @@ class Beat:
 class Vitals:
     """What this process needs to do its work.
 
-    ``beats`` names its loops; ``delivery_lag`` is how long a due message of ``channels`` (None: of
-    any) may stay untouched, where it is this process that ``delivers``.
+    ``beats`` names its loops (none where no scheduler runs); ``delivery_lag`` is how long a due
+    message of ``channels`` (None: of any) may stay untouched, where it is this process that
+    ``delivers``.
     """
 
     database: Database

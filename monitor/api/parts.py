@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from alerts.channels import CHANNELS
 from monitor.api.access import AccessSettings
-from monitor.api.health import Beat, Vitals
+from monitor.api.health import Vitals
 from monitor.api.limits import BodyLimits
 from monitor.api.problems import ProblemPage
 from monitor.capture.intake import Intake
@@ -24,7 +24,6 @@ from monitor.outbox.channels import ChannelFacts
 from monitor.outbox.linking import PageLinks
 from monitor.outbox.marking import Hearers
 from monitor.reference.milestone import MilestoneRules
-from monitor.store.database import Database
 from monitor.traffic.fallback.breaker import Breaker
 from monitor.traffic.killswitch import KillSwitch
 from monitor.traffic.proof import Proof
@@ -41,15 +40,12 @@ class Dashboard:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ApiParts:
-    """The parts of the API.
+class ApiParts(Vitals):
+    """The parts of the API, and what ``/readyz`` looks at.
 
-    ``beats`` names the loops of this process that ``/readyz`` watches (none where no
-    scheduler runs). ``public_metrics`` opens ``/metrics`` to callers without a key;
-    otherwise it needs ``read``.
+    ``public_metrics`` opens ``/metrics`` to callers without a key; otherwise it needs ``read``.
     """
 
-    database: Database
     intake: Intake
     watch: RouteWatch
     approver: Breaker
@@ -59,22 +55,14 @@ class ApiParts:
     outlook: Outlook
     plans: Plans
     retrainings: Retrainings
-    version: str
-    beats: Mapping[str, Beat] = field(default_factory=dict)
     limits: BodyLimits = field(default_factory=BodyLimits)
     access: AccessSettings = field(default_factory=AccessSettings)
     public_metrics: bool = False
-    channels: frozenset[str] | None = None
-    """Names of the configured channels; only their messages can be late. None: any."""
     known_channels: tuple[ChannelFacts, ...] = ()
     """The public facts about the configured channels."""
-    delivers: bool = True
-    """Whether this process sends messages; another one's backlog makes it no less ready."""
     longest_wait: timedelta = timedelta(seconds=60)
     deadline: timedelta = timedelta(seconds=60)
     """Longest time from a request's last byte to its answer."""
-    delivery_lag: timedelta = timedelta(minutes=5)
-    """How long a due message may stay untouched before ``/readyz`` says so."""
     retention: timedelta = timedelta(days=90)
     """Age of the oldest records: no change can be declared to have begun before."""
     learning: MilestoneRules = field(default_factory=MilestoneRules)
@@ -85,18 +73,6 @@ class ApiParts:
     """The smoke test that a person can run from an incident."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     """The clock by which keys, sessions, silences, links and waiting actions end."""
-
-    @property
-    def vitals(self) -> Vitals:
-        """What ``/readyz`` looks at."""
-        return Vitals(
-            database=self.database,
-            version=self.version,
-            beats=self.beats,
-            channels=self.channels,
-            delivers=self.delivers,
-            delivery_lag=self.delivery_lag,
-        )
 
     @property
     def hearers(self) -> Hearers:

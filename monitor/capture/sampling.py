@@ -8,7 +8,7 @@ share follows the counts of whole days, never an extrapolation from a few minute
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -57,32 +57,26 @@ class _Cached:
     left: int
 
 
+@dataclass(slots=True, eq=False)
 class Rates:
     """The share of each adapter, read from the store every minute and as records are kept."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        target_per_day: int,
-        clock: Callable[[], datetime],
-        fresh_for: timedelta = timedelta(minutes=1),
-    ) -> None:
-        self._database = database
-        self._target = target_per_day
-        self._clock = clock
-        self._fresh_for = fresh_for
-        self._cached: dict[AdapterId, _Cached] = {}
+    database: Database
+    _: KW_ONLY
+    target_per_day: int
+    clock: Callable[[], datetime]
+    fresh_for: timedelta = timedelta(minutes=1)
+    _cached: dict[AdapterId, _Cached] = field(default_factory=dict, init=False)
 
     def of(self, adapter_id: AdapterId) -> float:
         """Return the share of this adapter's requests to keep now."""
-        now = self._clock()
+        now = self.clock()
         cached = self._cached.get(adapter_id)
         if cached is None or now >= cached.until or cached.left <= 0:
             cached = self._cached[adapter_id] = _Cached(
                 share=self._looked_up(adapter_id, now),
-                until=now + self._fresh_for,
-                left=max(1, self._target // STEPS),
+                until=now + self.fresh_for,
+                left=max(1, self.target_per_day // STEPS),
             )
         return cached.share
 
@@ -93,5 +87,5 @@ class Rates:
             cached.left -= count
 
     def _looked_up(self, adapter_id: AdapterId, now: datetime) -> float:
-        days = self._database.run(lambda tx: capture_counts.days(tx, adapter_id, now=now))
-        return share_of(days, target=self._target)
+        days = self.database.run(lambda tx: capture_counts.days(tx, adapter_id, now=now))
+        return share_of(days, target=self.target_per_day)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, assert_never
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.text import Text
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from monitor.probes.weights import Inspection, ModuleHealth
 
 FURTHEST = 5
+_EXIT_CODES: Final = {
+    WeightsState.HEALTHY: ExitCode.OK,
+    WeightsState.SUSPECT: ExitCode.DRIFTING,
+    WeightsState.BROKEN: ExitCode.CRITICAL,
+    WeightsState.UNREADABLE: ExitCode.FAILED,
+}
 STYLES = {"healthy": "green", "suspect": "yellow", "broken": "bold red", "note": "dim"}
 _NUMBERS = {
     "effective rank": "effective_rank",
@@ -61,21 +67,7 @@ def inspect(
         screen.as_json(to_json(found))
     else:
         _print(folder, found, full=full)
-    raise typer.Exit(_exit_code(found.state))
-
-
-def _exit_code(state: WeightsState) -> ExitCode:
-    match state:
-        case WeightsState.HEALTHY:
-            return ExitCode.OK
-        case WeightsState.SUSPECT:
-            return ExitCode.DRIFTING
-        case WeightsState.BROKEN:
-            return ExitCode.CRITICAL
-        case WeightsState.UNREADABLE:
-            return ExitCode.FAILED
-        case _:
-            assert_never(state)
+    raise typer.Exit(_EXIT_CODES[found.state])
 
 
 def _print(folder: Path, found: Inspection, *, full: bool) -> None:

@@ -65,6 +65,14 @@ class Scale(StrEnum):
     CHANGE = "change"
 
 
+_UNITS: Final = {
+    Scale.OFTEN: "how often a new request shows it more than a normal one",
+    Scale.SHARE: "share of requests",
+    Scale.POINTS: "difference from the normal share of requests",
+    Scale.CHANGE: "change against the approved model",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signal:
     """One detector's effect over time; positive is worse, unless both directions count.
@@ -116,15 +124,7 @@ class Signal:
     @property
     def unit(self) -> str:
         """The unit of its axis."""
-        match self.scale:
-            case Scale.OFTEN:
-                return "how often a new request shows it more than a normal one"
-            case Scale.SHARE:
-                return "share of requests"
-            case Scale.POINTS:
-                return "difference from the normal share of requests"
-            case Scale.CHANGE:
-                return "change against the approved model"
+        return _UNITS[self.scale]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -156,21 +156,20 @@ def _unconfirmed(action: ActionRow, what: str) -> str:
     return f"asked the router to move {what}; it has not confirmed"
 
 
+_SUBJECTS: Final = {
+    Done.TAKEN: "Driftline",
+    Done.RECOMMENDED: "Driftline recommends to",
+    Done.BLOCKED: "Driftline moved no traffic:",
+}
+
+
 def action_words(action: ActionRow) -> str:
     """Describe an action in a sentence of its own.
 
     The counts behind it stand in the incident's details.
     """
     line = deed(action)
-    match line.done:
-        case Done.TAKEN:
-            return f"Driftline {line.text}"
-        case Done.RECOMMENDED:
-            return f"Driftline recommends to {line.text}"
-        case Done.BLOCKED:
-            return f"Driftline moved no traffic: {line.text}"
-        case _:
-            assert_never(line.done)
+    return f"{_SUBJECTS[line.done]} {line.text}"
 
 
 def route_words(changed: RouteRow) -> str:

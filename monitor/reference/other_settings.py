@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -55,6 +55,7 @@ class NewSettings:
         return words(self.strata[0])
 
 
+@dataclass(slots=True, eq=False)
 class SettingsLearner:
     """Learns references for new settings that are used often enough.
 
@@ -63,17 +64,17 @@ class SettingsLearner:
     hour later.
     """
 
-    def __init__(
-        self, database: Database, *, rules: LearnedSettings, days: DayEffect = ASSUMED
-    ) -> None:
-        self._database = database
-        self.rules = rules
-        self._days = days
-        self._not_before: dict[tuple[VersionId, tuple[str, ...]], datetime] = {}
+    database: Database
+    _: KW_ONLY
+    rules: LearnedSettings
+    days: DayEffect = ASSUMED
+    _not_before: dict[tuple[VersionId, tuple[str, ...]], datetime] = field(
+        default_factory=dict, init=False
+    )
 
     def turn(self, *, now: datetime) -> list[str]:
         """Learn all due settings, and return them: ``support@v7: temperature 0.7``."""
-        rows, young = self._database.run(
+        rows, young = self.database.run(
             lambda tx: (verdicts.fleet(tx), settings_references.shorter(tx, days=COVERED_DAYS))
         )
         rows = [row for row in rows if _is_well(row)]
@@ -81,7 +82,7 @@ class SettingsLearner:
         return [
             label
             for row in rows
-            for label in self._database.run(lambda tx, row=row: self._learn(tx, row, now=now))  # type: ignore[misc]  # a default argument
+            for label in self.database.run(lambda tx, row=row: self._learn(tx, row, now=now))  # type: ignore[misc]  # a default argument
         ]
 
     def learn_now(self, tx: Connection, version: Version, *, now: datetime) -> list[str]:
@@ -144,7 +145,7 @@ class SettingsLearner:
         fitted = _fitted(
             window,
             carried=calibrations.read(tx, reference.id),
-            days=fleet_days.read(tx, besides=version.adapter_id, assumed=self._days),
+            days=fleet_days.read(tx, besides=version.adapter_id, assumed=self.days),
         )
         if not fitted:
             self._not_before[version.id, one.strata] = now + AGAIN_AFTER_FAILURE

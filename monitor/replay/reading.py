@@ -155,37 +155,29 @@ class _Pending:
     count: int = 0
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Reader:
-    def __init__(
-        self,
-        given: LogReading,
-        *,
-        embed: Embedder | None,
-        not_measured: frozenset[bytes],
-        key: bytes,
-        learned: TrainingShingles | None,
-    ) -> None:
-        self._given = given
-        self._embed = embed
-        self._not_measured = not_measured
-        self._key = key
-        self._learned = learned
-        self._subject_key = secrets.token_bytes(32)
-        self._lines = 0
-        self._bad: list[Bad] = []
-        self._n_bad = 0
-        self._timeless = 0
-        self._labels: dict[str, _Pending] = {}
-        self._passed_over: Counter[str] = Counter()
-        self._excerpts: dict[float, str] = {}
+    given: LogReading
+    embed: Embedder | None
+    not_measured: frozenset[bytes]
+    key: bytes
+    learned: TrainingShingles | None
+    subject_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    lines: int = 0
+    bad: list[Bad] = field(default_factory=list)
+    n_bad: int = 0
+    timeless: int = 0
+    labels: dict[str, _Pending] = field(default_factory=dict)
+    passed_over: Counter[str] = field(default_factory=Counter)
+    excerpts: dict[float, str] = field(default_factory=dict)
 
     def take(self, number: int, line: bytes | None) -> None:
-        self._lines += 1
+        self.lines += 1
         try:
             fields = object_of(line)
             if fields.get("role") == "training":
                 return
-            self._keep(number, read(fields, self._given.form))
+            self._keep(number, read(fields, self.given.form))
         except (Unreadable, RecordRefused) as refused:
             self._refuse(number, str(refused))
 
@@ -194,47 +186,47 @@ class _Reader:
         self._adopt_unnamed()
         self._explain_several(path)
         records = {}
-        for label, pending in self._labels.items():
+        for label, pending in self.labels.items():
             self._measure(pending)
             records[label] = concatenate(pending.parts)
-            _refuse_burst(path, records[label], self._given)
+            _refuse_burst(path, records[label], self.given)
         return ReadLog(
             path=path,
-            n_lines=self._lines,
+            n_lines=self.lines,
             records=records,
-            bad=self._bad,
-            n_bad=self._n_bad,
-            passed_over=self._passed_over,
-            excerpts=self._excerpts,
+            bad=self.bad,
+            n_bad=self.n_bad,
+            passed_over=self.passed_over,
+            excerpts=self.excerpts,
         )
 
     def _keep(self, number: int, mapped: Mapped) -> None:
         label = label_of(mapped.adapter, mapped.version)
-        if self._given.adapter not in {None, label, label.partition("@")[0]}:
-            self._passed_over[label] += 1
+        if self.given.adapter not in {None, label, label.partition("@")[0]}:
+            self.passed_over[label] += 1
             return
-        known = self._labels.get(label, _Pending())
+        known = self.labels.get(label, _Pending())
         record = _record(mapped, number, at=self._time(mapped, known))
         admitted = self._admitted(record)
-        pending = self._labels.setdefault(label, known)
+        pending = self.labels.setdefault(label, known)
         pending.count += 1
-        if not self._given.apart and len(self._named()) > 1:
+        if not self.given.apart and len(self._named()) > 1:
             return  # no longer measured, only counted for the message
-        if self._given.excerpts and record.prompt:
-            self._excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
+        if self.given.excerpts and record.prompt:
+            self.excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
         pending.admitted.append(admitted)
         pending.subjects.append(
-            None if record.subject is None else subjects.digest(self._subject_key, record.subject)
+            None if record.subject is None else subjects.digest(self.subject_key, record.subject)
         )
         if len(pending.admitted) >= _BATCH:
             self._measure(pending)
         self._bound()
 
     def _time(self, mapped: Mapped, pending: _Pending) -> datetime:
-        if self._given.per_day is not None:
-            return self._given.begin + timedelta(days=pending.count / self._given.per_day)
+        if self.given.per_day is not None:
+            return self.given.begin + timedelta(days=pending.count / self.given.per_day)
         if mapped.at is None:
-            self._timeless += 1
+            self.timeless += 1
             raise Unreadable(_WITHOUT_TIME)
         return mapped.at
 
@@ -242,8 +234,8 @@ class _Reader:
         check_record(record, ANY_TIME)
         prompt = record.prompt
         if prompt and (
-            self._embed is None
-            or (self._not_measured and text_hash(prompt, key=self._key) in self._not_measured)
+            self.embed is None
+            or (self.not_measured and text_hash(prompt, key=self.key) in self.not_measured)
         ):
             record = msgspec.structs.replace(record, prompt=None)
         return Admitted(
@@ -258,62 +250,62 @@ class _Reader:
         if not pending.admitted:
             return
         part = from_admitted(
-            pending.admitted, pending.subjects, refuses=self._given.refuses, training=self._learned
+            pending.admitted, pending.subjects, refuses=self.given.refuses, training=self.learned
         )
-        if self._embed is not None:
-            part = fitting.with_vectors(part, self._embed)
-        if self._embed is not None and self._given.answers:
-            part = fitting.with_answers(part, self._embed)
+        if self.embed is not None:
+            part = fitting.with_vectors(part, self.embed)
+        if self.embed is not None and self.given.answers:
+            part = fitting.with_answers(part, self.embed)
         part = fitting.without_texts(part)
         pending.parts.append(part)
         pending.admitted, pending.subjects = [], []
 
     def _bound(self) -> None:
-        if sum(one.count for one in self._labels.values()) > MOST_RECORDS:
+        if sum(one.count for one in self.labels.values()) > MOST_RECORDS:
             raise ReplayFailed(
                 f"more than {MOST_RECORDS:,} records: replay a shorter time or one adapter"
                 " of them (--adapter)"
             )
 
     def _refuse(self, number: int, reason: str) -> None:
-        if self._given.strict:
+        if self.given.strict:
             raise ReplayFailed(f"line {number}: {reason}")
-        self._n_bad += 1
-        if len(self._bad) < FIRST_BAD:
-            self._bad.append(Bad(line=number, reason=reason))
+        self.n_bad += 1
+        if len(self.bad) < FIRST_BAD:
+            self.bad.append(Bad(line=number, reason=reason))
 
     def _explain_nothing(self, path: Path) -> None:
-        if self._labels:
+        if self.labels:
             return
-        if self._timeless:
+        if self.timeless:
             raise ReplayFailed(
                 f"{path.name}: its records have no time; --rate says how many requests a day"
                 " the adapter answers, and spreads them"
             )
-        if self._passed_over:
-            names = ", ".join(sorted(self._passed_over)[:10])
-            raise ReplayFailed(f"{path.name}: nothing of {self._given.adapter!r}; it has {names}")
-        first = f"; line {self._bad[0].line}: {self._bad[0].reason}" if self._bad else ""
-        raise ReplayFailed(f"{path.name}: no record in {self._lines} lines{first}")
+        if self.passed_over:
+            names = ", ".join(sorted(self.passed_over)[:10])
+            raise ReplayFailed(f"{path.name}: nothing of {self.given.adapter!r}; it has {names}")
+        first = f"; line {self.bad[0].line}: {self.bad[0].reason}" if self.bad else ""
+        raise ReplayFailed(f"{path.name}: no record in {self.lines} lines{first}")
 
     def _named(self) -> list[str]:
-        return [label for label in self._labels if label != UNNAMED]
+        return [label for label in self.labels if label != UNNAMED]
 
     def _adopt_unnamed(self) -> None:
         """Give failed requests without a model to the only adapter, if there is just one."""
         named = self._named()
-        if len(named) != 1 or UNNAMED not in self._labels:
+        if len(named) != 1 or UNNAMED not in self.labels:
             return
-        one, unnamed = self._labels[named[0]], self._labels.pop(UNNAMED)
+        one, unnamed = self.labels[named[0]], self.labels.pop(UNNAMED)
         one.count += unnamed.count
         one.admitted += unnamed.admitted
         one.subjects += unnamed.subjects
         one.parts += unnamed.parts
 
     def _explain_several(self, path: Path) -> None:
-        if self._given.apart or len(self._labels) == 1:
+        if self.given.apart or len(self.labels) == 1:
             return
-        counted = Counter({label: one.count for label, one in self._labels.items()})
+        counted = Counter({label: one.count for label, one in self.labels.items()})
         names = ", ".join(f"{label} ({count})" for label, count in counted.most_common(10))
         raise ReplayFailed(
             f"{path.name} has records of {len(counted)} versions: {names};"

@@ -181,7 +181,7 @@ class Run:
     def evaluate(self, kind: EvaluationKind, window: Interval, *, now: datetime) -> None:
         """Evaluate one window, as the service's evaluator does."""
         settings, reading = self.replayed.settings, self._read(window, now=now)
-        lookback = _HeldLookback(self.replayed, self.past, window=window, now=now)
+        lookback = _HeldLookback(replayed=self.replayed, kept=self.past, window=window, now=now)
         evaluated = score(
             kind, reading, lookback, settings, at=now, probe_available=False, ask=self.ask
         )
@@ -258,28 +258,21 @@ class Run:
         self.tells += [tell for tell in tells if tell.status is not words.Status.RECOVERED]
 
 
+@dataclass(kw_only=True, eq=False)
 class _HeldLookback:
     """The history before a window, from the log and the run's own increments."""
 
-    def __init__(
-        self,
-        replayed: Replayed,
-        past: dict[str, list[Increment]],
-        *,
-        window: Interval,
-        now: datetime,
-    ) -> None:
-        self._replayed = replayed
-        self._past = past
-        self._window = window
-        self._now = now
+    replayed: Replayed
+    kept: dict[str, list[Increment]]
+    window: Interval
+    now: datetime
 
     @cached_property
     def recent(self) -> Window:
         """Newest records up to now, over at most the effect window."""
-        settings, end = self._replayed.settings, self._window.end
-        return self._replayed.log.newest(
-            end - settings.effect_window, now=self._now, until=end, limit=settings.effect_records
+        settings, end = self.replayed.settings, self.window.end
+        return self.replayed.log.newest(
+            end - settings.effect_window, now=self.now, until=end, limit=settings.effect_records
         )
 
     @property
@@ -294,6 +287,6 @@ class _HeldLookback:
 
     def past(self, detector: str) -> Sequence[Increment]:
         """Increments of the windows of the last 7 days, oldest first."""
-        kept = self._past.get(detector, [])
-        since = self._window.end - INCREMENTS_KEPT
+        kept = self.kept.get(detector, [])
+        since = self.window.end - INCREMENTS_KEPT
         return kept[bisect_right(kept, since, key=lambda one: one.at) :]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -39,6 +39,7 @@ class _Told:
     failures: int = 0
 
 
+@dataclass(slots=True, eq=False)
 class Carrier:
     """Brings every route in the table to the router, also one that a person wrote.
 
@@ -55,39 +56,31 @@ class Carrier:
         later.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        router: Router,
-        *,
-        resync: timedelta,
-        later: bool = False,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._database = database
-        self._router = router
-        self._resync = resync.total_seconds()
-        self._later = later
-        self._monotonic = monotonic
-        self._seen: FleetState | None = None
-        self._told: dict[str, _Told] = {}
-        self._quiet_until = 0.0
+    database: Database
+    router: Router
+    _: KW_ONLY
+    resync: timedelta
+    later: bool = False
+    monotonic: Callable[[], float] = time.monotonic
+    _seen: FleetState | None = field(default=None, init=False)
+    _told: dict[str, _Told] = field(default_factory=dict, init=False)
+    _quiet_until: float = field(default=0.0, init=False)
 
     def turn(self) -> bool:
         """Tell the router new and due routes, new ones first; False where there were none."""
-        now = self._monotonic()
+        now = self.monotonic()
         if now < self._quiet_until:
             return False
-        state = self._database.run(routes.fleet_state)
+        state = self.database.run(routes.fleet_state)
         if state == self._seen and all(told.due > now for told in self._told.values()):
             return False
         self._seen = state
-        waiting = [one for one in self._database.run(routes.all_routes) if self._is_due(one, now)]
+        waiting = [one for one in self.database.run(routes.all_routes) if self._is_due(one, now)]
         failed = 0
         for route in sorted(waiting, key=self._is_known):
             failed = 0 if self._carry(route) else failed + 1
             if failed == IN_A_ROW:
-                self._quiet_until = self._monotonic() + FIRST_PAUSE
+                self._quiet_until = self.monotonic() + FIRST_PAUSE
                 self._seen = None  # the other routes are still untold
                 break
         return bool(waiting)
@@ -97,7 +90,7 @@ class Carrier:
         due = min((told.due for told in self._told.values()), default=None)
         if self._seen is None:
             due = self._quiet_until
-        return None if due is None else timedelta(seconds=due - self._monotonic())
+        return None if due is None else timedelta(seconds=due - self.monotonic())
 
     def _is_due(self, route: Route, now: float) -> bool:
         return not self._is_known(route) or self._told[route.adapter].due <= now
@@ -110,27 +103,27 @@ class Carrier:
         before = self._told.get(route.adapter) if self._is_known(route) else None
         failures = before.failures if before else 0
         try:
-            if before is None or failures or not self._holds(route) or self._later:
-                self._router.apply(route)
+            if before is None or failures or not self._holds(route) or self.later:
+                self.router.apply(route)
         except RouterFailed as error:
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**failures)
             self._note(route, due=pause, failures=failures + 1)
             self._failed(route, str(error), first=not failures)
             return False
-        self._note(route, due=self._resync, failures=0)
+        self._note(route, due=self.resync.total_seconds(), failures=0)
         if before is None or failures:
             self._succeeded(route, failures)
         return True
 
     def _holds(self, route: Route) -> bool:
-        same = self._router.read_back(route.adapter) == route.arms
+        same = self.router.read_back(route.adapter) == route.arms
         if not same:
             _LOG.warning("route_lost", adapter=route.adapter, generation=route.generation)
         return same
 
     def _note(self, route: Route, *, due: float, failures: int) -> None:
         self._told[route.adapter] = _Told(
-            edition=route.edition, due=self._monotonic() + due, failures=failures
+            edition=route.edition, due=self.monotonic() + due, failures=failures
         )
 
     def _failed(self, route: Route, why: str, *, first: bool) -> None:
@@ -139,7 +132,7 @@ class Carrier:
             if first:
                 _write_down(tx, route, "route.not_carried", why)
 
-        self._database.run(work)
+        self.database.run(work)
         if first:
             _LOG.warning("route_not_carried", adapter=route.adapter, why=why)
 
@@ -149,7 +142,7 @@ class Carrier:
             if failures:
                 _write_down(tx, route, "route.carried", f"after {failures} failures")
 
-        self._database.run(work)
+        self.database.run(work)
         if failures:
             _LOG.info("route_carried", adapter=route.adapter, failures=failures)
 
