@@ -17,6 +17,7 @@ from monitor.api import lookup, paging
 from monitor.api.access import Operator, Reader
 from monitor.api.answering import answered
 from monitor.api.bodies import Name
+from monitor.api.lookup import VersionQuery
 from monitor.api.moments import Bound
 from monitor.api.paging import Cursor, Limit
 from monitor.api.parts import ApiParts, Parts
@@ -30,10 +31,6 @@ from monitor.views.shape import Page
 router: Final = APIRouter(prefix="/v1/adapters/{adapter}", tags=["evaluations"])
 
 POLL_SECONDS: Final = 0.25
-
-VersionQuery = Annotated[
-    Name | None, Query(description="The version in charge where it is left out.")
-]
 
 
 @router.post(

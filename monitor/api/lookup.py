@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import Path
+from fastapi import Path, Query
 from sqlalchemy import Connection
 
+from monitor.api.bodies import Name
 from monitor.api.parts import ApiParts
 from monitor.api.paths import LARGEST_NUMBER
 from monitor.api.problems import Problem
@@ -20,6 +21,9 @@ from monitor.store.registry import adapters, versions
 from monitor.store.traffic import canaries, fleet
 from monitor.store.traffic.canaries import CanaryId, CanaryRow
 
+VersionQuery = Annotated[
+    Name | None, Query(description="The version in charge where it is left out.")
+]
 Number = Annotated[int, Path(ge=1, le=LARGEST_NUMBER)]
 IncidentNumber = Annotated[
     int, Path(ge=1, le=LARGEST_NUMBER, description="As in the incident's link.")

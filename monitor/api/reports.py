@@ -13,8 +13,7 @@ from sqlalchemy import Connection
 
 from monitor.api import lookup
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import Name
-from monitor.api.lookup import Number
+from monitor.api.lookup import Number, VersionQuery
 from monitor.api.moments import Bound
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
@@ -37,10 +36,6 @@ HEADERS: Final = {
 }
 """Evidently's page runs its own scripts, so it gets an origin of its own: no cookie, no request."""
 _KINDS: Final = {"page": "text/html; charset=utf-8", "snapshot": "application/json"}
-
-VersionQuery = Annotated[
-    Name | None, Query(description="The version in charge where it is left out.")
-]
 
 
 @router.post("", status_code=202)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Final
 
 import msgspec
-from fastapi import APIRouter, Query
+from fastapi import APIRouter
 from sqlalchemy import Connection
 
 from monitor.api import lookup
 from monitor.api.access import Operator, Reader
-from monitor.api.bodies import Name
+from monitor.api.lookup import VersionQuery
 from monitor.api.parts import Parts
 from monitor.api.paths import AdapterName
 from monitor.domain import Version
@@ -20,13 +20,6 @@ from monitor.views.reading import coverage
 from monitor.views.selftest import SelfTestBody, SelfTestReport
 
 router: Final = APIRouter(prefix="/v1/adapters/{adapter}", tags=["self-tests"])
-
-Bounds = tuple[float, float]
-
-
-VersionQuery = Annotated[
-    Name | None, Query(description="The version in charge where it is left out.")
-]
 
 
 @router.get("/selftest")

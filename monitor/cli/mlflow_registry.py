@@ -75,7 +75,6 @@ class ModelVersion(msgspec.Struct, frozen=True, kw_only=True):
 class _File(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     is_dir: bool = False
-    file_size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,6 +82,7 @@ def pair(text: str) -> tuple[str, str]:
 Limit = Annotated[int, typer.Option(min=1, max=1000, help="List at most this many.")]
 Adapter = Annotated[str, typer.Argument(help="Name of the adapter, as clients ask for it.")]
 Version = Annotated[str, typer.Argument(help="Name of the version, such as v7.")]
+VersionOption = Annotated[str | None, typer.Option(help="The version in charge when left out.")]
 
 
 def settings(config: Path | None) -> Settings:

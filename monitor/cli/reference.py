@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 app = options.CommandGroup("Build, approve and renew what a version is compared with.")
 
 CHUNK = 1 << 16
+Cause = Annotated[str, typer.Option(help="Why; people read it in the audit.")]
 Wait = Annotated[bool, typer.Option(help="Wait until it is ready or has failed.")]
 
 
@@ -33,9 +34,7 @@ def build(
     file: Annotated[
         Path, typer.Argument(help="NDJSON: one training text or baseline record a line.")
     ],
-    cause: Annotated[
-        str, typer.Option(help="Why; people read it in the audit.")
-    ] = "uploaded by hand",
+    cause: Cause = "uploaded by hand",
     *,
     wait: Wait = True,
 ) -> None:
@@ -62,9 +61,7 @@ def freeze(
         datetime,
         typer.Option(parser=moment, metavar="TIME", help=f"First moment after it, {HELP}."),
     ],
-    cause: Annotated[
-        str, typer.Option(help="Why; people read it in the audit.")
-    ] = "frozen by hand",
+    cause: Cause = "frozen by hand",
     *,
     wait: Wait = True,
 ) -> None:
@@ -93,7 +90,7 @@ def learn(service: Service, adapter: options.Adapter, version: options.Version) 
 @app.asks("refreeze")
 def refreeze(
     service: Service,
-    cause: Annotated[str, typer.Option(help="Why; people read it in the audit.")],
+    cause: Cause,
     match: Annotated[
         list[str] | None,
         typer.Option(help="KEY=VALUE: adapter, owner, tier or a label; repeated, all hold."),

@@ -19,9 +19,7 @@ def report(
     out: Annotated[
         Path, typer.Option(dir_okay=False, help="HTML file to write; replaced if it exists.")
     ],
-    version: Annotated[
-        str | None, typer.Option(help="The version in charge when left out.")
-    ] = None,
+    version: options.VersionOption = None,
     hours: Annotated[
         float, typer.Option(min=0.01, help="Compare the records of the last hours.")
     ] = 24.0,

@@ -21,9 +21,7 @@ UNDER_WAY: Final = frozenset({"waiting", "running"})
 def selftest(
     service: Service,
     adapter: options.Adapter,
-    version: Annotated[
-        str | None, typer.Option(help="The version in charge when left out.")
-    ] = None,
+    version: options.VersionOption = None,
     *,
     last: Annotated[
         bool, typer.Option("--last", help="Show the last self-test instead of running one.")
