@@ -217,8 +217,7 @@ def _stored(tx: Connection, row: IncidentRow, alert: Alert) -> Alert:
 def _lines(tx: Connection, judged: VerdictRow) -> tuple[ScoreLine, ...]:
     latest = evaluations.latest_scores_of(tx, adapter_id=judged.adapter_id)
     scores = {one.detector: one for one in latest if one.version_id == judged.version_id}
-    crossings = judged.memory.crossings
-    return score_lines(scores, judged.verdict.detectors, crossings)
+    return score_lines(scores, judged.verdict.detectors, judged.memory.crossings)
 
 
 def _of_fleet(tx: Connection, told: Alert, row: IncidentRow) -> Alert:

@@ -28,8 +28,7 @@ def lines(path: Path, watch: Watch, *, stage: str) -> Iterator[tuple[int, bytes 
         The file cannot be read.
     """
     try:
-        size = path.stat().st_size
-        watch.begin(stage, size)
+        watch.begin(stage, path.stat().st_size)
         with path.open("rb") as raw:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
             yield from _numbered(stream.read, raw, watch)

@@ -97,8 +97,7 @@ def run(question: SelfTestSubject, *, told: Told = lambda _done, _of: None) -> d
     TooShort
         No detector can be fitted on the baseline at all.
     """
-    test = _Test(question, told)
-    return test.report()
+    return _Test(question, told).report()
 
 
 class _Test:

@@ -116,13 +116,10 @@ def read_wish(tx: Connection, fields: Mapping[str, str]) -> Wish:
     asked = read_asked(fields)
     if asked.of is None:
         raise ValueError("of: choose one of the versions")
-    steps: tuple[CanaryStep, ...] = ()
-    if fields.get("how") == "one":
-        steps = (_step(fields, asked),)
     mode = fields.get("mode", "")
     return Wish(
+        steps=(_step(fields, asked),) if fields.get("how") == "one" else (),
         version=versions.fetch_by_id(tx, VersionId(asked.of)),
-        steps=steps,
         shadow=fields.get("how") == "shadow",
         mode=Mode(mode) if mode else None,
         unchecked=[check for check in Precheck if fields.get(f"skip_{check.value}")],

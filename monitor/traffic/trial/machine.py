@@ -117,8 +117,7 @@ def _taken(state: CanaryState, look: Looked, now: datetime) -> Result | None:
         case InRoute.OURS:
             return None
         case InRoute.EXPIRED:
-            reason = f"not measured: {look.in_route_reason}"
-            return rolling_back(state, reason, now)
+            return rolling_back(state, f"not measured: {look.in_route_reason}", now)
         case InRoute.OVER:
             out = replace(state, placed=False, weight=0.0)
             ended = in_phase(out, Phase.SUPERSEDED, look.in_route_reason, now)

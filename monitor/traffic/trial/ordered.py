@@ -57,8 +57,7 @@ def _order_pause(state: CanaryState, said: str, now: datetime) -> Result:
 
 def _order_resume(state: CanaryState, said: str, plan: Plan, now: datetime) -> Result:
     if state.phase is Phase.ROLLED_BACK:
-        fresh = CanaryState(since=now, reason=f"let try again {said}")
-        return fresh, ()
+        return CanaryState(since=now, reason=f"let try again {said}"), ()
     if state.phase is not Phase.PAUSED:
         raise NotPossible(f"a canary that is {_words(state)} is not paused")
     if not state.placed:

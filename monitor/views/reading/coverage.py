@@ -63,8 +63,7 @@ def bodies(
     found: Iterable[Coverage], *, since: Mapping[Why, datetime] | None = None
 ) -> list[CoverageBody]:
     """Write coverage out by detector, the least covered first."""
-    shown = [body(one, since=since or {}) for one in found]
-    return sorted(shown, key=_least_first)
+    return sorted((body(one, since=since or {}) for one in found), key=_least_first)
 
 
 def _least_first(one: CoverageBody) -> tuple[bool, float, str]:
