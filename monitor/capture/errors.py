@@ -45,6 +45,7 @@ class Overloaded(CaptureError):  # noqa: N818 - named as what it is
 
     status = 429
     kind = "overloaded"
+    retry_after: int
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(f"the queue of records is full; send this again in {retry_after} s")
@@ -56,6 +57,7 @@ class DiskFull(CaptureError):  # noqa: N818 - named as what it is
 
     status = 507
     kind = "disk-full"
+    retry_after: int
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(
@@ -72,6 +74,7 @@ class Unavailable(CaptureError):  # noqa: N818 - named as what it is
 
     status = 503
     kind = "not-durable"
+    retry_after: int
 
     def __init__(self, *, retry_after: int) -> None:
         super().__init__(

@@ -9,10 +9,12 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
-from monitor import outbox
 from monitor.config.sections import Config
 from monitor.daemon.parts import kill_switch_of
 from monitor.domain import Verdict, VerdictSeverity, Version
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.inputs import AlertInputs
+from monitor.outbox.record import record_canary
 from monitor.reference.promotion import freeze_promoted
 from monitor.store.database import Database
 from monitor.store.evaluation import verdicts
@@ -47,7 +49,7 @@ def orders_of(config: Config, database: Database, proof: Proof) -> Orders:
 class CanaryMessages:
     """Notifies people of canaries through the channels, as one incident of a version."""
 
-    channels: Sequence[outbox.ConfiguredChannel]
+    channels: Sequence[ConfiguredChannel]
     base_url: str | None = None
 
     def __call__(
@@ -63,13 +65,13 @@ class CanaryMessages:
         """Step the version's ``canary`` incident; the messages belong to this transaction."""
         row = verdicts.current(tx, version_id=version.id)
         unknown = Verdict(kind=VerdictKind.LEARNING, reason="", since=now)
-        outbox.record_canary(
+        record_canary(
             tx,
             version,
             severity=severity,
             over=over,
             verdict=replace(row.verdict if row else unknown, reason=news.text),
-            inputs=outbox.AlertInputs(
+            inputs=AlertInputs(
                 adapter=adapters.fetch_by_id(tx, version.adapter_id),
                 base_url=self.base_url,
                 action=news.action,

@@ -12,7 +12,7 @@ from alerts.message import ActionLine, NearbyChange, ScoreLine
 from alerts.types import VerdictKind
 from detectors.types import Score
 from detectors.words import name_words
-from monitor import outbox, strata
+from monitor import strata
 from monitor.domain import (
     EvaluationKind,
     Interval,
@@ -25,8 +25,12 @@ from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained
 from monitor.evaluate.turn import Turn
 from monitor.evaluate.unseen import unseen
+from monitor.outbox.changes import changes_about
+from monitor.outbox.channels import ConfiguredChannel
+from monitor.outbox.inputs import AlertInputs
 from monitor.outbox.lines import score_lines
 from monitor.outbox.present import NEAR
+from monitor.outbox.record import record_observation, update_due
 from monitor.policy import ActionEvidence, Judgement
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import clock
@@ -73,7 +77,7 @@ class Messages:
     text.
     """
 
-    channels: Sequence[outbox.ConfiguredChannel]
+    channels: Sequence[ConfiguredChannel]
     preview: Callable[[Connection, Version, ActionEvidence, datetime], ActionLine | None]
     doubt: Callable[[Connection, Version], str | None]
     examples: int = 0
@@ -103,7 +107,7 @@ class Messages:
         return News(
             fresh=found.transition is not None
             or waited
-            or outbox.update_due(
+            or update_due(
                 tx, version, verdict=verdict, scores=scores, now=found.facts.at, window=self.window
             ),
             departed=departed,
@@ -128,11 +132,11 @@ class Messages:
         action = self.preview(tx, version, judgement.action, now) if news.fresh else None
         beside = reading.calibrated.beside if reading.calibrated is not None else ()
         adapter = adapters.fetch_by_id(tx, version.adapter_id)
-        outbox.record_observation(
+        record_observation(
             tx,
             version,
             verdict=verdict,
-            inputs=outbox.AlertInputs(
+            inputs=AlertInputs(
                 adapter=adapter,
                 transition_id=transition_id,
                 standing=judgement.standing,
@@ -177,15 +181,15 @@ class Messages:
 
         Drift incidents stay unchanged; the next evaluation that succeeds ends this one.
         """
-        outbox.record_observation(
+        record_observation(
             tx,
             version,
             verdict=Verdict(
                 kind=VerdictKind.ERROR, severity=VerdictSeverity.TICKET, reason=reason, since=now
             ),
-            inputs=outbox.AlertInputs(
+            inputs=AlertInputs(
                 adapter=adapters.fetch_by_id(tx, version.adapter_id),
-                changes=outbox.changes_about(
+                changes=changes_about(
                     tx,
                     version.adapter,
                     interval=Interval(start=now, end=now),
@@ -223,7 +227,7 @@ class Messages:
             return ()
         window, last = reading.interval, reading.traffic.last_at
         start = min(last, window.start) if last else window.start
-        return outbox.changes_about(
+        return changes_about(
             tx,
             reading.version.adapter,
             interval=verdict.onset or Interval(start=start, end=window.end),

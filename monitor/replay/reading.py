@@ -134,7 +134,7 @@ def read_log(
         more records than fit, or times that say nothing.
     """
     reader = _Reader(
-        given,
+        given=given,
         embed=embed,
         not_measured=not_measured,
         key=key or secrets.token_bytes(32),
