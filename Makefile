@@ -10,6 +10,7 @@ ENGINE := .venv-engine
 ATTACK := .venv-attack
 SBOM   := .venv-sbom
 DEPLOY := .venv-deploy
+LOGIN  := .npm-oidc
 OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
@@ -17,7 +18,7 @@ INTO   ?= sbom.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer clean
+.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer oidc-provider clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -64,7 +65,7 @@ check: $(READY)
 	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime prometheus pgbouncer $(SBOM)/.ready $(DEPLOY)/.ready
+test: check browser faketime prometheus pgbouncer oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -173,5 +174,13 @@ prometheus:
 pgbouncer:
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || $(call debian,pgbouncer)
 
+# People log in by a provider that others made and the OpenID Foundation certified.
+oidc-provider: $(LOGIN)/.ready
+
+$(LOGIN)/.ready: tests/web/login_provider/package-lock.json
+	@command -v npm >/dev/null || $(call debian,nodejs npm)
+	@mkdir -p $(LOGIN) && cp $(<D)/package.json $< $(LOGIN) && npm ci --prefix $(LOGIN) --ignore-scripts --silent && touch $@ \
+	  || echo "no oidc-provider here: tests of it will skip"
+
 clean:
-	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) $(DEPLOY) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) $(DEPLOY) $(LOGIN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

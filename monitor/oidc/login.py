@@ -33,7 +33,8 @@ FRESH: Final = timedelta(hours=1)
 """How long what a provider says of itself is believed."""
 SKEW: Final = timedelta(minutes=1)
 ALGORITHMS: Final = (
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
+    "EdDSA", "Ed25519",  # one signature by its older and newer name (RFC 9864)
 )  # fmt: skip
 """Signatures by a private key: a shared secret could sign whatever its holders like."""
 LONGEST_NAME: Final = 128
