@@ -11,6 +11,7 @@ ATTACK := .venv-attack
 SBOM   := .venv-sbom
 DEPLOY := .venv-deploy
 LOGIN  := .npm-oidc
+SPANS  := .venv-spans
 OF     ?= $(BIN)/python
 INTO   ?= sbom.json
 
@@ -65,7 +66,7 @@ check: $(READY)
 	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime prometheus pgbouncer oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready
+test: check browser faketime prometheus pgbouncer oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -93,6 +94,13 @@ manifests: $(DEPLOY)/.ready
 $(DEPLOY)/.ready:
 	test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
 	$(DEPLOY)/bin/python -m pip install --quiet --progress-bar on 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2'
+	@touch $@
+
+# Instrumentations change the clients that they trace, so they are in no other environment.
+$(SPANS)/.ready:
+	test -x $(SPANS)/bin/python || $(PYTHON) -m venv $(SPANS)
+	$(SPANS)/bin/python -m pip install --quiet --progress-bar on opentelemetry-sdk opentelemetry-exporter-otlp-proto-http 'openai>=3,<4' \
+	  'opentelemetry-instrumentation-openai>=0.62,<0.70' 'openinference-instrumentation-openai>=0.1.66,<0.2'
 	@touch $@
 
 slow: $(READY)
@@ -183,4 +191,4 @@ $(LOGIN)/.ready: tests/web/login_provider/package-lock.json
 	  || echo "no oidc-provider here: tests of it will skip"
 
 clean:
-	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) $(DEPLOY) $(LOGIN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) $(DEPLOY) $(LOGIN) $(SPANS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -3,9 +3,8 @@
 ::
 
     python -m uvicorn --factory --port 8123 tests.capture.spans.record:engine
-    python3 -m venv .venv-spans && .venv-spans/bin/pip install opentelemetry-sdk \
-      opentelemetry-exporter-otlp-proto-http openai openinference-instrumentation-openai langfuse \
-      opentelemetry-instrumentation-openai opentelemetry-instrumentation-openai-v2==2.3b0 'wrapt<2'
+    make .venv-spans/.ready && .venv-spans/bin/pip install langfuse \
+      opentelemetry-instrumentation-openai-v2==2.3b0 'wrapt<2'
     .venv-spans/bin/python tests/capture/spans/record.py openinference http://127.0.0.1:8123/v1
 
 Last recorded with opentelemetry-sdk 1.45.2, OpenLLMetry 0.62.4, OpenInference 0.1.66, Langfuse
@@ -26,6 +25,7 @@ MODULES = {
     "openinference": "openinference.instrumentation.openai",
     "opentelemetry": "opentelemetry.instrumentation.openai_v2",
 }
+COUNTED = {"include_usage": True}
 IDS = ("traceId", "spanId", "parentSpanId")
 
 
@@ -50,40 +50,56 @@ def main(kind: str, url: str) -> None:
     sink = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Sink)
     threading.Thread(target=sink.serve_forever, daemon=True).start()
     into = f"http://127.0.0.1:{sink.server_port}"
-    provider = import_module("opentelemetry.sdk.trace").TracerProvider()
-    import_module("opentelemetry.trace").set_tracer_provider(provider)
-    exporter = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
-    processors = import_module("opentelemetry.sdk.trace.export")
-    sent = exporter.OTLPSpanExporter(f"{into}/v1/traces")
-    provider.add_span_processor(processors.SimpleSpanProcessor(sent))
+    provider = exporting(f"{into}/v1/traces", processor="SimpleSpanProcessor")
     if kind in MODULES:
-        import_module(MODULES[kind]).OpenAIInstrumentor().instrument()
-        made = import_module("openai").OpenAI
+        made = instrumented(kind)
     else:
         langfuse = import_module("langfuse")
         keys = dict.fromkeys(("public_key", "secret_key"), "none")
         langfuse.Langfuse(**keys, base_url=into, tracer_provider=provider)
         made = import_module("langfuse.openai").OpenAI
-    ask(made(base_url=url, api_key="none", max_retries=0))
+    client = made(base_url=url, api_key="none", max_retries=0)
+    ask(client, model="support@v1")
+    try:
+        client.chat.completions.create(model="nobody@v1", **asked())
+    except import_module("openai").NotFoundError:
+        pass
     provider.force_flush()
     Path(__file__).with_name(f"{kind}.json").write_text(json.dumps(recorded(), indent=1) + "\n")
 
 
-def ask(client: Any) -> None:
-    """Ask whole, as a stream, for a completion of a text, and a model that is not served."""
-    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "When?"}]
-    asked = {"messages": messages, "temperature": 0.7, "max_tokens": 5}
-    asked |= {"logprobs": True, "top_logprobs": 5}
-    chat, counted = client.chat.completions, {"include_usage": True}
-    chat.create(model="support@v1", user="user-1", **asked)
-    list(chat.create(model="support@v1", stream=True, stream_options=counted, **asked))
-    client.completions.create(
-        model="support@v1", prompt="When?", temperature=0.7, max_tokens=5, logprobs=5
-    )
-    try:
-        chat.create(model="nobody@v1", **asked)
-    except import_module("openai").NotFoundError:
-        pass
+def exporting(into: str, *, processor: str, **headers: str) -> Any:
+    """Have all spans of this process sent to an address; gives the provider of their tracers."""
+    provider = import_module("opentelemetry.sdk.trace").TracerProvider()
+    import_module("opentelemetry.trace").set_tracer_provider(provider)
+    exporter = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporter")
+    sent = exporter.OTLPSpanExporter(into, headers=headers)
+    processors = import_module("opentelemetry.sdk.trace.export")
+    provider.add_span_processor(getattr(processors, processor)(sent))
+    return provider
+
+
+def instrumented(kind: str) -> Any:
+    """Return ``openai.OpenAI``, whose calls an instrumentation traces from now on."""
+    import_module(MODULES[kind]).OpenAIInstrumentor().instrument()
+    return import_module("openai").OpenAI
+
+
+def asked(text: str = "When?", *, tokens: int = 5) -> dict[str, Any]:
+    """Return a conversation and its settings."""
+    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": text}]
+    settings = {"temperature": 0.7, "max_tokens": tokens, "seed": 7}
+    return {"messages": messages, "logprobs": True, "top_logprobs": 5} | settings
+
+
+def ask(client: Any, *, model: str, text: str = "When?", tokens: int = 5) -> list[Any]:
+    """Ask whole, as a stream, and for a completion of a text; gives the answers."""
+    chat, told = client.chat.completions, asked(text, tokens=tokens)
+    whole = chat.create(model=model, user="user-1", **told)
+    stream = list(chat.create(model=model, stream=True, stream_options=COUNTED, **told))
+    settings = {name: told[name] for name in ("temperature", "max_tokens", "seed")}
+    completed = client.completions.create(model=model, prompt=text, logprobs=5, **settings)
+    return [whole, stream, completed]
 
 
 def recorded() -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Be an application that traces its calls, and sends the spans to Driftline as they end.
+
+It runs in the environment that has the instrumentations, ``.venv-spans``, as told by a JSON object
+on standard input: ``kind``, ``model``, ``text``, ``tokens``, ``engine``, ``into`` and ``key``. The
+kind ``sdk`` is an application without instrumentation, which writes its spans itself.
+"""
+
+import json
+import sys
+from importlib import import_module
+from typing import Any
+
+from tests.capture.spans.record import MODULES, ask, asked, exporting, instrumented
+
+
+def main() -> None:
+    told = json.load(sys.stdin)
+    about = {name: told[name] for name in ("model", "text", "tokens")}
+    provider = exporting(
+        f"{told['into']}/v1/traces",
+        processor="BatchSpanProcessor",
+        authorization=f"Bearer {told['key']}",
+    )
+    made = instrumented(told["kind"]) if told["kind"] in MODULES else import_module("openai").OpenAI
+    client = made(base_url=f"{told['engine']}/v1", api_key="none", max_retries=0)
+    if told["kind"] in MODULES:
+        ask(client, **about)
+    else:
+        by_hand(client, provider.get_tracer("shop"), **about)
+    assert provider.force_flush(), "the spans were not sent"
+
+
+def by_hand(client: Any, tracer: Any, *, model: str, text: str, tokens: int) -> None:
+    """Trace one call as the semantic conventions have it, and Driftline's page on telemetry."""
+    request = asked(text, tokens=tokens)
+    with tracer.start_as_current_span("chat") as span:
+        answer = client.chat.completions.create(model=model, **request)
+        choice = answer.choices[0]
+        scored = choice.logprobs.content
+        system, user = ([_part(one["content"])] for one in request["messages"])
+        said = {"role": "assistant", "parts": [_part(choice.message.content)]}
+        span.set_attributes(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.request.model": model,
+                "gen_ai.response.model": answer.model,
+                "gen_ai.response.id": answer.id,
+                "gen_ai.system_instructions": json.dumps(system),
+                "gen_ai.input.messages": json.dumps([{"role": "user", "parts": user}]),
+                "gen_ai.output.messages": json.dumps([said]),
+                "gen_ai.response.finish_reasons": [choice.finish_reason],
+                "gen_ai.request.temperature": request["temperature"],
+                "gen_ai.request.max_tokens": request["max_tokens"],
+                "gen_ai.usage.input_tokens": answer.usage.prompt_tokens,
+                "gen_ai.usage.output_tokens": answer.usage.completion_tokens,
+                "driftline.token_logprobs": [one.logprob for one in scored],
+                "driftline.top_logprobs": json.dumps(
+                    [[top.logprob for top in one.top_logprobs] for one in scored]
+                ),
+            }
+        )
+
+
+def _part(text: str) -> dict[str, str]:
+    return {"type": "text", "content": text}
+
+
+if __name__ == "__main__":
+    main()
