@@ -6,9 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,9 +29,6 @@ RUN = [
     for block in blocks(ROOT / "docs" / "quickstart.md")
     if block.note is None and "make env" not in block.code
 ]
-
-READING = 0.7
-"""Seconds between the questions of one user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,25 +105,16 @@ def _broken_weights_give_a_page(running: Running, folder: Path) -> None:
 
 
 def _ask(running: Running, domain: Domain, count: int) -> None:
-    """Let so many users ask at once, and read what they got.
-
-    An engine answers those who ask together at a third of the work of one after the other.
-    """
-    questions = random.sample(part(domain, Part.LIVE), count)
-    with ThreadPoolExecutor(count) as users:
-        answers = list(users.map(lambda question: _answer(running, question.prompt), questions))
-    assert all(answer.is_success for answer in answers), [answer.text for answer in answers]
-    time.sleep(READING)
-
-
-def _answer(running: Running, prompt: str) -> httpx2.Response:
-    body = {
-        "model": "support",
-        "messages": [{"role": "user", "content": prompt}],
-        "temperature": 0.7,
-        "max_tokens": 64,
-    }
-    return running.gateway.post("/v1/chat/completions", json=body)
+    questions = part(domain, Part.LIVE)
+    for question in random.sample(questions, count):
+        body = {
+            "model": "support",
+            "messages": [{"role": "user", "content": question.prompt}],
+            "temperature": 0.7,
+            "max_tokens": 64,
+        }
+        answer = running.gateway.post("/v1/chat/completions", json=body)
+        assert answer.is_success, answer.text
 
 
 def _score(running: Running, detector: str) -> dict[str, Any]:
