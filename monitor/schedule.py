@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -25,7 +26,8 @@ from sqlalchemy import Connection
 
 from monitor import tracing
 from monitor.domain import EvaluationKind, Version, VersionId
-from monitor.evaluate.evaluator import Evaluator
+from monitor.evaluate.evaluated import LookedAt
+from monitor.evaluate.evaluator import Evaluator, Grouped
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import audit
 from monitor.store.database import Database
@@ -213,8 +215,15 @@ class LeaseSettings:
     renew: timedelta = timedelta(seconds=20)
 
 
+TOGETHER: Final[Mapping[EvaluationKind, int]] = MappingProxyType(
+    {EvaluationKind.HARD: 50, EvaluationKind.LIVE: 10, EvaluationKind.PERPLEXITY: 1}
+)
+"""Due tasks that are evaluated together. A group of live ones takes no longer than one of hard
+ones, which may wait for it; a probe may take minutes."""
+
+
 class Worker:
-    """Claims due tasks one at a time and evaluates them.
+    """Claims due tasks of each kind together and evaluates them, the kinds in their order.
 
     Tasks of models that are ``resident`` have a head start: the others would have to be
     loaded in their place.
@@ -238,22 +247,29 @@ class Worker:
         self._leases = leases
 
     def work(self) -> bool:
-        """Take one due task through; False when nothing is due."""
-        at_hand = self._at_hand()
+        """Take a group of due tasks through, and of the next kind if no more are due of this one.
+
+        False when no more of any kind are due.
+        """
+        return any(self._take(kind) for kind in self._kinds)
+
+    def _take(self, kind: EvaluationKind) -> bool:
+        """Take due tasks of a kind through; True if there may be more of them."""
+        at_hand, most = self._at_hand(), TOGETHER[kind]
         claimed = self._database.run(
             lambda tx: tasks.claim(
                 tx,
                 owner=self._owner,
-                kinds=self._kinds,
+                kinds=[kind],
                 lease=self._leases.lease,
-                limit=1,
+                limit=most,
                 at_hand=at_hand,
             )
         )
-        for claim in claimed:
-            with renewing(self._database, claim, leases=self._leases):
-                self._evaluate(claim)
-        return bool(claimed)
+        if claimed:
+            with renewing(self._database, claimed, leases=self._leases):
+                self._evaluate_all(claimed)
+        return len(claimed) == most
 
     def next_due(self) -> timedelta | None:
         """Return the time until there is a task to take; None where there are none."""
@@ -266,10 +282,20 @@ class Worker:
         due = self._database.run(lambda tx: tasks.due(tx, kinds=self._kinds, most=MOST_DUE))
         return [due[model] for model in self._resident(tuple(due))] if len(due) > 1 else []
 
-    def _evaluate(self, claim: Claim) -> None:
+    def _evaluate_all(self, claims: Sequence[Claim]) -> None:
+        together = Grouped()
+        if len(claims) > 1:
+            with tracing.span("evaluations", kind=claims[0].kind.value, count=len(claims)):
+                together = self._evaluator.evaluate_together(claims)
+                tracing.note(done=len(together.done))
+        for claim in claims:
+            if claim not in together.done:
+                self._evaluate(claim, together.left.get(claim))
+
+    def _evaluate(self, claim: Claim, looked: LookedAt | None) -> None:
         try:
             with tracing.span("evaluation", kind=claim.kind.value):
-                tracing.note(outcome=self._evaluator.evaluate(claim).value)
+                tracing.note(outcome=self._evaluator.evaluate(claim, looked).value)
         except StaleLease:
             _LOG.warning("lease_lost", version_id=claim.version_id, kind=claim.kind.value)
         except Exception as error:  # noqa: BLE001 (one task of many: the others go on)
@@ -289,19 +315,21 @@ def backoff(failures: int) -> timedelta:
 
 
 @contextmanager
-def renewing(database: Database, claim: Claim, *, leases: LeaseSettings) -> Iterator[None]:
-    """Keep the claim ours while the body runs, by a thread of its own."""
+def renewing(
+    database: Database, claims: Sequence[Claim], *, leases: LeaseSettings
+) -> Iterator[None]:
+    """Keep the claims ours while the body runs, by a thread of its own."""
     done = threading.Event()
 
     def renew() -> None:
         while not done.wait(leases.renew.total_seconds()):
             try:
-                if not database.run(lambda tx: tasks.renew(tx, claim, lease=leases.lease)):
+                if not database.run(lambda tx: tasks.renew(tx, claims, lease=leases.lease)):
                     return
             except Exception:  # noqa: BLE001 (the epoch guards the write; try again)
-                _LOG.exception("renewal_failed", task_id=claim.task_id)
+                _LOG.exception("renewal_failed", task_ids=[claim.task_id for claim in claims])
 
-    thread = threading.Thread(target=renew, name=f"renew-{claim.task_id}", daemon=True)
+    thread = threading.Thread(target=renew, name=f"renew-{claims[0].task_id}", daemon=True)
     thread.start()
     try:
         yield

@@ -129,6 +129,8 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
     evaluator = _evaluator(parts, texts)
     tick = config.schedule.tick
     live = [EvaluationKind.HARD, EvaluationKind.LIVE]
+    # of several workers the first keeps itself free for hard signals
+    apart = 1 if config.schedule.workers > 1 else 0
     teller = OutboxLoop(database, parts.channels, change_margin=config.schedule.live_interval)
     telling = sleep.loop(
         "telling",
@@ -138,7 +140,7 @@ def loops_of(parts: WorkerParts, sleep: Sleep, *, owner: str) -> list[Loop]:
         due=teller.next_due,
     )
     workers = {
-        f"evaluate-{number}": _worker(parts, evaluator, owner, live)
+        f"evaluate-{number}": _worker(parts, evaluator, owner, live[:1] if number < apart else live)
         for number in range(config.schedule.workers)
     }
     if parts.serving.probe is not None:
@@ -338,7 +340,7 @@ def _evaluator(parts: WorkerParts, texts: WaitingTexts) -> Evaluator:
             preview=lambda tx, version, evidence, now: parts.breaker.preview(
                 tx, version, evidence, now=now
             ),
-            doubt=parts.breaker.doubt,
+            doubts=parts.breaker.doubts,
             examples=config.alerting.shown_examples,
             base_url=config.server.url,
             change_margin=config.schedule.live_interval,

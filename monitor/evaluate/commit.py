@@ -1,7 +1,8 @@
-"""The findings of an evaluation, written in one transaction guarded by the claim's epoch."""
+"""The findings of evaluations, written in one transaction guarded by the claims' epochs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -13,36 +14,56 @@ from sqlalchemy import Connection
 from alerts.types import VerdictKind
 from detectors.feedback import FEEDBACK
 from detectors.types import Score
-from monitor.domain import EvaluationId, EvaluationKind, Unread, VerdictSeverity
+from monitor.domain import (
+    EvaluationId,
+    EvaluationKind,
+    Unread,
+    VerdictSeverity,
+    Version,
+    VersionId,
+)
 from monitor.evaluate.company import others_on_the_base
-from monitor.evaluate.evaluated import Evaluated
+from monitor.evaluate.evaluated import Evaluated, LookedAt
 from monitor.evaluate.explain import Explained, explain
-from monitor.evaluate.message import Messages
+from monitor.evaluate.message import Messages, News
+from monitor.evaluate.reading import Look
 from monitor.evaluate.turn import Turn, turn
-from monitor.policy import Judgement, Memory, PolicySettings, detector_reason, unmeasured
-from monitor.policy.coverage import to_json
+from monitor.policy import (
+    ActionEvidence,
+    Judgement,
+    Memory,
+    PolicySettings,
+    detector_reason,
+    unmeasured,
+)
+from monitor.policy.coverage import Coverage, to_json
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import clock, partitions
 from monitor.store.evaluation import coverage_days, evaluations, processes, tasks, verdicts
 from monitor.store.evaluation.evaluations import NewEvaluation, ScoreRow
-from monitor.store.evaluation.tasks import Claim
-from monitor.store.evaluation.verdicts import VerdictRow
+from monitor.store.evaluation.processes import Watched
+from monitor.store.evaluation.tasks import Finished, StaleLease
+from monitor.store.evaluation.verdicts import NewVerdict, VerdictRow
 from monitor.store.records import feedback
-from monitor.windows import WindowPlan
 
 PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
 """Name under which the perplexity evaluation's score is stored."""
 
 
+React = Callable[[Connection, Sequence[tuple[Version, ActionEvidence, datetime]]], None]
+"""Asks for decisions about versions' traffic."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """The rules by which an evaluation is judged, and the way people are told.
+    """The rules by which an evaluation is judged, and the ways people are told and traffic moves.
 
     Versions on one base that move within ``cycle`` of each other move together.
     """
 
     settings: PolicySettings
     tell: Messages
+    react: React
     cycle: timedelta
 
 
@@ -60,89 +81,161 @@ def foresee(tx: Connection, *, evaluated: Evaluated, how: How) -> Explained:
 
 
 def commit(
-    tx: Connection,
-    *,
-    claim: Claim,
-    planned: WindowPlan,
-    evaluated: Evaluated,
-    explained: Explained,
-    how: How,
-) -> Turn | None:
-    """Judge the window and write the result; None: this window was already evaluated.
+    tx: Connection, several: Sequence[LookedAt], *, explained: Explained | None, how: How
+) -> dict[VersionId, Turn | None]:
+    """Judge windows and write the results; None: this window was already evaluated.
 
-    The verdict's row is locked before judging. Two kinds of evaluation of one version
-    therefore judge one after the other, each from the memory that the other left. The row
-    is also locked before the task, because a suspicion found here makes another kind's task
-    due: a daemon that held that task and waited for the verdict would wait for ever.
+    The verdicts' rows are locked before judging. Two kinds of evaluation of one version therefore
+    judge one after the other, each from the memory that the other left. The rows are also locked
+    before the tasks, because a suspicion found here makes another kind's task due: a daemon that
+    held that task and waited for the verdict would wait for ever.
+
+    ``explained`` belongs to a version alone. With None, several versions are written together:
+    those of which there is nothing to tell. The others are not in the answer, and nothing of them
+    is written: what they need may lock a base, or a version's incidents.
 
     Raises
     ------
     StaleLease
-        Another daemon took the task over.
+        Another daemon took the task of a version alone over.
     Unexplained
         The judgement differs from the one that was explained beforehand.
     """
-    reading, window = evaluated.reading, evaluated.reading.interval
-    before = verdicts.claim_row(tx, version_id=claim.version_id, adapter_id=claim.adapter_id)
-    found = _judged(tx, evaluated, before, how, at=tasks.guard(tx, claim), hold=True)
-    judgement = found.judgement
-    partitions.ensure(tx, {window.end.date()}, tables=("scores", "increments"))
-    compared = found.facts.covered  # empty for a window without requests, and for a probe
-    covered = tuple(compared.by_detector.values()) if compared and compared.requests else ()
-    evaluation_id = evaluations.add(
+    claims = [one.look.claim for one in several]
+    before = verdicts.claim_rows(tx, {claim.version_id: claim.adapter_id for claim in claims})
+    times = tasks.guard_all(tx, claims)
+    held = [one for one in several if one.look.claim.task_id in times]
+    if explained is None:
+        judged = [
+            Judged(
+                looked=one,
+                found=_judged(tx, one.evaluated, before.get(of), how, at=times[task_id], hold=None),
+            )
+            for one in held
+            for of, task_id in [(one.look.claim.version_id, one.look.claim.task_id)]
+        ]
+        judged = _uneventful(tx, judged, how)
+        return _written(tx, judged, how) if judged else {}
+    if not held:
+        raise StaleLease(f"task {claims[0].task_id} epoch {claims[0].epoch}")
+    [one], [at] = held, times.values()
+    found = _judged(tx, one.evaluated, before.get(claims[0].version_id), how, at=at, hold=True)
+    return _written(tx, [Judged(looked=one, found=found)], how, explained=explained)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Judged:
+    """A window that was looked at, and the turn that its version takes."""
+
+    looked: LookedAt
+    found: Turn
+
+    @property
+    def key(self) -> tuple[VersionId, datetime]:
+        """The version, and the end of the window."""
+        return self.looked.look.claim.version_id, self.looked.look.window.end
+
+    @property
+    def coverage(self) -> tuple[Coverage, ...]:
+        """Return the coverage; empty for a window without requests, and for a probe."""
+        compared = self.found.facts.covered
+        return tuple(compared.by_detector.values()) if compared and compared.requests else ()
+
+    @property
+    def compared(self) -> Watched | None:
+        """The version with its reference, if it has one."""
+        calibrated = self.looked.evaluated.reading.calibrated
+        return None if calibrated is None else (self.key[0], calibrated.reference.id)
+
+
+def _uneventful(tx: Connection, judged: Sequence[Judged], how: How) -> list[Judged]:
+    """Keep those that write nothing but rows of their own."""
+    quiet = how.tell.uneventful(tx, [(one.looked.evaluated, one.found) for one in judged])
+    return [
+        one
+        for one in judged
+        for judgement in [one.found.judgement]
+        if one.key[0] in quiet
+        and not judgement.action.allowed
+        and not judgement.wants_probe
+        and judgement.memory.unmeasured_since is None
+    ]
+
+
+def _written(
+    tx: Connection, judged: Sequence[Judged], how: How, *, explained: Explained | None = None
+) -> dict[VersionId, Turn | None]:
+    """Write what was judged; with ``explained``, tell of it too."""
+    partitions.ensure(tx, {one.key[1].date() for one in judged}, tables=("scores", "increments"))
+    ids = evaluations.add(tx, [_new_evaluation(one) for one in judged])
+    new = [one for one in judged if one.key in ids]
+    news: dict[VersionId, News] = {}
+    if explained is not None:
+        for one in new:
+            evaluated = one.looked.evaluated
+            told = news[one.key[0]] = how.tell.news(tx, evaluated, one.found)
+            if told.fresh and not explained.answers(one.found.judgement):
+                raise Unexplained(evaluated.reading.version.label)
+    coverage_days.add(
         tx,
-        NewEvaluation(
-            adapter_id=claim.adapter_id,
-            version_id=claim.version_id,
-            kind=claim.kind,
-            window=window,
-            state="done",
-            epoch=claim.epoch,
-            started_at=claim.now,
-            reference_id=reading.calibrated.reference.id if reading.calibrated else None,
-            n_records=len(reading.window),
-            n_late=reading.requests.late,
-            verdict=judgement.verdict.kind.value,
-            reason=judgement.verdict.reason,
-            coverage=covered,
-        ),
+        {
+            (one.key[0], one.key[1].astimezone(UTC).date()): one.coverage
+            for one in new
+            if one.coverage
+        },
     )
-    if evaluation_id is None:
-        tasks.finish(tx, claim, next_due=planned.next_due, next_start=window.end)
-        return None
-    news = how.tell.news(tx, evaluated, found)
-    if news.fresh and not explained.answers(judgement):
-        raise Unexplained(reading.version.label)
-    if covered:
-        day = window.end.astimezone(UTC).date()
-        coverage_days.add(tx, claim.version_id, day=day, found=covered)
-    _put_skipped(tx, claim, planned)
-    _put_scores(tx, claim, evaluated, found, evaluation_id)
-    _put_processes(tx, evaluated, found)
-    feedback.mark(tx, _read_feedback(evaluated), version_id=claim.version_id, window_end=window.end)
-    verdicts.put(
-        tx,
-        version_id=claim.version_id,
-        verdict=judgement.verdict,
-        memory=judgement.memory,
-        size=_effect_size(evaluated) if claim.kind is EvaluationKind.LIVE else None,
-    )
+    evaluations.add(tx, [skipped for one in new for skipped in _skipped(one.looked.look)])
+    evaluations.put_scores(tx, [row for one in new for row in _score_rows(one, ids[one.key])])
+    compared = {of: one.found for one in new if (of := one.compared) is not None}
+    processes.put_states(tx, {of: found.states for of, found in compared.items()})
+    processes.put_increments(tx, {of: found.increments for of, found in compared.items()})
+    for one in new:
+        version_id, end = one.key
+        feedback.mark(
+            tx, _read_feedback(one.looked.evaluated), version_id=version_id, window_end=end
+        )
+    verdicts.put_all(tx, [_new_verdict(one) for one in new])
+    for one in new:
+        if explained is not None:
+            _tell(tx, one, ids[one.key], how, news=news[one.key[0]], explained=explained)
+    tasks.finish(tx, [_finished(one, written=one.key in ids) for one in judged])
+    if new:
+        how.react(
+            tx,
+            [
+                (
+                    one.looked.evaluated.reading.version,
+                    one.found.judgement.action,
+                    one.found.facts.at,
+                )
+                for one in new
+            ],
+        )
+    return {one.key[0]: one.found if one.key in ids else None for one in judged}
+
+
+def _tell(
+    tx: Connection,
+    one: Judged,
+    evaluation_id: EvaluationId,
+    how: How,
+    *,
+    news: News,
+    explained: Explained,
+) -> None:
+    """Tell of a version's judgement, and ask for the probe that it needs."""
+    evaluated, found, judgement = one.looked.evaluated, one.found, one.found.judgement
     transition_id = None
     if found.transition is not None:
         transition_id = verdicts.add_transition(tx, found.transition, evaluation_id=evaluation_id)
     how.tell.tell(tx, evaluated, found, news, explained, transition_id=transition_id)
+    version_id, since = one.key[0], judgement.memory.unmeasured_since
+    if since is not None and found.facts.probe_available:
+        # the newest perplexity score no longer holds: a suspicion came after it
+        reason = unmeasured(since, found.facts.probe_stopped)
+        evaluations.put_unmeasured(tx, version_id, detector=PERPLEXITY, reason=reason)
     if judgement.wants_probe and found.facts.probe_available:
-        tasks.request(tx, version_id=claim.version_id, kinds=[EvaluationKind.PERPLEXITY])
-    returns = reading.returns_by_probes or judgement.verdict.severity is VerdictSeverity.PAGE
-    tasks.finish(
-        tx,
-        claim,
-        next_due=planned.next_due,
-        next_start=window.end,
-        # its next probe goes first among those due, because it brings the version back
-        first=returns and claim.kind is EvaluationKind.PERPLEXITY,
-    )
-    return found
+        tasks.request(tx, version_id=version_id, kinds=[EvaluationKind.PERPLEXITY])
 
 
 def _judged(
@@ -152,67 +245,100 @@ def _judged(
     how: How,
     *,
     at: datetime,
-    hold: bool,
+    hold: bool | None,
 ) -> Turn:
     """Judge the findings by the verdict in force, and by others on the base where they matter.
 
     ``hold`` locks the base, so that no other process judges on it until the transaction
-    ends.
+    ends. With None no others are read: they matter to no version that is quiet.
     """
-    memory = before.memory if before else Memory()
+    taken = partial(
+        turn,
+        evaluated.reading,
+        before.memory if before else Memory(),
+        findings=evaluated.findings,
+        settings=how.settings,
+    )
     # a finding begins when it is reported: its probe may have taken minutes
     facts = replace(evaluated.facts, at=at)
-    taken = partial(
-        turn, evaluated.reading, memory, findings=evaluated.findings, settings=how.settings
-    )
-    found = taken(facts)
-    version = evaluated.reading.version
+    found, version = taken(facts), evaluated.reading.version
+    if hold is None:
+        return found
     fleet = others_on_the_base(tx, version, found.judgement, cycle=how.cycle, hold=hold)
     return found if fleet is None else taken(replace(facts, fleet=fleet))
 
 
-def _put_skipped(tx: Connection, claim: Claim, planned: WindowPlan) -> None:
-    """Store skipped windows in one statement: a day of downtime gives a hard signal a thousand."""
-    skipped = [
-        NewEvaluation(
-            adapter_id=claim.adapter_id,
-            version_id=claim.version_id,
-            kind=claim.kind,
+def _new_evaluation(one: Judged) -> NewEvaluation:
+    look, reading = one.looked.look, one.looked.evaluated.reading
+    verdict = one.found.judgement.verdict
+    return NewEvaluation(
+        adapter_id=look.claim.adapter_id,
+        version_id=look.claim.version_id,
+        kind=look.claim.kind,
+        window=look.window,
+        state="done",
+        epoch=look.claim.epoch,
+        started_at=look.claim.now,
+        reference_id=reading.calibrated.reference.id if reading.calibrated else None,
+        n_records=len(reading.window),
+        n_late=reading.requests.late,
+        verdict=verdict.kind.value,
+        reason=verdict.reason,
+        coverage=one.coverage,
+    )
+
+
+def _new_verdict(one: Judged) -> NewVerdict:
+    judgement, live = one.found.judgement, one.looked.look.claim.kind is EvaluationKind.LIVE
+    return NewVerdict(
+        version_id=one.key[0],
+        verdict=judgement.verdict,
+        memory=judgement.memory,
+        size=_effect_size(one.looked.evaluated) if live else None,
+    )
+
+
+def _finished(one: Judged, *, written: bool) -> Finished:
+    look, verdict = one.looked.look, one.found.judgement.verdict
+    returns = (
+        one.looked.evaluated.reading.returns_by_probes or verdict.severity is VerdictSeverity.PAGE
+    )
+    return Finished(
+        claim=look.claim,
+        next_due=look.planned.next_due,
+        next_start=look.window.end,
+        # its next probe goes first among those due, because it brings the version back
+        first=written and returns and look.claim.kind is EvaluationKind.PERPLEXITY,
+    )
+
+
+def _skipped(look: Look) -> Iterator[NewEvaluation]:
+    """Note the windows missed: a day of downtime gives a hard signal a thousand."""
+    for window in look.planned.skipped:
+        yield NewEvaluation(
+            adapter_id=look.claim.adapter_id,
+            version_id=look.claim.version_id,
+            kind=look.claim.kind,
             window=window,
             state="skipped",
-            epoch=claim.epoch,
-            started_at=claim.now,
+            epoch=look.claim.epoch,
+            started_at=look.claim.now,
             reason="downtime: only the newest window is evaluated",
         )
-        for window in planned.skipped
-    ]
-    evaluations.add_all(tx, skipped)
 
 
-def _put_scores(
-    tx: Connection,
-    claim: Claim,
-    evaluated: Evaluated,
-    found: Turn,
-    evaluation_id: EvaluationId,
-) -> None:
+def _score_rows(one: Judged, evaluation_id: EvaluationId) -> list[ScoreRow]:
     # skip a hard signal's empty minutes: each would be a row without information
-    hard = claim.kind is EvaluationKind.HARD
+    evaluated, hard = one.looked.evaluated, one.looked.look.claim.kind is EvaluationKind.HARD
     measured = {
         f.detector: f.score
         for f in evaluated.findings
         if f.score is not None and not (hard and f.score.n_window == 0)
     }
-    rows = [
-        _score_row(evaluated, found, evaluation_id, detector=name, score=score)
+    return [
+        _score_row(evaluated, one.found, evaluation_id, detector=name, score=score)
         for name, score in (measured | dict(evaluated.scores)).items()
     ]
-    evaluations.put_scores(tx, rows)
-    since = found.judgement.memory.unmeasured_since
-    if since is not None and found.facts.probe_available:
-        # the newest perplexity score no longer holds: a suspicion came after it
-        reason = unmeasured(since, found.facts.probe_stopped)
-        evaluations.put_unmeasured(tx, claim.version_id, detector=PERPLEXITY, reason=reason)
 
 
 def _score_row(
@@ -277,19 +403,6 @@ def _detector_verdict(judgement: Judgement, detector: str) -> VerdictKind:
         return VerdictKind.DRIFTING
     blind = judgement.blindness is not None and detector in judgement.blindness.detectors
     return VerdictKind.BLIND if blind else VerdictKind.STABLE
-
-
-def _put_processes(tx: Connection, evaluated: Evaluated, found: Turn) -> None:
-    calibrated, version = evaluated.reading.calibrated, evaluated.reading.version
-    if calibrated is None:
-        return
-    reference_id = calibrated.reference.id
-    processes.put_states(
-        tx, version_id=version.id, reference_id=reference_id, by_detector=found.states
-    )
-    processes.put_increments(
-        tx, version_id=version.id, reference_id=reference_id, by_detector=found.increments
-    )
 
 
 def _read_feedback(evaluated: Evaluated) -> Unread:

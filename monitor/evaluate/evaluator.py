@@ -1,9 +1,9 @@
-"""One claimed task, from its window to the message and the action."""
+"""Claimed tasks, from their windows to the message and the action."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 
 from monitor import tracing
 from monitor.domain import AdapterId, EvaluationKind, Version
-from monitor.evaluate.commit import How, Unexplained, commit, foresee
-from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
+from monitor.evaluate.commit import How, React, Unexplained, commit, foresee
+from monitor.evaluate.evaluated import Evaluated, LookedAt, expected_silence, facts_of
 from monitor.evaluate.explain import Explained
 from monitor.evaluate.live import score
 from monitor.evaluate.loading import Calibrations
@@ -24,17 +24,16 @@ from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Messages
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
 from monitor.evaluate.read import read
-from monitor.evaluate.reading import Reading
+from monitor.evaluate.reading import Look, Reading
 from monitor.evaluate.settings import EvaluateSettings
-from monitor.evaluate.turn import Turn, turn
-from monitor.policy import ActionEvidence
+from monitor.evaluate.turn import turn
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds
 from monitor.probes.asking import ModelProbe
 from monitor.probes.errors import ProbeError, ProbeFailed
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations, probing, tasks
 from monitor.store.evaluation.perplexity import RunRole
-from monitor.store.evaluation.tasks import Claim
+from monitor.store.evaluation.tasks import Claim, Finished
 from monitor.store.people import changes, words
 from monitor.store.registry import versions
 from monitor.windows import Cadence, WindowPlan, offset_of, plan
@@ -61,12 +60,23 @@ class Ending(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grouped:
+    """The claims that are done, and what was found for those that are left to be settled alone.
+
+    A claim in neither is still to be evaluated.
+    """
+
+    done: frozenset[Claim] = frozenset()
+    left: Mapping[Claim, LookedAt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evaluator:
     """Evaluates claimed tasks. Safe to use from several threads: it keeps only a cache.
 
     react
-        Asks for a decision about moving traffic away or back, in the transaction that stores the
-        verdict, so that neither is stored without the other.
+        Asks for decisions about moving traffic away or back, in the transaction that stores the
+        verdicts, so that neither is stored without the other.
     drain
         Embeds an adapter's waiting texts up to a time and returns their number.
     via
@@ -77,7 +87,7 @@ class Evaluator:
     settings: EvaluateSettings
     cadences: dict[EvaluationKind, Cadence]
     tell: Messages
-    react: Callable[[Connection, Version, ActionEvidence, datetime], None]
+    react: React
     drain: Callable[[AdapterId, datetime], int]
     via: ModelProbe | None
     _calibrations: Calibrations = field(init=False, default_factory=Calibrations)
@@ -95,55 +105,105 @@ class Evaluator:
 
         self.database.run(work)
 
-    def evaluate(self, claim: Claim) -> Ending:
+    def evaluate_together(self, claims: Sequence[Claim]) -> Grouped:
+        """Work on claims of one kind that were made together, as far as they can share the work.
+
+        What fails, or is not quiet, is left to :meth:`evaluate`, one by one.
+        """
+        try:
+            looks = self._looks(claims)
+            looked = self._looked(looks)
+            together = partial(commit, several=looked, explained=None, how=self._how)
+            written = self.database.run(together) if looked else {}
+        except Exception:  # noqa: BLE001 (a group: each goes alone, and fails for itself)
+            _LOG.exception("evaluated_one_by_one", kind=claims[0].kind.value, count=len(claims))
+            return Grouped()
+        waiting = {look.claim for look in looks}
+        left = {one.look.claim: one for one in looked if one.look.claim.version_id not in written}
+        done = [claim for claim in claims if claim not in waiting or claim.version_id in written]
+        return Grouped(done=frozenset(done), left=left)
+
+    def evaluate(self, claim: Claim, looked: LookedAt | None = None) -> Ending:
         """Work on a claim until it is done or handed back.
+
+        ``looked``: what was found in its window, where it was looked at with others.
 
         Raises
         ------
         StaleLease
             Another daemon took the task over; nothing was written.
         """
-        database, settings = self.database, self.settings
+        if looked is not None:
+            return self._settle(looked)
+        looks = self._looks([claim])
+        if not looks:
+            return Ending.NOT_DUE
+        if claim.kind is EvaluationKind.PERPLEXITY:
+            [reading] = self._read(looks)
+            return self._probe(looks[0], reading)
+        [found] = self._looked(looks, alone=True)
+        return self._settle(found)
+
+    def _looks(self, claims: Sequence[Claim]) -> list[Look]:
+        """Plan each claim's window, and hand back those that have none yet."""
+        planned = [(claim, self._planned(claim)) for claim in claims]
+        early = [
+            Finished(claim=claim, next_due=one.next_due, next_start=claim.start)
+            for claim, one in planned
+            if one.window is None
+        ]
+        if early:
+            self.database.run(lambda tx: tasks.finish(tx, early))
+        return [
+            Look(claim=claim, planned=one, window=one.window)
+            for claim, one in planned
+            if one.window is not None
+        ]
+
+    def _planned(self, claim: Claim) -> WindowPlan:
         cadence = self.cadences[claim.kind]
-        planned = plan(
+        return plan(
             now=claim.now,
             cadence=cadence,
             offset=offset_of(claim.version_id, cadence.interval),
             start=claim.start,
             requested=claim.requested,
         )
-        window = planned.window
-        if window is None:
-            database.run(
-                lambda tx: tasks.finish(
-                    tx, claim, next_due=planned.next_due, next_start=claim.start
+
+    def _read(self, looks: Sequence[Look]) -> list[Reading]:
+        ids = [look.claim.version_id for look in looks]
+        return self.database.run(
+            lambda tx: read(
+                tx,
+                looks,
+                calibrated=self._calibrations.current(tx, ids),
+                settings=self.settings,
+            )
+        )
+
+    def _looked(self, looks: Sequence[Look], *, alone: bool = False) -> list[LookedAt]:
+        """Read windows and score them; of several, those that fail are left out."""
+        for look in looks:
+            if look.claim.kind is EvaluationKind.LIVE:
+                self._drain(look.claim, look.window.end)
+        found = []
+        for look, reading in zip(looks, self._read(looks) if looks else (), strict=True):
+            lookback = StoredLookback(self.database, reading, self.settings)
+            try:
+                evaluated = score(
+                    look.claim.kind,
+                    reading,
+                    lookback,
+                    self.settings,
+                    at=look.claim.now,
+                    probe_available=self.via is not None,
                 )
-            )
-            return Ending.NOT_DUE
-        if claim.kind is EvaluationKind.LIVE:
-            self._drain(claim, window.end)
-        reading = database.run(
-            partial(
-                read,
-                claim=claim,
-                window=window,
-                calibrations=self._calibrations,
-                settings=settings,
-                skipped=planned.skipped,
-            )
-        )
-        tracing.note(adapter=reading.version.adapter, version=reading.version.name)
-        if claim.kind is EvaluationKind.PERPLEXITY:
-            return self._probe(claim, reading, planned)
-        evaluated = score(
-            claim.kind,
-            reading,
-            StoredLookback(database, reading, settings),
-            settings,
-            at=claim.now,
-            probe_available=self.via is not None,
-        )
-        return self._settle(claim, planned, evaluated)
+            except Exception:  # one of several goes alone, and fails for itself
+                if alone:
+                    raise
+                continue
+            found.append(LookedAt(look=look, evaluated=evaluated))
+        return found
 
     def _drain(self, claim: Claim, until: datetime) -> None:
         """Embed the texts that wait for this window, within a limit; others are missing from it."""
@@ -155,35 +215,28 @@ class Evaluator:
             # a broken index or a dead probe must not stop the detectors that need neither
             _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
 
-    def _settle(self, claim: Claim, planned: WindowPlan, evaluated: Evaluated) -> Ending:
-        """Judge, write, act; costly parts of a message are computed before the lock."""
-        reading = evaluated.reading
-        how = How(
+    @property
+    def _how(self) -> How:
+        return How(
             settings=self.settings.policy,
             tell=self.tell,
+            react=self.react,
             cycle=self.cadences[EvaluationKind.PERPLEXITY].interval,
         )
+
+    def _settle(self, looked: LookedAt) -> Ending:
+        """Judge, write, act; costly parts of a message are computed before the lock."""
+        evaluated, how = looked.evaluated, self._how
+        reading = evaluated.reading
+        tracing.note(adapter=reading.version.adapter, version=reading.version.name)
         look = turn(reading, reading.memory, evaluated.facts, settings=how.settings)
         foreseen = partial(foresee, evaluated=evaluated, how=how)
         drifts = bool(look.judgement.verdict.detectors)
         explained = self.database.run(foreseen) if drifts else Explained()
-
-        def write(tx: Connection, explained: Explained) -> Turn | None:
-            found = commit(
-                tx,
-                claim=claim,
-                planned=planned,
-                evaluated=evaluated,
-                explained=explained,
-                how=how,
-            )
-            if found is not None:
-                self.react(tx, reading.version, found.judgement.action, found.facts.at)
-            return found
-
         for left in reversed(range(LOOKS)):
             try:
-                found = self.database.run(partial(write, explained=explained))
+                alone = partial(commit, several=[looked], explained=explained, how=how)
+                [found] = self.database.run(alone).values()
                 break
             except Unexplained:
                 if not left:
@@ -203,8 +256,10 @@ class Evaluator:
             )
         return Ending.DONE
 
-    def _probe(self, claim: Claim, reading: Reading, planned: WindowPlan) -> Ending:
+    def _probe(self, look: Look, reading: Reading) -> Ending:
         """Probe and settle, or hand the task back for later where the probe was stopped."""
+        claim, planned = look.claim, look.planned
+        tracing.note(adapter=reading.version.adapter, version=reading.version.name)
         began = time.monotonic()
         found = self._probed(claim, reading)
         ended_at = claim.now + timedelta(seconds=time.monotonic() - began)
@@ -231,7 +286,7 @@ class Evaluator:
             scores=found.scores,
             silence=expected_silence(reading, now=claim.now, records=self.settings.silence_records),
         )
-        return self._settle(claim, planned, evaluated)
+        return self._settle(LookedAt(look=replace(look, planned=planned), evaluated=evaluated))
 
     def _stretched(self, claim: Claim) -> timedelta | None:
         """Return the version's probe interval where its engine's share forbids the usual one."""

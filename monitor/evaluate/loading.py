@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from threading import Lock
 from typing import Final
@@ -28,36 +28,47 @@ class Calibrations:
         self._known: dict[ReferenceId, Calibrated] = {}
         self._lock = Lock()
 
-    def current(self, tx: Connection, version_id: VersionId) -> Calibrated | None:
-        """Return the version's reference in force, or None while it is learning."""
-        reference = references.current(tx, version_id)
-        if reference is None:
-            return None
-        beside = settings_references.beside(tx, reference.id)
+    def current(
+        self, tx: Connection, version_ids: Collection[VersionId]
+    ) -> dict[VersionId, Calibrated]:
+        """Return versions' references in force; a version that is learning has none."""
+        found = references.current_of(tx, version_ids)
+        beside = settings_references.beside_all(tx, [one.id for one in found.values()])
+        current = {}
+        for version_id, reference in found.items():
+            known = self._kept(reference.id)
+            if known is None:
+                details = references.details(tx, reference.id)
+                known = replace(
+                    unpacked(
+                        reference,
+                        calibrations.read(tx, reference.id),
+                        hourly_rate=details.hourly_rate,
+                    ),
+                    feedback_from=details.feedback_from,
+                    measured=details.measured,
+                )
+            wanted = [one.id for one in beside[reference.id]]
+            if known.reference != reference or [one.id for one in known.beside] != wanted:
+                # it can be approved, and no more
+                known = replace(
+                    known,
+                    reference=reference,
+                    beside=tuple(_beside(tx, known, one) for one in beside[reference.id]),
+                )
+            current[version_id] = self._keep(known)
+        return current
+
+    def _kept(self, reference_id: ReferenceId) -> Calibrated | None:
         with self._lock:
-            known = self._known.get(reference.id)
-        if (
-            known is not None
-            and known.reference == reference
-            and [one.id for one in known.beside] == [one.id for one in beside]
-        ):
-            return known
-        if known is not None:
-            loaded = replace(known, reference=reference)  # it can be approved, and no more
-        else:
-            details = references.details(tx, reference.id)
-            loaded = replace(
-                unpacked(
-                    reference, calibrations.read(tx, reference.id), hourly_rate=details.hourly_rate
-                ),
-                feedback_from=details.feedback_from,
-                measured=details.measured,
-            )
-        loaded = replace(loaded, beside=tuple(_beside(tx, loaded, one) for one in beside))
+            return self._known.get(reference_id)
+
+    def _keep(self, loaded: Calibrated) -> Calibrated:
         with self._lock:
-            while len(self._known) >= MOST_KEPT:
-                self._known.pop(next(iter(self._known)))
-            self._known[reference.id] = loaded
+            if self._known.get(loaded.reference.id) is not loaded:
+                while len(self._known) >= MOST_KEPT:
+                    self._known.pop(next(iter(self._known)))
+                self._known[loaded.reference.id] = loaded
         return loaded
 
 

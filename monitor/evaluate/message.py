@@ -20,6 +20,7 @@ from monitor.domain import (
     Verdict,
     VerdictSeverity,
     Version,
+    VersionId,
 )
 from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained
@@ -63,8 +64,8 @@ class Messages:
 
     preview
         Returns the action on the version's traffic that is about to happen, or recommended.
-    doubt
-        Says why it is unknown whether the last move of traffic took place; None: it is known.
+    doubts
+        Says of each version of whose traffic it is unknown whether the last move took place, why.
     change_margin
         How far from the onset a declared change is still listed.
     out_of_service_after
@@ -79,12 +80,25 @@ class Messages:
 
     channels: Sequence[ConfiguredChannel]
     preview: Callable[[Connection, Version, ActionEvidence, datetime], ActionLine | None]
-    doubt: Callable[[Connection, Version], str | None]
+    doubts: Callable[[Connection, Sequence[Version]], Mapping[VersionId, str]]
     examples: int = 0
     base_url: str | None = None
     change_margin: timedelta = NEAR
     out_of_service_after: timedelta = timedelta(minutes=15)
     window: timedelta = timedelta(minutes=15)
+
+    def uneventful(
+        self, tx: Connection, several: Sequence[tuple[Evaluated, Turn]]
+    ) -> frozenset[VersionId]:
+        """Name the versions of which there is nothing for :meth:`tell` to tell or to store.
+
+        Nothing is wrong with them, nothing was, and nothing is known that an incident waits for.
+        """
+        calm = [one.reading.version for one, found in several if _calm(one, found)]
+        if not calm:
+            return frozenset()
+        under_way, doubts = incidents.under_way(tx, calm), self.doubts(tx, calm)
+        return frozenset(version.id for version in calm) - under_way - doubts.keys()
 
     def news(self, tx: Connection, evaluated: Evaluated, found: Turn) -> News:
         """Whether :meth:`tell` will tell people something new, and what."""
@@ -154,7 +168,7 @@ class Messages:
                 new=explained.new,
                 examples=explained.examples,
                 broken=switched_off(judgement.memory.failures),
-                misrouted=self.doubt(tx, version),
+                misrouted=self.doubts(tx, [version]).get(version.id),
                 unseen=None
                 if judgement.blindness is None
                 else unseen(
@@ -198,7 +212,7 @@ class Messages:
                     is_onset=False,
                 ),
                 broken=reason,
-                misrouted=self.doubt(tx, version),
+                misrouted=self.doubts(tx, [version]).get(version.id),
                 base_url=self.base_url,
                 departed=self._departed(tx, version),
             ),
@@ -235,6 +249,19 @@ class Messages:
             now=found.facts.at,
             is_onset=verdict.onset is not None,
         )
+
+
+def _calm(evaluated: Evaluated, found: Turn) -> bool:
+    judgement = found.judgement
+    return (
+        found.transition is None
+        and judgement.verdict.kind not in {VerdictKind.BLIND, VerdictKind.ERROR}
+        and judgement.verdict.severity is VerdictSeverity.NONE
+        and judgement.blindness is None
+        and not judgement.rules_changed
+        and switched_off(judgement.memory.failures) is None
+        and evaluated.silence is None
+    )
 
 
 def switched_off(failures: Mapping[str, int]) -> str | None:

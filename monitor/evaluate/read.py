@@ -1,66 +1,134 @@
-"""Read an evaluation's data in one short transaction, which ends before the computation."""
+"""Read evaluations' data in one short transaction, which ends before the computation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from sqlalchemy import Connection
 
 from detectors import DETECTORS
 from detectors.signals import SIMILARITY, needed
-from monitor.domain import EvaluationKind, Interval, Unread, Version
+from detectors.types import State
+from monitor.domain import EvaluationKind, Interval, Route, Traffic, Unread, Version, VersionId
+from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.layout import (
     comparable_window,
     feedback_window,
     windows_beside,
 )
-from monitor.evaluate.loading import Calibrations
-from monitor.evaluate.reading import DAY, Reading
+from monitor.evaluate.reading import DAY, Look, Reading
 from monitor.evaluate.settings import EvaluateSettings, reads_answers
 from monitor.policy import Memory
+from monitor.policy.budget import ShareStanding
 from monitor.store.evaluation import processes, tasks, verdicts
 from monitor.store.evaluation.tasks import Awaited, Claim
 from monitor.store.records import capture_counts, feedback, pending, records
+from monitor.store.records.records import Arriving, Compared, RecordColumns
 from monitor.store.registry import versions, watching
 from monitor.store.traffic import routes
 
 
 def read(
     tx: Connection,
-    claim: Claim,
-    window: Interval,
+    looks: Sequence[Look],
     *,
-    calibrations: Calibrations,
+    calibrated: Mapping[VersionId, Calibrated],
     settings: EvaluateSettings,
-    skipped: Sequence[Interval] = (),
-) -> Reading:
-    """Read what arrived in the window and the version's reference, states and memory.
+) -> list[Reading]:
+    """Read what arrived in each window, and its version's states and memory.
 
-    ``skipped`` windows were missed while nothing was evaluated.
+    The looks are of one kind and claimed at one time, so the number of statements does not grow
+    with theirs. What few versions need is read for each of these.
     """
-    version = versions.fetch_by_id(tx, claim.version_id)
-    is_live = claim.kind is EvaluationKind.LIVE
-    behind = capture_counts.any_backfilled(
-        tx, adapter_id=version.adapter_id, start=window.start, end=window.end
-    )
-    # only one kind of evaluation counts older days, because each would visit all of them
-    late, missed = _missed(tx, version, window, late=behind and is_live, skipped=skipped)
-    calibrated = calibrations.current(tx, version.id)
-    reference_id = calibrated.reference.id if calibrated else None
-    row = verdicts.current(tx, version_id=version.id)
-    memory = row.memory if row else Memory()
-    memory = memory.against(reference_id)
+    kind, now = looks[0].claim.kind, looks[0].claim.now
+    ids = [look.claim.version_id for look in looks]
+    known = versions.fetch_by_ids(tx, ids)
+    behind = capture_counts.backfilled(tx, [(look.claim.adapter_id, look.window) for look in looks])
+    compared = {
+        version_id: (version_id, one.reference.id) for version_id, one in calibrated.items()
+    }
+    current = verdicts.current_of(tx, ids)
     columns = records.read_arrivals(
         tx,
-        version_id=version.id,
-        adapter_id=version.adapter_id,
-        window=window,
+        [
+            _arriving(look, calibrated.get(look.claim.version_id), behind=late)
+            for look, late in zip(looks, behind, strict=True)
+        ],
+    )
+    states = processes.states(tx, compared.values())
+    traffic = records.traffic_of(
+        tx,
+        [_compared(look.claim, calibrated.get(look.claim.version_id)) for look in looks],
+        start=now - DAY,
+        end=now,
+    )
+    standings = watching.standings(tx, known.values(), now=now)
+    routed = routes.of_adapters(tx, {version.adapter for version in known.values()})
+    return [
+        _reading(
+            tx,
+            look,
+            known[of],
+            calibrated.get(of),
+            arrived,
+            memory=current[of].memory if of in current else Memory(),
+            behind=late and kind is EvaluationKind.LIVE,
+            states=states[compared[of]] if of in compared else {},
+            traffic=traffic[of],
+            standing=standings[of],
+            route=routed.get(known[of].adapter),
+            settings=settings,
+        )
+        for look, of, late, arrived in zip(looks, ids, behind, columns, strict=True)
+    ]
+
+
+def _arriving(look: Look, calibrated: Calibrated | None, *, behind: bool) -> Arriving:
+    return Arriving(
+        version_id=look.claim.version_id,
+        adapter_id=look.claim.adapter_id,
+        window=look.window,
         reach=records.LATEST if behind else records.PROMPT,
-        reference_id=reference_id,
+        reference_id=calibrated.reference.id if calibrated else None,
         answers=reads_answers(calibrated.by_detector if calibrated else ()),
     )
+
+
+def _compared(claim: Claim, calibrated: Calibrated | None) -> Compared:
+    return Compared(
+        version_id=claim.version_id,
+        adapter_id=claim.adapter_id,
+        strata=None if calibrated is None else calibrated.strata,
+        needs=needed(
+            signal
+            for name in (calibrated.by_detector if calibrated else ())
+            for signal in DETECTORS[name].signals
+        ),
+    )
+
+
+def _reading(
+    tx: Connection,
+    look: Look,
+    version: Version,
+    calibrated: Calibrated | None,
+    columns: RecordColumns,
+    *,
+    memory: Memory,
+    behind: bool,
+    states: Mapping[str, State],
+    traffic: Traffic,
+    standing: ShareStanding,
+    route: Route | None,
+    settings: EvaluateSettings,
+) -> Reading:
+    """Put one version's reading together, and read what only few versions need."""
+    window, is_live = look.window, look.claim.kind is EvaluationKind.LIVE
+    # only one kind of evaluation counts older days, because each would visit all of them
+    late, missed = _missed(tx, version, window, late=behind, skipped=look.planned.skipped)
+    memory = memory.against(calibrated.reference.id if calibrated else None)
     unread = Unread()
     if is_live:
         unread = feedback.unread(
@@ -68,7 +136,7 @@ def read(
             version_id=version.id,
             adapter_id=version.adapter_id,
             window_end=window.end,
-            now=claim.now,
+            now=look.claim.now,
         )
     awaited = Awaited()
     if memory.unmeasured_since is not None or memory.doubted:
@@ -78,9 +146,7 @@ def read(
         interval=window,
         calibrated=calibrated,
         memory=memory,
-        states={}
-        if reference_id is None
-        else processes.states(tx, version_id=version.id, reference_id=reference_id),
+        states=states,
         window=comparable_window(columns, window, calibrated),
         beside=windows_beside(columns, window, calibrated),
         requests=Requests(
@@ -94,20 +160,8 @@ def read(
             if is_live and np.isnan(columns.signals[SIMILARITY]).any()
             else 0,  # no hard detector reads what a prompt's embedding says
         ),
-        traffic=records.traffic(
-            tx,
-            version_id=version.id,
-            adapter_id=version.adapter_id,
-            start=claim.now - DAY,
-            end=claim.now,
-            compared=None if calibrated is None else calibrated.strata,
-            needs=needed(
-                signal
-                for name in (calibrated.by_detector if calibrated else ())
-                for signal in DETECTORS[name].signals
-            ),
-        ),
-        standing=watching.standing(tx, version, now=claim.now),
+        traffic=traffic,
+        standing=standing,
         unread=unread,
         feedback=feedback_window(
             unread.arrivals,
@@ -115,7 +169,7 @@ def read(
             directions=settings.directions(version.adapter),
             calibrated=calibrated,
         ),
-        route=routes.get(tx, version.adapter),
+        route=route,
         probe_due=awaited.due,
         probe_stopped=awaited.stopped,
         probe_running=awaited.running,

@@ -132,7 +132,8 @@ def hold(tx: Connection, incident_id: IncidentId) -> LockedIncident:
     """
     row = _row(tx, incident_id)
     ids = sorted(_concerned(tx, row))
-    judged = {one: verdicts.current(tx, version_id=one, lock=True) for one in ids}
+    known = verdicts.current_of(tx, ids, lock=True)
+    judged = {one: known.get(one) for one in ids}
     if row.base_model is not None:
         fleet_incidents.lock(tx, row.base_model)
     return LockedIncident(

@@ -130,7 +130,7 @@ class _Found:
 def _read(
     tx: Connection, version: Version, span: Interval
 ) -> tuple[Reference, _Found, ReportTexts]:
-    calibrated = Calibrations().current(tx, version.id)
+    calibrated = Calibrations().current(tx, [version.id]).get(version.id)
     if calibrated is None:
         raise ReportError(f"{version.label} has no ready reference to compare with")
     reference = calibrated.reference

@@ -45,17 +45,19 @@ def _evaluate(service: Serving, *, once_asked: bool) -> threading.Thread:
             now = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             evaluations.add(
                 tx,
-                NewEvaluation(
-                    adapter_id=version.adapter_id,
-                    version_id=version.id,
-                    kind=EvaluationKind.LIVE,
-                    window=Interval(start=now - timedelta(minutes=15), end=now),
-                    state="done",
-                    epoch=1,
-                    started_at=now,
-                    verdict="critical",
-                    reason="evidence 1.8",
-                ),
+                [
+                    NewEvaluation(
+                        adapter_id=version.adapter_id,
+                        version_id=version.id,
+                        kind=EvaluationKind.LIVE,
+                        window=Interval(start=now - timedelta(minutes=15), end=now),
+                        state="done",
+                        epoch=1,
+                        started_at=now,
+                        verdict="critical",
+                        reason="evidence 1.8",
+                    )
+                ],
             )
 
     worker = threading.Thread(target=work)

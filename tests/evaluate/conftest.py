@@ -79,7 +79,7 @@ class NoEncoder:
 
 def told_nobody() -> Messages:
     """Incidents are kept, and nobody is told of them."""
-    return Messages(channels=(), preview=lambda *_: None, doubt=lambda *_: None)
+    return Messages(channels=(), preview=lambda *_: None, doubts=lambda *_: {})
 
 
 @dataclass
@@ -137,10 +137,10 @@ class World:
         return Evaluator(**tools)
 
     def _react(
-        self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
+        self, tx: Connection, found: Sequence[tuple[Version, ActionEvidence, datetime]]
     ) -> None:
-        del tx, version, now
-        self.reactions.append(evidence)
+        del tx
+        self.reactions += [evidence for _, evidence, _ in found]
 
     def claim(self, kind: EvaluationKind = EvaluationKind.LIVE, owner: str = "me") -> Claim | None:
         found = self.database.run(

@@ -270,7 +270,7 @@ def messages() -> Messages:
     return Messages(
         channels=[ConfiguredChannel(name="all", channel=Nowhere())],
         preview=lambda *_, **__: None,
-        doubt=lambda *_: None,
+        doubts=lambda *_: {},
     )
 
 

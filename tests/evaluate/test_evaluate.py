@@ -14,13 +14,14 @@ from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.evaluator import Ending, Evaluator
 from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.read import read
+from monitor.evaluate.reading import Look
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Preset
 from monitor.schedule import LeaseSettings, Worker
 from monitor.store.evaluation import evaluations, tasks, verdicts
 from monitor.store.evaluation.tasks import Awaited, Claim, StaleLease
 from monitor.store.registry import adapters, versions
-from monitor.windows import Cadence, offset_of, plan
+from monitor.windows import Cadence, WindowPlan, offset_of, plan
 
 Run = Callable[..., Any]
 
@@ -228,8 +229,18 @@ def test_traffic_is_counted_up_to_now_however_old_the_window_is(world: Any) -> N
     claim = world.claim()
     hour = timedelta(hours=1)
     window = Interval(start=claim.now - 3 * hour, end=claim.now - 2 * hour)
-    reading = world.database.run(
-        lambda tx: read(tx, claim, window, calibrations=Calibrations(), settings=EvaluateSettings())
+    look = Look(
+        claim=claim,
+        window=window,
+        planned=WindowPlan(window=window, skipped=(), next_due=claim.now),
+    )
+    [reading] = world.database.run(
+        lambda tx: read(
+            tx,
+            [look],
+            calibrated=Calibrations().current(tx, [claim.version_id]),
+            settings=EvaluateSettings(),
+        )
     )
     assert len(reading.window) == 0
     assert reading.traffic.count == 31
@@ -242,7 +253,7 @@ def test_a_task_that_was_handed_back_is_not_leased_again_by_a_late_renewal(world
     claim = world.claim()
     assert world.evaluator().evaluate(claim) is Ending.DONE
     minute = timedelta(minutes=1)
-    assert not world.database.run(lambda tx: tasks.renew(tx, claim, lease=minute))
+    assert not world.database.run(lambda tx: tasks.renew(tx, [claim], lease=minute))
     world.make_due()
     assert world.claim() is not None
 
@@ -297,9 +308,7 @@ def test_a_commit_that_waits_for_the_verdict_holds_no_task_meanwhile(world: Any)
     claim = world.claim()
     with ThreadPoolExecutor(1) as pool:
         with world.database.begin() as other:
-            verdicts.claim_row(
-                other, version_id=world.version.id, adapter_id=world.version.adapter_id
-            )
+            verdicts.claim_rows(other, {world.version.id: world.version.adapter_id})
             done = pool.submit(world.evaluator().evaluate, claim)
             while not world.rows(
                 "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
@@ -368,7 +377,8 @@ def test_due_probes_of_adapters_at_hand_go_first_but_have_no_more_than_a_head_st
     worked: list[str] = []
 
     class Noting:
-        def evaluate(self, claim: Claim) -> Ending:
+        def evaluate(self, claim: Claim, looked: None) -> Ending:
+            del looked
             found = world.database.run(lambda tx: versions.fetch_by_id(tx, claim.version_id))
             worked.append(found.model)
             return Ending.DONE

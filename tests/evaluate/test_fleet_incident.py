@@ -37,7 +37,7 @@ class Told(Fleet):
             ConfiguredChannel(name=name, channel=Nowhere(), matcher=parse_matcher(match))
             for name, match in (("all", {}), ("oncall", {"severity": "page"}))
         ]
-        tell = Messages(channels=channels, preview=lambda *_, **__: None, doubt=lambda *_: None)
+        tell = Messages(channels=channels, preview=lambda *_, **__: None, doubts=lambda *_: {})
         self.evaluator = replace(self.evaluator, tell=tell)
 
     def messages(self) -> list[tuple[str, str, str, str]]:

@@ -89,7 +89,7 @@ class Fortnight:
             tell=Messages(
                 channels=[ConfiguredChannel(name="all", channel=Nowhere())],
                 preview=lambda *_, **__: None,
-                doubt=lambda *_: None,
+                doubts=lambda *_: {},
             ),
             react=lambda *_, **__: None,
             drain=lambda *_: 0,

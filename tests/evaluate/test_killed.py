@@ -58,7 +58,7 @@ def evaluate_and_die(world: Any, claim: Any, *, before: int) -> bool:
             messages = Messages(
                 channels=[ConfiguredChannel(name=one, channel=Nowhere()) for one in CHANNELS],
                 preview=lambda *_, **__: None,
-                doubt=lambda *_: None,
+                doubts=lambda *_: {},
             )
             database = dying_database(url, before=before)
             world.evaluator(tell=messages, database=database).evaluate(claim)

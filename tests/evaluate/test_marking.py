@@ -48,7 +48,7 @@ class Watched:
         tell = Messages(
             channels=[ConfiguredChannel(name="all", channel=Nowhere())],
             preview=lambda *_, **__: None,
-            doubt=lambda *_: None,
+            doubts=lambda *_: {},
         )
         self.evaluator = world.evaluator(tell=tell)
 

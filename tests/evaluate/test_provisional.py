@@ -45,7 +45,7 @@ class Weeks:
         tell = Messages(
             channels=[ConfiguredChannel(name="all", channel=Nowhere())],
             preview=lambda *_, **__: None,
-            doubt=lambda *_: None,
+            doubts=lambda *_: {},
         )
         cadence = Cadence(interval=STEP, lag=timedelta())
         self.evaluator = world.evaluator(tell=tell, cadences=dict.fromkeys(EvaluationKind, cadence))

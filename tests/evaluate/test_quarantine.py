@@ -1,6 +1,6 @@
 """A detector that keeps raising is quarantined, and somebody is told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from alerts.channels import open_channel
 from alerts.matching import Matcher
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from monitor.domain import ArmKind
+from monitor.domain import ArmKind, Version, VersionId
 from monitor.evaluate.message import Messages
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.store.registry import adapters, versions
@@ -26,7 +26,7 @@ def messages() -> Messages:
         channel=open_channel("log", {}, client=OutgoingClient(OutgoingPolicy())),
         matcher=Matcher(),
     )
-    return Messages(channels=[journal], preview=lambda *_, **__: None, doubt=lambda *_: None)
+    return Messages(channels=[journal], preview=lambda *_, **__: None, doubts=lambda *_: {})
 
 
 def test_five_errors_in_a_row_open_one_error_ticket_and_drift_detection_goes_on(
@@ -114,10 +114,14 @@ def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world
         "the move of the traffic of v7 is not confirmed: the router has no route;"
         " Driftline goes on telling the router"
     )
-    doubts = [why] * 3 + [None] * 2
-    told = iter(doubts)
-    evaluator = world.evaluator(tell=replace(messages(), doubt=lambda *_: next(told)))
-    for _ in doubts:
+    said = [why] * 3 + [None] * 2
+    told = iter(said)
+
+    def doubts(_tx: Connection, of: Sequence[Version]) -> dict[VersionId, str]:
+        return {one.id: why for one in of if (why := next(told)) is not None}
+
+    evaluator = world.evaluator(tell=replace(messages(), doubts=doubts))
+    for _ in said:
         world.send(60)
         world.make_due()
         evaluator.evaluate(world.claim())
@@ -126,5 +130,5 @@ def test_a_move_of_traffic_in_doubt_pages_once_and_ends_when_it_is_settled(world
         ("routing", "page", "started"),
         ("routing", "page", "recovered"),
     ]
-    assert alerts[0]["reason"] == doubts[0]
+    assert alerts[0]["reason"] == said[0]
     assert alerts[0]["summary"].endswith("a route change is not confirmed")

@@ -42,7 +42,7 @@ class Walk:
         file, name = _place(frame)
         if (file.startswith(REACHED) and file not in LOOKED_UP) or name == "judge":
             self._come_by(frame)
-        self.arrived = (file, name) == ("monitor/store/evaluation/verdicts.py", "put")
+        self.arrived = (file, name) == ("monitor/store/evaluation/verdicts.py", "put_all")
 
     def _come_by(self, frame: FrameType | None) -> None:
         chain = []
@@ -74,7 +74,7 @@ def test_from_claim_to_verdict_it_is_a_straight_line(world: Any) -> None:
     tell = Messages(
         channels=[ConfiguredChannel(name="all", channel=Nowhere())],
         preview=lambda *_: None,
-        doubt=lambda *_: None,
+        doubts=lambda *_: {},
     )
     evaluator = world.evaluator(tell=tell)
     for shift in (0.0, 0.0, 2.0):

@@ -58,7 +58,7 @@ def _told(database: Database, version: Version, *, since: datetime, examples: in
     def read(tx: Connection) -> Explained:
         reading: Any = SimpleNamespace(
             version=version,
-            calibrated=Calibrations().current(tx, version.id),
+            calibrated=Calibrations().current(tx, [version.id])[version.id],
             interval=Interval(start=LATER, end=LATER),
         )
         onset = Interval(start=since, end=since + timedelta(hours=1))

@@ -103,7 +103,7 @@ class Service:
             database=database,
             settings=SETTINGS,
             cadences=CADENCES | PROBES,
-            tell=Messages(channels=channels, preview=lambda *_: None, doubt=lambda *_: None),
+            tell=Messages(channels=channels, preview=lambda *_: None, doubts=lambda *_: {}),
             react=lambda *_: None,
             drain=self._drain,
             via=None,

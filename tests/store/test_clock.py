@@ -191,7 +191,8 @@ def test_what_was_put_off_by_a_wrong_clock_is_due_when_it_is_right_again(
 
     [held] = claimed("first")
     later = held.now + timedelta(minutes=5)
-    database.run(lambda tx: tasks.finish(tx, held, next_due=later, next_start=held.now))
+    done = tasks.Finished(claim=held, next_due=later, next_start=held.now)
+    database.run(lambda tx: tasks.finish(tx, [done]))
     with database.begin() as tx:
         tx.execute(sa.text("UPDATE tasks SET next_due_at = now()"))
     [under_way] = claimed("first")
@@ -199,7 +200,8 @@ def test_what_was_put_off_by_a_wrong_clock_is_due_when_it_is_right_again(
     assert claimed("second") == []
     database.run(watcher.look)
     late = under_way.now + timedelta(minutes=5)
-    database.run(lambda tx: tasks.finish(tx, under_way, next_due=late, next_start=late))
+    done = tasks.Finished(claim=under_way, next_due=late, next_start=late)
+    database.run(lambda tx: tasks.finish(tx, [done]))
     with database.begin() as tx:
         due, start, now = tx.execute(
             sa.text(

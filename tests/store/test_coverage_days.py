@@ -60,7 +60,7 @@ def test_days_add_up_to_the_record_and_are_forgotten_in_time(database: Database)
                 gaps={OTHER: missed} if missed else {},
             )
             day = first + timedelta(days=days)
-            coverage_days.add(tx, version.id, day=day, found=[one])
+            coverage_days.add(tx, {(version.id, day): [one]})
         [found] = coverage_days.totals(tx, first=first, last=first + timedelta(days=1))
         assert (found.adapter, found.version) == ("support", "v7")
         [summed] = found.coverage

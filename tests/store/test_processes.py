@@ -38,12 +38,10 @@ def test_a_state_survives_the_store_exactly(database: Database, support: Any, st
     version_id = support.version.id
 
     def work(tx: Any) -> Any:
-        processes.put_states(
-            tx, version_id=version_id, reference_id=FIRST, by_detector={"logit_ks": state}
-        )
-        return processes.states(tx, version_id=version_id, reference_id=FIRST)
+        processes.put_states(tx, {(version_id, FIRST): {"logit_ks": state}})
+        return processes.states(tx, [(version_id, FIRST)])
 
-    back = database.run(work)["logit_ks"]
+    back = database.run(work)[version_id, FIRST]["logit_ks"]
     assert (back.watermark, back.units) == (state.watermark, state.units)
     assert back.log_m.keys() == state.log_m.keys()
     for process, values in state.log_m.items():
@@ -57,11 +55,12 @@ def test_evidence_against_another_reference_begins_at_nothing(
     state = State(log_m={Process.PAGE: np.zeros((5, 28))}, watermark=900.0, units=40)
 
     def read(tx: Any, reference_id: ReferenceId) -> set[str]:
-        return set(processes.states(tx, version_id=version_id, reference_id=reference_id))
+        key = (version_id, reference_id)
+        return set(processes.states(tx, [key])[key])
 
     with database.begin() as tx:
         both = {"logit_ks": state, "latency": state}
-        processes.put_states(tx, version_id=version_id, reference_id=FIRST, by_detector=both)
+        processes.put_states(tx, {(version_id, FIRST): both})
         assert read(tx, SECOND) == set()
         processes.begin_anew(tx, version_id=version_id, detectors={"logit_ks"})
         assert read(tx, FIRST) == {"latency"}

@@ -141,7 +141,8 @@ def test_each_record_is_in_the_window_that_it_arrived_in_and_in_no_other(
         for hour in range(30):
             start = noon + 60 * MINUTE * hour
             window = Interval(start=start, end=start + 60 * MINUTE)
-            read = records.read_arrivals(tx, **of, window=window, reach=records.LATEST)
+            wanted = records.Arriving(**of, window=window, reach=records.LATEST)
+            [read] = records.read_arrivals(tx, [wanted])
             assert (read.arrived >= start.timestamp()).all()
             assert len(read) == records.count_arrivals(tx, **of, window=window)
             found += read.at.tolist()

@@ -183,7 +183,9 @@ def test_the_data_say_when_a_task_can_be_claimed(database: Database, support: An
     held = claimed(database)
     assert timedelta() < left() <= MINUTE  # type: ignore[operator]  # the lease of who has it
     later = held.now + HOUR
-    database.run(lambda tx: tasks.finish(tx, held, next_due=later, next_start=None))
+    database.run(
+        lambda tx: tasks.finish(tx, [tasks.Finished(claim=held, next_due=later, next_start=None)])
+    )
     assert MINUTE < left() <= HOUR  # type: ignore[operator]  # it waits for its time
 
 

@@ -44,7 +44,7 @@ def ill(world: World, name: str = "support") -> Version:
 
 def ask(world: World, version: Version, found: ActionEvidence) -> None:
     deciding = Deciding(breaker=world.breaker)
-    world.database.run(lambda tx: deciding.ask(tx, version, found, now=NOW))
+    world.database.run(lambda tx: deciding.ask(tx, [(version, found, NOW)]))
 
 
 def waiting(world: World) -> int:
@@ -94,7 +94,7 @@ def test_what_was_found_and_what_waits_stand_together_or_not_at_all(world: World
     version, deciding = ill(world), Deciding(breaker=world.breaker)
 
     def dies(tx: Connection) -> None:
-        deciding.ask(tx, version, evidence(), now=NOW)
+        deciding.ask(tx, [(version, evidence(), NOW)])
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
@@ -190,7 +190,9 @@ def test_who_is_asked_for_again_keeps_the_place_in_the_queue(world: World) -> No
     for version, at in ((first, NOW), (second, NOW + MINUTE), (first, NOW + 2 * MINUTE)):
         found, when = evidence(), at
         world.database.run(
-            lambda tx, v=version, f=found, w=when: Deciding(breaker=world.breaker).ask(tx, v, f, w)  # type: ignore[misc]  # default arguments
+            lambda tx, v=version, f=found, w=when: Deciding(breaker=world.breaker).ask(
+                tx, [(v, f, w)]
+            )  # type: ignore[misc]  # default arguments
         )
     claimed = world.database.run(
         lambda tx: pending_decisions.claim(tx, owner="one", lease=timedelta(seconds=90))

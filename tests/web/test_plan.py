@@ -155,17 +155,18 @@ def _probed(tx: Connection, version: Version) -> None:
     window = Interval(start=now - timedelta(hours=6), end=now)
     made = evaluations.add(
         tx,
-        NewEvaluation(
-            adapter_id=version.adapter_id,
-            version_id=version.id,
-            kind=EvaluationKind.PERPLEXITY,
-            window=window,
-            state="done",
-            epoch=1,
-            started_at=now,
-        ),
+        [
+            NewEvaluation(
+                adapter_id=version.adapter_id,
+                version_id=version.id,
+                kind=EvaluationKind.PERPLEXITY,
+                window=window,
+                state="done",
+                epoch=1,
+                started_at=now,
+            )
+        ],
     )
-    assert made is not None
     score = ScoreRow(
         version_id=version.id,
         adapter=version.adapter,
@@ -185,7 +186,7 @@ def _probed(tx: Connection, version: Version) -> None:
         verdict="stable",
         blame="unknown",
         reason="unchanged",
-        evaluation_id=made,
+        evaluation_id=made[version.id, now],
         details={"noise_floor": 0.002},
     )
     evaluations.put_scores(tx, [score])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -30,20 +30,35 @@ class CoveredVersion:
     coverage: tuple[Coverage, ...]
 
 
-def add(tx: Connection, version_id: VersionId, *, day: date, found: Iterable[Coverage]) -> None:
-    """Add a window's coverage to its day.
+def add(tx: Connection, found: Mapping[tuple[VersionId, date], Iterable[Coverage]]) -> None:
+    """Add windows' coverage to their days.
 
-    The caller holds the version's verdict, so no two add to a day at once.
+    The caller holds the versions' verdicts, so no two add to a day at once.
     """
-    key = (_C.version_id == version_id, _C.day == day)
-    known = tx.execute(sa.select(_C.body).where(*key)).scalar_one_or_none() or []
-    body = [to_json(one) for one in summed([*map(from_json, known), *found])]
-    made = insert(coverage_days).values(version_id=version_id, day=day, body=body)
-    tx.execute(
-        made.on_conflict_do_update(
-            index_elements=["version_id", "day"], set_={"body": made.excluded.body}
-        )
-    )
+    if not found:
+        return
+    keys = {"ids": [key[0] for key in found], "days": [key[1] for key in found]}
+    known = {(row.version_id, row.day): row.body for row in tx.execute(_KNOWN, keys)}
+    rows = [
+        {
+            "version_id": key[0],
+            "day": key[1],
+            "body": [to_json(one) for one in summed([*map(from_json, known.get(key, ())), *new])],
+        }
+        for key, new in found.items()
+    ]
+    tx.execute(_PUT, rows)
+
+
+_KNOWN: Final = sa.text(
+    "SELECT version_id, day, body FROM coverage_days JOIN"
+    " unnest(CAST(:ids AS int[]), CAST(:days AS date[])) AS wanted (version_id, day)"
+    " USING (version_id, day)"
+)
+_INSERT: Final = insert(coverage_days)
+_PUT: Final = _INSERT.on_conflict_do_update(
+    index_elements=["version_id", "day"], set_={"body": _INSERT.excluded.body}
+).returning(_C.version_id)
 
 
 def totals(tx: Connection, *, first: date, last: date) -> list[CoveredVersion]:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
-from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from alerts.message import finite
 from alerts.types import VerdictKind
@@ -84,20 +84,13 @@ class NewEvaluation:
     coverage: tuple[Coverage, ...] = ()
 
 
-def add(tx: Connection, new: NewEvaluation) -> EvaluationId | None:
-    """Store an evaluation; None when this window of this kind already has one."""
-    statement = _insert([new]).returning(evaluations.c.id)
-    row = tx.execute(statement).scalar_one_or_none()
-    return None if row is None else EvaluationId(row)
+def add(
+    tx: Connection, new: Sequence[NewEvaluation]
+) -> dict[tuple[VersionId, datetime], EvaluationId]:
+    """Store evaluations of one kind, and return their ids by version and end of window.
 
-
-def add_all(tx: Connection, new: Sequence[NewEvaluation]) -> None:
-    """Store evaluations in one statement, except of windows that already have one."""
-    if new:
-        tx.execute(_insert(new))
-
-
-def _insert(new: Sequence[NewEvaluation]) -> Insert:
+    Windows that already have one are not in the answer.
+    """
     rows = [
         stored(
             evaluations,
@@ -105,11 +98,21 @@ def _insert(new: Sequence[NewEvaluation]) -> Insert:
             window_start=one.window.start,
             window_end=one.window.end,
             coverage=[to_json(each) for each in one.coverage] or None,
-            finished_at=sa.func.clock_timestamp(),
         )
         for one in new
     ]
-    return insert(evaluations).values(rows).on_conflict_do_nothing()
+    return {
+        (VersionId(row.version_id), row.window_end): EvaluationId(row.id)
+        for row in (tx.execute(_ADD, rows) if rows else ())
+    }
+
+
+_ADD: Final = (
+    insert(evaluations)
+    .values(finished_at=sa.func.clock_timestamp())
+    .on_conflict_do_nothing()
+    .returning(evaluations.c.id, evaluations.c.version_id, evaluations.c.window_end)
+)
 
 
 def last_finished(
@@ -194,19 +197,21 @@ def put_scores(tx: Connection, rows: Sequence[ScoreRow]) -> None:
     if not rows:
         return
     values = [_values(row) for row in rows]
-    tx.execute(sa.insert(scores), values)
-    upsert = insert(latest_scores).values(values)
-    tx.execute(
-        upsert.on_conflict_do_update(
-            index_elements=["version_id", "detector"],
-            set_={
-                column.name: column
-                for column in upsert.excluded
-                if column.name not in {"version_id", "detector"}
-            },
-            where=latest_scores.c.at <= upsert.excluded["at"],
-        )
-    )
+    tx.execute(_APPEND, values)
+    tx.execute(_MOVE_ON, values)
+
+
+_APPEND: Final = sa.insert(scores).returning(scores.c.version_id)  # so that it is one statement
+_UPSERT: Final = insert(latest_scores)
+_MOVE_ON: Final = _UPSERT.on_conflict_do_update(
+    index_elements=["version_id", "detector"],
+    set_={
+        column.name: column
+        for column in _UPSERT.excluded
+        if column.name not in {"version_id", "detector"}
+    },
+    where=latest_scores.c.at <= _UPSERT.excluded["at"],
+).returning(latest_scores.c.version_id)
 
 
 def put_unmeasured(tx: Connection, version_id: VersionId, *, detector: str, reason: str) -> None:

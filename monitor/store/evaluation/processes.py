@@ -54,40 +54,46 @@ def load_state(body: bytes) -> State:
     )
 
 
-def states(tx: Connection, *, version_id: VersionId, reference_id: ReferenceId) -> dict[str, State]:
-    """Return the state per detector; one without a state of this reference starts afresh."""
-    rows = tx.execute(
-        sa.select(process_states.c.detector, process_states.c.body).where(
-            process_states.c.version_id == version_id,
-            process_states.c.reference_id == reference_id,
-        )
-    )
-    return {row.detector: load_state(row.body) for row in rows}
+Watched = tuple[VersionId, ReferenceId]
+"""A version, and the reference that its processes compare with."""
 
 
-def put_states(
-    tx: Connection,
-    *,
-    version_id: VersionId,
-    reference_id: ReferenceId,
-    by_detector: Mapping[str, State],
-) -> None:
+def states(tx: Connection, of: Collection[Watched]) -> dict[Watched, dict[str, State]]:
+    """Return the states by detector; one without a state of this reference starts afresh."""
+    found: dict[Watched, dict[str, State]] = {key: {} for key in of}
+    keys = {"versions": [key[0] for key in found], "references": [key[1] for key in found]}
+    for row in tx.execute(_STATES, keys) if found else ():
+        found[row.version_id, row.reference_id][row.detector] = load_state(row.body)
+    return found
+
+
+_STATES: Final = sa.text(
+    "SELECT version_id, reference_id, detector, body FROM process_states JOIN"
+    " unnest(CAST(:versions AS int[]), CAST(:references AS bigint[]))"
+    " AS wanted (version_id, reference_id) USING (version_id, reference_id)"
+)
+
+
+def put_states(tx: Connection, states: Mapping[Watched, Mapping[str, State]]) -> None:
     """Store the detectors' states after a window."""
-    made = insert(process_states)
-    replaced = {name: made.excluded[name] for name in ("reference_id", "body")}
-    key = {"version_id": version_id, "reference_id": reference_id}
     rows = [
-        {**key, "detector": detector, "body": dump_state(state)}
-        for detector, state in by_detector.items()
+        {"version_id": key[0], "reference_id": key[1], "detector": name, "body": dump_state(state)}
+        for key, by_detector in states.items()
+        for name, state in by_detector.items()
     ]
     if rows:
-        tx.execute(
-            made.on_conflict_do_update(
-                index_elements=["version_id", "detector"],
-                set_=replaced | {"updated_at": sa.func.now()},
-            ),
-            rows,
-        )
+        tx.execute(_PUT_STATES, rows)
+
+
+_STATE: Final = insert(process_states)
+_PUT_STATES: Final = _STATE.on_conflict_do_update(
+    index_elements=["version_id", "detector"],
+    set_={
+        "reference_id": _STATE.excluded.reference_id,
+        "body": _STATE.excluded.body,
+        "updated_at": sa.func.now(),
+    },
+).returning(process_states.c.version_id)  # so that it is one statement
 
 
 def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[str]) -> None:
@@ -103,27 +109,27 @@ def begin_anew(tx: Connection, *, version_id: VersionId, detectors: Collection[s
         )
 
 
-def put_increments(
-    tx: Connection,
-    *,
-    version_id: VersionId,
-    reference_id: ReferenceId,
-    by_detector: Mapping[str, Increment],
-) -> None:
+def put_increments(tx: Connection, new: Mapping[Watched, Mapping[str, Increment]]) -> None:
     """Store one window's increments for onset and recovery (dropped after 7 days)."""
     rows = [
         stored(
             increments,
             increment,
-            version_id=version_id,
+            version_id=key[0],
             detector=detector,
-            reference_id=reference_id,
+            reference_id=key[1],
             body=pack({p.value: a for p, a in increment.by_process.items()}),
         )
+        for key, by_detector in new.items()
         for detector, increment in by_detector.items()
     ]
     if rows:
-        tx.execute(insert(increments).on_conflict_do_nothing(), rows)
+        tx.execute(_PUT_INCREMENTS, rows)
+
+
+_PUT_INCREMENTS: Final = (
+    insert(increments).on_conflict_do_nothing().returning(increments.c.version_id)
+)
 
 
 def history(

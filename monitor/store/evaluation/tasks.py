@@ -159,6 +159,46 @@ def awaited(tx: Connection, *, version_id: VersionId, kind: EvaluationKind) -> A
     return Awaited() if row is None else Awaited(**row)
 
 
+_HELD: Final = (
+    "unnest(CAST(:ids AS bigint[]), CAST(:epochs AS bigint[])) AS held (id, epoch)"
+    " WHERE tasks.id = held.id AND tasks.epoch = held.epoch"
+)
+_IN_ORDER: Final = "ORDER BY tasks.id FOR UPDATE OF tasks"
+_LOCK: Final = sa.text(f"SELECT tasks.id, clock_timestamp() AS now FROM tasks, {_HELD} {_IN_ORDER}")
+_RENEW: Final = sa.text(
+    "UPDATE tasks SET lease_until = now() + :lease"
+    f" WHERE id = ANY (ARRAY(SELECT tasks.id FROM tasks, {_HELD} {_IN_ORDER}))"
+    " AND lease_until IS NOT NULL"  # handed back while this waited for the row
+)
+_FINISH: Final = sa.text(
+    """
+    UPDATE tasks SET
+        next_due_at = CASE WHEN requested_at > held.now THEN held.now ELSE held.next_due END,
+        requested_at = CASE WHEN requested_at > held.now THEN requested_at END,
+        next_window_start = held.next_start, first = held.goes_first,
+        lease_until = NULL, lease_owner = NULL, failures = 0, quarantined_at = NULL, stopped = NULL
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS bigint[]), CAST(:claimed AS timestamptz[]),
+                CAST(:due AS timestamptz[]), CAST(:starts AS timestamptz[]),
+                CAST(:firsts AS boolean[]))
+        AS held (id, epoch, now, next_due, next_start, goes_first)
+    WHERE tasks.id = held.id AND tasks.epoch = held.epoch
+    RETURNING next_due_at - clock_timestamp()
+    """
+)
+
+
+def _keys(held: Sequence[Claim]) -> dict[str, list[int]]:
+    return {"ids": [one.task_id for one in held], "epochs": [one.epoch for one in held]}
+
+
+def guard_all(tx: Connection, held: Sequence[Claim]) -> dict[int, datetime]:
+    """Lock those tasks that are still ours for this transaction, in one order everywhere.
+
+    Gives back the database's time by task.
+    """
+    return {row.id: row.now for row in tx.execute(_LOCK, _keys(held))}
+
+
 def guard(tx: Connection, held: Claim) -> datetime:
     """Lock our task for this transaction, and return the database's time.
 
@@ -167,57 +207,41 @@ def guard(tx: Connection, held: Claim) -> datetime:
     StaleLease
         The task is not ours any more.
     """
-    found: datetime | None = tx.execute(
-        sa.select(sa.func.clock_timestamp())
-        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
-        .with_for_update(of=tasks)
-    ).scalar_one_or_none()
-    if found is None:
+    found = guard_all(tx, [held])
+    if not found:
         raise StaleLease(f"task {held.task_id} epoch {held.epoch}")
-    return found
+    return found[held.task_id]
 
 
-def renew(tx: Connection, held: Claim, *, lease: timedelta) -> bool:
-    """Renew the lease of a long evaluation; False if it is lost."""
-    done = tx.execute(
-        sa.update(tasks)
-        .where(
-            tasks.c.id == held.task_id,
-            tasks.c.epoch == held.epoch,
-            tasks.c.lease_until.is_not(None),  # handed back while this waited for the row
-        )
-        .values(lease_until=sa.func.now() + lease)
-    )
-    return done.rowcount == 1
+def renew(tx: Connection, held: Sequence[Claim], *, lease: timedelta) -> bool:
+    """Renew the leases of a long evaluation; False if all are lost."""
+    return tx.execute(_RENEW, {"lease": lease, **_keys(held)}).rowcount > 0
 
 
-def finish(
-    tx: Connection,
-    held: Claim,
-    *,
-    next_due: datetime,
-    next_start: datetime | None,
-    first: bool = False,
-) -> None:
-    """Release a finished task; a request that came meanwhile stays due at once.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A task that was worked on, with when it is due again and where its next window begins.
 
-    With ``first``, the task goes before other unrequested ones once it is due again.
+    With ``first``, it goes before other unrequested ones once it is due again.
     """
-    _hand_back(
-        tx,
-        sa.update(tasks)
-        .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
-        .values(
-            next_due_at=sa.case((tasks.c.requested_at > held.now, held.now), else_=next_due),
-            requested_at=sa.case((tasks.c.requested_at > held.now, tasks.c.requested_at)),
-            next_window_start=next_start,
-            first=first,
-            lease_until=None,
-            lease_owner=None,
-            failures=0,
-            quarantined_at=None,
-            stopped=None,
-        ),
+
+    claim: Claim
+    next_due: datetime
+    next_start: datetime | None
+    first: bool = False
+
+
+def finish(tx: Connection, done: Sequence[Finished]) -> None:
+    """Release finished tasks; a request that came meanwhile stays due at once."""
+    rows = {
+        **_keys([one.claim for one in done]),
+        "claimed": [one.claim.now for one in done],
+        "due": [one.next_due for one in done],
+        "starts": [one.next_start for one in done],
+        "firsts": [one.first for one in done],
+    }
+    wakeups.notify_if_soon(
+        tx, wakeups.TASKS, min(tx.execute(_FINISH, rows).scalars(), default=None)
     )
 
 
@@ -228,8 +252,7 @@ def postpone(
 
     ``stopped`` says why a probe had no answer; it is kept until one has.
     """
-    _hand_back(
-        tx,
+    handed_back = (
         sa.update(tasks)
         .where(tasks.c.id == held.task_id, tasks.c.epoch == held.epoch)
         .values(
@@ -238,14 +261,10 @@ def postpone(
             lease_owner=None,
             failures=tasks.c.failures + (1 if failed else 0),
             stopped=tasks.c.stopped if stopped is None else stopped,
-        ),
+        )
+        .returning(wakeups.until(tasks.c.next_due_at))
     )
-
-
-def _hand_back(tx: Connection, update: sa.Update) -> None:
-    """Hand a task back, and wake each loop that sleeps beyond its due time."""
-    left = tx.execute(update.returning(wakeups.until(tasks.c.next_due_at))).scalar_one_or_none()
-    wakeups.notify_if_soon(tx, wakeups.TASKS, left)
+    wakeups.notify_if_soon(tx, wakeups.TASKS, tx.execute(handed_back).scalar_one_or_none())
 
 
 def take_back(tx: Connection, *, version_ids: Collection[VersionId]) -> None:

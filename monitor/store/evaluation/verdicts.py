@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
@@ -101,13 +102,23 @@ def drift_score(kind: VerdictKind, size: float) -> float:
 _SELECT = named(verdicts)
 
 
+_OF_THESE: Final = _SELECT.where(
+    verdicts.c.version_id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Integer)))
+)
+_LOCKED: Final = _OF_THESE.order_by(verdicts.c.version_id).with_for_update(of=verdicts)
+
+
 def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> VerdictRow | None:
     """Return the verdict in force; ``lock`` makes another evaluation of the version wait."""
-    query = _SELECT.where(verdicts.c.version_id == version_id)
-    if lock:
-        query = query.with_for_update(of=verdicts)
-    row = tx.execute(query).mappings().first()
-    return None if row is None else _verdict_row(row)
+    return current_of(tx, [version_id], lock=lock).get(version_id)
+
+
+def current_of(
+    tx: Connection, version_ids: Collection[VersionId], *, lock: bool = False
+) -> dict[VersionId, VerdictRow]:
+    """Return the verdicts in force of those of some versions that have one."""
+    rows = tx.execute(_LOCKED if lock else _OF_THESE, {"ids": list(version_ids)}).mappings()
+    return {VersionId(row["version_id"]): _verdict_row(row) for row in rows}
 
 
 def fleet(tx: Connection) -> list[VerdictRow]:
@@ -128,30 +139,46 @@ def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
     return [_verdict_row(row) for row in tx.execute(query).mappings()]
 
 
-def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -> VerdictRow | None:
-    """Lock the version's verdict row, creating an empty one for its first evaluation.
+def claim_rows(
+    tx: Connection, adapter_of: Mapping[VersionId, AdapterId]
+) -> dict[VersionId, VerdictRow]:
+    """Lock versions' verdict rows, in one order everywhere.
 
-    Returns None if the version had no verdict before.
+    Makes empty ones for first evaluations; versions that had none are not in the answer.
     """
-    known = current(tx, version_id=version_id, lock=True)
-    if known is not None:
+    known = current_of(tx, adapter_of, lock=True)
+    first = sorted(adapter_of.keys() - known.keys())
+    if not first:
         return known
-    made = tx.execute(
-        insert(verdicts)
-        .values(
-            version_id=version_id,
-            adapter_id=adapter_id,
-            kind=VerdictKind.LEARNING.value,
-            severity=VerdictSeverity.NONE.value,
-            blame=Blame.UNKNOWN.value,
-            reason="first evaluation",
-            since=sa.func.now(),
-            memory={},
-        )
-        .on_conflict_do_nothing()
-        .returning(verdicts.c.version_id)
-    ).first()
-    return None if made else current(tx, version_id=version_id, lock=True)
+    rows = [{"version_id": one, "adapter_id": adapter_of[one]} for one in first]
+    made = set(tx.execute(_FIRST, rows).scalars())
+    others = [one for one in first if one not in made]
+    return known | (current_of(tx, others, lock=True) if others else {})
+
+
+_FIRST: Final = (
+    insert(verdicts)
+    .values(
+        kind=VerdictKind.LEARNING.value,
+        severity=VerdictSeverity.NONE.value,
+        blame=Blame.UNKNOWN.value,
+        reason="first evaluation",
+        since=sa.func.now(),
+        memory={},
+    )
+    .on_conflict_do_nothing()
+    .returning(verdicts.c.version_id)
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewVerdict:
+    """A judgement to be stored; ``size`` is that of :func:`drift_score`, None keeps the last."""
+
+    version_id: VersionId
+    verdict: Verdict
+    memory: Memory
+    size: float | None = None
 
 
 def put(
@@ -162,11 +189,38 @@ def put(
     memory: Memory,
     size: float | None,
 ) -> None:
-    """Store the judgement; ``size`` is that of :func:`drift_score`, None keeps the last one."""
-    values = stored(verdicts, verdict, memory=memory.to_json(), updated_at=sa.func.now())
-    if size is not None:
-        values["drift_score"] = size
-    tx.execute(sa.update(verdicts).where(verdicts.c.version_id == version_id).values(**values))
+    """Store one judgement."""
+    put_all(tx, [NewVerdict(version_id=version_id, verdict=verdict, memory=memory, size=size)])
+
+
+def put_all(tx: Connection, new: Sequence[NewVerdict]) -> None:
+    """Store judgements of versions whose rows exist."""
+    rows = {
+        "ids": [one.version_id for one in new],
+        "kinds": [one.verdict.kind.value for one in new],
+        "severities": [one.verdict.severity.value for one in new],
+        "blames": [one.verdict.blame.value for one in new],
+        "reasons": [one.verdict.reason for one in new],
+        "sinces": [one.verdict.since for one in new],
+        "memories": [json.dumps(one.memory.to_json()) for one in new],
+        "sizes": [one.size for one in new],
+    }
+    tx.execute(_PUT, rows)
+
+
+_PUT: Final = sa.text(
+    """
+    UPDATE verdicts SET
+        kind = new.kind, severity = new.severity, blame = new.blame, reason = new.reason,
+        since = new.since, memory = new.memory::jsonb, updated_at = now(),
+        drift_score = coalesce(new.size, verdicts.drift_score)
+    FROM unnest(CAST(:ids AS int[]), CAST(:kinds AS text[]), CAST(:severities AS text[]),
+                CAST(:blames AS text[]), CAST(:reasons AS text[]), CAST(:sinces AS timestamptz[]),
+                CAST(:memories AS text[]), CAST(:sizes AS float8[]))
+        AS new (version_id, kind, severity, blame, reason, since, memory, size)
+    WHERE verdicts.version_id = new.version_id
+    """
+)
 
 
 def forget_probes(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:

@@ -6,7 +6,7 @@ One row for each number of a key. The newest row of a key holds its state; an op
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, Self
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
 
+from alerts.incident import IncidentPhase
 from alerts.types import Blame
 from monitor.domain import AdapterId, IncidentId, Mark, VerdictSeverity, Version, VersionId
 from monitor.store.rows import shaped, stored
@@ -163,6 +164,24 @@ def states(tx: Connection, version: Version) -> dict[str, Mapping[str, object]]:
         ~superseded,
     )
     return {row.kind: row.state for row in tx.execute(newest)}
+
+
+def under_way(tx: Connection, of: Collection[Version]) -> frozenset[VersionId]:
+    """Name the versions with an incident that an observation may change, or of a fleet's."""
+    ids = {
+        "adapters": [version.adapter_id for version in of],
+        "versions": [version.id for version in of],
+        "over": IncidentPhase.OK.value,
+    }
+    return frozenset(map(VersionId, tx.execute(_UNDER_WAY, ids).scalars()))
+
+
+_UNDER_WAY: Final = sa.text(
+    "SELECT version_id FROM incidents"
+    " WHERE adapter_id = ANY(:adapters) AND version_id = ANY(:versions) AND phase <> :over"
+    " UNION SELECT m.version_id FROM fleet_members m JOIN incidents i ON i.id = m.incident_id"
+    " WHERE m.version_id = ANY(:versions) AND m.left_at IS NULL AND i.closed_at IS NULL"
+)
 
 
 def any_open(tx: Connection, version: Version) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import insert
 
-from monitor.domain import AdapterId
+from monitor.domain import AdapterId, Interval
 from monitor.store.tables.records import capture_counts
 
 REQUESTS: Final = ("accepted", "sampled_out")
@@ -51,21 +51,29 @@ def totals(connection: Connection, *, adapter_id: AdapterId, since: datetime) ->
     return fleet_totals(connection, since=since, adapter_id=adapter_id).get(adapter_id, {})
 
 
-def any_backfilled(
-    connection: Connection, *, adapter_id: AdapterId, start: datetime, end: datetime
-) -> bool:
-    """True if backfilled records came in these hours, or in an hour next to them.
+def backfilled(connection: Connection, windows: Sequence[tuple[AdapterId, Interval]]) -> list[bool]:
+    """Say for each window whether backfilled records of its adapter came in these hours.
 
-    The counters use the service's clock, which may differ a little from the database's.
+    An hour next to them counts: the counters use the service's clock, which may differ a little
+    from the database's.
     """
-    c = capture_counts.c
-    query = sa.select(sa.literal(1)).where(
-        c.adapter_id == adapter_id,
-        c.outcome == BACKFILLED,
-        c.hour >= _hour(start - timedelta(hours=1)),
-        c.hour <= _hour(end + timedelta(hours=1)),
-    )
-    return connection.execute(query.limit(1)).one_or_none() is not None
+    rows = {
+        "adapters": [adapter_id for adapter_id, _ in windows],
+        "firsts": [_hour(one.start - timedelta(hours=1)) for _, one in windows],
+        "lasts": [_hour(one.end + timedelta(hours=1)) for _, one in windows],
+        "outcome": BACKFILLED,
+    }
+    found = set(connection.execute(_BACKFILLED, rows).scalars())
+    return [number in found for number in range(1, len(windows) + 1)]
+
+
+_BACKFILLED: Final = sa.text(
+    "SELECT DISTINCT wanted.number FROM capture_counts c JOIN"
+    " unnest(CAST(:adapters AS int[]), CAST(:firsts AS timestamptz[]),"
+    " CAST(:lasts AS timestamptz[])) WITH ORDINALITY AS wanted (adapter_id, first, last, number)"
+    " ON c.adapter_id = wanted.adapter_id AND c.outcome = :outcome"
+    " AND c.hour BETWEEN wanted.first AND wanted.last"
+)
 
 
 def any_ever(connection: Connection) -> bool:

@@ -112,40 +112,89 @@ def read_window(
         kept=kept,
         order=sql.SQL("r.at, r.id"),
     )
-    rows = _copy(connection, query)
-    return _columns(connection, rows, strata)
+    return _of_strata(connection, _copy(connection, query), strata)
 
 
-def read_arrivals(
-    connection: Connection,
-    *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    window: Interval,
-    reach: timedelta = PROMPT,
-    reference_id: ReferenceId | None = None,
-    answers: bool = False,
-) -> RecordColumns:
-    """Read the records that arrived in the half-open window, in the order they were made.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arriving:
+    """A version's window, to read what arrived in it.
+
+    Records made more than ``reach`` before it are not read. Values computed against another
+    reference than ``reference_id`` do not count; values of answers are read with ``answers`` only.
+    """
+
+    version_id: VersionId
+    adapter_id: AdapterId
+    window: Interval
+    reach: timedelta = PROMPT
+    reference_id: ReferenceId | None = None
+    answers: bool = False
+
+    @property
+    def made(self) -> Interval:
+        """The times at which what arrives may have been made."""
+        return Interval(start=self.window.start - self.reach, end=self.window.end + EARLIEST)
+
+
+def read_arrivals(connection: Connection, wanted: Sequence[Arriving]) -> list[RecordColumns]:
+    """Read the records that arrived in each half-open window, in the order they were made.
 
     A request's ``at`` is its start: it arrives when its answer is done, or its client gave up.
-    Records made more than ``reach`` before the window are not read. Each record is in one window
-    only, provided that the transaction that stored it ended before the window was read: windows are
-    read ``schedule.live_lag`` or ``hard_lag`` after their end. Cost: one index range, the adapter's
-    records of ``reach`` and the window.
+    Each record is in one window only, provided that the transaction that stored it ended before the
+    window was read: windows are read ``schedule.live_lag`` or ``hard_lag`` after their end. Cost:
+    two statements, and for each window one index range, the adapter's records of ``reach`` and the
+    window.
     """
-    span = _span("at", window.start - reach, window.end + EARLIEST)
-    arrived = _span("received_at", window.start, window.end)
-    query = _query(
-        version_id,
-        adapter_id,
-        reference_id,
-        answers=answers,
+    alike: dict[tuple[bool, bool], list[int]] = {}
+    for number, one in enumerate(wanted):
+        alike.setdefault((one.answers, one.reference_id is None), []).append(number)
+    rows = [
+        _copy(connection, _arrivals({number: wanted[number] for number in numbers}))
+        for numbers in alike.values()
+    ]
+    named = _named(connection, *rows)
+    found = {
+        number: _columns(some[some["number"] == number], named)
+        for some, numbers in zip(rows, alike.values(), strict=True)
+        for number in numbers
+    }
+    return [found[number] for number in range(len(wanted))]
+
+
+def _arrivals(wanted: Mapping[int, Arriving]) -> sql.Composed:
+    """Build the query of windows of one make: all with a reference or none, with answers or not.
+
+    The inner query is planned as for one window, whatever their number: ``OFFSET 0`` keeps it
+    whole, and the order of its rows. Its times are bounded twice: by constants, which show the
+    planner the days that it may leave out, and by each window's own.
+    """
+    each = list(wanted.values())
+    rows = [
+        sql.SQL("({}, {}, {}, {}::bigint, {}, {}, {}, {})").format(
+            number, one.version_id, one.adapter_id, one.reference_id,
+            one.made.start, one.made.end, one.window.start, one.window.end,
+        )
+        for number, one in wanted.items()
+    ]  # fmt: skip
+    span = _span("at", min(one.made.start for one in each), max(one.made.end for one in each))
+    own = [
+        sql.SQL("r.at >= w.made_from AND r.at < w.made_to").format(),
+        sql.SQL("r.received_at >= w.arrived_from AND r.received_at < w.arrived_to").format(),
+    ]
+    inner = _query(
+        sql.SQL("w.version_id"),
+        sql.SQL("w.adapter_id"),
+        None if each[0].reference_id is None else sql.SQL("w.reference_id"),
+        number=sql.SQL("w.number"),
+        answers=each[0].answers,
         span=span,
-        kept=[span("r"), arrived("r")],
-        order=sql.SQL("r.at, r.id"),
+        kept=[span("r"), *own],
+        order=sql.SQL("r.at, r.id OFFSET 0"),
     )
-    return _columns(connection, _copy(connection, query), None)
+    return sql.SQL(
+        "SELECT found.* FROM (VALUES {rows}) AS w (number, version_id, adapter_id, reference_id,"
+        " made_from, made_to, arrived_from, arrived_to), LATERAL ({inner}) found"
+    ).format(rows=sql.SQL(", ").join(rows), inner=inner)
 
 
 def count_arrivals(
@@ -200,8 +249,7 @@ def newest_since(
         kept=[_span("at", since, None)("r")],
         order=sql.SQL("r.at DESC, r.id DESC LIMIT {}").format(limit),
     )
-    rows = _copy(connection, query)
-    return _columns(connection, rows[::-1], strata)
+    return _of_strata(connection, _copy(connection, query)[::-1], strata)
 
 
 def strata(
@@ -254,30 +302,60 @@ def traffic(
     adapter_id: AdapterId,
     start: datetime,
     end: datetime,
-    compared: Sequence[str] | None = None,
-    needs: frozenset[str] = frozenset(),
 ) -> Traffic:
     """Count a version's records in ``[start, end)``, and find the newest one's time.
 
-    ``compared`` are the strata to compare with, None for all; ``needs`` the settings that must
-    match. The interval bounds the search on purpose: finding the last record of a version without
-    any would read every record of its adapter.
+    The interval bounds the search on purpose: finding the last record of a version without any
+    would read every record of its adapter.
     """
-    query = sa.text(
-        "SELECT c.stratum, r.n, r.last_at FROM contexts c JOIN ("
-        "SELECT context_id, count(*) AS n, max(at) AS last_at FROM records"
-        " WHERE adapter_id = :adapter AND version_id = :version AND at >= :start AND at < :end"
-        " GROUP BY context_id) r ON r.context_id = c.id"
-    )
-    bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
-    rows = connection.execute(query, bounds).all()
+    wanted = Compared(version_id=version_id, adapter_id=adapter_id)
+    return traffic_of(connection, [wanted], start=start, end=end)[version_id]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A version with the strata to compare with, None for all, and the settings that must match."""
+
+    version_id: VersionId
+    adapter_id: AdapterId
+    strata: Sequence[str] | None = None
+    needs: frozenset[str] = frozenset()
+
+
+def traffic_of(
+    connection: Connection, wanted: Sequence[Compared], *, start: datetime, end: datetime
+) -> dict[VersionId, Traffic]:
+    """Count several versions' records in ``[start, end)``, in one statement."""
+    bounds = {
+        "versions": [one.version_id for one in wanted],
+        "adapters": [one.adapter_id for one in wanted],
+        "start": start,
+        "end": end,
+    }
+    by_version: dict[int, list[Any]] = {}
+    for row in connection.execute(_TRAFFIC, bounds):
+        by_version.setdefault(row.version_id, []).append(row)
+    return {one.version_id: _traffic(by_version.get(one.version_id, []), one) for one in wanted}
+
+
+def _traffic(rows: Sequence[Any], of: Compared) -> Traffic:
     return Traffic(
         count=sum(row.n for row in rows),
         compared=sum(
-            row.n for row in rows if compared is None or alike(row.stratum, compared, needs)
+            row.n for row in rows if of.strata is None or alike(row.stratum, of.strata, of.needs)
         ),
         last_at=max((row.last_at for row in rows), default=None),
     )
+
+
+_TRAFFIC: Final = sa.text(
+    "SELECT w.version_id, c.stratum, r.n, r.last_at"
+    " FROM unnest(CAST(:versions AS int[]), CAST(:adapters AS int[]))"
+    " AS w (version_id, adapter_id),"
+    " LATERAL (SELECT context_id, count(*) AS n, max(at) AS last_at FROM records WHERE"
+    " adapter_id = w.adapter_id AND version_id = w.version_id AND at >= :start AND at < :end"
+    " GROUP BY context_id OFFSET 0) r JOIN contexts c ON c.id = r.context_id"
+)
 
 
 def _span(column: str, start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:
@@ -296,10 +374,11 @@ def _before(alias: str, received: datetime) -> sql.Composed:
 
 
 def _query(
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    reference_id: ReferenceId | None,
+    version_id: VersionId | sql.SQL,
+    adapter_id: AdapterId | sql.SQL,
+    reference_id: ReferenceId | sql.SQL | None,
     *,
+    number: int | sql.SQL = 0,
     answers: bool,
     span: Callable[[str], sql.Composed],
     kept: Sequence[sql.Composed],
@@ -318,7 +397,8 @@ def _query(
         placed = _PLACED_SQL
         said = _ANSWERS_SQL.format(reference=reference_id, span=span("o"))
     return sql.SQL(
-        "SELECT extract(epoch FROM r.at)::float8, extract(epoch FROM r.received_at)::float8,"
+        "SELECT {number}, extract(epoch FROM r.at)::float8,"
+        " extract(epoch FROM r.received_at)::float8,"
         " r.context_id, coalesce(r.subject, '\\x0000000000000000'), {signals},"
         " coalesce(e.similarity, 'NaN'::float4),"
         " CASE WHEN octet_length(e.coordinates) = {width} THEN e.coordinates ELSE {unknown} END,"
@@ -328,6 +408,7 @@ def _query(
         " WHERE r.adapter_id = {adapter} AND r.version_id = {version} AND {kept}"
         " ORDER BY {order}"
     ).format(
+        number=number,
         signals=_SIGNAL_SQL,
         width=len(_UNKNOWN),
         unknown=_UNKNOWN,
@@ -370,6 +451,7 @@ _ROW: Final = np.dtype(
         *(
             (f"{name}{suffix}", kind)
             for name, value in [
+                ("number", ">i4"),
                 ("at", ">f8"),
                 ("arrived", ">f8"),
                 ("context_id", ">i4"),
@@ -400,11 +482,22 @@ def _copy(connection: Connection, query: sql.Composed) -> npt.NDArray[Any]:
     return np.frombuffer(body, dtype=_ROW, count=count, offset=_HEADER_BYTES)
 
 
-def _columns(
+def _of_strata(
     connection: Connection, rows: npt.NDArray[Any], strata: Sequence[str] | None
 ) -> RecordColumns:
     if strata is not None:
         rows = rows[np.isin(rows["context_id"], contexts.of_strata(connection, strata))]
+    return _columns(rows, _named(connection, rows))
+
+
+def _named(connection: Connection, *several: npt.NDArray[Any]) -> dict[int, str]:
+    """Name the settings stratum of each context that some rows have."""
+    return contexts.strata_of(
+        connection, {one for rows in several for one in np.unique(rows["context_id"]).tolist()}
+    )
+
+
+def _columns(rows: npt.NDArray[Any], named: Mapping[int, str]) -> RecordColumns:
     signals = {name: rows[name].astype(np.float64) for name in MEASURED}
     status = rows["status"].astype(np.float64)
     signals |= derived(signals, status=status) | {"status": status}
@@ -416,13 +509,12 @@ def _columns(
         arrived=rows["arrived"].astype(np.float64),
         subjects=subject_codes(rows["subject"]),
         signals=signals,
-        strata=_strata(connection, rows["context_id"]),
+        strata=_strata(rows["context_id"], named),
     )
 
 
-def _strata(connection: Connection, context_ids: npt.NDArray[np.int32]) -> Strata:
+def _strata(context_ids: npt.NDArray[np.int32], named: Mapping[int, str]) -> Strata:
     ids, codes = np.unique(context_ids, return_inverse=True)
-    named = contexts.strata_of(connection, ids.tolist())
     return Strata(names=tuple(named[i] for i in ids.tolist()), codes=codes.astype(np.int64))
 
 

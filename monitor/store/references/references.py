@@ -10,7 +10,7 @@ worker that lost its lease writes nothing more (:class:`LeaseLost`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -363,22 +363,32 @@ def current(connection: Connection, version_id: VersionId) -> Reference | None:
     While a newer generation is being built it counts as provisional: somebody has said that it no
     longer fits.
     """
+    return current_of(connection, [version_id]).get(version_id)
+
+
+def current_of(
+    connection: Connection, version_ids: Collection[VersionId]
+) -> dict[VersionId, Reference]:
+    """Read the references in force of those of some versions that have one."""
     newer = references.alias("newer")
     replaced = sa.exists().where(
         newer.c.version_id == _R.version_id,
         newer.c.state == ReferenceState.BUILDING.value,
         newer.c.generation > _R.generation,
     )
+    wanted = sa.any_(sa.cast(list(version_ids), sa.ARRAY(sa.Integer)))
     query = (
         sa.select(references, replaced.label("replaced"))
-        .where(_R.version_id == version_id, _R.state == ReferenceState.READY.value)
-        .order_by(_R.generation.desc())
-        .limit(1)
+        .ext(distinct_on(_R.version_id))
+        .where(_R.version_id == wanted, _R.state == ReferenceState.READY.value)
+        .order_by(_R.version_id, _R.generation.desc())
     )
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None:
-        return None
-    return _reference(row, approved_by=None) if row["replaced"] else _reference(row)
+    return {
+        VersionId(row["version_id"]): _reference(row, approved_by=None)
+        if row["replaced"]
+        else _reference(row)
+        for row in connection.execute(query).mappings()
+    }
 
 
 def approved_notes(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -30,14 +30,22 @@ class SettingsReference:
 
 def beside(connection: Connection, reference_id: ReferenceId) -> list[SettingsReference]:
     """Read those beside a reference; for settings learned twice, the later one."""
-    query = sa.select(settings_references).where(_S.reference_id == reference_id).order_by(_S.id)
-    rows = connection.execute(query).mappings()
-    found = {
-        strata: shaped(SettingsReference, row, strata=strata)
-        for row in rows
-        for strata in [tuple(row["strata"])]
+    return beside_all(connection, [reference_id])[reference_id]
+
+
+def beside_all(
+    connection: Connection, reference_ids: Collection[ReferenceId]
+) -> dict[ReferenceId, list[SettingsReference]]:
+    """Read those beside each of some references."""
+    wanted = sa.any_(sa.cast(list(reference_ids), sa.ARRAY(sa.BigInteger)))
+    query = sa.select(settings_references).where(_S.reference_id == wanted).order_by(_S.id)
+    found: dict[ReferenceId, dict[tuple[str, ...], SettingsReference]] = {
+        reference_id: {} for reference_id in reference_ids
     }
-    return list(found.values())
+    for row in connection.execute(query).mappings():
+        strata = tuple(row["strata"])
+        found[row["reference_id"]][strata] = shaped(SettingsReference, row, strata=strata)
+    return {reference_id: list(of.values()) for reference_id, of in found.items()}
 
 
 def shorter(connection: Connection, *, days: float) -> set[VersionId]:

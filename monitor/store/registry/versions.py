@@ -8,7 +8,7 @@ version gives way, once, to its registration by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -87,10 +87,17 @@ def fetch(connection: Connection, *, adapter: str, name: str) -> Version | None:
 
 def fetch_by_id(connection: Connection, version_id: VersionId) -> Version:
     """Return a version that must exist; raises ``NotFound``."""
-    row = connection.execute(_query().where(versions.c.id == version_id)).mappings().one_or_none()
-    if row is None:
-        raise NotFound(f"there is no version with id {version_id}")
-    return _version(row)
+    return fetch_by_ids(connection, [version_id])[version_id]
+
+
+def fetch_by_ids(connection: Connection, ids: Collection[VersionId]) -> dict[VersionId, Version]:
+    """Return versions that must exist; raises ``NotFound``."""
+    query = _query().where(versions.c.id == sa.any_(sa.cast(list(ids), sa.ARRAY(sa.Integer))))
+    rows = connection.execute(query).mappings()
+    found = {VersionId(row["id"]): _version(row) for row in rows}
+    for missing in set(ids) - found.keys():
+        raise NotFound(f"there is no version with id {missing}")
+    return found
 
 
 def of_adapter(connection: Connection, adapter_id: AdapterId) -> list[Version]:

@@ -7,8 +7,10 @@ younger than that: old versions take nothing from the one in charge.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -29,24 +31,35 @@ _READY: Final = references.c.state == ReferenceState.READY.value
 
 def standing(tx: Connection, version: Version, *, now: datetime) -> ShareStanding:
     """Return a version's current place in the fleet."""
-    watched = _watched(tx, now=now, adapter_id=version.adapter_id)
-    tier = sa.select(adapters.c.tier).where(adapters.c.id == version.adapter_id)
-    return ShareStanding(
-        adapter=version.adapter,
-        tier=tx.execute(tier).scalar_one(),
-        adapters=adapters_by_tier(tx),
-        versions=len(watched),
-        watched=version.id in watched,
-    )
+    return standings(tx, [version], now=now)[version.id]
+
+
+def standings(
+    tx: Connection, of: Collection[Version], *, now: datetime
+) -> dict[VersionId, ShareStanding]:
+    """Return versions' current places in the fleet, in three statements."""
+    adapter_ids = {version.adapter_id for version in of}
+    watched = _watched(tx, now=now, adapter_ids=adapter_ids)
+    alive, by_tier = Counter(watched.values()), adapters_by_tier(tx)
+    tiers = sa.select(adapters.c.id, adapters.c.tier).where(_among(adapters.c.id, adapter_ids))
+    tier_of = {row.id: row.tier for row in tx.execute(tiers)}
+    return {
+        version.id: ShareStanding(
+            adapter=version.adapter,
+            tier=tier_of[version.adapter_id],
+            adapters=by_tier,
+            versions=alive[version.adapter_id],
+            watched=version.id in watched,
+        )
+        for version in of
+    }
 
 
 def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, ShareStanding]:
     """Return the places of all versions with a reference in force, in three statements."""
     watched = _watched(tx, now=now)
     by_tier = adapters_by_tier(tx)
-    alive: dict[AdapterId, int] = {}
-    for adapter_id in watched.values():
-        alive[adapter_id] = alive.get(adapter_id, 0) + 1
+    alive = Counter(watched.values())
     rows = tx.execute(
         sa.select(versions.c.id, versions.c.adapter_id, adapters.c.name, adapters.c.tier)
         .join(adapters, adapters.c.id == versions.c.adapter_id)
@@ -57,7 +70,7 @@ def fleet(tx: Connection, *, now: datetime) -> dict[VersionId, ShareStanding]:
             adapter=row.name,
             tier=row.tier,
             adapters=by_tier,
-            versions=alive.get(AdapterId(row.adapter_id), 0),
+            versions=alive[AdapterId(row.adapter_id)],
             watched=row.id in watched,
         )
         for row in rows
@@ -78,7 +91,7 @@ def adapters_by_tier(tx: Connection) -> dict[str, int]:
 
 
 def _watched(
-    tx: Connection, *, now: datetime, adapter_id: AdapterId | None = None
+    tx: Connection, *, now: datetime, adapter_ids: Collection[AdapterId] | None = None
 ) -> dict[VersionId, AdapterId]:
     since = now - SILENT_AFTER
     arm = sa.func.jsonb_build_array(sa.func.jsonb_build_object("version", versions.c.name))
@@ -92,6 +105,10 @@ def _watched(
         .where(_READY, sa.or_(references.c.ready_at > since, routed, spoke))
         .distinct()
     )
-    if adapter_id is not None:
-        query = query.where(versions.c.adapter_id == adapter_id)
+    if adapter_ids is not None:
+        query = query.where(_among(versions.c.adapter_id, adapter_ids))
     return {VersionId(row.id): AdapterId(row.adapter_id) for row in tx.execute(query)}
+
+
+def _among(column: sa.ColumnElement[Any], ids: Collection[int]) -> sa.ColumnElement[bool]:
+    return column == sa.any_(sa.cast(list(ids), sa.ARRAY(sa.Integer)))

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
+from sqlalchemy.dialects.postgresql import distinct_on
 
 from monitor.domain import ActionId, AdapterId, Version, VersionId
 from monitor.store.errors import NotFound
@@ -155,8 +156,20 @@ def newest(tx: Connection, version: Version) -> ActionRow | None:
 
 def newest_taken(tx: Connection, adapter_id: AdapterId) -> ActionRow | None:
     """Return the latest action that moved the adapter's traffic, or is about to."""
-    query = _SELECT.where(actions.c.adapter_id == adapter_id, actions.c.state.in_(TAKEN))
-    return next(iter(_read(tx, query.order_by(actions.c.id.desc()).limit(1))), None)
+    return newest_taken_of(tx, [adapter_id]).get(adapter_id)
+
+
+def newest_taken_of(
+    tx: Connection, adapter_ids: Collection[AdapterId]
+) -> dict[AdapterId, ActionRow]:
+    """Return the latest such action of those of some adapters that have one."""
+    wanted = sa.any_(sa.cast(list(adapter_ids), sa.ARRAY(sa.Integer)))
+    query = (
+        _SELECT.ext(distinct_on(actions.c.adapter_id))
+        .where(actions.c.adapter_id == wanted, actions.c.state.in_(TAKEN))
+        .order_by(actions.c.adapter_id, actions.c.id.desc())
+    )
+    return {row.adapter_id: row for row in _read(tx, query)}
 
 
 def action_list(

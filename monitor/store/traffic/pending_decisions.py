@@ -6,18 +6,18 @@ by a lease and deletes it afterwards, so that a decision that was killed is made
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import insert
 
 from monitor.domain import Version, VersionId
 from monitor.store import wakeups
-from monitor.store.tables.traffic import pending_decisions, routes
+from monitor.store.tables.traffic import pending_decisions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,29 +38,41 @@ def add(tx: Connection, version: Version, evidence: Mapping[str, object], *, now
         asked_at=now,
         waits_since=now,
     )
-    _put(tx, row)
+    newest = {name: row.excluded[name] for name in ("evidence", "asked_at")}
+    tx.execute(row.on_conflict_do_update(index_elements=["version_id"], set_=newest))
+    wakeups.notify(tx, wakeups.DECISIONS)
 
 
-def add_return(tx: Connection, version: Version, *, now: datetime) -> None:
-    """Have it decided whether traffic returns, where some of it goes to a fallback arm.
+def add_returns(tx: Connection, of: Sequence[tuple[Version, datetime]]) -> None:
+    """Have it decided whether versions' traffic returns, where some goes to a fallback arm.
 
     What was found before and has not been decided on is withdrawn: the newest finding counts.
     """
-    at = sa.literal(now, sa.DateTime(timezone=True))
-    found = sa.select(
-        sa.literal(version.id),
-        routes.c.adapter_id,
-        sa.null().cast(JSONB),
-        at,
-        at,
-    ).where(
-        routes.c.adapter_id == version.adapter_id,
-        routes.c.arms.contains([{"arm": "fallback"}]),
-    )
-    columns = ["version_id", "adapter_id", "evidence", "asked_at", "waits_since"]
-    if not _put(tx, insert(pending_decisions).from_select(columns, found)):
-        mine = pending_decisions.c.version_id == version.id
-        tx.execute(pending_decisions.delete().where(mine))
+    rows = {
+        "versions": [version.id for version, _ in of],
+        "adapters": [version.adapter_id for version, _ in of],
+        "times": [at for _, at in of],
+    }
+    found = set(tx.execute(_RETURNS, rows).scalars())
+    if found:
+        wakeups.notify(tx, wakeups.DECISIONS)
+    others = [version.id for version, _ in of if version.id not in found]
+    tx.execute(_WITHDRAW, {"versions": others})
+
+
+_RETURNS: Final = sa.text(
+    """
+    INSERT INTO pending_decisions (version_id, adapter_id, evidence, asked_at, waits_since)
+    SELECT w.version_id, w.adapter_id, NULL, w.at, w.at
+    FROM unnest(CAST(:versions AS int[]), CAST(:adapters AS int[]), CAST(:times AS timestamptz[]))
+        AS w (version_id, adapter_id, at)
+    JOIN routes ON routes.adapter_id = w.adapter_id AND routes.arms @> '[{"arm": "fallback"}]'
+    ON CONFLICT (version_id) DO UPDATE
+        SET evidence = excluded.evidence, asked_at = excluded.asked_at
+    RETURNING version_id
+    """
+)
+_WITHDRAW: Final = sa.text("DELETE FROM pending_decisions WHERE version_id = ANY(:versions)")
 
 
 def claim(tx: Connection, *, owner: str, lease: timedelta) -> PendingDecision | None:
@@ -102,15 +114,6 @@ def longest_seconds(tx: Connection) -> float:
     waited = sa.func.clock_timestamp() - sa.func.min(pending_decisions.c.waits_since)
     found = tx.execute(sa.select(sa.func.extract("epoch", waited))).scalar_one()
     return max(0.0, float(found or 0.0))
-
-
-def _put(tx: Connection, row: Any) -> bool:
-    newest = {name: row.excluded[name] for name in ("evidence", "asked_at")}
-    kept = row.on_conflict_do_update(index_elements=["version_id"], set_=newest)
-    if tx.execute(kept.returning(pending_decisions.c.version_id)).one_or_none() is None:
-        return False
-    wakeups.notify(tx, wakeups.DECISIONS)
-    return True
 
 
 _CLAIM = sa.text(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -61,6 +61,13 @@ def get(tx: Connection, adapter: str) -> Route | None:
     """Return the adapter's route as written (expiry not applied)."""
     found = row(tx, adapter)
     return found.route if found else None
+
+
+def of_adapters(tx: Connection, names: Collection[str]) -> dict[str, Route]:
+    """Return the routes as written of those of some adapters that have one."""
+    query, epoch = _named(list(names)), epochs.in_force(tx)
+    found = (_row(one, epoch=epoch).route for one in tx.execute(query).mappings())
+    return {route.adapter: route for route in found}
 
 
 def row(tx: Connection, adapter: str, *, lock: bool = False) -> RouteRow | None:

@@ -8,7 +8,7 @@ route changed. If the process died afterwards, the router is read before it is t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -194,15 +194,22 @@ class Breaker:
         The doubt lasts until the move is read back after all, or somebody sets another
         route.
         """
-        moved = actions.newest_taken(tx, version.adapter_id)
-        if moved is None or moved.version_id != version.id:
-            return None
-        if moved.state is not ActionState.VERIFY_FAILED:
-            return None
-        route = routes.get(tx, version.adapter)
-        if route is None or route.generation != (moved.expected_generation or 0) + 1:
-            return None
-        return doubt_words(moved)
+        return self.doubts(tx, [version]).get(version.id)
+
+    def doubts(self, tx: Connection, of: Collection[Version]) -> dict[VersionId, str]:
+        """Say the same of those of some versions whose last move is in doubt."""
+        moved = actions.newest_taken_of(tx, {version.adapter_id for version in of})
+        found = {}
+        for version in of:
+            last = moved.get(version.adapter_id)
+            if last is None or last.version_id != version.id:
+                continue
+            if last.state is not ActionState.VERIFY_FAILED:
+                continue
+            route = routes.get(tx, version.adapter)
+            if route is not None and route.generation == (last.expected_generation or 0) + 1:
+                found[version.id] = doubt_words(last)
+        return found
 
     @property
     def _execution(self) -> Execution:

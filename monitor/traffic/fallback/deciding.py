@@ -6,7 +6,7 @@ its findings, in the transaction of its verdict, and a loop decides.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -37,13 +37,15 @@ class Deciding:
     owner: str = "nobody"
 
     def ask(
-        self, tx: Connection, version: Version, evidence: ActionEvidence, now: datetime
+        self, tx: Connection, found: Sequence[tuple[Version, ActionEvidence, datetime]]
     ) -> None:
-        """Store the findings of an evaluation for a decision, unless there is nothing to decide."""
-        if evidence.allowed:
-            pending_decisions.add(tx, version, _to_json(evidence), now=now)
-        else:
-            pending_decisions.add_return(tx, version, now=now)
+        """Store evaluations' findings for decisions, unless there is nothing to decide."""
+        for version, evidence, at in found:
+            if evidence.allowed:
+                pending_decisions.add(tx, version, _to_json(evidence), now=at)
+        others = [(version, at) for version, evidence, at in found if not evidence.allowed]
+        if others:
+            pending_decisions.add_returns(tx, others)
 
     def next_due(self) -> timedelta | None:
         """Return the time until a decision can be taken up; None while none waits."""
