@@ -171,7 +171,7 @@ def test_more_quiet_versions_need_no_more_statements(fleet: list[Any]) -> None:
     world, evaluator = fleet[0], fleet[0].evaluator()
     quiet = [fleet[n] for n in QUIET[:-1]]
     taken = []
-    for several in (quiet[:2], quiet, quiet):
+    for several in (quiet, quiet[:2], quiet):  # the first loads the references
         _send(fleet)
         claims = [
             claim
@@ -183,8 +183,8 @@ def test_more_quiet_versions_need_no_more_statements(fleet: list[Any]) -> None:
             _counted(world.database, lambda: found.append(evaluator.evaluate_together(claims)))  # noqa: B023
         )
         assert found[0].done == set(claims)
-    assert len(set(taken)) == 1, taken
-    assert taken[0] < 40
+    assert taken[1] == taken[2], taken
+    assert taken[2] < 40
 
 
 BROKEN = {
