@@ -69,7 +69,7 @@ def test_it_pings_for_as_long_as_all_is_well(database: Database) -> None:
         [reason] = heartbeat.reasons()
         assert re.fullmatch(r"a decision about traffic has waited for \d+ s", reason)
         with database.begin() as tx:
-            pending_decisions.add_return(tx, version, now=asked)
+            pending_decisions.add_returns(tx, [(version, asked)])
         with database.begin() as tx:
             outbox.enqueue(tx, channel="on-call", alert=message())
         assert pings(), "a message may take its time"

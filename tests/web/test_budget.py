@@ -48,7 +48,7 @@ def _refusals_on_two_weekdays(window: Window) -> Window:
 def _evaluated(tx: Connection, version: Version) -> None:
     """40 records every 15 minutes, for a day."""
     now = datetime.now(tz=UTC)
-    evaluations.add_all(
+    evaluations.add(
         tx,
         [
             NewEvaluation(
