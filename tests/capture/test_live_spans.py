@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import numpy as np
 import pytest
 from openai import OpenAI
@@ -34,7 +35,11 @@ ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = ROOT / ".venv-spans" / "bin" / "python"
 TRACED: Final = ("openllmetry", "openinference", "sdk")
 WAYS: Final = ("client", "gateway", *TRACED)
-QUESTION: Final[dict[str, Any]] = {"text": "I lost my debit card at Sunny Toys", "tokens": 40}
+QUESTION: Final[dict[str, Any]] = {
+    "text": "I lost my debit card at Sunny Toys",
+    "system": "",
+    "tokens": 40,
+}
 OWN_TIMES: Final = frozenset({"latency_ms", "ttft_ms"})
 """What every way measures by its own clock."""
 UNTRACED: Final = frozenset(
@@ -96,11 +101,13 @@ def _by_gateway(service: Serving, engine: str) -> None:
         listening(assemble(given, cache=None)) as url,
         OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
     ):
-        raw = client.chat.completions.with_raw_response
+        body = {"model": "gateway"} | asked(**QUESTION)
 
         def sampled() -> bool:
-            headers = raw.create(model="gateway", **asked(**QUESTION)).headers
-            return "x-driftline-record" in headers
+            reply = httpx2.post(
+                f"{url}/v1/chat/completions", json=body, trust_env=False, timeout=60
+            )
+            return "x-driftline-record" in reply.headers
 
         until(sampled, "the route and the share are known")
         ask(client, model="gateway", **QUESTION)
@@ -108,10 +115,11 @@ def _by_gateway(service: Serving, engine: str) -> None:
 
 def _by_application(kind: str, service: Serving, engine: str) -> None:
     key = service.keys[Scope.ADMIN]
-    told = {"kind": kind, "model": f"{kind}@v1", "engine": engine, "into": service.url, "key": key}
+    told = {"kind": kind, "model": f"{kind}@v1", "question": QUESTION}
+    told |= {"engine": engine, "into": service.url, "key": key}
     subprocess.run(
         [PYTHON, "-m", "tests.capture.spans.live"],
-        input=json.dumps(told | QUESTION),
+        input=json.dumps(told),
         cwd=ROOT,
         env={name: one for name, one in os.environ.items() if not name.startswith("PYTHON")},
         text=True,

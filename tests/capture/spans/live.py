@@ -1,8 +1,8 @@
 """Be an application that traces its calls, and sends the spans to Driftline as they end.
 
 It runs in the environment that has the instrumentations, ``.venv-spans``, as told by a JSON object
-on standard input: ``kind``, ``model``, ``text``, ``tokens``, ``engine``, ``into`` and ``key``. The
-kind ``sdk`` is an application without instrumentation, which writes its spans itself.
+on standard input: ``kind``, ``model``, ``question``, ``engine``, ``into`` and ``key``. The kind
+``sdk`` is an application without instrumentation, which writes its spans itself.
 """
 
 import json
@@ -15,7 +15,7 @@ from tests.capture.spans.record import MODULES, ask, asked, exporting, instrumen
 
 def main() -> None:
     told = json.load(sys.stdin)
-    about = {name: told[name] for name in ("model", "text", "tokens")}
+    model, question = told["model"], told["question"]
     provider = exporting(
         f"{told['into']}/v1/traces",
         processor="BatchSpanProcessor",
@@ -24,30 +24,27 @@ def main() -> None:
     made = instrumented(told["kind"]) if told["kind"] in MODULES else import_module("openai").OpenAI
     client = made(base_url=f"{told['engine']}/v1", api_key="none", max_retries=0)
     if told["kind"] in MODULES:
-        ask(client, **about)
+        ask(client, model=model, **question)
     else:
-        by_hand(client, provider.get_tracer("shop"), **about)
+        by_hand(client, provider.get_tracer("shop"), model, asked(**question))
     assert provider.force_flush(), "the spans were not sent"
 
 
-def by_hand(client: Any, tracer: Any, *, model: str, text: str, tokens: int) -> None:
+def by_hand(client: Any, tracer: Any, model: str, request: dict[str, Any]) -> None:
     """Trace one call as the semantic conventions have it, and Driftline's page on telemetry."""
-    request = asked(text, tokens=tokens)
     with tracer.start_as_current_span("chat") as span:
         answer = client.chat.completions.create(model=model, **request)
         choice = answer.choices[0]
         scored = choice.logprobs.content
-        system, user = ([_part(one["content"])] for one in request["messages"])
-        said = {"role": "assistant", "parts": [_part(choice.message.content)]}
+        messages = [(one["role"], one["content"]) for one in request["messages"]]
         span.set_attributes(
             {
                 "gen_ai.operation.name": "chat",
                 "gen_ai.request.model": model,
                 "gen_ai.response.model": answer.model,
                 "gen_ai.response.id": answer.id,
-                "gen_ai.system_instructions": json.dumps(system),
-                "gen_ai.input.messages": json.dumps([{"role": "user", "parts": user}]),
-                "gen_ai.output.messages": json.dumps([said]),
+                "gen_ai.input.messages": _written(*messages),
+                "gen_ai.output.messages": _written(("assistant", choice.message.content)),
                 "gen_ai.response.finish_reasons": [choice.finish_reason],
                 "gen_ai.request.temperature": request["temperature"],
                 "gen_ai.request.max_tokens": request["max_tokens"],
@@ -61,8 +58,9 @@ def by_hand(client: Any, tracer: Any, *, model: str, text: str, tokens: int) -> 
         )
 
 
-def _part(text: str) -> dict[str, str]:
-    return {"type": "text", "content": text}
+def _written(*messages: tuple[str, str]) -> str:
+    parts = [(role, {"type": "text", "content": text}) for role, text in messages]
+    return json.dumps([{"role": role, "parts": [part]} for role, part in parts])
 
 
 if __name__ == "__main__":

@@ -85,21 +85,22 @@ def instrumented(kind: str) -> Any:
     return import_module("openai").OpenAI
 
 
-def asked(text: str = "When?", *, tokens: int = 5) -> dict[str, Any]:
-    """Return a conversation and its settings."""
-    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": text}]
+def asked(text: str = "When?", *, system: str = "be kind", tokens: int = 5) -> dict[str, Any]:
+    """Return a conversation and its settings; an engine may know no role ``system``."""
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": text})
     settings = {"temperature": 0.7, "max_tokens": tokens, "seed": 7}
     return {"messages": messages, "logprobs": True, "top_logprobs": 5} | settings
 
 
-def ask(client: Any, *, model: str, text: str = "When?", tokens: int = 5) -> list[Any]:
-    """Ask whole, as a stream, and for a completion of a text; gives the answers."""
-    chat, told = client.chat.completions, asked(text, tokens=tokens)
-    whole = chat.create(model=model, user="user-1", **told)
-    stream = list(chat.create(model=model, stream=True, stream_options=COUNTED, **told))
+def ask(client: Any, *, model: str, **question: Any) -> None:
+    """Ask whole, as a stream, and for a completion of the same text."""
+    chat, told = client.chat.completions, asked(**question)
+    chat.create(model=model, user="user-1", **told)
+    list(chat.create(model=model, stream=True, stream_options=COUNTED, **told))
+    text = told["messages"][-1]["content"]
     settings = {name: told[name] for name in ("temperature", "max_tokens", "seed")}
-    completed = client.completions.create(model=model, prompt=text, logprobs=5, **settings)
-    return [whole, stream, completed]
+    client.completions.create(model=model, prompt=text, logprobs=5, **settings)
 
 
 def recorded() -> dict[str, Any]:
