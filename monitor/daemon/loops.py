@@ -9,9 +9,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
-
-import structlog
 
 from alerts.outgoing import OutgoingClient
 from monitor.admission.job import Admissions
@@ -59,8 +56,6 @@ from monitor.traffic.trial.changes import TrialChanges
 from monitor.traffic.trial.hands import Hands
 from monitor.traffic.trial.judge import Judge
 from monitor.traffic.trial.states import BEGUN, UNBEGUN
-
-_LOG: Final = structlog.get_logger(__name__)
 
 CHORES = timedelta(minutes=1)
 CLOCK = timedelta(seconds=10)
