@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 
 from monitor import tracing
 from monitor.domain import EvaluationKind, Version, VersionId
-from monitor.evaluate.evaluated import LookedAt
+from monitor.evaluate.commit import LookedAt
 from monitor.evaluate.evaluator import Evaluator, Grouped
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import audit

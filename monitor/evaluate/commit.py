@@ -23,10 +23,10 @@ from monitor.domain import (
     VersionId,
 )
 from monitor.evaluate.company import others_on_the_base
-from monitor.evaluate.evaluated import Evaluated, LookedAt
+from monitor.evaluate.evaluated import Evaluated
 from monitor.evaluate.explain import Explained, explain
 from monitor.evaluate.message import Messages, News
-from monitor.evaluate.reading import Look
+from monitor.evaluate.read import Look
 from monitor.evaluate.turn import Turn, turn
 from monitor.policy import (
     ActionEvidence,
@@ -52,6 +52,14 @@ PERPLEXITY: Final = EvaluationKind.PERPLEXITY.value
 
 React = Callable[[Connection, Sequence[tuple[Version, ActionEvidence, datetime]]], None]
 """Asks for decisions about versions' traffic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class LookedAt:
+    """A claimed window and what was found in it."""
+
+    look: Look
+    evaluated: Evaluated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

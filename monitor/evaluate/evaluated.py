@@ -10,7 +10,7 @@ from alerts.types import Severity
 from detectors.types import Score
 from monitor.domain import EvaluationKind
 from monitor.evaluate.findings import Finding
-from monitor.evaluate.reading import DAY, Look, Reading
+from monitor.evaluate.reading import DAY, Reading
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Facts, ReferenceStage
 
@@ -28,14 +28,6 @@ class Evaluated:
     findings: tuple[Finding, ...] = ()
     scores: Mapping[str, Score] = field(default_factory=dict)
     silence: Severity | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LookedAt:
-    """A claimed window and what was found in it."""
-
-    look: Look
-    evaluated: Evaluated
 
 
 def facts_of(

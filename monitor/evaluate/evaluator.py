@@ -15,16 +15,16 @@ from sqlalchemy import Connection
 
 from monitor import tracing
 from monitor.domain import AdapterId, EvaluationKind, Version
-from monitor.evaluate.commit import How, React, Unexplained, commit, foresee
-from monitor.evaluate.evaluated import Evaluated, LookedAt, expected_silence, facts_of
+from monitor.evaluate.commit import How, LookedAt, React, Unexplained, commit, foresee
+from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
 from monitor.evaluate.explain import Explained
 from monitor.evaluate.live import score
 from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.lookback import StoredLookback
 from monitor.evaluate.message import Messages
 from monitor.evaluate.probing import Occasion, ProbeOutcome, probe
-from monitor.evaluate.read import read
-from monitor.evaluate.reading import Look, Reading
+from monitor.evaluate.read import Look, read
+from monitor.evaluate.reading import Reading
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.evaluate.turn import turn
 from monitor.policy.rounds import LONGEST, period_of, plan_rounds

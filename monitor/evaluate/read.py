@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from monitor.evaluate.layout import (
     feedback_window,
     windows_beside,
 )
-from monitor.evaluate.reading import DAY, Look, Reading
+from monitor.evaluate.reading import DAY, Reading
 from monitor.evaluate.settings import EvaluateSettings, reads_answers
 from monitor.policy import Memory
 from monitor.policy.budget import ShareStanding
@@ -28,6 +29,16 @@ from monitor.store.records import capture_counts, feedback, pending, records
 from monitor.store.records.records import Arriving, Compared, RecordColumns
 from monitor.store.registry import versions, watching
 from monitor.store.traffic import routes
+from monitor.windows import WindowPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A claimed task and the window to evaluate for it."""
+
+    claim: Claim
+    planned: WindowPlan
+    window: Interval
 
 
 def read(

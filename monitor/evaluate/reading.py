@@ -16,18 +16,6 @@ from monitor.evaluate.coverage import Requests
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Memory
 from monitor.policy.budget import ShareStanding, shares
-from monitor.store.evaluation.tasks import Claim
-from monitor.windows import WindowPlan
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """A claimed task and the window to evaluate for it."""
-
-    claim: Claim
-    planned: WindowPlan
-    window: Interval
-
 
 INCREMENTS_KEPT: Final = timedelta(days=7)
 DAY: Final = timedelta(hours=24)

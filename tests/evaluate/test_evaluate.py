@@ -13,8 +13,7 @@ from alerts.types import VerdictKind
 from monitor.domain import EvaluationKind, Interval, Version
 from monitor.evaluate.evaluator import Ending, Evaluator
 from monitor.evaluate.loading import Calibrations
-from monitor.evaluate.read import read
-from monitor.evaluate.reading import Look
+from monitor.evaluate.read import Look, read
 from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import Preset
 from monitor.schedule import LeaseSettings, Worker

@@ -230,7 +230,7 @@ class Mixed(Levels):
                 before = self.others
                 beside = self.changed.wait_for(lambda: self.others > before, 60)
         status, answer = super().complete(path, body)
-        return status, answer.replace(b'"logprob": -0.5', b'"logprob": -0.51') if beside else answer
+        return status, answer.replace(b'"logprob":-0.5', b'"logprob":-0.51') if beside else answer
 
 
 def test_what_other_requests_do_to_the_numbers_is_measured_as_noise(

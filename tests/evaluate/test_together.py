@@ -183,7 +183,8 @@ def test_more_quiet_versions_need_no_more_statements(fleet: list[Any]) -> None:
             _counted(world.database, lambda: found.append(evaluator.evaluate_together(claims)))  # noqa: B023
         )
         assert found[0].done == set(claims)
-    assert taken[1] == taken[2], taken
+    # one more where a version is due so soon that sleeping workers are woken
+    assert abs(taken[1] - taken[2]) <= 1, taken
     assert taken[2] < 40
 
 
@@ -227,6 +228,7 @@ def test_a_task_that_another_daemon_took_over_is_left_out(fleet: list[Any]) -> N
     _send(fleet)
     claims = _claims([fleet[n] for n in QUIET] + fleet[DRIFTING:], EvaluationKind.HARD)
     lost = claims[1]
+    [(last,)] = world.rows("SELECT max(id) FROM evaluations")
     with world.database.begin() as tx:
         tasks.take_back(tx, version_ids=[lost.version_id])
     evaluator = world.evaluator()
@@ -235,9 +237,8 @@ def test_a_task_that_another_daemon_took_over_is_left_out(fleet: list[Any]) -> N
     assert claims[0] in found.done
     with pytest.raises(StaleLease):
         evaluator.evaluate(lost, found.left[lost])
-    query = f"SELECT 1 FROM evaluations WHERE window_end > '{lost.now - timedelta(seconds=1)}'"
-    assert len(world.rows(f"{query} AND version_id = {lost.version_id}")) == 0
-    assert len(world.rows(query)) == len(found.done)
+    written = world.rows(f"SELECT version_id FROM evaluations WHERE id > {last}")
+    assert {one.version_id for one in written} == {one.version_id for one in found.done}
 
 
 def test_two_kinds_of_the_same_versions_at_a_time_do_not_hold_each_other_up(
