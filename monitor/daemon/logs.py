@@ -31,7 +31,8 @@ def configure(level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer()],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
+        # in one write: a library's record may come between the two of `print`
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Stderr())),
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(cast("TextIO", _Stderr()))

@@ -48,3 +48,16 @@ def test_a_record_is_one_line_of_json_whatever_text_is_in_it(
     ]
     assert json.loads(lines[0])["request"] == "r-1"
     assert "\x1b" not in shown.getvalue()
+
+
+def test_each_record_is_written_at_once_so_that_none_comes_between(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[str] = []
+    logs.configure("info")
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys.stderr, "write", written.append)
+    structlog.get_logger("test").warning("said")
+    logging.getLogger("library").warning("from a library")
+    assert [text.count("\n") for text in written] == [1, 1]
+    assert all(text.endswith("\n") for text in written)
