@@ -14,7 +14,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -215,9 +214,11 @@ class LeaseSettings:
     renew: timedelta = timedelta(seconds=20)
 
 
-TOGETHER: Final[Mapping[EvaluationKind, int]] = MappingProxyType(
-    {EvaluationKind.HARD: 50, EvaluationKind.LIVE: 10, EvaluationKind.PERPLEXITY: 1}
-)
+TOGETHER: Final[Mapping[EvaluationKind, int]] = {
+    EvaluationKind.HARD: 50,
+    EvaluationKind.LIVE: 10,
+    EvaluationKind.PERPLEXITY: 1,
+}
 """Due tasks that are evaluated together. A group of live ones takes no longer than one of hard
 ones, which may wait for it; a probe may take minutes."""
 

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 
 import numpy as np
@@ -52,7 +52,9 @@ def test_an_evaluation_waits_for_the_texts_that_the_loop_has_in_hand(
         assert encoder.asked.wait(60)
         embedded = pool.submit(evaluation)
         assert under_way.wait(60)
+        early, _ = wait([embedded], timeout=2.0)  # it has time to find nothing left
         encoder.started.set()
+        assert not early
         assert loop.result(60)
         assert embedded.result(60) == 20
     left = database.run(
