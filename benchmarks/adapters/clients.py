@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final, Self
@@ -97,13 +98,16 @@ class Clients:
         """Let clients of one adapter ask until the run has asked enough or is stopped."""
         return asyncio.run_coroutine_threadsafe(self._ask_all(run), self._loop)
 
+    def stop(self, run: Run) -> None:
+        """Let a run ask no more; its last answers may still come."""
+        self._loop.call_soon_threadsafe(run.stopped.set)
+
     async def _ask_all(self, run: Run) -> None:
         chance = Random(f"{self._seed}/{run.adapter}/{run.part}")  # noqa: S311 - no secret
         under_way: set[asyncio.Task[None]] = set()
         moment_of = task(run.adapter)
-        while not run.over:
+        while await run.goes_on(chance.expovariate(run.rate * run.pace(run.answered.asked))):
             number = run.answered.asked
-            await asyncio.sleep(chance.expovariate(run.rate * run.pace(number)))
             while len(under_way) >= run.at_once:
                 await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             moment = Moment(number=number, task=moment_of, chance=chance)
@@ -146,12 +150,15 @@ class Run:
     change: ChangesAsk = unchanged
     pace: Callable[[int], float] = lambda _: 1.0
     answered: Answered = field(default_factory=Answered)
-    stopped: bool = False
+    stopped: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def over(self) -> bool:
-        """Whether nothing more is to be asked."""
-        return self.stopped or (self.requests is not None and self.answered.asked >= self.requests)
+    async def goes_on(self, after: float) -> bool:
+        """Wait so many seconds for the next moment to ask; False if there is none."""
+        if self.requests is not None and self.answered.asked >= self.requests:
+            return False
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopped.wait(), after)
+        return not self.stopped.is_set()
 
 
 def told(answered: Answered) -> Mapping[str, Any]:

@@ -41,6 +41,8 @@ from examples.demo.processes import ProcessFailedError, free_port
 ROOT: Final = Path(__file__).parents[2]
 USUAL: Final = ROOT / "build" / "adapters"
 NOBODY_TO_PLAY: Final = 2
+SOONER: Final = {"DRIFTLINE_SCHEDULE__PERPLEXITY_INTERVAL": "25s"}
+"""A shorter probe cycle, for engines that serve fewer adapters."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -223,6 +225,7 @@ def _open(
         requests=given.requests,
         played=given.adapters,
         registered=given.adapters if given.quick else TASKS,
+        settings=SOONER if given.quick else {},
         gpu=given.gpu,
         say=say,
     )

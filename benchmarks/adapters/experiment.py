@@ -93,7 +93,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
             service, clients, broken, adapter=adapter, since=broken_at, least=stage.requests
         )
         for run in company:
-            run.stopped = True
+            clients.stop(run)
         for ended in under_way:
             ended.result()
         scores = _scores(service, adapter)
@@ -262,7 +262,7 @@ def _watch(
             continue
         if _all_seen(service, adapter, since, all_asked):
             break
-    broken.run.stopped = True
+    clients.stop(broken.run)
     ended.result(300)
     time.sleep(SETTLE_S)
     moved = moved or _moved(service, adapter)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,8 @@ class Service:
 
     folder: Path
     engines: Sequence[str]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """In its environment, beside the config's."""
     _stack: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> Self:
@@ -60,6 +62,7 @@ class Service:
             "BENCHMARK_WEBHOOK_URL": self.receiver.url,
             "BENCHMARK_WEBHOOK_SECRET": secret,
             "OMP_NUM_THREADS": "1",
+            **self.settings,
         }
         self._config = _config(self.folder)
         self._processes = stack.enter_context(Processes(self.folder))

@@ -38,7 +38,7 @@ BASELINE_DAYS: Final = 15.0
 INDEXED: Final = 400
 """Texts of each task's training that live questions are compared with."""
 HEALTHY: Final = 100
-"""Live requests of each adapter before every experiment, made once for all."""
+"""Live requests of each adapter before every experiment, at most, made once for all."""
 COMPANY: Final = 40
 """Of an adapter that is only served beside the others."""
 VERSIONS: Final = ("v1", "v2")
@@ -70,6 +70,8 @@ class Stage:
     """Adapters that are broken in turn."""
     registered: Sequence[str]
     """All that Driftline watches; clients ask each."""
+    settings: Mapping[str, str]
+    """Of Driftline, in its environment, beside those of the benchmark's config."""
     gpu: bool
     say: Callable[[str], None]
 
@@ -89,7 +91,7 @@ class Stage:
         shutil.rmtree(folder, ignore_errors=True)
         if not fresh:
             shutil.copytree(self.snapshot, folder / "data", symlinks=True)
-        with Service(folder=folder, engines=[self.switch.url]) as service:
+        with Service(folder=folder, engines=[self.switch.url], settings=self.settings) as service:
             yield service
 
 
@@ -232,7 +234,7 @@ def _see_healthy(service: Service, stage: Stage) -> None:
             Run(
                 adapter=name,
                 part="healthy",
-                requests=HEALTHY if name in stage.played else COMPANY,
+                requests=min(HEALTHY, stage.requests) if name in stage.played else COMPANY,
                 rate=HEALTHY_RATE,
                 at_once=6,
             )

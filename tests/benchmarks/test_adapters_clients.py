@@ -1,12 +1,13 @@
 """Ways of the benchmark of broken adapters that change what clients ask, or how."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
 
 import pytest
 
-from benchmarks.adapters.clients import usual
+from benchmarks.adapters.clients import Run, usual
 from benchmarks.adapters.tasks import TASKS, pairs, task
 from benchmarks.adapters.ways import WAYS
 from benchmarks.adapters.ways.way import Ask, Moment, OfClients
@@ -36,6 +37,18 @@ def test_a_new_topic_is_its_share_of_the_questions(name: str, wanted: float) -> 
     assert share(f"new-topic-{name}", NEW) == pytest.approx(
         wanted, abs=3 * (wanted * (1 - wanted) / MANY) ** 0.5 + 1e-9
     )
+
+
+def test_clients_that_are_stopped_do_not_wait_for_their_next_moment() -> None:
+    run = Run(adapter="bank", part="company")
+
+    async def stop_within_an_hour() -> bool:
+        waiting = asyncio.create_task(run.goes_on(3_600.0))
+        await asyncio.sleep(0)
+        run.stopped.set()
+        return await waiting
+
+    assert asyncio.run(stop_within_an_hour()) is False
 
 
 def test_usual_questions_are_of_the_task_and_never_learned_from() -> None:

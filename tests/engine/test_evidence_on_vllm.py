@@ -37,7 +37,7 @@ def service(tmp_path: Path, vllm: Vllm, inbox: Inbox) -> Iterator[Service]:
         "probes.embedding.model": str(tmp_path / "no-such-model"),
         "probes.perplexity.corpus": str(dialogues(tmp_path)),
         "probes.perplexity.budget": "0.9",
-        "schedule.perplexity_interval": "10s",
+        "schedule.perplexity_interval": "6s",
         "routing.fleet_budget": "10",
         "routing.evidence_age": "90s",
     }

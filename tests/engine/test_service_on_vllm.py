@@ -41,16 +41,16 @@ def service(
         "probes.embedding.model": str(folder / "no-such-model"),
         "probes.perplexity.corpus": str(dialogues(folder)),
         "probes.perplexity.budget": "0.9",
-        "schedule.perplexity_interval": "15s",
+        "schedule.perplexity_interval": "8s",
     }
     with running(folder, inbox=inbox, changes=changes) as started:
         yield started
 
 
-def dialogues(folder: Path) -> Path:
+def dialogues(folder: Path, *, each: int = 5) -> Path:
     """Texts that the demo's models know: ordinary English is harder for them than noise."""
     path = folder / "dialogues.jsonl"
-    texts = [text for domain in Domain for text in corpus(domain, 8)]
+    texts = [text for domain in Domain for text in corpus(domain, each)]
     path.write_text("\n".join(json.dumps({"id": f"d{i}", "text": t}) for i, t in enumerate(texts)))
     return path
 
@@ -81,24 +81,6 @@ def told(service: Service, adapter: str, state: str) -> dict[str, Any]:
     return service.get(f"/v1/adapters/{adapter}")
 
 
-def test_discover_registers_the_adapters_and_finds_each_applied(
-    service: Service, vllm: Vllm
-) -> None:
-    environ = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.key}
-    ran = driftline("discover", vllm.url, "--json", environ=environ)
-    assert ran.code == 0, ran
-    body = json.loads(ran.out)
-    assert {(one["adapter"], one["version"]) for one in body["adapters"]} == {
-        (name, "v1") for name in ADAPTERS
-    }
-    for name in ADAPTERS:
-        found = told(service, name, "applied")
-        assert found["verdict"] == "learning"
-        [version] = found["versions"]
-        assert version["model"] == f"{name}@v1"
-        assert version["base_model"] == "base"
-
-
 def test_discover_tells_an_unapplied_adapter_from_a_mixed_up_one(vllm: Vllm, empty: Path) -> None:
     vllm.load("late@v1", empty)
     vllm.load("copy@v1", MODELS / "booking-v1")
@@ -115,6 +97,25 @@ def test_discover_tells_an_unapplied_adapter_from_a_mixed_up_one(vllm: Vllm, emp
     assert states["late@v1"] == "not_applied"
     assert states["copy@v1"] == "mixed_up"
     assert states["support@v1"] == states["travel@v1"] == "applied"
+
+
+def test_discover_registers_the_adapters_and_finds_each_applied(
+    service: Service, vllm: Vllm, tmp_path: Path
+) -> None:
+    environ = {"DRIFTLINE_URL": service.url, "DRIFTLINE_KEY": service.key}
+    prompts = str(dialogues(tmp_path, each=2))
+    ran = driftline("discover", vllm.url, "--prompts", prompts, "--json", environ=environ)
+    assert ran.code == 0, ran
+    body = json.loads(ran.out)
+    assert {(one["adapter"], one["version"]) for one in body["adapters"]} == {
+        (name, "v1") for name in ADAPTERS
+    }
+    for name in ADAPTERS:
+        found = told(service, name, "applied")
+        assert found["verdict"] == "learning"
+        [version] = found["versions"]
+        assert version["model"] == f"{name}@v1"
+        assert version["base_model"] == "base"
 
 
 def test_base_weights_under_an_adapters_name_are_told_as_not_applied(
