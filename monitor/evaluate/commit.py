@@ -317,6 +317,7 @@ def _finished(one: Judged, *, written: bool) -> Finished:
         next_start=look.window.end,
         # its next probe goes first among those due, because it brings the version back
         first=written and returns and look.claim.kind is EvaluationKind.PERPLEXITY,
+        judged=written,
     )
 
 

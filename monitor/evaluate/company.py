@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from alerts.types import Blame
-from monitor.domain import AdapterId, EvaluationKind, VerdictSeverity, Version
+from monitor.domain import EvaluationKind, VerdictSeverity, Version
 from monitor.policy import Judgement
-from monitor.policy.common_cause import FleetFact, Moved, moves
+from monitor.policy.common_cause import FleetFact, moves
 from monitor.store.evaluation import verdicts
-from monitor.store.evaluation.verdicts import VerdictRow
 from monitor.store.incidents import fleet_incidents
 
 
@@ -42,28 +39,7 @@ def others_on_the_base(
         base=base,
         adapters=adapters,
         cycle=cycle,
-        moved=_moved(verdicts.open_on_base(tx, base), version),
+        moved=verdicts.moved_on(tx, base, but=version.adapter_id),
         unseen=unseen,
         member=fleet_incidents.membership(tx, version.id) is not None,
     )
-
-
-def _moved(rows: Iterable[VerdictRow], version: Version) -> tuple[Moved, ...]:
-    """Return one version of each other adapter: the one in the worst state."""
-    found: dict[AdapterId, Moved] = {}
-    for row in rows:
-        if row.adapter_id == version.adapter_id or row.verdict.blame is Blame.INPUT:
-            continue
-        memory = row.memory
-        paging = row.verdict.severity is VerdictSeverity.PAGE
-        known = found.get(row.adapter_id)
-        if not moves(memory) or (known is not None and not (paging and not known.paging)):
-            continue
-        found[row.adapter_id] = Moved(
-            version_id=row.version_id,
-            adapter=row.adapter,
-            since=row.verdict.since,
-            memory=memory,
-            paging=paging,
-        )
-    return tuple(found.values())

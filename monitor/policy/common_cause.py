@@ -8,6 +8,7 @@ by itself at the same time, nor a page that follows later.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,16 +30,40 @@ MAD_TO_SD: Final = 1.4826
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """How far a version moved, and in what way: all that the others on its base need of it.
+
+    since
+        When it first moved.
+    size
+        How far, in margins; a move of 1 may move traffic.
+    low
+        Lower bound of the move by the paging evidence; None where nothing pages.
+    company
+        The move at its last probe of the base, or of the siblings asked with it; None: neither.
+    hard
+        Hard signals page.
+    misidentified
+        Other weights answer.
+    """
+
+    since: datetime
+    size: float
+    low: float | None = None
+    company: float | None = None
+    hard: bool = False
+    misidentified: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
     """Another adapter on the same base with an open finding that its inputs do not explain.
 
-    ``since`` is when its verdict took its present kind. ``paging``: it is critical.
+    ``paging``: it is critical.
     """
 
     version_id: VersionId
-    adapter: str
-    since: datetime
-    memory: Memory
+    movement: Movement
     paging: bool = False
 
 
@@ -117,6 +142,23 @@ def moves(memory: Memory) -> bool:
     return memory.probes_found or any(map(_beyond_requests, memory.crossings))
 
 
+def movement(memory: Memory, *, at: datetime) -> Movement | None:
+    """Return how a version moved; None where nothing but its inputs did.
+
+    ``at`` is when its verdict took its present kind, or now: it first moved then at the latest.
+    """
+    if not moves(memory):
+        return None
+    return Movement(
+        since=_since(memory, at),
+        size=_size(memory),
+        low=_paging_low(memory),
+        company=_of_company(memory),
+        hard=any(c.hard and c.paged for c in memory.crossings),
+        misidentified=memory.misidentified,
+    )
+
+
 def _beyond_requests(crossing: Crossing) -> bool:
     return crossing.profile.side is not DetectorSide.REQUESTS
 
@@ -136,20 +178,17 @@ def standing(
     that stand apart from the rest do not count, so two adapters that broke in different
     ways have no common cause. ``by_inputs``: new inputs explain the move.
     """
-    if by_inputs or not moves(memory):
+    own = movement(memory, at=at)
+    if by_inputs or own is None:
         return BaseStanding()
     probe = memory.perplexity
     base = probe is not None and probe.moved and probe.base_moved is True
     if fleet is None:
         return BaseStanding(common="the base model moved" if base else None, base_moved=base)
-    own = _since(memory, at)
-    near = [m for m in fleet.moved if abs(_since(m.memory, m.since) - own) <= fleet.cycle]
-    apart = _apart(memory, [m.memory for m in near], fleet.limit)
-    together = [
-        m
-        for m in near
-        if _apart(m.memory, [memory, *(o.memory for o in near if o is not m)], fleet.limit) is None
-    ]
+    near = [m for m in fleet.moved if abs(m.movement.since - own.since) <= fleet.cycle]
+    moved = _MovedTogether((own, *(m.movement for m in near)), fleet.limit)
+    apart = moved.apart(own)
+    together = [m for m in near if moved.apart(m.movement) is None]
     known = base or fleet.member or len(together) + 1 >= fleet.limit
     common = _words(fleet, together, base=base) if known else None
     return BaseStanding(
@@ -160,12 +199,12 @@ def standing(
         alone_on="" if base or fleet.moved or fleet.unseen or fleet.adapters == 1 else fleet.base,
         base_moved=base,
         waits=not (common and apart is None)
-        and _waits(memory, fleet, near, at=at, page_wait=page_wait),
+        and _waits(own, fleet, near, at=at, page_wait=page_wait),
     )
 
 
 def _waits(
-    memory: Memory, fleet: FleetFact, near: Sequence[Moved], *, at: datetime, page_wait: timedelta
+    own: Movement, fleet: FleetFact, near: Sequence[Moved], *, at: datetime, page_wait: timedelta
 ) -> bool:
     """Whether a second page on one base waits, for minutes, until the others are evaluated.
 
@@ -175,7 +214,7 @@ def _waits(
     possible = 1 + len(near) + fleet.unseen
     if not paging or not fleet.unseen or possible < fleet.limit:
         return False
-    return at - _since(memory, at) < page_wait
+    return at - own.since < page_wait
 
 
 def _since(memory: Memory, default: datetime) -> datetime:
@@ -200,47 +239,62 @@ def _words(fleet: FleetFact, together: Sequence[Moved], *, base: bool) -> str:
 # --- apart from the others ----------------------------------------------------------------
 
 
-def _apart(memory: Memory, others: Sequence[Memory], limit: int) -> str | None:
-    """Say why a version is broken by itself, whatever the others do; None: it may not be.
+class _MovedTogether:
+    """All that moved on a base within a cycle; each is held against the rest.
 
-    The first reason is a kind of failure (hard signals, other weights) that too few
-    adapters share for a common cause. The second is a page whose lower bound exceeds the
-    others' movement by the version's own margin and by three of their robust standard
-    deviations, where too few adapters for a common cause moved as far.
+    It costs n log n for n versions, and n for each that pages while few moved as far.
     """
-    for words, has in _FAILURES:
-        if others and has(memory) and 1 + sum(map(has, others)) < limit:
-            return words
-    common = [_movement(other) for other in others] + _of_company(memory)
-    low = _paging_low(memory)
-    if not common or low is None:
-        return None
-    if 1 + sum(moved >= low - OWN_MARGINS for moved in common) >= limit:
-        return None
-    middle = median(common)
-    spread = MAD_TO_SD * median(abs(value - middle) for value in common)
-    if low - middle < max(OWN_MARGINS, OWN_SPREADS * spread):
-        return None
-    return (
-        f"it moved by at least {low:.1f} margins, the others by {middle:.1f}"
-        f" (± {spread:.1f}): a change of its own"
-    )
+
+    def __init__(self, movements: Sequence[Movement], limit: int) -> None:
+        self._limit = limit
+        self._sizes = sorted(one.size for one in movements)
+        self._failed = {words: sum(map(has, movements)) for words, has in _FAILURES}
+
+    def apart(self, one: Movement) -> str | None:
+        """Say why one of them is broken by itself, whatever the others do; None: it may not be.
+
+        The first reason is a kind of failure (hard signals, other weights) that too few
+        adapters share for a common cause. The second is a page whose lower bound exceeds the
+        others' movement by the version's own margin and by three of their robust standard
+        deviations, where too few adapters for a common cause moved as far.
+        """
+        others = len(self._sizes) - 1
+        for words, has in _FAILURES:
+            if others and has(one) and self._failed[words] < self._limit:
+                return words
+        company = [] if one.company is None else [one.company]
+        if one.low is None or not others + len(company):
+            return None
+        line = one.low - OWN_MARGINS
+        far = len(self._sizes) - bisect_left(self._sizes, line) - (one.size >= line)
+        if 1 + far + sum(moved >= line for moved in company) >= self._limit:
+            return None
+        common = [*self._sizes, *company]
+        common.remove(one.size)
+        middle = median(common)
+        spread = MAD_TO_SD * median(abs(value - middle) for value in common)
+        if one.low - middle < max(OWN_MARGINS, OWN_SPREADS * spread):
+            return None
+        return (
+            f"it moved by at least {one.low:.1f} margins, the others by {middle:.1f}"
+            f" (± {spread:.1f}): a change of its own"
+        )
 
 
-_FAILURES: Final[tuple[tuple[str, Callable[[Memory], bool]], ...]] = (
+_FAILURES: Final[tuple[tuple[str, Callable[[Movement], bool]], ...]] = (
     (
         "hard signals that the others do not have: a change of its own",
-        lambda memory: any(c.hard and c.paged for c in memory.crossings),
+        lambda movement: movement.hard,
     ),
     (
         "other weights answer, which is not so for the others: a change of its own",
-        lambda memory: memory.misidentified,
+        lambda movement: movement.misidentified,
     ),
 )
 
 
-def _movement(memory: Memory) -> float:
-    """Return how far a version moved, in margins; a move of 1 may move traffic."""
+def _size(memory: Memory) -> float:
+    """Return how far a version moved, in margins."""
     probe = memory.perplexity
     found = [_margins(probe.ratio)] if probe is not None and probe.moved else []
     effects = [
@@ -263,12 +317,12 @@ def _paging_low(memory: Memory) -> float | None:
     return max([*found, *effects], default=None)
 
 
-def _of_company(memory: Memory) -> list[float]:
+def _of_company(memory: Memory) -> float | None:
     """Return the move at the last probe of the base, or of the siblings asked with it."""
     probe = memory.perplexity
     if probe is None or not probe.moved or probe.company_ratio is None:
-        return []
-    return [_margins(probe.company_ratio)]
+        return None
+    return _margins(probe.company_ratio)
 
 
 def _margins(ratio: float) -> float:

@@ -216,7 +216,7 @@ class Memory:
         """Plain JSON types only; :meth:`from_json` gives an equal object back."""
         own = {field.name: getattr(self, field.name) for field in fields(self)}
         short = {"classic": self.classic.by_detector, "seen": self.seen.to_json()}
-        body: dict[str, Any] = msgspec.to_builtins(own | short, enc_hook=_NUMPY_SCALAR)
+        body: dict[str, Any] = msgspec.to_builtins(own | short, enc_hook=NUMPY_SCALAR)
         return body
 
     @classmethod
@@ -232,7 +232,7 @@ class Memory:
         return replace(memory, seen=Seen.from_json(body.get("seen")))
 
 
-_NUMPY_SCALAR: Final = methodcaller("item")
+NUMPY_SCALAR: Final = methodcaller("item")
 
 # met here once: alerts/message.py says why
 msgspec.json.Decoder(Memory)

@@ -99,8 +99,8 @@ ROWS = {
     "process_states": "to_jsonb(t) - 'updated_at'",
     "increments": "to_jsonb(t)",
     "coverage_days": "to_jsonb(t)",
-    "tasks": "to_jsonb(t)",
-    "verdicts": "to_jsonb(t) - ARRAY['updated_at', 'since', 'memory']",
+    "tasks": "to_jsonb(t) - 'last_done_at'",
+    "verdicts": "(to_jsonb(t) - ARRAY['updated_at', 'since', 'memory']) #- '{moved,since}'",
     "transitions": "to_jsonb(t) - ARRAY['id', 'at', 'evaluation_id', 'onset_start', 'onset_end']",
     "incidents": "jsonb_build_array(version_id, kind, phase, severity, blame, summary)",
 }

@@ -112,23 +112,6 @@ class Shop:
             tx, version, verdict=judgement.verdict, inputs=inputs, channels=channels, now=now
         )
 
-    def looked_at(self, version: Version, *, at: datetime) -> None:
-        """Say that the version was looked at before all this, and is looked at regularly."""
-        with self.world.database.begin() as tx:
-            tx.execute(
-                sa.text(
-                    "INSERT INTO evaluations (adapter_id, version_id, kind, window_start,"
-                    " window_end, state, epoch, started_at, finished_at)"
-                    " VALUES (:adapter, :version, 'live', :start, :at, 'done', 1, :at, :at)"
-                ),
-                {
-                    "adapter": version.adapter_id,
-                    "version": version.id,
-                    "start": at - CYCLE,
-                    "at": at,
-                },
-            )
-
 
 @pytest.fixture
 def shop(database: Database, tmp_path: Path) -> Shop:
@@ -138,12 +121,12 @@ def shop(database: Database, tmp_path: Path) -> Shop:
 def test_twenty_adapters_that_break_together_are_one_page_and_no_action(shop: Shop) -> None:
     fleet = [shop.world.adapter(f"adapter-{number}") for number in range(ADAPTERS)]
     for version in fleet:
-        shop.looked_at(version, at=NOW - MINUTE)
+        shop.world.looked_at(version, at=NOW - MINUTE)
     for lap in range(4):  # an hour: each is evaluated every fifteen minutes, one after the other
         for place, version in enumerate(fleet):
             now = NOW + lap * CYCLE + place * MINUTE / 2
             assert shop.evaluate(version, now=now) is VerdictKind.CRITICAL
-            shop.looked_at(version, at=now)
+            shop.world.looked_at(version, at=now)
     with shop.world.database.begin() as tx:
         alerts = [row.alert for row in deliveries.newest(tx, limit=500)]
     pages = [alert for alert in alerts if alert["severity"] == "page"]

@@ -21,7 +21,7 @@ from monitor.policy import (
     ReferenceStage,
     judge,
 )
-from monitor.policy.common_cause import FleetFact, Moved, fewest
+from monitor.policy.common_cause import FleetFact, Moved, fewest, movement
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -78,13 +78,9 @@ def judged(memory: Memory, *, fleet: FleetFact | None = None, at: datetime = NOW
 
 
 def other(number: int, memory: Memory, *, since: datetime = NOW, paging: bool = False) -> Moved:
-    return Moved(
-        version_id=VersionId(100 + number),
-        adapter=f"adapter-{number}",
-        since=since,
-        memory=memory,
-        paging=paging,
-    )
+    moved = movement(memory, at=since)
+    assert moved is not None
+    return Moved(version_id=VersionId(100 + number), movement=moved, paging=paging)
 
 
 def fleet(*moved: Moved, adapters: int = 10, **more: Any) -> FleetFact:

@@ -7,7 +7,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,7 +29,8 @@ class FakeEngine:
 
     ``fail_at`` answers the n-th completion (from 1) with ``status`` and every later one
     too: an engine that died stays dead. ``scores`` turns the text that was sent into the
-    one that is scored. ``metrics`` None: there is no such route.
+    one that is scored, and ``costs`` gives a model's nats a token where they are not ``nll``.
+    ``metrics`` None: there is no such route.
     """
 
     models: list[dict[str, str | None]] = field(
@@ -50,6 +51,7 @@ class FakeEngine:
     failure: bytes = b'{"error": {"message": "EngineDeadError"}}'
     retry_after: str | None = None
     nll: float = 0.5
+    costs: Mapping[str, float] = field(default_factory=dict)
     lasts: float = 0.0
     scores: Callable[[str], str] = lambda text: text
     completions: list[dict[str, Any]] = field(default_factory=list)
@@ -97,9 +99,10 @@ class FakeEngine:
         return 200, self._completion(body, words)
 
     def _completion(self, body: dict[str, Any], words: list[str]) -> bytes:
+        nll = self.costs.get(str(body.get("model")), self.nll)
         choice: dict[str, Any] = {"index": 0, "text": " the", "logprobs": None}
         if "prompt_logprobs" in body and "prompt_logprobs" in self.knows:
-            places = [self._place(w, body["prompt_logprobs"]) for w in words]
+            places = [_place(w, body["prompt_logprobs"], nll) for w in words]
             choice["prompt_logprobs"] = [None, *places]
             if body.get("return_token_ids"):
                 choice["prompt_token_ids"] = [1, *map(_id, words)]
@@ -107,9 +110,9 @@ class FakeEngine:
             shown = [START, *words]
             choice["logprobs"] = {
                 "tokens": shown,
-                "token_logprobs": [None, *[-self.nll] * len(words)],
+                "token_logprobs": [None, *[-nll] * len(words)],
                 "text_offset": [0, *itertools.accumulate(map(len, shown[:-1]))],
-                "top_logprobs": [None, *(self._by_text(w, body["logprobs"]) for w in words)],
+                "top_logprobs": [None, *(_by_text(w, body["logprobs"], nll) for w in words)],
             }
         usage = {"prompt_tokens": len(words) + 1, "completion_tokens": 1}
         answer = {"object": "text_completion", "choices": [choice], "usage": usage}
@@ -127,13 +130,15 @@ class FakeEngine:
             meta["input_top_logprobs"] = [None, *rivals]
         return msgspec.json.encode({"text": " the", "meta_info": meta})
 
-    def _place(self, word: str, top: int) -> dict[str, Any]:
-        own = {str(_id(word)): {"logprob": -self.nll, "rank": 1, "decoded_token": word}}
-        # a proxy that sorts keys: the prompt's own token need not stand first
-        return dict(sorted((_by_id(top) | own).items())) if top else own
 
-    def _by_text(self, word: str, top: int) -> dict[str, float]:
-        return {word: -self.nll} | {w: v for v, _, w in _rivals(top)}
+def _place(word: str, top: int, nll: float) -> dict[str, Any]:
+    own = {str(_id(word)): {"logprob": -nll, "rank": 1, "decoded_token": word}}
+    # a proxy that sorts keys: the prompt's own token need not stand first
+    return dict(sorted((_by_id(top) | own).items())) if top else own
+
+
+def _by_text(word: str, top: int, nll: float) -> dict[str, float]:
+    return {word: -nll} | {w: v for v, _, w in _rivals(top)}
 
 
 @functools.cache

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import sqlalchemy as sa
+
 from alerts.types import Blame, VerdictKind
 from monitor.domain import ActionId, Arm, ArmKind, Mode, Route, Version
 from monitor.policy import ActionEvidence
@@ -125,6 +127,18 @@ class World:
     ) -> None:
         with self.database.begin() as tx:
             judge(tx, version, verdict(kind, since=since, blame=blame))
+
+    def looked_at(self, version: Version, *, at: datetime) -> None:
+        """Say that live traffic of a version was judged last at a time."""
+        with self.database.begin() as tx:
+            tx.execute(
+                sa.text(
+                    "INSERT INTO tasks (version_id, kind, next_due_at, last_done_at)"
+                    " VALUES (:version, 'live', :at, :at)"
+                    " ON CONFLICT (version_id, kind) DO UPDATE SET last_done_at = :at"
+                ),
+                {"version": version.id, "at": at},
+            )
 
     def route(self, adapter: str = "support") -> Route:
         with self.database.begin() as tx:

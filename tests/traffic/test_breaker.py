@@ -350,21 +350,8 @@ def test_an_adapter_cools_down_and_has_two_fallbacks_a_day(world: World) -> None
 
 def test_twenty_adapters_that_break_together_move_no_traffic(world: World) -> None:
     fleet = [world.adapter(f"adapter-{number}") for number in range(20)]
-    with world.database.begin() as tx:
-        for version in fleet:  # the whole fleet was looked at a minute before
-            tx.execute(
-                sa.text(
-                    "INSERT INTO evaluations (adapter_id, version_id, kind, window_start,"
-                    " window_end, state, epoch, started_at, finished_at)"
-                    " VALUES (:adapter, :version, 'live', :start, :end, 'done', 1, :end, :end)"
-                ),
-                {
-                    "adapter": version.adapter_id,
-                    "version": version.id,
-                    "start": NOW - 16 * MINUTE,
-                    "end": NOW - MINUTE,
-                },
-            )
+    for version in fleet:  # the whole fleet was looked at a minute before
+        world.looked_at(version, at=NOW - MINUTE)
     for version in fleet:  # found one after the other, as evaluations come in
         world.judge(version, CRITICAL, blame=Blame.UNKNOWN)
         world.breaker.consider(version, evidence(), now=NOW)

@@ -176,11 +176,12 @@ _FINISH: Final = sa.text(
         next_due_at = CASE WHEN requested_at > held.now THEN held.now ELSE held.next_due END,
         requested_at = CASE WHEN requested_at > held.now THEN requested_at END,
         next_window_start = held.next_start, first = held.goes_first,
+        last_done_at = CASE WHEN held.judged THEN now() ELSE last_done_at END,
         lease_until = NULL, lease_owner = NULL, failures = 0, quarantined_at = NULL, stopped = NULL
     FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS bigint[]), CAST(:claimed AS timestamptz[]),
                 CAST(:due AS timestamptz[]), CAST(:starts AS timestamptz[]),
-                CAST(:firsts AS boolean[]))
-        AS held (id, epoch, now, next_due, next_start, goes_first)
+                CAST(:firsts AS boolean[]), CAST(:judged AS boolean[]))
+        AS held (id, epoch, now, next_due, next_start, goes_first, judged)
     WHERE tasks.id = held.id AND tasks.epoch = held.epoch
     RETURNING next_due_at - clock_timestamp()
     """
@@ -222,13 +223,15 @@ def renew(tx: Connection, held: Sequence[Claim], *, lease: timedelta) -> bool:
 class Finished:
     """A task that was worked on, with when it is due again and where its next window begins.
 
-    With ``first``, it goes before other unrequested ones once it is due again.
+    With ``first``, it goes before other unrequested ones once it is due again. ``judged`` says
+    whether its window was.
     """
 
     claim: Claim
     next_due: datetime
     next_start: datetime | None
     first: bool = False
+    judged: bool = False
 
 
 def finish(tx: Connection, done: Sequence[Finished]) -> None:
@@ -239,6 +242,7 @@ def finish(tx: Connection, done: Sequence[Finished]) -> None:
         "due": [one.next_due for one in done],
         "starts": [one.next_start for one in done],
         "firsts": [one.first for one in done],
+        "judged": [one.judged for one in done],
     }
     wakeups.notify_if_soon(
         tx, wakeups.TASKS, min(tx.execute(_FINISH, rows).scalars(), default=None)

@@ -9,6 +9,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
@@ -24,7 +25,8 @@ from monitor.domain import (
     VerdictSeverity,
     VersionId,
 )
-from monitor.policy.memory import Memory, verdict_of
+from monitor.policy.common_cause import Moved, movement
+from monitor.policy.memory import NUMPY_SCALAR, Memory, verdict_of
 from monitor.store.rows import named, shaped, stored
 from monitor.store.tables.evaluations import transitions, verdicts
 from monitor.store.tables.registry import versions
@@ -126,11 +128,13 @@ def fleet(tx: Connection) -> list[VerdictRow]:
     return [_verdict_row(row) for row in tx.execute(_SELECT).mappings()]
 
 
-def open_on_base(tx: Connection, base: str) -> list[VerdictRow]:
-    """Return the raised verdicts on a base; empty selects versions without a base."""
-    on_it = sa.func.coalesce(versions.c.base_model, "") == base
-    query = _SELECT.where(on_it, verdicts.c.severity != VerdictSeverity.NONE.value)
-    return [_verdict_row(row) for row in tx.execute(query).mappings()]
+def moved_on(tx: Connection, base: str, *, but: AdapterId) -> tuple[Moved, ...]:
+    """Return the version in the worst state of each other adapter that moved on a base.
+
+    An empty base selects versions without one. It costs one row, however many have moved.
+    """
+    found = tx.execute(_MOVED_ON, {"base": base, "but": but}).scalar_one()
+    return _MOVED.decode(found)
 
 
 def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
@@ -195,6 +199,7 @@ def put(
 
 def put_all(tx: Connection, new: Sequence[NewVerdict]) -> None:
     """Store judgements of versions whose rows exist."""
+    moves = [_moved(one.verdict, one.memory) for one in new]
     rows = {
         "ids": [one.version_id for one in new],
         "kinds": [one.verdict.kind.value for one in new],
@@ -203,6 +208,7 @@ def put_all(tx: Connection, new: Sequence[NewVerdict]) -> None:
         "reasons": [one.verdict.reason for one in new],
         "sinces": [one.verdict.since for one in new],
         "memories": [json.dumps(one.memory.to_json()) for one in new],
+        "moves": [json.dumps(moved) if moved else None for moved in moves],
         "sizes": [one.size for one in new],
     }
     tx.execute(_PUT, rows)
@@ -212,15 +218,39 @@ _PUT: Final = sa.text(
     """
     UPDATE verdicts SET
         kind = new.kind, severity = new.severity, blame = new.blame, reason = new.reason,
-        since = new.since, memory = new.memory::jsonb, updated_at = now(),
+        since = new.since, memory = new.memory::jsonb, moved = new.moved::jsonb, updated_at = now(),
         drift_score = coalesce(new.size, verdicts.drift_score)
     FROM unnest(CAST(:ids AS int[]), CAST(:kinds AS text[]), CAST(:severities AS text[]),
                 CAST(:blames AS text[]), CAST(:reasons AS text[]), CAST(:sinces AS timestamptz[]),
-                CAST(:memories AS text[]), CAST(:sizes AS float8[]))
-        AS new (version_id, kind, severity, blame, reason, since, memory, size)
+                CAST(:memories AS text[]), CAST(:moves AS text[]), CAST(:sizes AS float8[]))
+        AS new (version_id, kind, severity, blame, reason, since, memory, moved, size)
     WHERE verdicts.version_id = new.version_id
     """
 )
+
+
+_MOVED_ON: Final = sa.text(
+    """
+    SELECT CAST(coalesce(jsonb_agg(jsonb_build_object(
+        'version_id', one.version_id, 'paging', one.paging, 'movement', one.moved
+    )), '[]') AS text)
+    FROM (
+        SELECT DISTINCT ON (v.adapter_id) v.version_id, v.severity = 'page' AS paging, v.moved
+        FROM verdicts v JOIN versions s ON s.id = v.version_id
+        WHERE coalesce(s.base_model, '') = :base AND v.moved IS NOT NULL AND v.adapter_id <> :but
+        ORDER BY v.adapter_id, paging DESC, v.version_id
+    ) AS one
+    """
+)
+_MOVED: Final = msgspec.json.Decoder(tuple[Moved, ...])
+
+
+def _moved(verdict: Verdict, memory: Memory) -> dict[str, Any] | None:
+    """Return what others on the base need of a version that moved by more than its inputs."""
+    if verdict.severity is VerdictSeverity.NONE or verdict.blame is Blame.INPUT:
+        return None
+    found = movement(memory, at=verdict.since)
+    return None if found is None else msgspec.to_builtins(found, enc_hook=NUMPY_SCALAR)
 
 
 def forget_probes(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
@@ -228,18 +258,15 @@ def forget_probes(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
 
     The next evaluation judges the rest.
     """
-    query = sa.select(verdicts.c.version_id, verdicts.c.memory).where(
-        verdicts.c.version_id.in_(concerned)
-    )
-    locked = tx.execute(query.order_by(verdicts.c.version_id).with_for_update()).all()
-    for row in locked:
-        memory = Memory.from_json(row.memory)
-        if memory.perplexity is None and memory.identity is None:
+    query = _SELECT.where(verdicts.c.version_id.in_(concerned)).order_by(verdicts.c.version_id)
+    for row in map(_verdict_row, tx.execute(query.with_for_update(of=verdicts)).mappings().all()):
+        if row.memory.perplexity is None and row.memory.identity is None:
             continue
+        memory = row.memory.without_probes()
         tx.execute(
             sa.update(verdicts)
             .where(verdicts.c.version_id == row.version_id)
-            .values(memory=memory.without_probes().to_json())
+            .values(memory=memory.to_json(), moved=_moved(row.verdict, memory))
         )
 
 

@@ -157,13 +157,13 @@ _COUNTS: Final = sa.text(
         ) AS adapters,
         (
             SELECT count(*) FROM (
-                SELECT e.adapter_id
-                FROM evaluations e JOIN versions s ON s.id = e.version_id
+                SELECT s.adapter_id
+                FROM tasks t JOIN versions s ON s.id = t.version_id
                 WHERE coalesce(s.base_model, '') = :base
-                  AND e.kind = :kind AND e.state = 'done' AND e.adapter_id <> :own
-                  AND e.finished_at >= CAST(:turned AS timestamptz) - CAST(:recently AS interval)
-                GROUP BY e.adapter_id
-                HAVING max(e.finished_at) < :turned
+                  AND t.kind = :kind AND s.adapter_id <> :own
+                  AND t.last_done_at >= CAST(:turned AS timestamptz) - CAST(:recently AS interval)
+                GROUP BY s.adapter_id
+                HAVING max(t.last_done_at) < :turned
             ) AS others
         ) AS unseen
     """

@@ -24,6 +24,7 @@ tasks: Final = sa.Table(
     sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("failures", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("quarantined_at", TIME),
+    sa.Column("last_done_at", TIME),  # when a window of it was judged last
     sa.Column("stopped", sa.Text),  # why the newest try of a probe had no result
     # goes before tasks that are merely due: only its probes can clear the version
     sa.Column("first", sa.Boolean, nullable=False, server_default=sa.false()),
@@ -150,6 +151,8 @@ verdicts: Final = sa.Table(
     sa.Column("since", TIME, nullable=False),
     # the memory of the policy: which detectors crossed, when, their winners and onsets
     sa.Column("memory", JSONB, nullable=False),
+    # how it moved, for others on its base; null where nothing but its inputs did
+    sa.Column("moved", JSONB(none_as_null=True)),
     sa.Column("drift_score", sa.Double, nullable=False, server_default="0"),
     sa.Column("updated_at", TIME, nullable=False, server_default=NOW),
     sa.Index(None, "adapter_id"),

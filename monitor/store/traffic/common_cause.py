@@ -44,11 +44,12 @@ _COUNT: Final = sa.text(
         (SELECT count(DISTINCT adapter_id) FROM verdicts) AS adapters,
         (
             SELECT count(*) FROM (
-                SELECT adapter_id FROM evaluations
-                WHERE kind = 'live' AND state = 'done' AND adapter_id <> :adapter_id
-                  AND window_end >= :turned - 3 * :cycle
-                GROUP BY adapter_id
-                HAVING max(finished_at) < :turned
+                SELECT s.adapter_id
+                FROM tasks t JOIN versions s ON s.id = t.version_id
+                WHERE t.kind = 'live' AND s.adapter_id <> :adapter_id
+                  AND t.last_done_at >= :turned - 3 * :cycle
+                GROUP BY s.adapter_id
+                HAVING max(t.last_done_at) < :turned
             ) AS others
         ) AS unseen
     """
