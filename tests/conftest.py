@@ -179,7 +179,7 @@ def database(postgres: str, migrated: str, server: Do) -> Iterator[Database]:
     name = f"test_{secrets.token_hex(6)}"
     own = make_url(postgres).set(database=name)
     server(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(
             sql.Identifier(name), sql.Identifier(migrated)
         )
     )
