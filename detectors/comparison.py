@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,32 +18,55 @@ _QUANTILES = (0.05, 0.5, 0.95)
 _Z975 = 1.959963984540054
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Comparison:
     """The comparison of one signal of the window with its reference.
 
-    distance, p_value
-        Exact KS distance in [0, 1] and its asymptotic p-value (unit: records).
+    What only people read is computed when it is asked for.
+
+    ordered
+        The reference ``(m,)``, sorted.
+    seen, ranks
+        The window's measured values ``(n,)`` and their mid-ranks in the reference.
     effect
         Cliff's delta, positive when the signal is *larger* than in the reference.
-    tails
-        Per tail, its share of the window and of the reference.
-    below_1, below_5
-        Records under the reference's 1 % and 5 % points.
-    quantiles
-        5, 50 and 95 % points: window, reference.
     """
 
     signal: str
     side: DriftSide
-    n: int
-    distance: float
-    p_value: float
+    ordered: Floats
+    seen: Floats
+    ranks: Floats
+    null: Null
     effect: Effect
-    tails: dict[str, tuple[float, float]]
-    below_1: int
-    below_5: int
-    quantiles: tuple[tuple[float, float], ...]
+
+    @property
+    def n(self) -> int:
+        return self.seen.size
+
+    @cached_property
+    def distance(self) -> float:
+        """The exact KS distance in [0, 1] (unit: records)."""
+        return ks_distance(self.ordered, self.seen)
+
+    @property
+    def p_value(self) -> float:
+        """The asymptotic p-value of the distance."""
+        return ks_p_value(self.distance, m=self.ordered.size, n=self.n)
+
+    @cached_property
+    def tails(self) -> dict[str, tuple[float, float]]:
+        """Per tail, its share of the window and of the reference."""
+        return _tails(self.signal, self.ranks, self.null)
+
+    def below(self, share: float) -> int:
+        """Count the records under a share's point of the reference."""
+        return int((self.ranks < share).sum())
+
+    @property
+    def quantiles(self) -> tuple[tuple[float, float], ...]:
+        """The 5, 50 and 95 % points: window, reference."""
+        return _quantiles(self.ordered, self.seen)
 
     @property
     def worse(self) -> Effect:
@@ -78,18 +102,14 @@ def compare_signal(
     )
     location = location_column(null.names, signal)
     placed = Placed(units=units.scores[:, 0], ordered=ordered, values=seen)
-    distance = ks_distance(ordered, seen)
     return Comparison(
         signal=signal,
         side=side,
-        n=seen.size,
-        distance=distance,
-        p_value=ks_p_value(distance, m=ordered.size, n=seen.size),
+        ordered=ordered,
+        seen=seen,
+        ranks=ranks,
+        null=null,
         effect=cliffs_delta(placed, deff=float(null.deff[location])),
-        tails=_tails(signal, ranks, null),
-        below_1=int((ranks < 0.01).sum()),  # noqa: PLR2004 - its name says it
-        below_5=int((ranks < 0.05).sum()),  # noqa: PLR2004 - its name says it
-        quantiles=_quantiles(ordered, seen),
     )
 
 

@@ -20,8 +20,8 @@ def _unlike_training(compared: Sequence[Comparison]) -> dict[str, object]:
             point: {"count": count, "share": count / each.n, "expected": expected}
             for each in similar
             for point, count, expected in (
-                ("below_p1", each.below_1, each.tails["bottom1%"][1]),
-                ("below_p5", each.below_5, each.tails["bottom5%"][1]),
+                ("below_p1", each.below(0.01), each.tails["bottom1%"][1]),
+                ("below_p5", each.below(0.05), each.tails["bottom5%"][1]),
             )
         }
     }
