@@ -170,10 +170,12 @@ def wrong_config() -> Iterator[None]:
 @contextmanager
 def database(config: Path | None) -> Iterator[Database]:
     """Open the config's database for a command: stdout is the command's, logs go to stderr."""
-    from monitor.daemon import logs
-    from monitor.daemon.database import opened_database
+    with loading(), wrong_config():
+        from monitor.config.database import load_database_part
+        from monitor.daemon import logs
+        from monitor.daemon.database import opened_database
 
-    found = settings(config)
+        found = load_database_part(config)
     logs.configure("warning")
     with told(), opened_database(found) as opened:
         yield opened

@@ -6,18 +6,15 @@ import math
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
-
 from alerts.outgoing import OutgoingClient, OutgoingError
 from detectors.feedback import FEEDBACK
 from monitor.addresses import is_web_address
 from monitor.capture import intake
 from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.config import addresses, grouping, probes, routing
-from monitor.config.sections import LONGEST, Config, DatabaseSection, FeedbackSection
+from monitor.config.database import database_problems
+from monitor.config.sections import LONGEST, Config, FeedbackSection
 
-POSTGRES: Final = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 
@@ -36,7 +33,7 @@ def contradictions(config: Config) -> list[str]:
         found.append('schedule.selftest_interval: must be 0 or longer; "0s": only when asked')
     if schedule.renew * 2 > schedule.lease:
         found.append("schedule.renew: must be at most half of schedule.lease")
-    found += _database_problems(config.database)
+    found += database_problems(config.database)
     found += addresses.service_problems(config.service)
     found += addresses.server_problems(config.server)
     found += addresses.serving_problems(config.serving)
@@ -71,24 +68,6 @@ def contradictions(config: Config) -> list[str]:
     found += _feedback_contradictions(config)
     if config.alerting.shown_examples and not config.capture.store_text:
         found.append("alerting.shown_examples: needs capture.store_text = true")
-    return found
-
-
-def _database_problems(section: DatabaseSection) -> list[str]:
-    # not quoted: an address may hold a password
-    found = [
-        f"database.{name}: expected an address such as postgresql://user@host/name"
-        for name in ("url", "owner_url", "direct_url", "standby_url")
-        if (url := getattr(section, name)) and not _is_postgres(url)
-    ]
-    if section.direct_url and not section.url:
-        found.append("database.direct_url: there is no database.url that leads through a pooler")
-    if section.standby_url and not section.url:
-        found.append("database.standby_url: the embedded server has no standby")
-    if section.password_command and not section.url:
-        found.append("database.password_command: there is no database.url that needs a password")
-    if not section.migrates and not section.url:
-        found.append("database.migrates: nobody else migrates the embedded server")
     return found
 
 
@@ -199,10 +178,3 @@ def _budget_contradictions(config: Config) -> list[str]:
             f" {config.alerting.false_pages_per_30_days:g}"
         )
     return found
-
-
-def _is_postgres(url: str) -> bool:
-    try:
-        return make_url(url).drivername in POSTGRES
-    except (ArgumentError, ValueError):
-        return False

@@ -33,7 +33,11 @@ from monitor.config.sections import (
     FeedbackSection,
 )
 
-TEACHERS_SECRET: Final = frozenset({"teacher_key_env", "teacher_key_file"})
+OTHERS_SECRETS: Final = {
+    "gateway": frozenset({"key_env", "key_file", "engine_key_env", "engine_key_file"}),
+    "trainer": frozenset({"teacher_key_env", "teacher_key_file"}),
+}
+"""By section: secrets that another process uses, and this one's user may be unable to read."""
 
 
 def load(path: Path | None = None, *, environ: Mapping[str, str] | None = None) -> Config:
@@ -73,18 +77,19 @@ def _section(name: str, table: Mapping[str, Any], environ: Mapping[str, str]) ->
         case "probes":
             return _probes(value, environ=environ)
         case _:
-            value = _without_secret(value) if name == "trainer" else value
-            return read_section(_KINDS[name], value, where=name, environ=environ)
+            return read_section(
+                _KINDS[name], _without_others_secrets(name, value), where=name, environ=environ
+            )
 
 
 _KINDS: Final = get_type_hints(Config)
 
 
-def _without_secret(value: object) -> object:
-    """Leave the secret of ``[trainer]`` out: only the machine that trains has it."""
-    if not isinstance(value, Mapping):
+def _without_others_secrets(section: str, value: object) -> object:
+    others = OTHERS_SECRETS.get(section)
+    if others is None or not isinstance(value, Mapping):
         return value
-    return {name: one for name, one in value.items() if name not in TEACHERS_SECRET}
+    return {name: one for name, one in value.items() if name not in others}
 
 
 def _probes(value: object, *, environ: Mapping[str, str]) -> ProbesSection:

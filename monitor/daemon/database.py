@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.engine import make_url
 
-from monitor.config.loading import load
+from monitor.config.database import DatabasePart
 from monitor.config.sections import Config
 from monitor.domain import Scope
 from monitor.postgres import EmbeddedPostgres
@@ -40,9 +40,8 @@ class UnsupportedServer(Exception):  # noqa: N818 (says what is wrong by its nam
 
 
 @contextmanager
-def opened_database(config: Config | Path | None) -> Iterator[Database]:
+def opened_database(settings: Config | DatabasePart) -> Iterator[Database]:
     """Open and migrate the config's database, starting the embedded server if configured."""
-    settings = config if isinstance(config, Config) else load(config)
     with _reached(settings) as place, _connected(settings, place, place.service) as database:
         if settings.database.migrates:
             _migrate(database, place)
@@ -91,7 +90,7 @@ class ServiceDatabase:
 
 
 @contextmanager
-def _reached(settings: Config) -> Iterator[ServiceDatabase]:
+def _reached(settings: Config | DatabasePart) -> Iterator[ServiceDatabase]:
     """Find the config's database, starting the embedded server if configured."""
     section = settings.database
     if section.url:
@@ -119,7 +118,7 @@ def _reached(settings: Config) -> Iterator[ServiceDatabase]:
 
 @contextmanager
 def _connected(
-    settings: Config, place: ServiceDatabase, url: str, *, key: str = "database.url"
+    settings: Config | DatabasePart, place: ServiceDatabase, url: str, *, key: str = "database.url"
 ) -> Iterator[Database]:
     database = Database(
         url,

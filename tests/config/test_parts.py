@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.config.database import load_database_part
 from monitor.config.loading import load
 from monitor.config.parts import load_gateway_part, load_service_part
 from monitor.config.reading import SECTIONS, ConfigError
@@ -37,6 +38,38 @@ def test_who_asks_the_service_needs_no_secret_of_the_engines(tmp_path: Path) -> 
     assert load_service_part(path).server.host == "127.0.0.1"
     with pytest.raises(ConfigError, match="no variable DRIFTLINE_TEST_NOT_SET"):
         load_gateway_part(path)
+
+
+def test_the_service_needs_no_secret_of_the_gateway(tmp_path: Path) -> None:
+    """Each runs as a user of its own, who alone can read its key."""
+    path = written(
+        tmp_path,
+        f'[gateway]\nkey_file = "{tmp_path / "gateway.key"}"\n'
+        'engine_key_env = "DRIFTLINE_NOT_SET"\n'
+        'key_fil = "x"\n',
+    )
+    with pytest.raises(ConfigError) as service:
+        load(path)
+    assert service.value.problems == ["gateway.key_fil: unknown key; did you mean 'key'?"]
+    path.write_text(path.read_text().replace('key_fil = "x"\n', ""))
+    assert load(path).gateway.port == 8441
+    with pytest.raises(ConfigError, match=r"gateway\.key_file: .*No such file"):
+        load_gateway_part(path)
+
+
+def test_a_command_in_the_database_needs_no_secret_of_channels_and_engines(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        '[serving]\napi_key_env = "DRIFTLINE_NOT_SET"\n'
+        '[[channels]]\nname = "x"\nkind = "webhook"\nurl_env = "DRIFTLINE_NOT_SET"\n'
+        '[database]\nurl = "postgresql://driftline@db/driftline"\n',
+    )
+    assert load_database_part(path).database.url == "postgresql://driftline@db/driftline"
+    with pytest.raises(ConfigError, match="no variable DRIFTLINE_NOT_SET"):
+        load(path)
+    wrong = written(tmp_path, "[database]\nmigrates = false\n")
+    with pytest.raises(ConfigError, match=r"database\.migrates: nobody else migrates"):
+        load_database_part(wrong)
 
 
 def test_what_cannot_be_is_told_by_both(tmp_path: Path) -> None:
