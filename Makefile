@@ -165,8 +165,9 @@ debian = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get updat
 
 # Page tests drive the system's Chromium.
 browser: $(READY)
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
-	  || $(call debian,chromium)
+	@command -v chromium-headless-shell >/dev/null || $(call debian,chromium-headless-shell)
+	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null || $(call debian,chromium)
 
 # Some tests of faults move the clock of a whole service.
 faketime:

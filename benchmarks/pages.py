@@ -21,8 +21,8 @@ from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.traffic import fleet
 from tests import worlds
+from tests.browser import chromium
 from tests.serving import Serving, serving
-from tests.web.conftest import chromium
 
 ADAPTERS: Final = 1_000
 OPEN: Final = 200

@@ -15,8 +15,8 @@ from examples.demo.acts.weights import until_moved
 from examples.demo.narrator import Narrator
 from examples.demo.setting import open_stage
 from monitor.web.frame import TEMPLATES
+from tests.browser import PATIENT, chromium
 from tests.docs.pages import DOCS
-from tests.web.conftest import PATIENT, chromium
 
 PICTURES: Final = DOCS / "pictures"
 SIZE: Final[ViewportSize] = {"width": 1180, "height": 720}

@@ -1,6 +1,5 @@
 """The replay's page in a real browser, opened as the file that it is."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,11 +12,11 @@ from monitor.replay.page import page_of, plotly_script
 from monitor.replay.reading import LogReading
 from monitor.replay.replaying import ReplayParts, Request, replay
 from monitor.replay.watch import Unwatched
+from tests.browser import chromium
 from tests.replay.conftest import BagOfWords, Talk, Write
 from tests.replay.test_replaying import CADENCES
 from tests.service import until
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 EVIL = "</script><img src=x onerror=alert(1)>"
@@ -25,14 +24,8 @@ EVIL = "</script><img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
-    with sync_playwright() as driver:
-        # tests may run as root in a container, where Chromium's own sandbox cannot start
-        opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"])
+    with sync_playwright() as driver, chromium(driver) as opened:
         yield opened
-        opened.close()
 
 
 def test_the_page_draws_offline_and_obeys_no_text(

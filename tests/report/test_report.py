@@ -2,7 +2,6 @@ import gzip
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from playwright.sync_api import sync_playwright
 from typer.testing import CliRunner
 
 from examples.demo.processes import free_port
@@ -26,11 +26,8 @@ from monitor.report.job import Reports
 from monitor.report.render import PageUnknown, with_notice
 from monitor.store.evaluation import reports
 from monitor.store.evaluation.reports import ReportRow, ReportState
+from tests.browser import chromium
 from tests.report.conftest import END, OTHER_STRATUM, SPAN, Watched
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 
 
 def build(watched: Watched, *, span: Interval = SPAN) -> Built:
@@ -192,17 +189,14 @@ def _kept(watched: Watched) -> list[ReportRow]:
     return watched.database.run(lambda tx: reports.newest(tx, watched.version.id))
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_the_page_draws_itself_in_a_browser_and_asks_the_network_for_nothing(
     frozen: Callable[..., Watched], tmp_path: Path
 ) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
     out = tmp_path / "report.html"
     out.write_text(page_of(build(frozen())), encoding="utf-8")
     asked: list[str] = []
     complaints: list[str] = []
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with sync_playwright() as driver, chromium(driver) as browser:
         page = browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: complaints.append(message.text))
@@ -210,7 +204,6 @@ def test_the_page_draws_itself_in_a_browser_and_asks_the_network_for_nothing(
         page.goto(out.as_uri())
         page.get_by_text("mean_nll").first.wait_for(timeout=30_000)
         drawn = page.inner_text("body")
-        browser.close()
     assert "Evidently's own" in drawn
     assert "near_certain" in drawn
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -1,28 +1,22 @@
 """Evidently's report, from the adapter's page: requested, drawn by a worker, opened."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
+from playwright.sync_api import sync_playwright
 
 from monitor.domain import Scope
 from monitor.report.job import Reports
+from tests.browser import chromium
 from tests.report.conftest import Watched
 from tests.serving import serving
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 def test_people_have_it_drawn_open_it_and_take_the_snapshot(
     frozen: Callable[..., Watched], tmp_path: Path
 ) -> None:
-    sync_api = pytest.importorskip("playwright.sync_api")
     watched = frozen(shift=2.0)
     complaints: list[str] = []
 
@@ -30,8 +24,11 @@ def test_people_have_it_drawn_open_it_and_take_the_snapshot(
         if message.type in {"error", "warning"}:
             complaints.append(message.text)
 
-    with serving(watched.database, tmp_path) as service, sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with (
+        serving(watched.database, tmp_path) as service,
+        sync_playwright() as driver,
+        chromium(driver) as browser,
+    ):
         page = browser.new_page()
         page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -63,5 +60,4 @@ def test_people_have_it_drawn_open_it_and_take_the_snapshot(
         assert "Evidently's own" in page.inner_text("body")
         page.goto(f"{service.url}/adapters/support")
         assert "done" in page.inner_text("#report")
-        browser.close()
     assert [text for text in complaints if "Content Security Policy" in text] == []

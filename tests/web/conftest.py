@@ -1,21 +1,18 @@
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from monitor.domain import Scope
 from monitor.store.database import Database
+from tests.browser import chromium
 from tests.serving import Serving, serving
 from tests.sharing import of_folder
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SLOW = 180_000
 """Milliseconds that a page may take on a busy machine."""
-PATIENT = 600_000
-"""Milliseconds: a busy machine opens a browser all the same."""
 
 
 @pytest.fixture
@@ -32,20 +29,8 @@ def browser(request: pytest.FixtureRequest) -> Browser:
 
 @contextmanager
 def _browser() -> Iterator[Browser]:
-    if not any(map(shutil.which, NAMES)):
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
     with sync_playwright() as driver, chromium(driver) as opened:
         yield opened
-
-
-@contextmanager
-def chromium(driver: Playwright) -> Iterator[Browser]:
-    """Open the system's Chromium."""
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    # it may run as root in a container, where Chromium's own sandbox cannot start
-    opened = driver.chromium.launch(executable_path=found, args=["--no-sandbox"], timeout=PATIENT)
-    yield opened
-    opened.close()
 
 
 class Looker:

@@ -27,9 +27,10 @@ from monitor.outbox.channels import ChannelFacts
 from monitor.postgres import EmbeddedPostgres
 from monitor.store import schema
 from monitor.store.database import Database
+from tests.browser import chromium
 from tests.clocks import ShiftedDatabase
 from tests.serving import Serving, serving
-from tests.web.conftest import SLOW, chromium
+from tests.web.conftest import SLOW
 from tests.web.filled import fill
 
 NOW: Final = datetime(2026, 11, 25, 14, 30, tzinfo=UTC)
