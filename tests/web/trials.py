@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 
 import msgspec
 import numpy as np
@@ -144,6 +145,7 @@ def watch(
     canaries.save(tx, canaries.fetch(tx, canary, lock=True), progress, now=until)
 
 
+@cache
 def _measured(number: int, *, of: int, worse: float) -> Measurement:
     """Both arms after some looks: 5 requests of the canary and 45 of the other in each."""
     one, other = np.random.default_rng(3), np.random.default_rng(4)
