@@ -103,6 +103,15 @@ def reachable(text: str, *, allowed: tuple[Network, ...]) -> bool:
     return _within(address, allowed) or not _within(address, DENIED)
 
 
+def is_address(text: str) -> bool:
+    """Whether a text is a numeric address, as :mod:`ipaddress` reads it."""
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def of_the_platform(text: str) -> bool:
     """True if this resolved address, in any encoding, is a cloud platform's."""
     address = ip_address(text)

@@ -27,7 +27,7 @@ from typing import Any
 
 import httpcore2
 
-from alerts.addresses import Network, reachable
+from alerts.addresses import Network, is_address, reachable
 
 Resolver = Callable[[str, int], Sequence[str]]
 """Maps (host, port) to numeric addresses, best first; raises OSError if there are none."""
@@ -203,7 +203,12 @@ class DeadlineStream(httpcore2.NetworkStream):
 
 
 def _ask(resolver: Resolver, host: str, *, port: int, seconds: float) -> Sequence[str]:
-    """Resolve within the time limit, since the system's resolver has no timeout."""
+    """Resolve within the time limit, since the system's resolver has no timeout.
+
+    An address is its own answer, which nobody has to wait for.
+    """
+    if is_address(host):
+        return resolver(host, port)
     answers: queue.SimpleQueue[Sequence[str] | OSError | UnicodeError] = queue.SimpleQueue()
 
     def ask() -> None:
