@@ -98,6 +98,8 @@ def command(
     ['--target', 'driftline-api', '--tag', 'driftline-api:0.1.0']
     """
     words = [builder, "build", "--file", str(CONTAINERFILE)]
+    if builder == "buildah":
+        words += ["--layers"]  # as the others do: the three share their first stages
     if builder != "docker":
         words += ["--format", "docker"]  # the other one has no health checks
     if base:

@@ -59,6 +59,12 @@ def test_every_target_of_the_release_is_in_the_containerfile() -> None:
         assert command("buildah", target, "1.2.3")[-3:] == [target, "--tag", f"{target}:1.2.3"]
 
 
+def test_the_images_share_what_their_first_stages_installed() -> None:
+    """Buildah keeps no layer unless told to; the others know no such word, or need none."""
+    assert "--layers" in command("buildah", "driftline", "1.2.3")
+    assert "--layers" not in command("docker", "driftline", "1.2.3")
+
+
 def _stages() -> dict[str, tuple[str, str]]:
     """Give what each stage begins from, and its lines."""
     text = re.sub(r"^#.*\n", "", CONTAINERFILE, flags=re.MULTILINE)
@@ -170,9 +176,20 @@ def test_the_compose_file_starts_commands_with_settings_that_exist(name: str) ->
     parts = [part.removeprefix("exec ") for part in text.split(" && ")]
     commands = [shlex.split(part.removeprefix("driftline ")) for part in parts]
     assert all(map(_is_a_command, commands)), commands
+    assert COMPOSE["x-driftline"]["extra_hosts"] == ["host.docker.internal:host-gateway"]
     mounted = [volume.split(":")[1] for volume in service["volumes"]]
     secrets = [f"/run/secrets/{secret}" for secret in service["secrets"]]
     assert set(files.values()) <= {*mounted, *secrets}
+
+
+def test_the_compose_file_and_its_page_take_the_images_of_this_release() -> None:
+    [version] = re.findall(
+        r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE
+    )
+    for service in COMPOSE["services"].values():
+        assert service["image"].endswith(f":${{DRIFTLINE_VERSION:-{version}}}")
+    assert f"driftline:{version}\n```" in (ROOT / "docs" / "install.md").read_text()
+    assert COMPOSE["name"] == "driftline", "else compose takes the folder's name, which is deploy"
 
 
 def test_manifests_start_commands_with_settings_that_exist() -> None:
@@ -194,11 +211,16 @@ def test_units_start_commands_as_users_of_their_own(unit: Any) -> None:
     service = dict(parser["Service"])
     _, *words = shlex.split(service["ExecStart"])
     assert _is_a_command(words)
-    name, _, value = service["Environment"].partition("=")
-    assert _settings({name: value})
+    given = dict(re.findall(r"^Environment=(\w+)=(.+)$", unit.read_text(), re.MULTILINE))
+    key_file = given.pop("DRIFTLINE_GATEWAY__KEY_FILE", None)
+    assert _settings(given)
     folder = service["StateDirectory"]
     assert service["User"] == service["Group"] == folder == unit.stem
-    assert value == service["WorkingDirectory"] == f"/var/lib/{folder}"
+    home = given["DRIFTLINE_SERVICE__DATA_DIR"]
+    assert home == service["WorkingDirectory"] == f"/var/lib/{folder}"
+    page = (ROOT / "docs" / "install.md").read_text()
+    assert key_file is None or f"> {key_file})\nchown {unit.stem} {key_file}\n" in page
+    assert (key_file is None) is (unit.stem == "driftline")
 
 
 ANALYZE: Final = shutil.which("systemd-analyze")
