@@ -36,7 +36,8 @@ from monitor.daemon.database import (
     write_first_key,
 )
 from monitor.daemon.ending import Shutdown
-from monitor.daemon.loops import DECIDE, Sleep, WorkerParts, loops_of, owner_name
+from monitor.daemon.loops import loops_of, owner_name
+from monitor.daemon.moving import DECIDE
 from monitor.daemon.parts import (
     breaker_of,
     channels_of,
@@ -51,6 +52,7 @@ from monitor.daemon.parts import (
     serving_of,
     smoke_test_of,
 )
+from monitor.daemon.worker import Sleep, WorkerParts
 from monitor.evaluate.outlook import Outlook
 from monitor.evaluate.plan import Plans
 from monitor.incident.smoke import SmokeTest

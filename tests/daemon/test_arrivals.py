@@ -12,7 +12,7 @@ from monitor.config.places import ServingSection
 from monitor.config.sections import Config
 from monitor.daemon import loops
 from monitor.daemon.arrivals import Arrivals
-from monitor.daemon.loops import Sleep, WorkerParts
+from monitor.daemon.worker import Sleep, WorkerParts
 from monitor.kubernetes import Cluster
 from monitor.probes.declared import Declarations
 from monitor.schedule import Pulse
