@@ -25,8 +25,8 @@ from sqlalchemy import Connection
 
 from monitor import tracing
 from monitor.domain import EvaluationKind, Version, VersionId
-from monitor.evaluate.commit import LookedAt
 from monitor.evaluate.evaluator import Evaluator, Grouped
+from monitor.evaluate.judged import LookedAt
 from monitor.policy.crossings import QUARANTINE_AFTER
 from monitor.store import audit
 from monitor.store.database import Database
@@ -285,9 +285,11 @@ class Worker:
 
     def _evaluate_all(self, claims: Sequence[Claim]) -> None:
         together = Grouped()
-        if len(claims) > 1:
-            with tracing.span("evaluations", kind=claims[0].kind.value, count=len(claims)):
-                together = self._evaluator.evaluate_together(claims)
+        # a version that failed before goes alone, and costs the others nothing
+        sound = [claim for claim in claims if not claim.failures]
+        if len(sound) > 1:
+            with tracing.span("evaluations", kind=sound[0].kind.value, count=len(sound)):
+                together = self._evaluator.evaluate_together(sound)
                 tracing.note(done=len(together.done))
         for claim in claims:
             if claim not in together.done:

@@ -61,7 +61,7 @@ def transition(
 
 def judge(tx: Connection, version: Version, judged: Verdict) -> None:
     """Store a verdict as an evaluation does."""
-    verdicts.claim_rows(tx, {version.id: version.adapter_id})
+    verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
     verdicts.put(tx, version_id=version.id, verdict=judged, memory=Memory(), size=None)
 
 

@@ -32,7 +32,7 @@ def blind(tx: Connection, version: Version, *, now: datetime, since: datetime) -
     blindness = seen.blindness(PolicySettings())
     assert blindness is not None
     verdict = Verdict(kind=VerdictKind.BLIND, reason=blind_words(blindness), since=since)
-    verdicts.claim_rows(tx, {version.id: version.adapter_id})
+    verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
     memory = Memory(verdict=verdict, seen=seen)
     verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, size=3.0)
     turned = Transition(version=version, before=VerdictKind.STABLE, after=verdict, at=since)

@@ -247,7 +247,7 @@ def a_verdict(
 
 def put_verdict(tx: Connection, version: Version, verdict: Verdict, *, drift: float) -> None:
     memory = Memory(verdict=verdict)
-    verdicts.claim_rows(tx, {version.id: version.adapter_id})
+    verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
     verdicts.put(tx, version_id=version.id, verdict=verdict, memory=memory, size=drift)
 
 

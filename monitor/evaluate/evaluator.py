@@ -15,9 +15,10 @@ from sqlalchemy import Connection
 
 from monitor import tracing
 from monitor.domain import AdapterId, EvaluationKind, Version
-from monitor.evaluate.commit import How, LookedAt, React, Unexplained, commit, foresee
+from monitor.evaluate.commit import How, React, Unexplained, commit, commit_together, foresee
 from monitor.evaluate.evaluated import Evaluated, expected_silence, facts_of
 from monitor.evaluate.explain import Explained
+from monitor.evaluate.judged import LookedAt
 from monitor.evaluate.live import score
 from monitor.evaluate.loading import Calibrations
 from monitor.evaluate.lookback import StoredLookback
@@ -113,7 +114,7 @@ class Evaluator:
         try:
             looks = self._looks(claims)
             looked = self._looked(looks)
-            together = partial(commit, several=looked, explained=None, how=self._how)
+            together = partial(commit_together, several=looked, how=self._how)
             written = self.database.run(together) if looked else {}
         except Exception:  # noqa: BLE001 (a group: each goes alone, and fails for itself)
             _LOG.exception("evaluated_one_by_one", kind=claims[0].kind.value, count=len(claims))
@@ -235,8 +236,8 @@ class Evaluator:
         explained = self.database.run(foreseen) if drifts else Explained()
         for left in reversed(range(LOOKS)):
             try:
-                alone = partial(commit, several=[looked], explained=explained, how=how)
-                [found] = self.database.run(alone).values()
+                alone = partial(commit, looked=looked, explained=explained, how=how)
+                found = self.database.run(alone)
                 break
             except Unexplained:
                 if not left:

@@ -307,7 +307,9 @@ def test_a_commit_that_waits_for_the_verdict_holds_no_task_meanwhile(world: Any)
     claim = world.claim()
     with ThreadPoolExecutor(1) as pool:
         with world.database.begin() as other:
-            verdicts.claim_rows(other, {world.version.id: world.version.adapter_id})
+            verdicts.claim_row(
+                other, version_id=world.version.id, adapter_id=world.version.adapter_id
+            )
             done = pool.submit(world.evaluator().evaluate, claim)
             while not world.rows(
                 "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"

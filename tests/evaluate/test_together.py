@@ -13,14 +13,15 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
+from structlog.testing import capture_logs
 
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.domain import EvaluationKind, Version
-from monitor.evaluate.evaluator import Evaluator, Grouped
+from monitor.evaluate.evaluator import Ending, Evaluator, Grouped
 from monitor.schedule import LeaseSettings, Worker
 from monitor.store.database import Database
-from monitor.store.evaluation import tasks
+from monitor.store.evaluation import tasks, verdicts
 from monitor.store.evaluation.tasks import Claim, StaleLease
 from monitor.store.registry import adapters, versions
 from tests.evaluate.conftest import KINDS, baseline, ready_reference
@@ -223,6 +224,43 @@ def test_a_broken_version_loses_only_its_own_evaluation(fleet: list[Any], where:
     assert world.rows("SELECT 1 FROM tasks WHERE lease_until IS NOT NULL") == []
 
 
+def test_a_version_that_failed_before_does_not_send_the_others_out_alone(fleet: list[Any]) -> None:
+    world, broken = fleet[0], fleet[2].version.id
+    with world.database.begin() as tx:
+        tx.execute(sa.text(BROKEN["as it is written"].format(broken)))
+    worker = Worker(
+        world.database,
+        world.evaluator(),
+        owner="me",
+        kinds=[EvaluationKind.HARD],
+        leases=LeaseSettings(),
+    )
+    said = []
+    for _ in range(2):
+        _send(fleet)
+        for one in fleet:
+            one.make_due()
+        with capture_logs() as logs:
+            worker.work()
+        said.append([log["event"] for log in logs if log["log_level"] == "error"])
+    assert said == [["evaluated_one_by_one", "evaluation_failed"], ["evaluation_failed"]]
+    failed = world.rows("SELECT version_id, failures FROM tasks WHERE failures > 0")
+    assert [tuple(row) for row in failed] == [(broken, 2)]
+
+
+def test_a_verdict_that_somebody_holds_keeps_nobody_else_waiting(fleet: list[Any]) -> None:
+    world, held = fleet[0], fleet[2].version
+    _send(fleet)
+    claims = _claims(fleet, EvaluationKind.HARD)
+    with world.database.begin() as other:
+        verdicts.claim_row(other, version_id=held.id, adapter_id=held.adapter_id)
+        found = world.evaluator().evaluate_together(claims)
+    done = {claim.version_id for claim in found.done}
+    assert done >= {fleet[n].version.id for n in QUIET} - {held.id}
+    [left] = [claim for claim in claims if claim.version_id == held.id]
+    assert world.evaluator().evaluate(left, found.left[left]) is Ending.DONE
+
+
 def test_a_task_that_another_daemon_took_over_is_left_out(fleet: list[Any]) -> None:
     world = fleet[0]
     _send(fleet)
@@ -273,6 +311,19 @@ def test_hard_signals_go_before_others_that_wait_for_longer(fleet: list[Any]) ->
     assert not worker.work()
     kinds = [row.kind for row in world.rows("SELECT kind FROM evaluations ORDER BY id")]
     assert kinds == ["hard"] * len(fleet) + ["live"] * len(fleet)
+
+
+def test_the_version_that_somebody_waits_for_is_the_first_of_its_group(fleet: list[Any]) -> None:
+    world, waited = fleet[0], fleet[5].version.id
+    with world.database.begin() as tx:
+        older = sa.text("UPDATE tasks SET requested_at = NULL, next_due_at = :at")
+        tx.execute(older, {"at": datetime.now(tz=UTC) - timedelta(hours=1)})
+    fleet[5].make_due()
+    claimed = world.database.run(
+        lambda tx: tasks.claim(tx, owner="me", kinds=KINDS[:1], lease=LEASE, limit=50)
+    )
+    assert [claim.version_id for claim in claimed if claim.requested] == [waited]
+    assert (claimed[0].version_id, len(claimed)) == (waited, len(fleet))
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])

@@ -68,7 +68,7 @@ class Shop:
         return judgement.verdict.kind
 
     def _judge(self, tx: sa.Connection, version: Version, *, now: datetime) -> Judgement:
-        before = verdicts.claim_rows(tx, {version.id: version.adapter_id}).get(version.id)
+        before = verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
         memory = before.memory if before else Memory()
         facts = Facts(
             at=now, reference=ReferenceStage.APPROVED, detectors=(broken(now),), n_day=4_000

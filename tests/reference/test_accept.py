@@ -57,7 +57,7 @@ def opened(database: Database, version: Version, memory: Memory) -> IncidentId:
     )  # fmt: skip
 
     def work(tx: Connection) -> IncidentId:
-        verdicts.claim_rows(tx, {version.id: version.adapter_id})
+        verdicts.claim_row(tx, version_id=version.id, adapter_id=version.adapter_id)
         verdicts.put(tx, version_id=version.id, verdict=judged, memory=memory, size=None)
         return incidents.put(tx, StoredKey.of(version, "drift"), update)
 

@@ -213,7 +213,8 @@ def test_retiring_drops_the_findings_and_makes_the_probes_due(
     def work(tx: Any) -> None:
         tasks.ensure(tx, first_due={EvaluationKind.PERPLEXITY: timedelta(hours=6)})
         for of in (one, other):
-            assert verdicts.claim_rows(tx, {of.version.id: of.version.adapter_id}) == {}
+            row = verdicts.claim_row(tx, version_id=of.version.id, adapter_id=of.version.adapter_id)
+            assert row is None
             verdicts.put(tx, version_id=of.version.id, verdict=drifting, memory=found, size=None)
 
     database.run(work)

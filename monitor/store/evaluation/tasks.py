@@ -88,7 +88,7 @@ def claim(
             "head_start": HEAD_START,
         },
     )
-    return [
+    claimed = [
         shaped(
             Claim,
             row,
@@ -99,6 +99,7 @@ def claim(
         )
         for row in rows.mappings()
     ]
+    return sorted(claimed, key=lambda one: not one.requested)  # an UPDATE returns in no order
 
 
 def due(tx: Connection, *, kinds: Sequence[EvaluationKind], most: int) -> dict[str, VersionId]:

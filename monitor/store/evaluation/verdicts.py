@@ -107,7 +107,9 @@ _SELECT = named(verdicts)
 _OF_THESE: Final = _SELECT.where(
     verdicts.c.version_id == sa.any_(sa.bindparam("ids", type_=sa.ARRAY(sa.Integer)))
 )
-_LOCKED: Final = _OF_THESE.order_by(verdicts.c.version_id).with_for_update(of=verdicts)
+_IN_ORDER: Final = _OF_THESE.order_by(verdicts.c.version_id)
+_LOCKED: Final = _IN_ORDER.with_for_update(of=verdicts)
+_FREE: Final = _IN_ORDER.with_for_update(of=verdicts, skip_locked=True)
 
 
 def current(tx: Connection, *, version_id: VersionId, lock: bool = False) -> VerdictRow | None:
@@ -143,21 +145,22 @@ def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
     return [_verdict_row(row) for row in tx.execute(query).mappings()]
 
 
-def claim_rows(
-    tx: Connection, adapter_of: Mapping[VersionId, AdapterId]
-) -> dict[VersionId, VerdictRow]:
-    """Lock versions' verdict rows, in one order everywhere.
+def lock_free(tx: Connection, version_ids: Collection[VersionId]) -> dict[VersionId, VerdictRow]:
+    """Lock those of some versions' verdicts that nobody else holds; the others are left out."""
+    rows = tx.execute(_FREE, {"ids": list(version_ids)}).mappings()
+    return {VersionId(row["version_id"]): _verdict_row(row) for row in rows}
 
-    Makes empty ones for first evaluations; versions that had none are not in the answer.
+
+def claim_row(tx: Connection, *, version_id: VersionId, adapter_id: AdapterId) -> VerdictRow | None:
+    """Lock the version's verdict row, creating an empty one for its first evaluation.
+
+    Returns None if the version had no verdict before.
     """
-    known = current_of(tx, adapter_of, lock=True)
-    first = sorted(adapter_of.keys() - known.keys())
-    if not first:
+    known = current(tx, version_id=version_id, lock=True)
+    if known is not None:
         return known
-    rows = [{"version_id": one, "adapter_id": adapter_of[one]} for one in first]
-    made = set(tx.execute(_FIRST, rows).scalars())
-    others = [one for one in first if one not in made]
-    return known | (current_of(tx, others, lock=True) if others else {})
+    made = tx.execute(_FIRST, {"version_id": version_id, "adapter_id": adapter_id}).first()
+    return None if made else current(tx, version_id=version_id, lock=True)
 
 
 _FIRST: Final = (
