@@ -274,12 +274,19 @@ class Transition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """How many records an interval holds, and when the newest of them was made.
-
-    ``compared`` are those whose settings are alike those asked for.
-    """
+    """How many records an interval holds, and when the newest of them was made."""
 
     count: int
+    last_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """Records of the last 24 h: when the newest was made, and how many can be compared.
+
+    ``compared`` may be any number that is enough where there are more.
+    """
+
     compared: int
     last_at: datetime | None
 

@@ -39,7 +39,7 @@ def facts_of(
     probe_available: bool,
 ) -> Facts:
     """Return the facts that the rules need from the data read; findings are added later."""
-    calibrated, last_at = reading.calibrated, reading.traffic.last_at
+    calibrated, last_at = reading.calibrated, reading.recent.last_at
     stage = ReferenceStage.NONE
     if calibrated is not None and calibrated.reference.replaced:
         stage = ReferenceStage.REPLACED
@@ -51,7 +51,7 @@ def facts_of(
         kind=kind,
         reference=stage,
         reference_id=calibrated.reference.id if calibrated is not None else None,
-        n_day=reading.traffic.compared,
+        n_day=reading.recent.compared,
         traffic=last_at is not None and last_at >= at - settings.policy.recovery_window,
         probe_available=probe_available,
         classic=settings.is_classic(reading.version.adapter),
@@ -67,6 +67,6 @@ def expected_silence(reading: Reading, *, now: datetime, records: int) -> Severi
     """
     if reading.in_charge_since is None or reading.calibrated is None:
         return None
-    since = max(reading.traffic.last_at or now - DAY, reading.in_charge_since)
+    since = max(reading.recent.last_at or now - DAY, reading.in_charge_since)
     expected = (now - since) / timedelta(hours=1) * reading.calibrated.hourly_rate
     return Severity.TICKET if expected >= records else None

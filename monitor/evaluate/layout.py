@@ -10,7 +10,7 @@ from detectors.types import Floats, Window
 from monitor.domain import Arrival, Interval
 from monitor.evaluate.calibrated import Calibrated
 from monitor.store.records import feedback
-from monitor.store.records.records import RecordColumns
+from monitor.store.records.columns import RecordColumns
 from monitor.strata import comparable
 
 

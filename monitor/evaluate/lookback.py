@@ -18,7 +18,7 @@ from monitor.policy.facts import Increment
 from monitor.store.database import Database
 from monitor.store.evaluation import processes
 from monitor.store.records import feedback, records
-from monitor.store.records.records import RecordColumns
+from monitor.store.records.columns import RecordColumns
 
 
 class StoredLookback:

@@ -239,7 +239,7 @@ class Messages:
         )
         if verdict.onset is None and evaluated.silence is None and not failing:
             return ()
-        window, last = reading.interval, reading.traffic.last_at
+        window, last = reading.interval, reading.recent.last_at
         start = min(last, window.start) if last else window.start
         return changes_about(
             tx,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from detectors import DETECTORS
 from detectors.signals import SIMILARITY, needed
 from detectors.types import State
-from monitor.domain import EvaluationKind, Interval, Route, Traffic, Unread, Version, VersionId
+from monitor.domain import EvaluationKind, Interval, Recent, Route, Unread, Version, VersionId
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.layout import (
@@ -25,8 +25,10 @@ from monitor.policy import Memory
 from monitor.policy.budget import ShareStanding
 from monitor.store.evaluation import processes, tasks, verdicts
 from monitor.store.evaluation.tasks import Awaited, Claim
-from monitor.store.records import capture_counts, feedback, pending, records
-from monitor.store.records.records import Arriving, Compared, RecordColumns
+from monitor.store.records import capture_counts, counting, feedback, pending, records
+from monitor.store.records.columns import RecordColumns
+from monitor.store.records.counting import Compared
+from monitor.store.records.records import Arriving
 from monitor.store.registry import versions, watching
 from monitor.store.traffic import routes
 from monitor.windows import WindowPlan
@@ -69,11 +71,12 @@ def read(
         ],
     )
     states = processes.states(tx, compared.values())
-    traffic = records.traffic_of(
+    recent = counting.recent(
         tx,
         [_compared(look.claim, calibrated.get(look.claim.version_id)) for look in looks],
         start=now - DAY,
         end=now,
+        enough=settings.policy.insufficient_records,
     )
     standings = watching.standings(tx, known.values(), now=now)
     routed = routes.of_adapters(tx, {version.adapter for version in known.values()})
@@ -87,7 +90,7 @@ def read(
             memory=current[of].memory if of in current else Memory(),
             behind=late and kind is EvaluationKind.LIVE,
             states=states[compared[of]] if of in compared else {},
-            traffic=traffic[of],
+            recent=recent[of],
             standing=standings[of],
             route=routed.get(known[of].adapter),
             settings=settings,
@@ -130,7 +133,7 @@ def _reading(
     memory: Memory,
     behind: bool,
     states: Mapping[str, State],
-    traffic: Traffic,
+    recent: Recent,
     standing: ShareStanding,
     route: Route | None,
     settings: EvaluateSettings,
@@ -171,7 +174,7 @@ def _reading(
             if is_live and np.isnan(columns.signals[SIMILARITY]).any()
             else 0,  # no hard detector reads what a prompt's embedding says
         ),
-        traffic=traffic,
+        recent=recent,
         standing=standing,
         unread=unread,
         feedback=feedback_window(
@@ -198,7 +201,7 @@ def _missed(
     """Count the records that came a day late, and those that came while nothing was evaluated."""
     n_late = n_skipped = 0
     if late:
-        n_late = records.count_arrivals(
+        n_late = counting.count_arrivals(
             tx,
             version_id=version.id,
             adapter_id=version.adapter_id,
@@ -206,7 +209,7 @@ def _missed(
             made_before=window.start - records.LATEST,
         )
     if skipped:  # windows that follow each other, counted as one
-        n_skipped = records.count_arrivals(
+        n_skipped = counting.count_arrivals(
             tx,
             version_id=version.id,
             adapter_id=version.adapter_id,

@@ -10,7 +10,7 @@ from typing import Final
 from detectors import profile_of
 from detectors.profile import DetectorSide
 from detectors.types import Budget, State, Window
-from monitor.domain import ArmKind, Interval, Route, Traffic, Unread, VerdictSeverity, Version
+from monitor.domain import ArmKind, Interval, Recent, Route, Unread, VerdictSeverity, Version
 from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.settings import EvaluateSettings
@@ -38,8 +38,8 @@ class Reading:
     """The values to compare with each reference that stands beside the one in force."""
     requests: Requests
     """All requests that arrived in the window, whether they can be compared or not."""
-    traffic: Traffic
-    """Traffic of the last 24 h, up to now: a probe's window may have ended hours ago."""
+    recent: Recent
+    """Records of the last 24 h, up to now: a probe's window may have ended hours ago."""
     standing: ShareStanding
     """The version's standing among those that share the budget."""
     unread: Unread = field(default_factory=Unread)

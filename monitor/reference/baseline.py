@@ -20,7 +20,7 @@ from monitor.capture.refusal import Refuses, refuses
 from monitor.capture.shingles import TrainingShingles
 from monitor.domain import Version
 from monitor.reference.lines import BaselineLine, read_line
-from monitor.store.records.records import COMPARED, MEASURED, SIGNALS, derived
+from monitor.store.records.columns import COMPARED, MEASURED, SIGNALS, derived
 from monitor.store.references.baselines import LiveBaseline
 from monitor.store.references.reference_items import Item
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from monitor.domain import Interval, Reference, ReferenceId, Version
 from monitor.reference.baseline import common_settings
 from monitor.reference.calibrate import SMALLEST_BASELINE
-from monitor.store.records import records
+from monitor.store.records import counting
 from monitor.store.references import references
 from monitor.store.references.references import ReferenceSource
 
@@ -36,7 +36,7 @@ class Usable:
 
 def usable(tx: Connection, version: Version, window: Interval) -> Usable:
     """Count a window's live records that the builder would keep; one index range."""
-    counts = records.strata(
+    counts = counting.strata(
         tx, version_id=version.id, adapter_id=version.adapter_id, start=window.start, end=window.end
     )
     kept = sum(counts[stratum] for stratum in common_settings(counts))

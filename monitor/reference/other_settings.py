@@ -25,7 +25,7 @@ from monitor.store.database import Database
 from monitor.store.errors import Conflict
 from monitor.store.evaluation import verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
-from monitor.store.records import records
+from monitor.store.records import counting, records
 from monitor.store.references import calibrations, references, settings_references
 from monitor.store.references.calibrations import Calibration
 from monitor.store.references.settings_references import SettingsReference
@@ -194,7 +194,7 @@ def wanted(
     beside = {one.strata: one for one in settings_references.beside(tx, reference.id)}
     found = []
     for strata, n in used.items():
-        gathered = records.of_settings(
+        gathered = counting.of_settings(
             tx,
             version_id=version.id,
             adapter_id=version.adapter_id,
@@ -290,6 +290,6 @@ def _evaluated_until(row: VerdictRow | None) -> datetime | None:
 
 
 def _counts(tx: Connection, version: Version, *, start: datetime, end: datetime) -> dict[str, int]:
-    return records.strata(
+    return counting.strata(
         tx, version_id=version.id, adapter_id=version.adapter_id, start=start, end=end
     )

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from detectors.signals import SAMPLING
 from detectors.types import Floats, Window
-from monitor.domain import Interval, Traffic
+from monitor.domain import Interval, Recent
 from monitor.evaluate.coverage import Requests
 from monitor.reference.baseline import Baseline
 from monitor.strata import Strata, comparable
@@ -65,11 +65,11 @@ class Log:
         low, high = self._places(start, end)
         return high - low
 
-    def traffic(self, start: datetime, end: datetime) -> Traffic:
-        """Return how many records there are in ``[start, end)``, and when the newest was."""
+    def recent(self, start: datetime, end: datetime) -> Recent:
+        """Return how many records of ``[start, end)`` can be compared, and when the newest was."""
         low, high = self._places(start, end)
         last = datetime.fromtimestamp(float(self.at[high - 1]), tz=UTC) if high > low else None
-        return Traffic(count=high - low, compared=int(self._alike()[low:high].sum()), last_at=last)
+        return Recent(compared=int(self._alike()[low:high].sum()), last_at=last)
 
     @property
     def other_settings(self) -> int:

@@ -216,7 +216,7 @@ class Run:
             states=self.states,
             window=records,
             requests=requests,
-            traffic=replayed.log.traffic(now - DAY, now),
+            recent=replayed.log.recent(now - DAY, now),
             standing=ShareStanding.among(replayed.version.adapter, of=replayed.fleet),
         )
 

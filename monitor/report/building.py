@@ -23,6 +23,7 @@ from monitor.report.process import Drawn, GoOn, draw
 from monitor.report.tables import Floats, ReportTexts, Tables
 from monitor.store.database import Database
 from monitor.store.records import records, samples
+from monitor.store.records.columns import RecordColumns
 from monitor.store.references import reference_baselines, references
 from monitor.store.references.references import ReferenceSource
 
@@ -154,7 +155,7 @@ def _read(
     return reference, found, _texts(tx, version, reference, span, baseline)
 
 
-def _window(columns: records.RecordColumns, span: Interval) -> Window:
+def _window(columns: RecordColumns, span: Interval) -> Window:
     inside = columns.at < span.end.timestamp()
     return Window(
         start=span.start.timestamp(),

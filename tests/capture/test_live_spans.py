@@ -23,7 +23,8 @@ from monitor.domain import Scope
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
 from monitor.store.database import Database
-from monitor.store.records.records import MEASURED, RecordColumns, read_window
+from monitor.store.records.columns import MEASURED, RecordColumns
+from monitor.store.records.records import read_window
 from monitor.store.registry import versions
 from tests.capture.spans.record import ask, asked
 from tests.cli.conftest import demo_engine

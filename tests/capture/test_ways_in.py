@@ -37,7 +37,8 @@ from monitor.gateway.taps import StreamTap, WholeTap
 from monitor.replay.reading import LogReading, read_log
 from monitor.replay.watch import Unwatched
 from monitor.store.database import Database
-from monitor.store.records.records import MEASURED, read_window
+from monitor.store.records.columns import MEASURED
+from monitor.store.records.records import read_window
 from monitor.store.registry import versions
 from tests.capture.spans.writing import otlp_span, request_of
 from tests.gateway.conftest import listening, route

@@ -26,7 +26,7 @@ from monitor.reference.learned import LearnedSettings
 from monitor.reference.other_settings import SettingsLearner
 from monitor.store.evaluation import evaluations, verdicts
 from monitor.store.incidents import deliveries, incidents
-from monitor.store.records.records import SIGNALS
+from monitor.store.records.columns import SIGNALS
 from monitor.strata import Strata, alike
 from tests.arrivals import as_made
 from tests.evaluate.test_fleet_incident import Nowhere

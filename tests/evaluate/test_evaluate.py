@@ -242,8 +242,8 @@ def test_traffic_is_counted_up_to_now_however_old_the_window_is(world: Any) -> N
         )
     )
     assert len(reading.window) == 0
-    assert reading.traffic.count == 31
-    assert claim.now - reading.traffic.last_at < hour
+    assert reading.recent.compared == 31
+    assert claim.now - reading.recent.last_at < hour
 
 
 def test_a_task_that_was_handed_back_is_not_leased_again_by_a_late_renewal(world: Any) -> None:

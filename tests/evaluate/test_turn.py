@@ -9,7 +9,7 @@ import numpy as np
 
 from alerts.types import VerdictKind as Kind
 from detectors.types import Effect, Process, Score, State, Window
-from monitor.domain import AdapterId, Interval, Traffic, Version, VersionId
+from monitor.domain import AdapterId, Interval, Recent, Version, VersionId
 from monitor.evaluate import commit, evaluator
 from monitor.evaluate.coverage import Requests
 from monitor.evaluate.findings import Finding
@@ -41,7 +41,7 @@ def reading(memory: Memory) -> Reading:
         states={},
         window=Window(start=0.0, end=1.0, at=empty, signals={}),
         requests=Requests(signals={}, strata=Strata.of([])),
-        traffic=Traffic(count=0, compared=0, last_at=None),
+        recent=Recent(compared=0, last_at=None),
         standing=ShareStanding.among("support", of=1),
     )
 

@@ -9,13 +9,13 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from monitor.domain import Interval, ReferenceId
+from monitor.domain import Interval, Recent, ReferenceId
 from monitor.store import partitions
 from monitor.store.database import Database
-from monitor.store.records import ingest, pending, records, samples
+from monitor.store.records import counting, ingest, pending, records, samples
+from monitor.store.records.columns import SIGNALS, RecordColumns
 from monitor.store.records.contexts import Context
 from monitor.store.records.ingest import TextRow
-from monitor.store.records.records import RecordColumns
 from monitor.store.records.samples import ComparedWith
 
 MINUTE = timedelta(minutes=1)
@@ -52,7 +52,7 @@ def test_an_empty_window_has_every_signal_and_no_rows(
 ) -> None:
     window = _window(database, support, noon, noon + MINUTE)
     assert len(window) == 0
-    assert set(window.signals) == {*records.SIGNALS, "status"}
+    assert set(window.signals) == {*SIGNALS, "status"}
     assert window.subjects is None
 
 
@@ -100,7 +100,7 @@ def test_only_records_of_the_settings_asked_for_are_read(
     assert len(window) == 2
     assert set(window.strata.names) == {"temperature=0"}
     with database.begin() as tx:
-        found = records.strata(
+        found = counting.strata(
             tx,
             version_id=support.version.id,
             adapter_id=support.adapter.id,
@@ -144,12 +144,12 @@ def test_each_record_is_in_the_window_that_it_arrived_in_and_in_no_other(
             wanted = records.Arriving(**of, window=window, reach=records.LATEST)
             [read] = records.read_arrivals(tx, [wanted])
             assert (read.arrived >= start.timestamp()).all()
-            assert len(read) == records.count_arrivals(tx, **of, window=window)
+            assert len(read) == counting.count_arrivals(tx, **of, window=window)
             found += read.at.tolist()
         edge = noon + 80 * MINUTE + 25 * 60 * MINUTE
         late = Interval(start=edge, end=edge + MINUTE)
         before = edge - records.LATEST
-        assert records.count_arrivals(tx, **of, window=late, made_before=before) == 1
+        assert counting.count_arrivals(tx, **of, window=late, made_before=before) == 1
     assert found == [at.timestamp() for at in made[:4]]
 
 
@@ -162,11 +162,36 @@ def test_the_newest_records_come_in_order_of_time(
     with database.begin() as tx:
         newest = records.newest_since(tx, **of, since=noon, limit=2)
         span: dict[str, Any] = {"start": noon, "end": noon + 5 * MINUTE}
-        found = records.traffic(tx, **of, **span)
-        none = records.traffic(tx, **of, start=noon - MINUTE, end=noon)
+        found = counting.traffic(tx, **of, **span)
+        none = counting.traffic(tx, **of, start=noon - MINUTE, end=noon)
     assert newest.at.tolist() == [time.timestamp() for time in times[3:]]
     assert (found.count, found.last_at) == (5, times[4])
     assert (none.count, none.last_at) == (0, None)
+
+
+@pytest.mark.parametrize("enough", [1, 2, 3, 4, 5, 8])
+def test_records_that_can_be_compared_are_counted_as_far_as_it_matters(
+    enough: int, database: Database, noon: datetime, support: Any, batch: Callable[..., Any]
+) -> None:
+    cold, warm = (["a", "b", "c", "d"], noon), (["e", "f"], noon + MINUTE)
+    database.run(lambda tx: ingest.insert(tx, batch(support, *cold)))
+    database.run(lambda tx: ingest.insert(tx, batch(support, *warm, context=WARM)))
+    another = {"version_id": [support.version.id + 1] * 3}
+    newest = batch(support, ["g", "h", "i"], noon + MINUTE, numbers=another)
+    database.run(lambda tx: ingest.insert(tx, newest))
+    of = {"version_id": support.version.id, "adapter_id": support.adapter.id}
+    needs = frozenset({"temperature"})
+    span: dict[str, Any] = {"start": noon, "end": noon + 2 * MINUTE, "enough": enough}
+
+    def compared(*strata: str) -> Recent:
+        wanted = counting.Compared(**of, strata=strata, needs=needs)
+        with database.begin() as tx:
+            return counting.recent(tx, [wanted], **span)[support.version.id]
+
+    for strata, count in ((["temperature=0"], 4), (["temperature=1"], 2), (["temperature=2"], 0)):
+        found = compared(*strata)
+        assert found.last_at == noon + MINUTE
+        assert found.compared == count or count > found.compared >= enough
 
 
 def test_a_similarity_counts_only_against_the_reference_asked_for(
@@ -243,6 +268,32 @@ def test_reading_one_window_touches_only_its_rows(
     assert (
         _touched(plan[0]["Plan"]) <= 15 * 3
     )  # the records once, and at most one probe each of prompt and answer
+
+
+def test_counting_as_far_as_it_matters_touches_only_the_newest_records(
+    database: Database,
+    noon: datetime,
+    register: Callable[[str], Any],
+    batch: Callable[..., Any],
+) -> None:
+    times = [noon - timedelta(seconds=30 * n) for n in range(1_000)]
+    for name in ("support", "travel", "booking"):
+        of = register(name)
+        made = batch(of, [f"r{n}" for n in range(len(times))], times)
+        database.run(partial(ingest.insert, batch=made))
+    bounds = {
+        "versions": [of.version.id],
+        "adapters": [of.adapter.id],
+        "start": noon - timedelta(hours=24),
+        "end": noon,
+        "most": 20,
+    }
+    with database.begin() as tx:
+        tx.execute(sa.text("ANALYZE records"))
+        query = f"EXPLAIN (ANALYZE, FORMAT JSON) {counting._NEWEST.text}"  # noqa: SLF001 - for its plan
+        plan = tx.execute(sa.text(query), bounds).scalar_one()
+    # as read and as passed on; the version; its context
+    assert _touched(plan[0]["Plan"]) <= 2 * 20 + 1 + 1
 
 
 def test_partitions_of_other_days_are_not_opened(

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from monitor.domain import AdapterId, Arrival, Unread, VersionId
-from monitor.store.records.records import subject_codes
+from monitor.store.records.columns import subject_codes
 
 Floats = npt.NDArray[np.float64]
 

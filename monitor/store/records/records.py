@@ -1,4 +1,4 @@
-"""Read records as columns, ready for the detectors."""
+"""Read records as columns."""
 
 from __future__ import annotations
 
@@ -9,42 +9,16 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy import Connection
 
 from detectors.axes import COUNT
-from detectors.signals import ANSWERS, FORMAT_SIGNALS, SIMILARITY, TOPICS, SignalKind, of_kind
+from detectors.signals import ANSWERS, SIMILARITY, TOPICS, SignalKind
 from detectors.signals import SIGNALS as KNOWN
-from monitor.domain import AdapterId, Interval, ReferenceId, Traffic, VersionId
+from monitor.domain import AdapterId, Interval, ReferenceId, VersionId
 from monitor.store.records import contexts
-from monitor.strata import Strata, alike
-
-Floats = npt.NDArray[np.float64]
-
-_CAST: Final = {
-    SignalKind.NUMBER: "",
-    SignalKind.INTEGER: "::float4",
-    SignalKind.CODE: "::float4",
-    SignalKind.FLAG: "::int::float4",
-}
-"""How a column of each kind becomes a number of four bytes."""
-
-MEASURED: Final = of_kind(*_CAST)
-"""A window's signals as stored; flags are 0 or 1."""
-
-COMPARED: Final = of_kind(SignalKind.PROMPT, SignalKind.ANSWER)
-"""Signals from comparing the embeddings of prompt and answer with a reference."""
-
-SIGNALS: Final = (*MEASURED, *of_kind(SignalKind.DERIVED), *COMPARED)
-"""The columns of a window, one row a record; :func:`derived` says what is computed on reading.
-NaN is "not measured for this record"."""
-
-SERVER_ERRORS: Final = 500
-FAILURES: Final = (0, 404, 408)
-"""Statuses below 500 that are no fault of the client: no answer at all, a model that the
-engine does not know (any more), a timeout."""
-
+from monitor.store.records.columns import CAST, MEASURED, RecordColumns, derived, subject_codes
+from monitor.strata import Strata
 
 PROMPT: Final = timedelta(minutes=70)
 """Nearly every record arrives within this of its request's start; the capture counters
@@ -53,32 +27,6 @@ LATEST: Final = timedelta(hours=24)
 """A record that arrives later than this is late: no evaluation window reads it."""
 EARLIEST: Final = timedelta(minutes=10)
 """How far a client's clock may be ahead; records further ahead are refused."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RecordColumns:
-    """Records of one version in time order; arrays of shape ``(n,)``.
-
-    ``at`` and ``arrived`` are UTC epoch seconds. ``subjects`` are integer codes, -1 if none was
-    given, or None if no record has one.
-    """
-
-    at: Floats
-    arrived: Floats
-    subjects: npt.NDArray[np.int64] | None
-    signals: Mapping[str, Floats]
-    strata: Strata
-
-    def __len__(self) -> int:
-        return int(self.at.size)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfSettings:
-    """The number of records of some settings, and the time of the first."""
-
-    count: int
-    first_at: datetime | None
 
 
 def read_window(
@@ -197,34 +145,6 @@ def _arrivals(wanted: Mapping[int, Arriving]) -> sql.Composed:
     ).format(rows=sql.SQL(", ").join(rows), inner=inner)
 
 
-def count_arrivals(
-    connection: Connection,
-    *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    window: Interval,
-    made_before: datetime | None = None,
-) -> int:
-    """Count the records that arrived in a window; ``made_before`` counts older ones only.
-
-    With ``made_before``, every stored day is visited: use it only if something old has come.
-    """
-    query = (
-        "SELECT count(*) FROM records WHERE adapter_id = :adapter AND version_id = :version"
-        " AND received_at >= :start AND received_at < :end"
-    )
-    query += " AND at < :edge" if made_before is not None else " AND at >= :edge AND at < :last"
-    bounds = {
-        "version": version_id,
-        "adapter": adapter_id,
-        "start": window.start,
-        "end": window.end,
-        "edge": made_before or window.start - LATEST,
-        "last": window.end + EARLIEST,
-    }
-    return int(connection.execute(sa.text(query), bounds).scalar_one())
-
-
 def newest_since(
     connection: Connection,
     *,
@@ -250,112 +170,6 @@ def newest_since(
         order=sql.SQL("r.at DESC, r.id DESC LIMIT {}").format(limit),
     )
     return _of_strata(connection, _copy(connection, query)[::-1], strata)
-
-
-def strata(
-    connection: Connection,
-    *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    start: datetime,
-    end: datetime,
-) -> dict[str, int]:
-    """Count a window's records per settings stratum, the largest first."""
-    query = sa.text(
-        "SELECT c.stratum, count(*) AS n FROM records r JOIN contexts c ON c.id = r.context_id"
-        " WHERE r.adapter_id = :adapter AND r.version_id = :version"
-        " AND r.at >= :start AND r.at < :end GROUP BY c.stratum ORDER BY n DESC, c.stratum"
-    )
-    bounds = {"adapter": adapter_id, "version": version_id, "start": start, "end": end}
-    return {row.stratum: row.n for row in connection.execute(query, bounds)}
-
-
-def of_settings(
-    connection: Connection,
-    *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    strata: Sequence[str],
-    start: datetime,
-    end: datetime,
-) -> OfSettings:
-    """Count a version's records of some settings in ``[start, end)``."""
-    query = sa.text(
-        "SELECT count(*) AS count, min(at) AS first_at FROM records"
-        " WHERE adapter_id = :adapter AND version_id = :version AND at >= :start AND at < :end"
-        " AND context_id = ANY(:contexts)"
-    )
-    bound = {
-        "adapter": adapter_id,
-        "version": version_id,
-        "start": start,
-        "end": end,
-        "contexts": contexts.of_strata(connection, strata),
-    }
-    return OfSettings(**connection.execute(query, bound).mappings().one())
-
-
-def traffic(
-    connection: Connection,
-    *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    start: datetime,
-    end: datetime,
-) -> Traffic:
-    """Count a version's records in ``[start, end)``, and find the newest one's time.
-
-    The interval bounds the search on purpose: finding the last record of a version without any
-    would read every record of its adapter.
-    """
-    wanted = Compared(version_id=version_id, adapter_id=adapter_id)
-    return traffic_of(connection, [wanted], start=start, end=end)[version_id]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Compared:
-    """A version with the strata to compare with, None for all, and the settings that must match."""
-
-    version_id: VersionId
-    adapter_id: AdapterId
-    strata: Sequence[str] | None = None
-    needs: frozenset[str] = frozenset()
-
-
-def traffic_of(
-    connection: Connection, wanted: Sequence[Compared], *, start: datetime, end: datetime
-) -> dict[VersionId, Traffic]:
-    """Count several versions' records in ``[start, end)``, in one statement."""
-    bounds = {
-        "versions": [one.version_id for one in wanted],
-        "adapters": [one.adapter_id for one in wanted],
-        "start": start,
-        "end": end,
-    }
-    by_version: dict[int, list[Any]] = {}
-    for row in connection.execute(_TRAFFIC, bounds):
-        by_version.setdefault(row.version_id, []).append(row)
-    return {one.version_id: _traffic(by_version.get(one.version_id, []), one) for one in wanted}
-
-
-def _traffic(rows: Sequence[Any], of: Compared) -> Traffic:
-    return Traffic(
-        count=sum(row.n for row in rows),
-        compared=sum(
-            row.n for row in rows if of.strata is None or alike(row.stratum, of.strata, of.needs)
-        ),
-        last_at=max((row.last_at for row in rows), default=None),
-    )
-
-
-_TRAFFIC: Final = sa.text(
-    "SELECT w.version_id, c.stratum, r.n, r.last_at"
-    " FROM unnest(CAST(:versions AS int[]), CAST(:adapters AS int[]))"
-    " AS w (version_id, adapter_id),"
-    " LATERAL (SELECT context_id, count(*) AS n, max(at) AS last_at FROM records WHERE"
-    " adapter_id = w.adapter_id AND version_id = w.version_id AND at >= :start AND at < :end"
-    " GROUP BY context_id OFFSET 0) r JOIN contexts c ON c.id = r.context_id"
-)
 
 
 def _span(column: str, start: datetime, end: datetime | None) -> Callable[[str], sql.Composed]:
@@ -423,8 +237,8 @@ def _query(
 
 
 _READ: Final = {
-    **{name: _CAST[KNOWN[name].kind] for name in MEASURED},
-    "status": _CAST[SignalKind.INTEGER],
+    **{name: CAST[KNOWN[name].kind] for name in MEASURED},
+    "status": CAST[SignalKind.INTEGER],
 }
 """The columns that are read, and how each becomes a number."""
 _SIGNAL_SQL: Final = sql.SQL(
@@ -516,42 +330,3 @@ def _columns(rows: npt.NDArray[Any], named: Mapping[int, str]) -> RecordColumns:
 def _strata(context_ids: npt.NDArray[np.int32], named: Mapping[int, str]) -> Strata:
     ids, codes = np.unique(context_ids, return_inverse=True)
     return Strata(names=tuple(named[i] for i in ids.tolist()), codes=codes.astype(np.int64))
-
-
-def derived(measured: Mapping[str, Floats], *, status: Floats) -> dict[str, Floats]:
-    """Signals that are not stored but computed from what is; all arrays are ``(n,)``.
-
-    ``log_length`` is ``log(1 + n_tokens)``, but of no record that is ``missing``: it is counted
-    there, and left out of what is said of log-probabilities. ``error`` is 1 for a status that
-    tells of the serving side (see :data:`FAILURES`), 0 for any other, and 0 without a status
-    where the record has tokens: it was answered. ``latency_ms`` and ``ttft_ms`` are those of
-    answers: how fast a request failed, or took for nothing, says nothing of how long answers
-    take.
-    """
-    n_tokens = measured["n_tokens"]
-    answered = n_tokens > 0
-    failed = (status >= SERVER_ERRORS) | np.isin(status, FAILURES)
-    unsaid = np.where(answered, 0.0, np.nan)
-    return {
-        "log_length": np.where(measured["missing"] > 0, np.nan, np.log1p(n_tokens)),
-        "error": np.where(np.isnan(status), unsaid, failed),
-        "latency_ms": np.where(answered, measured["latency_ms"], np.nan),
-        "ttft_ms": np.where(answered, measured["ttft_ms"], np.nan),
-        **_formats(measured["answer_format"]),
-    }
-
-
-def _formats(codes: Floats) -> dict[str, Floats]:
-    return {
-        name: np.where(np.isnan(codes), np.nan, (codes == place).astype(np.float64))
-        for place, name in enumerate(FORMAT_SIGNALS)
-    }
-
-
-def subject_codes(subjects: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64] | None:
-    """Number subjects by their hashes; hash 0 becomes -1. None if all hashes are 0."""
-    known = subjects != 0
-    if not known.any():
-        return None
-    _, codes = np.unique(subjects, return_inverse=True)
-    return np.where(known, codes, -1).astype(np.int64)

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from monitor.domain import AdapterId, VersionId
 from monitor.store.errors import StoreError
 from monitor.store.records import records
-from monitor.store.records.records import RecordColumns
+from monitor.store.records.columns import RecordColumns
 
 
 class WindowMoved(StoreError):  # noqa: N818 - it passes

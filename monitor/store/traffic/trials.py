@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 from detectors.signals import SignalKind, of_kind
 from monitor.domain import SHADOWED, AdapterId, VersionId
 from monitor.store.evaluation.perplexity import RunRole
-from monitor.store.records.records import MEASURED, derived, subject_codes
+from monitor.store.records.columns import MEASURED, derived, subject_codes
 from monitor.store.tables.probes import perplexity_runs
 
 Floats = npt.NDArray[np.float64]

@@ -17,7 +17,7 @@ from monitor.store import clock as store_clock
 from monitor.store.clock import Clock
 from monitor.store.evaluation import verdicts
 from monitor.store.incidents import fleet_incidents
-from monitor.store.records import records
+from monitor.store.records import counting
 from monitor.store.registry import adapters, admissions, versions
 from monitor.store.traffic import actions, canaries, common_cause, routes, self_health
 from monitor.store.traffic.common_cause import BaseFleet
@@ -183,7 +183,7 @@ def progress_of(tx: Connection, version: Version, *, now: datetime) -> Progress:
     began = actions.trial_began(tx, version, after=fallbacks[0].at) if fallbacks else None
     if began is None:
         return Progress(fallbacks=fallbacks)
-    traffic = records.traffic(
+    traffic = counting.traffic(
         tx,
         version_id=version.id,
         adapter_id=version.adapter_id,

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from alerts.words import clock_time
 from detectors.trial import Failures
 from monitor.domain import AdapterId, Traffic, VersionId
-from monitor.store.records import contexts, records
-from monitor.store.records.records import RecordColumns
+from monitor.store.records import contexts, counting, records
+from monitor.store.records.columns import RecordColumns
 from monitor.store.traffic import trials
 from monitor.traffic.trial.columns import Column
 from monitor.traffic.trial.guards import FEEDBACK, HARD, Guard
@@ -100,7 +100,7 @@ def _common_strata(tx: Connection, trial: Trial) -> list[str]:
 
 
 def _strata(tx: Connection, trial: Trial, version_id: VersionId) -> dict[str, int]:
-    return records.strata(
+    return counting.strata(
         tx, version_id=version_id, adapter_id=trial.adapter_id, start=trial.since, end=trial.end
     )
 
@@ -217,6 +217,6 @@ def _silent(tx: Connection, trial: Trial) -> str | None:
 def _traffic(
     tx: Connection, trial: Trial, version_id: VersionId, start: datetime, end: datetime
 ) -> Traffic:
-    return records.traffic(
+    return counting.traffic(
         tx, version_id=version_id, adapter_id=trial.adapter_id, start=start, end=end
     )

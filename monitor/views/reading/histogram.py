@@ -15,7 +15,7 @@ from detectors.words import name_words
 from monitor.domain import Interval, Version
 from monitor.reference import kept
 from monitor.store.records import records
-from monitor.store.records.records import RecordColumns
+from monitor.store.records.columns import RecordColumns
 from monitor.store.references import reference_baselines, references
 from monitor.views.histogram import HistogramBody, HistogramSide
 
