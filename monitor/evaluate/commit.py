@@ -148,11 +148,7 @@ def _written(
     compared = {of: one.found for one in new if (of := one.compared) is not None}
     processes.put_states(tx, {of: found.states for of, found in compared.items()})
     processes.put_increments(tx, {of: found.increments for of, found in compared.items()})
-    for one in new:
-        version_id, end = one.key
-        feedback.mark(
-            tx, read_feedback(one.looked.evaluated), version_id=version_id, window_end=end
-        )
+    feedback.mark(tx, {one.key: read_feedback(one.looked.evaluated) for one in new})
     verdicts.put_all(tx, [new_verdict(one) for one in new])
     for one in new:
         if explained is not None:

@@ -36,6 +36,7 @@ from monitor.store.evaluation import evaluations, probing, tasks
 from monitor.store.evaluation.perplexity import RunRole
 from monitor.store.evaluation.tasks import Claim, Finished
 from monitor.store.people import changes, words
+from monitor.store.records import pending
 from monitor.store.registry import versions
 from monitor.windows import Cadence, WindowPlan, offset_of, plan
 
@@ -184,9 +185,7 @@ class Evaluator:
 
     def _looked(self, looks: Sequence[Look], *, alone: bool = False) -> list[LookedAt]:
         """Read windows and score them; of several, those that fail are left out."""
-        for look in looks:
-            if look.claim.kind is EvaluationKind.LIVE:
-                self._drain(look.claim, look.window.end)
+        self._drain([look for look in looks if look.claim.kind is EvaluationKind.LIVE])
         found = []
         for look, reading in zip(looks, self._read(looks) if looks else (), strict=True):
             lookback = StoredLookback(self.database, reading, self.settings)
@@ -206,15 +205,18 @@ class Evaluator:
             found.append(LookedAt(look=look, evaluated=evaluated))
         return found
 
-    def _drain(self, claim: Claim, until: datetime) -> None:
-        """Embed the texts that wait for this window, within a limit; others are missing from it."""
-        try:
-            for _ in range(DRAIN_ROUNDS):
-                if self.drain(claim.adapter_id, until) == 0:
-                    return
-        except (ProbeError, LookupError, OSError) as error:
-            # a broken index or a dead probe must not stop the detectors that need neither
-            _LOG.warning("embedding_unavailable", adapter_id=claim.adapter_id, error=str(error))
+    def _drain(self, looks: Sequence[Look]) -> None:
+        """Embed the texts that wait for windows, within a limit; others are missing from them."""
+        ends = [(look.claim.adapter_id, look.window.end) for look in looks]
+        waiting = self.database.run(lambda tx: pending.before(tx, ends)) if ends else frozenset()
+        for adapter_id, until in ends:
+            try:
+                for _ in range(DRAIN_ROUNDS if adapter_id in waiting else 0):
+                    if self.drain(adapter_id, until) == 0:
+                        break
+            except (ProbeError, LookupError, OSError) as error:
+                # a broken index or a dead probe must not stop the detectors that need neither
+                _LOG.warning("embedding_unavailable", adapter_id=adapter_id, error=str(error))
 
     @property
     def _how(self) -> How:

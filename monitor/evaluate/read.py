@@ -80,6 +80,9 @@ def read(
     )
     standings = watching.standings(tx, known.values(), now=now)
     routed = routes.of_adapters(tx, {version.adapter for version in known.values()})
+    unread, waiting = (
+        _beside_records(tx, looks, columns) if kind is EvaluationKind.LIVE else ({}, {})
+    )
     return [
         _reading(
             tx,
@@ -91,12 +94,32 @@ def read(
             behind=late and kind is EvaluationKind.LIVE,
             states=states[compared[of]] if of in compared else {},
             recent=recent[of],
+            unread=unread.get(of, Unread()),
+            waiting=waiting.get(of, 0),
             standing=standings[of],
             route=routed.get(known[of].adapter),
             settings=settings,
         )
         for look, of, late, arrived in zip(looks, ids, behind, columns, strict=True)
     ]
+
+
+def _beside_records(
+    tx: Connection, looks: Sequence[Look], columns: Sequence[RecordColumns]
+) -> tuple[dict[VersionId, Unread], dict[VersionId, int]]:
+    """Read windows' feedback, and how many of their prompts are not embedded yet.
+
+    No hard detector reads either.
+    """
+    windows = [(look.claim.version_id, look.claim.adapter_id, look.window) for look in looks]
+    ends = [(version_id, adapter_id, window.end) for version_id, adapter_id, window in windows]
+    unmeasured = [
+        window
+        for window, arrived in zip(windows, columns, strict=True)
+        if np.isnan(arrived.signals[SIMILARITY]).any()
+    ]
+    unread = feedback.unread(tx, ends, now=looks[0].claim.now)
+    return unread, pending.waiting(tx, unmeasured)
 
 
 def _arriving(look: Look, calibrated: Calibrated | None, *, behind: bool) -> Arriving:
@@ -134,24 +157,17 @@ def _reading(
     behind: bool,
     states: Mapping[str, State],
     recent: Recent,
+    unread: Unread,
+    waiting: int,
     standing: ShareStanding,
     route: Route | None,
     settings: EvaluateSettings,
 ) -> Reading:
     """Put one version's reading together, and read what only few versions need."""
-    window, is_live = look.window, look.claim.kind is EvaluationKind.LIVE
+    window = look.window
     # only one kind of evaluation counts older days, because each would visit all of them
     late, missed = _missed(tx, version, window, late=behind, skipped=look.planned.skipped)
     memory = memory.against(calibrated.reference.id if calibrated else None)
-    unread = Unread()
-    if is_live:
-        unread = feedback.unread(
-            tx,
-            version_id=version.id,
-            adapter_id=version.adapter_id,
-            window_end=window.end,
-            now=look.claim.now,
-        )
     awaited = Awaited()
     if memory.unmeasured_since is not None or memory.doubted:
         awaited = tasks.awaited(tx, version_id=version.id, kind=EvaluationKind.PERPLEXITY)
@@ -168,11 +184,7 @@ def _reading(
             strata=columns.strata,
             skipped=missed,
             late=late,
-            waiting=pending.waiting(
-                tx, version_id=version.id, adapter_id=version.adapter_id, window=window
-            )
-            if is_live and np.isnan(columns.signals[SIMILARITY]).any()
-            else 0,  # no hard detector reads what a prompt's embedding says
+            waiting=waiting,
         ),
         recent=recent,
         standing=standing,

@@ -57,15 +57,8 @@ def test_an_evaluation_waits_for_the_texts_that_the_loop_has_in_hand(
         assert not early
         assert loop.result(60)
         assert embedded.result(60) == 20
-    left = database.run(
-        lambda tx: pending.waiting(
-            tx,
-            version_id=version.id,
-            adapter_id=version.adapter_id,
-            window=Interval(start=NOON - HOUR, end=NOON + 24 * HOUR),
-        )
-    )
-    assert left == 0
+    day = (version.id, version.adapter_id, Interval(start=NOON - HOUR, end=NOON + 24 * HOUR))
+    assert database.run(lambda tx: pending.waiting(tx, [day])) == {version.id: 0}
 
 
 def test_texts_wait_for_an_encoder_that_is_down_and_are_embedded_once_it_is_back(

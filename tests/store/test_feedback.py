@@ -47,15 +47,8 @@ def unread(database: Database, support: Any, noon: datetime) -> Callable[..., Un
         now: datetime | None = None,
         version: VersionId = support.version.id,
     ) -> Unread:
-        return database.run(
-            lambda tx: feedback.unread(
-                tx,
-                version_id=version,
-                adapter_id=AdapterId(support.adapter.id),
-                window_end=end,
-                now=now or end,
-            )
-        )
+        of = (version, AdapterId(support.adapter.id), end)
+        return database.run(lambda tx: feedback.unread(tx, [of], now=now or end))[version]
 
     return read
 
@@ -74,7 +67,7 @@ def test_what_comes_between_a_read_and_its_mark_is_neither_lost_nor_counted_twic
     assert said(first) == said(unread())[:1] == [("a", "solved", 1.0)]
 
     def mark(read: Unread, end: datetime) -> None:
-        database.run(lambda tx: feedback.mark(tx, read, version_id=version, window_end=end))
+        database.run(lambda tx: feedback.mark(tx, {(version, end): read}))
 
     mark(first, noon + MINUTE)
     second = unread(noon + 2 * MINUTE)
@@ -115,7 +108,7 @@ def test_feedback_waits_for_its_window_and_a_while_for_its_record(
     found = unread(end, now=received + feedback.PATIENCE + MINUTE)
     assert (said(found), len(found.lost)) == ([("a", "solved", 1.0)], 1)
     assert unread(version=VersionId(version + 1)) == Unread()
-    database.run(lambda tx: feedback.mark(tx, found, version_id=version, window_end=end))
+    database.run(lambda tx: feedback.mark(tx, {(version, end): found}))
     assert unread(end, now=received + 2 * feedback.PATIENCE) == Unread()
     dropped = database.run(lambda tx: feedback.drop_older(tx, than=received + MINUTE))
     assert dropped == 1

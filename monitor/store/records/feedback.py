@@ -46,27 +46,36 @@ class Given:
     values: Mapping[str, Floats]
 
 
+_ENDED: Final = (
+    "unnest(CAST(:versions AS int[]), CAST(:adapters AS int[]), CAST(:ends AS timestamptz[]))"
+    " AS w (version_id, adapter_id, ended)"
+)
+_OF_WINDOW: Final = "f.adapter_id = w.adapter_id AND f.window_end IS NULL AND f.at < w.ended"
+
 _SPAN: Final = sa.text(
-    "SELECT min(at) AS first, max(at) AS last FROM feedback_arrivals"
-    " WHERE adapter_id = :adapter AND window_end IS NULL AND at < :before"
+    f"SELECT min(found.first) AS first, max(found.last) AS last FROM {_ENDED}, LATERAL"
+    " (SELECT min(f.at) AS first, max(f.at) AS last FROM feedback_arrivals f"
+    f" WHERE {_OF_WINDOW}) found"
 )
 
 _UNREAD: Final = sa.text(
-    "SELECT f.id, f.record_id, extract(epoch FROM f.at)::float8 AS at, f.name, f.value,"
-    " r.context_id, r.subject"
+    f"SELECT w.version_id, found.* FROM {_ENDED}, LATERAL"
+    " (SELECT f.id, f.record_id, extract(epoch FROM f.at)::float8 AS at, f.name, f.value,"
+    " r.context_id, r.subject, extract(epoch FROM w.ended)::float8 AS entered"
     " FROM feedback_arrivals f LEFT JOIN records r"
-    " ON r.adapter_id = :adapter AND r.at = f.at AND r.id = f.record_id"
+    " ON r.adapter_id = w.adapter_id AND r.at = f.at AND r.id = f.record_id"
     " AND r.at >= :first AND r.at <= :last"
-    " WHERE f.adapter_id = :adapter AND f.window_end IS NULL AND f.at < :before"
-    " AND (r.version_id = :version OR (r.id IS NULL AND f.received_at < :lost_before))"
-    " ORDER BY f.id LIMIT :most"
+    f" WHERE {_OF_WINDOW}"
+    " AND (r.version_id = w.version_id OR (r.id IS NULL AND f.received_at < :lost_before))"
+    " ORDER BY f.id LIMIT :most OFFSET 0) found"
 )
 
 _MARK: Final = sa.text(
-    "UPDATE feedback_arrivals f SET version_id = :version, window_end = :window_end,"
+    "UPDATE feedback_arrivals f SET version_id = given.version_id, window_end = given.window_end,"
     " context_id = given.context_id, subject = given.subject"
-    " FROM unnest(CAST(:ids AS bigint[]), CAST(:contexts AS int[]), CAST(:subjects AS bytea[]))"
-    " AS given (id, context_id, subject) WHERE f.id = given.id"
+    " FROM unnest(CAST(:versions AS int[]), CAST(:ends AS timestamptz[]), CAST(:ids AS bigint[]),"
+    " CAST(:contexts AS int[]), CAST(:subjects AS bytea[]))"
+    " AS given (version_id, window_end, id, context_id, subject) WHERE f.id = given.id"
 )
 
 _RECENT: Final = sa.text(
@@ -79,49 +88,58 @@ _RECENT: Final = sa.text(
 
 def unread(
     connection: Connection,
+    ends: Sequence[tuple[VersionId, AdapterId, datetime]],
     *,
-    version_id: VersionId,
-    adapter_id: AdapterId,
-    window_end: datetime,
     now: datetime,
-) -> Unread:
-    """Read what has come for records of a version, made before a window's end.
+) -> dict[VersionId, Unread]:
+    """Read what has come for records of versions, made before the ends of their windows.
 
-    Cost: one index look-up where nothing has come.
+    Cost: one statement, and two index look-ups a version, where nothing has come.
     """
-    bound: dict[str, Any] = {"adapter": adapter_id, "before": window_end}
+    found = {version_id: Unread() for version_id, _, _ in ends}
+    bound: dict[str, Any] = {
+        "versions": list(found),
+        "adapters": [adapter_id for _, adapter_id, _ in ends],
+        "ends": [end for _, _, end in ends],
+    }
     span = connection.execute(_SPAN, bound).one()
     if span.first is None:
-        return Unread()
+        return found
     # constants: the planner then opens the partitions of these days only
-    bound |= {"first": span.first, "last": span.last, "version": version_id, "most": MOST}
-    bound |= {"lost_before": now - PATIENCE}
-    rows = connection.execute(_UNREAD, bound).mappings().all()
-    entered = window_end.timestamp()
+    bound |= {"first": span.first, "last": span.last, "most": MOST, "lost_before": now - PATIENCE}
+    rows: dict[VersionId, list[dict[str, Any]]] = {version_id: [] for version_id in found}
+    for row in connection.execute(_UNREAD, bound).mappings():
+        given = dict(row)
+        rows[given.pop("version_id")].append(given)
+    return {version_id: _unread(given) for version_id, given in rows.items()}
+
+
+def _unread(rows: Sequence[Mapping[str, Any]]) -> Unread:
     return Unread(
-        arrivals=tuple(
-            Arrival(**row, entered=entered) for row in rows if row["context_id"] is not None
-        ),
+        arrivals=tuple(Arrival(**row) for row in rows if row["context_id"] is not None),
         lost=tuple(row["id"] for row in rows if row["context_id"] is None),
     )
 
 
-def mark(
-    connection: Connection, read: Unread, *, version_id: VersionId, window_end: datetime
-) -> None:
-    """Note that an evaluation stored in this transaction has read these, and drop the lost."""
-    if read.arrivals:
+def mark(connection: Connection, read: Mapping[tuple[VersionId, datetime], Unread]) -> None:
+    """Note that the evaluations of this transaction have read these, and drop the lost.
+
+    ``read`` is by version and end of window.
+    """
+    arrived = [(key, one) for key, unread in read.items() for one in unread.arrivals]
+    if arrived:
         bound = {
-            "version": version_id,
-            "window_end": window_end,
-            "ids": [one.id for one in read.arrivals],
-            "contexts": [one.context_id for one in read.arrivals],
-            "subjects": [one.subject for one in read.arrivals],
+            "versions": [version_id for (version_id, _), _ in arrived],
+            "ends": [end for (_, end), _ in arrived],
+            "ids": [one.id for _, one in arrived],
+            "contexts": [one.context_id for _, one in arrived],
+            "subjects": [one.subject for _, one in arrived],
         }
         connection.execute(_MARK, bound)
-    if read.lost:
+    lost = [one for unread in read.values() for one in unread.lost]
+    if lost:
         query = sa.text("DELETE FROM feedback_arrivals WHERE id = ANY(:ids)")
-        connection.execute(query, {"ids": list(read.lost)})
+        connection.execute(query, {"ids": lost})
 
 
 def recent(

@@ -123,19 +123,45 @@ def next_due(connection: Connection, *, before: datetime) -> timedelta | None:
     return wakeups.first(connection, wakeups.freed(c.lease_until), c.at < before)
 
 
+def before(
+    connection: Connection, times: Sequence[tuple[AdapterId, datetime]]
+) -> frozenset[AdapterId]:
+    """Name the adapters that have texts of records before a time, taken by somebody or not."""
+    bound = {"adapters": [adapter for adapter, _ in times], "times": [at for _, at in times]}
+    return frozenset(map(AdapterId, connection.execute(_BEFORE, bound).scalars()))
+
+
+_BEFORE: Final = sa.text(
+    "SELECT w.adapter_id FROM unnest(CAST(:adapters AS int[]), CAST(:times AS timestamptz[]))"
+    " AS w (adapter_id, until) WHERE EXISTS"
+    " (SELECT FROM pending_texts p WHERE p.adapter_id = w.adapter_id AND p.at < w.until)"
+)
+
+
 def waiting(
-    connection: Connection, *, version_id: VersionId, adapter_id: AdapterId, window: Interval
-) -> int:
-    """Count the prompts of records that arrived in a window and are not embedded yet."""
-    c = pending_texts.c
-    query = sa.select(sa.func.count()).where(
-        c.adapter_id == adapter_id,
-        c.version_id == version_id,
-        c.received_at >= window.start,
-        c.received_at < window.end,
-        sa.or_(c.prompt.is_not(None), c.embedding.is_not(None)),
-    )
-    return int(connection.execute(query).scalar_one())
+    connection: Connection, windows: Sequence[tuple[VersionId, AdapterId, Interval]]
+) -> dict[VersionId, int]:
+    """Count the prompts of records that arrived in windows and are not embedded yet."""
+    found = {version_id: 0 for version_id, _, _ in windows}
+    if found:
+        bound = {
+            "versions": list(found),
+            "adapters": [adapter_id for _, adapter_id, _ in windows],
+            "starts": [window.start for _, _, window in windows],
+            "ends": [window.end for _, _, window in windows],
+        }
+        found |= {row.version_id: row.n for row in connection.execute(_WAITING, bound)}
+    return found
+
+
+_WAITING: Final = sa.text(
+    "SELECT w.version_id, count(*) AS n FROM unnest(CAST(:versions AS int[]),"
+    " CAST(:adapters AS int[]), CAST(:starts AS timestamptz[]), CAST(:ends AS timestamptz[]))"
+    " AS w (version_id, adapter_id, started, ended) JOIN pending_texts p"
+    " ON p.adapter_id = w.adapter_id AND p.version_id = w.version_id"
+    " AND p.received_at >= w.started AND p.received_at < w.ended"
+    " AND (p.prompt IS NOT NULL OR p.embedding IS NOT NULL) GROUP BY w.version_id"
+)
 
 
 def settle(
