@@ -64,7 +64,7 @@ def judged(
     adapter = adapters.put(tx, name=name)
     model = f"{name}@{version}"
     made = versions.put(tx, adapter=adapter, name=version, model=model, base_model=base)
-    verdicts.claim_rows(tx, {made.id: made.adapter_id})
+    verdicts.claim_row(tx, version_id=made.id, adapter_id=made.adapter_id)
     verdicts.put(tx, version_id=made.id, verdict=verdict, memory=memory, size=None)
     return made
 
