@@ -90,6 +90,29 @@ def test_what_comes_between_a_read_and_its_mark_is_neither_lost_nor_counted_twic
     assert len(later) == 2
 
 
+def test_windows_of_several_versions_are_read_and_marked_together(
+    database: Database, support: Any, noon: datetime, keep: Keep, *, give: Give, batch: Any
+) -> None:
+    one, adapter = keep("a"), AdapterId(support.adapter.id)
+    other = VersionId(one + 1)
+    of_other = batch(support, ["b"], noon, numbers={"version_id": [float(other)]})
+    database.run(lambda tx: ingest.insert(tx, of_other))
+    give(("a", "solved", 1.0), ("b", "solved", 0.0))
+    ends = [(one, adapter, noon + MINUTE), (other, adapter, noon + 2 * MINUTE)]
+    found = database.run(lambda tx: feedback.unread(tx, ends, now=noon))
+    assert said(found[one]) == [("a", "solved", 1.0)]
+    assert said(found[other]) == [("b", "solved", 0.0)]
+    read = {(version, end): found[version] for version, _, end in ends}
+    database.run(lambda tx: feedback.mark(tx, read))
+    left = database.run(lambda tx: feedback.unread(tx, ends, now=noon))
+    assert left == {one: Unread(), other: Unread()}
+    for version, _, end in ends:
+        [entered] = database.run(
+            lambda tx, of=version: feedback.recent(tx, version_id=of, since=noon, most=9)  # type: ignore[misc]  # a default argument
+        )
+        assert entered.entered == end.timestamp()
+
+
 def test_feedback_waits_for_its_window_and_a_while_for_its_record(
     database: Database, noon: datetime, keep: Keep, give: Give, unread: Callable[..., Unread]
 ) -> None:
