@@ -9,7 +9,6 @@ from typing import Any
 
 import structlog
 
-from detectors import DETECTORS
 from detectors.detector import Detector
 from detectors.types import State
 from monitor.domain import EvaluationKind
@@ -50,8 +49,7 @@ def score(
     A detector that raises gives an error for itself alone; after five in a row it is not
     asked again until the version has a new reference.
     """
-    chosen = [DETECTORS[name] for name in settings.detectors]
-    chosen = [one for one in chosen if one.hard is (kind is EvaluationKind.HARD)]
+    chosen = settings.detectors_of(kind)
     carried = reading.calibrated.by_detector if reading.calibrated is not None else {}
     questions = [
         _question(detector, reading, lookback, settings)

@@ -70,7 +70,8 @@ def read(
             for look, late in zip(looks, behind, strict=True)
         ],
     )
-    states = processes.states(tx, compared.values())
+    asked = [detector.name for detector in settings.detectors_of(kind)]
+    states = processes.states(tx, compared.values(), detectors=asked)
     recent = counting.recent(
         tx,
         [_compared(look.claim, calibrated.get(look.claim.version_id)) for look in looks],

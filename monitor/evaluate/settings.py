@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 from detectors import DETECTORS
+from detectors.detector import Detector
 from detectors.feedback import Directions
 from detectors.profile import EffectScale
 from detectors.signals import SignalKind, of_kind
+from monitor.domain import EvaluationKind
 from monitor.policy import PolicySettings, Preset
 from monitor.policy.budget import BudgetSettings
 from monitor.probes.share import SHARE
@@ -77,6 +80,11 @@ class EvaluateSettings:
     def is_classic(self, adapter: str) -> bool:
         """Whether textbook thresholds open the tickets of an adapter."""
         return self.preset_of.get(adapter, self.preset) is Preset.CLASSIC
+
+    def detectors_of(self, kind: EvaluationKind) -> list[Detector[Any]]:
+        """Return the detectors that windows of a kind are scored by."""
+        named = [DETECTORS[name] for name in self.detectors]
+        return [one for one in named if one.hard is (kind is EvaluationKind.HARD)]
 
     @property
     def embeds_answers(self) -> bool:

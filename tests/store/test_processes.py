@@ -39,7 +39,7 @@ def test_a_state_survives_the_store_exactly(database: Database, support: Any, st
 
     def work(tx: Any) -> Any:
         processes.put_states(tx, {(version_id, FIRST): {"logit_ks": state}})
-        return processes.states(tx, [(version_id, FIRST)])
+        return processes.states(tx, [(version_id, FIRST)], detectors=["logit_ks"])
 
     back = database.run(work)[version_id, FIRST]["logit_ks"]
     assert (back.watermark, back.units) == (state.watermark, state.units)
@@ -56,12 +56,14 @@ def test_evidence_against_another_reference_begins_at_nothing(
 
     def read(tx: Any, reference_id: ReferenceId) -> set[str]:
         key = (version_id, reference_id)
-        return set(processes.states(tx, [key])[key])
+        return set(processes.states(tx, [key], detectors=("logit_ks", "latency"))[key])
 
     with database.begin() as tx:
         both = {"logit_ks": state, "latency": state}
         processes.put_states(tx, {(version_id, FIRST): both})
         assert read(tx, SECOND) == set()
+        key = (version_id, FIRST)
+        assert set(processes.states(tx, [key], detectors=["latency"])[key]) == {"latency"}
         processes.begin_anew(tx, version_id=version_id, detectors={"logit_ks"})
         assert read(tx, FIRST) == {"latency"}
 

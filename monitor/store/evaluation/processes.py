@@ -58,10 +58,16 @@ Watched = tuple[VersionId, ReferenceId]
 """A version, and the reference that its processes compare with."""
 
 
-def states(tx: Connection, of: Collection[Watched]) -> dict[Watched, dict[str, State]]:
-    """Return the states by detector; one without a state of this reference starts afresh."""
+def states(
+    tx: Connection, of: Collection[Watched], *, detectors: Collection[str]
+) -> dict[Watched, dict[str, State]]:
+    """Return some detectors' states; one without a state of this reference starts afresh."""
     found: dict[Watched, dict[str, State]] = {key: {} for key in of}
-    keys = {"versions": [key[0] for key in found], "references": [key[1] for key in found]}
+    keys = {
+        "versions": [key[0] for key in found],
+        "references": [key[1] for key in found],
+        "detectors": list(detectors),
+    }
     for row in tx.execute(_STATES, keys) if found else ():
         found[row.version_id, row.reference_id][row.detector] = load_state(row.body)
     return found
@@ -71,6 +77,7 @@ _STATES: Final = sa.text(
     "SELECT version_id, reference_id, detector, body FROM process_states JOIN"
     " unnest(CAST(:versions AS int[]), CAST(:references AS bigint[]))"
     " AS wanted (version_id, reference_id) USING (version_id, reference_id)"
+    " WHERE detector = ANY(:detectors)"
 )
 
 
