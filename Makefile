@@ -125,7 +125,7 @@ $(SBOM)/.ready:
 	@touch $@
 
 engine: $(READY) $(ENGINE)/.ready
-	$(BIN)/pytest -m engine
+	$(BIN)/pytest -m engine tests/engine
 
 # vLLM pins its own torch, so it gets an environment of its own. The wheels of torchaudio and
 # torchcodec that it pulls in want CUDA and break the import on a CPU.

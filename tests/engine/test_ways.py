@@ -28,7 +28,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome
     if not PYTHON.is_file():
         pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
     into: Path = tmp_path_factory.mktemp("ways")
-    few = ["--adapters", "bank,concierge", "--requests", "40"]
+    few = ["--adapters", "bank,concierge", "--requests", "32"]
     assert main(["--quick", *few, "--into", str(into), "--cache", str(USUAL / "cache")]) == 0
 
     def read(way: str) -> Outcome:
