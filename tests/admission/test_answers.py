@@ -54,21 +54,11 @@ class Learned(FakeEngine):
     surprise: float = 0.5
     of_base: float = 1.5
 
-    def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
-        usual = self.nll
-        self.nll = self.of_base if body["model"] == "base" else usual
-        try:
-            return super().complete(path, body)
-        finally:
-            self.nll = usual
+    def __post_init__(self) -> None:
+        self.costs = {"base": self.of_base}
 
-    def _place(self, word: str, top: int) -> dict[str, Any]:
-        usual = self.nll
-        self.nll = self.surprise if word.strip() == "new" else usual
-        try:
-            return super()._place(word, top)
-        finally:
-            self.nll = usual
+    def _place(self, word: str, top: int, nll: float) -> dict[str, Any]:
+        return super()._place(word, top, self.surprise if word.strip() == "new" else nll)
 
 
 def checks(

@@ -102,7 +102,7 @@ class FakeEngine:
         nll = self.costs.get(str(body.get("model")), self.nll)
         choice: dict[str, Any] = {"index": 0, "text": " the", "logprobs": None}
         if "prompt_logprobs" in body and "prompt_logprobs" in self.knows:
-            places = [_place(w, body["prompt_logprobs"], nll) for w in words]
+            places = [self._place(w, body["prompt_logprobs"], nll) for w in words]
             choice["prompt_logprobs"] = [None, *places]
             if body.get("return_token_ids"):
                 choice["prompt_token_ids"] = [1, *map(_id, words)]
@@ -118,6 +118,11 @@ class FakeEngine:
         answer = {"object": "text_completion", "choices": [choice], "usage": usage}
         return msgspec.json.encode(answer)
 
+    def _place(self, word: str, top: int, nll: float) -> dict[str, Any]:
+        own = {str(_id(word)): {"logprob": -nll, "rank": 1, "decoded_token": word}}
+        # a proxy that sorts keys: the prompt's own token need not stand first
+        return dict(sorted((_by_id(top) | own).items())) if top else own
+
     def _native(self, body: dict[str, Any], words: list[str]) -> bytes:
         top = body["top_logprobs_num"]
         meta: dict[str, Any] = {
@@ -129,12 +134,6 @@ class FakeEngine:
             rivals = [[[-self.nll, _id(w), w], *_rivals(top - 1)] for w in words]
             meta["input_top_logprobs"] = [None, *rivals]
         return msgspec.json.encode({"text": " the", "meta_info": meta})
-
-
-def _place(word: str, top: int, nll: float) -> dict[str, Any]:
-    own = {str(_id(word)): {"logprob": -nll, "rank": 1, "decoded_token": word}}
-    # a proxy that sorts keys: the prompt's own token need not stand first
-    return dict(sorted((_by_id(top) | own).items())) if top else own
 
 
 def _by_text(word: str, top: int, nll: float) -> dict[str, float]:
