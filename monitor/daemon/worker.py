@@ -1,4 +1,4 @@
-"""What the loops of a worker work with, and how they sleep."""
+"""The parts of a worker's loops, and how the loops sleep."""
 
 from __future__ import annotations
 

@@ -177,7 +177,7 @@ _FINISH: Final = sa.text(
         next_due_at = CASE WHEN requested_at > held.now THEN held.now ELSE held.next_due END,
         requested_at = CASE WHEN requested_at > held.now THEN requested_at END,
         next_window_start = held.next_start, first = held.goes_first,
-        last_done_at = CASE WHEN held.judged THEN now() ELSE last_done_at END,
+        last_done_at = CASE WHEN held.judged THEN clock_timestamp() ELSE last_done_at END,
         lease_until = NULL, lease_owner = NULL, failures = 0, quarantined_at = NULL, stopped = NULL
     FROM unnest(CAST(:ids AS bigint[]), CAST(:epochs AS bigint[]), CAST(:claimed AS timestamptz[]),
                 CAST(:due AS timestamptz[]), CAST(:starts AS timestamptz[]),
