@@ -13,8 +13,12 @@ depends_on = None
 
 
 def upgrade() -> None:
-    # its next evaluation, within a minute, says how a version moved
     op.add_column("verdicts", sa.Column("moved", JSONB(none_as_null=True)))
+    # its next evaluation, within a minute, says how far: until then nobody is alone on its base
+    op.execute(
+        "UPDATE verdicts SET moved = jsonb_build_object('since', since, 'size', 0.0)"
+        " WHERE kind IN ('critical', 'drifting') AND severity <> 'none' AND blame <> 'input'"
+    )
     op.add_column("tasks", sa.Column("last_done_at", sa.DateTime(timezone=True)))
     op.execute(
         "UPDATE tasks SET last_done_at = done.at FROM ("

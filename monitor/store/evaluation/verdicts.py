@@ -232,6 +232,7 @@ _PUT: Final = sa.text(
 )
 
 
+# an earlier release that runs beside this one ends a verdict without ending its ``moved``
 _MOVED_ON: Final = sa.text(
     """
     SELECT CAST(coalesce(jsonb_agg(jsonb_build_object(
@@ -241,7 +242,7 @@ _MOVED_ON: Final = sa.text(
         SELECT DISTINCT ON (v.adapter_id) v.version_id, v.severity = 'page' AS paging, v.moved
         FROM verdicts v JOIN versions s ON s.id = v.version_id
         WHERE coalesce(s.base_model, '') = :base AND v.moved IS NOT NULL AND v.adapter_id <> :but
-          AND v.severity <> 'none' AND v.blame <> 'input'  -- earlier releases do not write ``moved``
+          AND v.severity <> 'none' AND v.blame <> 'input'
         ORDER BY v.adapter_id, paging DESC, v.version_id
     ) AS one
     """
