@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -25,7 +26,7 @@ from monitor.evaluate.judged import (
 )
 from monitor.evaluate.message import Messages, News
 from monitor.evaluate.turn import Turn, turn
-from monitor.policy import ActionEvidence, Facts, Memory, PolicySettings, unmeasured
+from monitor.policy import ActionEvidence, Memory, PolicySettings, unmeasured
 from monitor.store import clock, partitions
 from monitor.store.evaluation import coverage_days, evaluations, processes, tasks, verdicts
 from monitor.store.evaluation.verdicts import VerdictRow
@@ -78,7 +79,13 @@ def commit_together(
         claim, evaluated = one.look.claim, one.evaluated
         if claim.task_id in times:
             facts = replace(evaluated.facts, at=times[claim.task_id])
-            found = _turned(evaluated, before[claim.version_id].memory, facts, how)
+            found = turn(
+                evaluated.reading,
+                before[claim.version_id].memory,
+                facts,
+                findings=evaluated.findings,
+                settings=how.settings,
+            )
             judged.append(Judged(looked=one, found=found))
     judged = _uneventful(tx, judged, how)
     return _written(tx, judged, how) if judged else {}
@@ -210,13 +217,11 @@ def _judged(
     memory = before.memory if before else Memory()
     # a finding begins when it is reported: its probe may have taken minutes
     facts, version = replace(evaluated.facts, at=at), evaluated.reading.version
-    found = _turned(evaluated, memory, facts, how)
+    taken = partial(
+        turn, evaluated.reading, memory, findings=evaluated.findings, settings=how.settings
+    )
+    found = taken(facts)
     fleet = others_on_the_base(tx, version, found.judgement, cycle=how.cycle, hold=hold)
     if fleet is None:
         return found
-    return _turned(evaluated, memory, replace(facts, fleet=fleet), how)
-
-
-def _turned(evaluated: Evaluated, memory: Memory, facts: Facts, how: How) -> Turn:
-    reading, findings = evaluated.reading, evaluated.findings
-    return turn(reading, memory, facts, findings=findings, settings=how.settings)
+    return taken(replace(facts, fleet=fleet))

@@ -184,8 +184,21 @@ class Evaluator:
         )
 
     def _looked(self, looks: Sequence[Look], *, alone: bool = False) -> list[LookedAt]:
-        """Read windows and score them; of several, those that fail are left out."""
-        self._drain([look for look in looks if look.claim.kind is EvaluationKind.LIVE])
+        """Read windows and score them; of several, those that fail are left out.
+
+        Texts that wait for live windows are embedded before, within a limit; others are missing.
+        """
+        live = [look for look in looks if look.claim.kind is EvaluationKind.LIVE]
+        ends = [(look.claim.adapter_id, look.window.end) for look in live]
+        waiting = self.database.run(lambda tx: pending.before(tx, ends)) if ends else frozenset()
+        for adapter_id, until in ends:
+            try:
+                for _ in range(DRAIN_ROUNDS if adapter_id in waiting else 0):
+                    if self.drain(adapter_id, until) == 0:
+                        break
+            except (ProbeError, LookupError, OSError) as error:
+                # a broken index or a dead probe must not stop the detectors that need neither
+                _LOG.warning("embedding_unavailable", adapter_id=adapter_id, error=str(error))
         found = []
         for look, reading in zip(looks, self._read(looks) if looks else (), strict=True):
             lookback = StoredLookback(self.database, reading, self.settings)
@@ -204,19 +217,6 @@ class Evaluator:
                 continue
             found.append(LookedAt(look=look, evaluated=evaluated))
         return found
-
-    def _drain(self, looks: Sequence[Look]) -> None:
-        """Embed the texts that wait for windows, within a limit; others are missing from them."""
-        ends = [(look.claim.adapter_id, look.window.end) for look in looks]
-        waiting = self.database.run(lambda tx: pending.before(tx, ends)) if ends else frozenset()
-        for adapter_id, until in ends:
-            try:
-                for _ in range(DRAIN_ROUNDS if adapter_id in waiting else 0):
-                    if self.drain(adapter_id, until) == 0:
-                        break
-            except (ProbeError, LookupError, OSError) as error:
-                # a broken index or a dead probe must not stop the detectors that need neither
-                _LOG.warning("embedding_unavailable", adapter_id=adapter_id, error=str(error))
 
     @property
     def _how(self) -> How:

@@ -81,9 +81,17 @@ def read(
     )
     standings = watching.standings(tx, known.values(), now=now)
     routed = routes.of_adapters(tx, {version.adapter for version in known.values()})
-    unread, waiting = (
-        _beside_records(tx, looks, columns) if kind is EvaluationKind.LIVE else ({}, {})
-    )
+    # no hard detector reads feedback, or what a prompt's embedding says
+    windows = [(look.claim.version_id, look.claim.adapter_id, look.window) for look in looks]
+    live = windows if kind is EvaluationKind.LIVE else []
+    ends = [(version_id, adapter_id, window.end) for version_id, adapter_id, window in live]
+    unread = feedback.unread(tx, ends, now=now) if ends else {}
+    unmeasured = [
+        window
+        for window, arrived in zip(windows, columns, strict=True)
+        if live and np.isnan(arrived.signals[SIMILARITY]).any()
+    ]
+    waiting = pending.waiting(tx, unmeasured)
     return [
         _reading(
             tx,
@@ -103,24 +111,6 @@ def read(
         )
         for look, of, late, arrived in zip(looks, ids, behind, columns, strict=True)
     ]
-
-
-def _beside_records(
-    tx: Connection, looks: Sequence[Look], columns: Sequence[RecordColumns]
-) -> tuple[dict[VersionId, Unread], dict[VersionId, int]]:
-    """Read windows' feedback, and how many of their prompts are not embedded yet.
-
-    No hard detector reads either.
-    """
-    windows = [(look.claim.version_id, look.claim.adapter_id, look.window) for look in looks]
-    ends = [(version_id, adapter_id, window.end) for version_id, adapter_id, window in windows]
-    unmeasured = [
-        window
-        for window, arrived in zip(windows, columns, strict=True)
-        if np.isnan(arrived.signals[SIMILARITY]).any()
-    ]
-    unread = feedback.unread(tx, ends, now=looks[0].claim.now)
-    return unread, pending.waiting(tx, unmeasured)
 
 
 def _arriving(look: Look, calibrated: Calibrated | None, *, behind: bool) -> Arriving:
