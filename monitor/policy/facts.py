@@ -95,9 +95,8 @@ class Facts:
     """The facts of one evaluation.
 
     ``n_day`` counts records of the last 24 h that can be compared, as far as rules ask for them.
-    ``covered`` is the part
-    of the window's requests that each detector compared. ``corpora`` are the ids of the
-    corpora in use; empty where no probe was made.
+    ``covered`` is the part of the window's requests that each detector compared. ``corpora`` are
+    the ids of the corpora in use; empty where no probe was made.
     """
 
     at: datetime
