@@ -11,7 +11,8 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 ``--cache FOLDER``   base and trained adapters, to be shared by runs (in ``--into``)
 ``--ways NAMES``     only these ways or families: ``weights,serving,new-topic-100``
 ``--adapters NAMES`` that take turns in being broken (all three; all are served)
-``--quick``          the six ways that ``make engine`` plays
+``--quick``          the six ways that ``make engine`` plays, with a probe cycle of 25 s; only the
+                     adapters of ``--adapters`` are watched
 ``--repeats N``      each way so often, on another adapter each time
 ``--model FOLDER``   any causal model as a Hugging Face folder, in place of the default
 ``--gpu``            the engine runs on a GPU
@@ -21,13 +22,13 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 ==================== ==============================================================
 
 What an experiment is
-    Three adapters (``bank``, ``concierge``, ``maths``), of two versions each, are served. The
-    newer one is in charge, its reference of 420 records approved. Each experiment begins
-    with the same stored state: references learned, probes registered, 100 healthy live requests
-    of each adapter seen. 10 more healthy requests come, then the fault, which clients meet until
-    it was paged and answered, or else until they have asked ``--requests`` times, all of that was
-    looked at, and a probe that began after the fault was judged. Other detectors are given the
-    same records. Divergence (``kl``) is measured beside the engine, with the same weights.
+    Three adapters (``bank``, ``concierge``, ``maths``), of two versions each, are served. The newer
+    one is in charge, its reference of 420 records approved. Each experiment begins with the same
+    stored state: references learned, probes registered, healthy live requests of each adapter seen
+    (100, or as few as ``--requests``). 10 more healthy requests come, then the fault, which clients
+    meet until it was paged and answered, or else until they have asked ``--requests`` times, all of
+    that was looked at, and a probe that began after the fault was judged. Other detectors are given
+    the same records. Divergence (``kl``) is measured beside the engine, with the same weights.
 
 What is compressed
     Time. A window is 8 s, a probe cycle 45 s; the reference's records were answered within
@@ -35,7 +36,8 @@ What is compressed
     ``driftline.toml`` of this folder says.
 
 What is written
-    ``run.json``; ``baseline/<adapter>.jsonl``; for each way and repeat ``records.jsonl`` (what
+    ``run.json`` (``failed``: what the engine could not play, and why);
+    ``baseline/<adapter>.jsonl``; for each way and repeat ``records.jsonl`` (what
     the version in charge answered, in order, ``broken`` beside each), ``truth.json`` and
     ``driftline.json``; ``silence.json``.
 """

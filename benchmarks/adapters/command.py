@@ -30,6 +30,7 @@ from benchmarks.adapters.divergence import Answering, Divergences
 from benchmarks.adapters.engine import Engine, NoEngineError, start_engine, wait_for
 from benchmarks.adapters.engines import Engines
 from benchmarks.adapters.experiment import other_setup, play
+from benchmarks.adapters.service import PROBE_CYCLE
 from benchmarks.adapters.silence import silence
 from benchmarks.adapters.stage import IN_CHARGE, Stage, model_of, prepare, served
 from benchmarks.adapters.switch import Switch
@@ -41,12 +42,12 @@ from examples.demo.processes import ProcessFailedError, free_port
 ROOT: Final = Path(__file__).parents[2]
 USUAL: Final = ROOT / "build" / "adapters"
 NOBODY_TO_PLAY: Final = 2
-SOONER: Final = {"DRIFTLINE_SCHEDULE__PERPLEXITY_INTERVAL": "25s"}
+SOONER: Final = {PROBE_CYCLE: "25s"}
 """A shorter probe cycle, for engines that serve fewer adapters."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Play; 0 when every way has an outcome, 1 when some failed to be played."""
+    """Play, and give 0: what an engine could not play stands in ``run.json`` and on the page."""
     given = _parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
@@ -57,11 +58,11 @@ def main(arguments: Sequence[str]) -> int:
     os.environ.update(OFFLINE)
     signal.signal(signal.SIGTERM, _interrupt)  # so that engine and service are ended too
     try:
-        failed = _play_all(given, ways, console)
+        _play_all(given, ways, console)
     except NoEngineError as error:
         console.print(str(error), style="red", markup=False)
         return NOBODY_TO_PLAY
-    return 1 if failed else 0
+    return 0
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -117,7 +118,7 @@ class Timed:
             self.seconds[name] = round(time.monotonic() - began, 1)
 
 
-def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) -> dict[str, str]:
+def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) -> None:
     into = given.into.resolve()
     (into / "state").mkdir(parents=True, exist_ok=True)
     timed, failed = Timed(), dict[str, str]()
@@ -144,7 +145,8 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
             silence(into, runs=given.silence, seed=given.seed)
     _note(stage, timed, failed=failed)
     console.print(_summary(into, ways))
-    return failed
+    for name, why in failed.items():
+        console.print(f"not played: {name}: {why}", style="red", markup=False)
 
 
 def _from_base(stage: Stage, name: str) -> float:
@@ -156,12 +158,14 @@ def _from_base(stage: Stage, name: str) -> float:
 
 
 def _options(stage: Stage) -> dict[str, Any]:
-    """What makes a run that run: of another base or seed nothing may be taken up."""
+    """What makes a run that run: of another base, seed or cycle nothing may be taken up."""
     return {
         "model": _model_name(stage),
         "seed": stage.seed,
         "requests": stage.requests,
         "adapters": list(stage.played),
+        "registered": list(stage.registered),
+        "probe_cycle_s": stage.probe_cycle_s,
     }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -17,6 +19,7 @@ from benchmarks.adapters.recorder import Recorder
 from benchmarks.adapters.tasks import TASKS, task
 from examples.demo.processes import FRESH, Process, Processes, free_port
 from examples.demo.receiver import Receiver, new_secret
+from monitor.config.reading import duration
 
 CONFIG: Final = Path(__file__).parent / "driftline.toml"
 DOMAIN_TEXTS: Final = 5
@@ -26,6 +29,13 @@ GENERAL_TEXTS: Final = 2
 LONGEST: Final = 170
 """Characters of a text: a CPU reads 70 tokens a second through an adapter."""
 READY_S: Final = 300.0
+PROBE_CYCLE: Final = "DRIFTLINE_SCHEDULE__PERPLEXITY_INTERVAL"
+
+
+def probe_cycle(settings: Mapping[str, str]) -> timedelta:
+    """Return the probe cycle: that of the benchmark's config, unless these settings have one."""
+    usual = tomllib.loads(CONFIG.read_text(encoding="utf-8"))["schedule"]["perplexity_interval"]
+    return duration(settings.get(PROBE_CYCLE, usual))
 
 
 @dataclass(kw_only=True, eq=False)

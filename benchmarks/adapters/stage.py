@@ -22,7 +22,7 @@ from benchmarks.adapters.clients import HEALTHY_RATE, MAX_TOKENS, TEMPERATURE, C
 from benchmarks.adapters.divergence import Divergences
 from benchmarks.adapters.engine import BASE_NAME, Engine
 from benchmarks.adapters.engines import Engines
-from benchmarks.adapters.service import Service, keep
+from benchmarks.adapters.service import Service, keep, probe_cycle
 from benchmarks.adapters.shelf import CachedShelf
 from benchmarks.adapters.switch import Switch
 from benchmarks.adapters.tasks import TASKS, Pair, task
@@ -78,6 +78,11 @@ class Stage:
     def shelf(self, adapter: str) -> CachedShelf:
         """Folders of one adapter."""
         return CachedShelf(cache=self.cache, base=self.setup.model, adapter=adapter)
+
+    @property
+    def probe_cycle_s(self) -> float:
+        """From one probe of a version to its next."""
+        return probe_cycle(self.settings).total_seconds()
 
     @property
     def snapshot(self) -> Path:

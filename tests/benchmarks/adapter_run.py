@@ -106,6 +106,9 @@ def synthetic(run: Path) -> Path:
         "machine": "a test",
         "requests": 100,
         "adapters": ["support"],
+        "registered": ["support"],
+        "probe_cycle_s": 45.0,
+        "failed": {"quantised-kv-cache/0": "ProcessFailedError: engine | died\nits log"},
     }
     (run / "run.json").write_text(json.dumps(head))
     calm = records(rng, CALM)

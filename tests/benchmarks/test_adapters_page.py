@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from benchmarks.adapters.command import SOONER
 from benchmarks.adapters.contestants import plain
 from benchmarks.adapters.contestants.entry import write as write_entry
 from benchmarks.adapters.contestants.experiment import folders, load
@@ -21,7 +22,7 @@ from benchmarks.adapters.page.goals import Goal, goals
 from benchmarks.adapters.page.promised import KINDS, Promise, promises
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect, joined
 from benchmarks.adapters.page.writing import page
-from benchmarks.adapters.service import CONFIG
+from benchmarks.adapters.service import CONFIG, probe_cycle
 from tests.benchmarks.adapter_run import BROKEN, CALM, START, driftline, synthetic
 
 
@@ -170,6 +171,7 @@ def test_the_page_says_by_which_clause_pages_came_in_time() -> None:
     ways = way(experiment(100), experiment(90), experiment(1, page=Told(300, 80.0, "probe", 1)))
     said = page(of(ways))
     assert "The first goal's pages came: 2 within the requests, 1 with the first probe." in said
+    assert "Without its last clause it is held in 2 of 3" in said
     assert "The first goal's pages" not in page(of(way(experiment(None))))
 
 
@@ -246,9 +248,25 @@ def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> Non
     assert "not known yet" in page(of(way(experiment(None))))
 
 
-def test_a_run_knows_the_probe_cycle_of_the_benchmark(run: Path) -> None:
-    said = CONFIG.read_text(encoding="utf-8")
-    assert f'perplexity_interval = "{collect(run).run["probe_cycle_s"]:g}s"' in said
+def test_a_run_has_the_probe_cycle_that_it_was_played_with() -> None:
+    usual = f'perplexity_interval = "{probe_cycle({}).total_seconds():g}s"'
+    assert usual in CONFIG.read_text(encoding="utf-8")
+    assert probe_cycle(SOONER) == timedelta(seconds=25)
+
+
+def test_ways_that_were_not_played_are_named_with_the_reason(run: Path) -> None:
+    said = page(collect(run)).partition("## Not played")[2].partition("\n## ")[0]
+    assert (
+        "| `quantised-kv-cache`: keys and values are kept in 8 bits |"
+        " ProcessFailedError: engine / died |"
+    ) in said
+    assert "| `restart`: the engine is restarted as it was | it was not asked for |" in said
+
+
+def test_a_way_that_is_played_anew_did_not_fail() -> None:
+    failed = {"a_way/0": "no engine", "other/0": "no engine"}
+    stored, new = of(failed=failed), of(way(experiment(3)), failed={"third/0": "killed"})
+    assert set(joined(stored, new).run["failed"]) == {"other/0", "third/0"}
 
 
 def test_the_plan_is_held_against_the_evidence_of_the_same_records(run: Path) -> None:

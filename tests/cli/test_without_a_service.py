@@ -105,21 +105,25 @@ def test_wrong_usage_is_exit_code_two(words: list[str]) -> None:
     assert "Traceback" not in ran.err
 
 
-NEEDS_A_CONFIG = [
-    ["check-config"],
-    ["serve"],
-    ["status"],
-    ["keys", "list"],
-    ["report", "a", "--out", "x.html"],
-]
+NEEDS_THE_DATABASE = [["keys", "list"], ["migrate"], ["report", "a", "--out", "x.html"]]
 
 
-@pytest.mark.parametrize("words", NEEDS_A_CONFIG, ids=" ".join)
+@pytest.mark.parametrize("words", [["check-config"], ["serve"], ["status"]], ids=" ".join)
 def test_a_wrong_config_is_told_alike_by_all(words: list[str], tmp_path: Path) -> None:
     config = tmp_path / "config.toml"
     config.write_text('[servr]\n[server]\nport = "80"\n')
     ran = driftline(*words, "-c", str(config), cwd=tmp_path)
     failed(ran, "2 problems", "servr: unknown section; did you mean 'server'?", "expected `int`")
+
+
+@pytest.mark.parametrize("words", NEEDS_THE_DATABASE, ids=" ".join)
+def test_what_needs_the_database_alone_checks_all_names_and_the_values_of_its_sections(
+    words: list[str], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[servr]\n[server]\nport = "80"\n[database]\npool_size = "5"\n')
+    ran = driftline(*words, "-c", str(config), cwd=tmp_path)
+    failed(ran, "2 problems", "servr: unknown section; did you mean 'server'?", "pool_size")
 
 
 def test_a_config_that_is_not_there_is_named() -> None:

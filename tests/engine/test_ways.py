@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.adapters.command import USUAL, main
 from benchmarks.adapters.engine import PYTHON
+from benchmarks.adapters.page.goals import MOST_REQUESTS
 
 pytestmark = [
     pytest.mark.engine,
@@ -39,12 +40,18 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome
     return read
 
 
+def within_the_goal(found: Outcome) -> bool:
+    """Whether a page came within 100 requests, or with the first probe after the break."""
+    page = found["page"]
+    return page is not None and (page["requests"] <= MOST_REQUESTS or page["probes"] == 1)
+
+
 def test_the_base_under_the_adapters_name_pages_and_blames_serving(
     outcome: Callable[[str], Outcome],
 ) -> None:
     found = outcome("base-under-the-name")
     assert found["kl"] >= 0.1
-    assert found["page"]
+    assert within_the_goal(found)
     assert found["blame"] == "serving"
 
 
@@ -53,14 +60,14 @@ def test_damaged_weights_page_blame_the_adapter_and_move_traffic(
 ) -> None:
     found = outcome("alpha-doubled")
     assert found["kl"] >= 0.05
-    assert found["page"]
+    assert within_the_goal(found)
     assert found["blame"] == "adapter"
     assert found["moved"]
 
 
 def test_answers_without_numbers_page_and_move_traffic(outcome: Callable[[str], Outcome]) -> None:
     found = outcome("not-a-number")
-    assert found["page"]
+    assert within_the_goal(found)
     assert found["moved"]
     assert set(found["causes"]) - {"unknown"} == {"adapter"}  # an update may name it
 
@@ -87,5 +94,6 @@ def test_a_system_prompt_that_an_application_adds_is_told_and_moves_nothing(
 def test_the_same_weights_saved_again_are_not_told_of(outcome: Callable[[str], Outcome]) -> None:
     found = outcome("saved-again")
     assert found["kl"] < 0.01
-    assert found["ticket"] is None
-    assert found["false_before"] == 0
+    assert found["probes"] >= 1  # the first that reads the other files
+    assert (found["ticket"], found["page"], found["moved"]) == (None, None, None)
+    assert (found["blind"], found["false_before"]) == (0, 0)

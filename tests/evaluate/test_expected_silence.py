@@ -15,7 +15,7 @@ def silence(
     *, last_at: datetime | None, in_charge_since: datetime | None, hourly_rate: float = 100.0
 ) -> Severity | None:
     reading: Any = SimpleNamespace(
-        traffic=SimpleNamespace(last_at=last_at),
+        recent=SimpleNamespace(last_at=last_at),
         calibrated=SimpleNamespace(hourly_rate=hourly_rate),
         in_charge_since=in_charge_since,
     )

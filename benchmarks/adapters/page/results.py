@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, astuple, dataclass, fields, replace
 from datetime import datetime
@@ -15,16 +14,14 @@ from benchmarks.adapters.contestants.experiment import Experiment, folders
 from benchmarks.adapters.contestants.experiment import load as load_experiment
 from benchmarks.adapters.outcome import UNKNOWN
 from benchmarks.adapters.page.promised import Promise, promises
-from benchmarks.adapters.service import CONFIG
-from monitor.config.reading import duration
 
 FILE = Path(__file__).parents[1] / "results" / "adapters.json"
 FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "harmless")
 """In the order of the page; a family of another name comes after them."""
 _OURS = frozenset({"truth", "driftline", "messages"})
 _TOLD = ("ticket", "page", "moved")
-_OPTIONS = frozenset({"model", "seed", "requests", "adapters"})
-_TOLD_OF_A_RUN = _OPTIONS | {"engine", "commit", "started_at", "machine", "calm_told", "apart"}
+_OPTIONS = frozenset({"model", "seed", "requests", "adapters", "registered", "probe_cycle_s"})
+_TOLD_OF_A_RUN = _OPTIONS | {"engine", "commit", "started_at", "machine", "apart", "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +159,7 @@ def collect(run: Path) -> Results:
     ways = [_way(truth, repeats) for truth, repeats in found.values()]
     return Results(
         run={name: one for name, one in _read(run / "run.json").items() if name in _TOLD_OF_A_RUN}
-        | {"probe_cycle_s": _probe_cycle(), "calm_told": _told_of_healthy(run)},
+        | {"calm_told": _told_of_healthy(run)},
         silence=_silence(run / "silence.json"),
         tools=tools,
         ways=sorted(ways, key=_place),
@@ -177,7 +174,7 @@ def joined(stored: Results, new: Results) -> Results:
     ValueError
         The runs have another model, engine, seed, machine or probe cycle.
     """
-    one_setting = _OPTIONS | {"engine", "machine", "probe_cycle_s"}
+    one_setting = _OPTIONS | {"engine", "machine"}
     if other := sorted(n for n in one_setting if stored.run.get(n) != new.run.get(n)):
         raise ValueError(f"the stored run differs in {', '.join(other)}; leave --add out")
     commit = new.run["commit"]
@@ -186,12 +183,13 @@ def joined(stored: Results, new: Results) -> Results:
     ]
     told = [one.run.get("calm_told") for one in (stored, new)]
     known = [count for count in told if count is not None]
-    played = {way.way for way in new.ways}
+    played = frozenset(way.way for way in new.ways)
     kept = [way for way in stored.ways if way.way not in played]
     return Results(
         run={
             **new.run,
             **stored.run,
+            "failed": _failed(stored, played) | dict(new.run.get("failed", {})),
             "calm_told": max(known) if len(known) == len(told) else None,
         },
         silence=new.silence or stored.silence,
@@ -200,9 +198,10 @@ def joined(stored: Results, new: Results) -> Results:
     )
 
 
-def _probe_cycle() -> float:
-    settings = tomllib.loads(CONFIG.read_text(encoding="utf-8"))
-    return duration(settings["schedule"]["perplexity_interval"]).total_seconds()
+def _failed(results: Results, since: frozenset[str]) -> dict[str, str]:
+    """Give what could not be played, but for ways that were played since."""
+    failed = results.run.get("failed", {}).items()
+    return {name: why for name, why in failed if name.rpartition("/")[0] not in since}
 
 
 def _told_of_healthy(run: Path) -> int | None:

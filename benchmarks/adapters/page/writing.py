@@ -24,6 +24,7 @@ from benchmarks.adapters.page.promised import Promise
 from benchmarks.adapters.page.reasons import REASONS, UNEXPLAINED
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
 from benchmarks.adapters.page.tables import table
+from benchmarks.adapters.ways import WAYS
 
 _HEAD = """# What goes wrong with adapters, and who sees it
 
@@ -99,6 +100,7 @@ def page(results: Results) -> str:
         _ways(results),
         _before(results),
         _unseen(results),
+        _not_played(results),
         _promises(results),
         _limits(results),
         leaderboard(results),
@@ -164,7 +166,15 @@ def _clauses(results: Results) -> str:
     )
     words = {"requests": "within the requests", "cycle": "within the cycle"}
     said = [f"{count} {words.get(by, f'with the {by}')}" for by, count in found.most_common()]
-    return f"\nThe first goal's pages came: {', '.join(said)}.\n" if said else ""
+    if not said:
+        return ""
+    asked = sum(to_page(way, one) for way in results.ways for one in way.repeats)
+    strict = found["requests"] + found["cycle"]
+    return (
+        f"\nThe first goal's pages came: {', '.join(said)}. Without its last clause it is held in"
+        f" {strict} of {asked}: a probe takes about as long as its cycle here, minutes of six hours"
+        " in production ([decision 0064](decisions/0064-a-probe-cycle-ends-with-its-probe.md)).\n"
+    )
 
 
 def _missed(names: Sequence[str]) -> str:
@@ -351,6 +361,21 @@ def _unseen(results: Results) -> str:
     if not rows:
         return head + "Nothing: every way was seen in every run.\n"
     return head + table(["way", "KL", "unseen in", "seen by", "why"], rows)
+
+
+def _not_played(results: Results) -> str:
+    """Name the ways of the benchmark that this run has nothing of, each with the reason."""
+    played = {way.way for way in results.ways}
+    failed = {
+        name.rpartition("/")[0]: why.partition("\n")[0].replace("|", "/")
+        for name, why in results.run.get("failed", {}).items()
+    }
+    rows = [
+        [f"`{way.name}`: {way.says}", failed.get(way.name, "it was not asked for")]
+        for way in WAYS
+        if way.name not in played
+    ]
+    return "\n## Not played\n\n" + (table(["way", "why"], rows) if rows else "Every way was.\n")
 
 
 def _limits(results: Results) -> str:
