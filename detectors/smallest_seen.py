@@ -138,7 +138,7 @@ def _rank_fault(reference: RankReference, growth: Growth, fault: Fault) -> Movab
     grid, sd = quantiles(ordered), _sd_beyond_rounding(ordered)
     direction = -1.0 if fault.falls else 1.0
 
-    seen = _stepwise(ordered)
+    seen = stepwise(ordered)
 
     def scored(values: Floats) -> Floats:
         return scores_named(mid_ranks(ordered, values)[:, None], (kinds,))
@@ -162,7 +162,7 @@ def _rank_fault(reference: RankReference, growth: Growth, fault: Fault) -> Movab
     return Movable(growth=growth, sizes=SHARES if fault.share else SHIFTS, sd=sd, by=by)
 
 
-def _stepwise(ordered: Floats) -> Callable[[Floats], Floats]:
+def stepwise(ordered: Floats) -> Callable[[Floats], Floats]:
     """Return what moves values by whole steps where the signal is a count, or the log of one.
 
     Moved by less than a token, all requests of one length would leave their rank at once, and a

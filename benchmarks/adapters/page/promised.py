@@ -1,21 +1,21 @@
 """The plan against the benchmark: what `driftline plan` promises of a fault, and what came.
 
-Of each kind of fault that the records can show, and offline: from the baseline, as the product fits
-it, how soon a fault is told that moves all requests by as much as this one surely did; and when the
-evidence of the same records did cross. Probes take no part, so neither is what Driftline did in the
-run.
+Of each fault of the plan that the records can show, and offline: from the baseline, as the product
+fits it, how soon a fault is told that moves all requests by as much as this one surely did; and
+when the evidence of the same records did cross. Probes take no part, so neither is what Driftline
+did in the run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 import numpy as np
 
-from benchmarks.adapters.contestants.experiment import Experiment, Floats, Requests
+from benchmarks.adapters.contestants.experiment import Experiment, Requests
 from detectors.entropy import ENTROPY
 from detectors.errors import ReferenceTooSmall, SignalAbsent
 from detectors.expected_delay import delay_of, growth_of
@@ -24,8 +24,10 @@ from detectors.logit_ks import LOGIT_KS
 from detectors.prompt_length import PROMPT_LENGTH
 from detectors.rank_detector import RankDetector
 from detectors.rank_reference import RankReference
-from detectors.smallest_seen import LATE, movable
-from detectors.types import SECONDS_PER_DAY, Budget, Process, State, Window
+from detectors.ranks import mid_ranks
+from detectors.smallest_seen import LATE, SHIFTS, movable, stepwise
+from detectors.types import SECONDS_PER_DAY, Budget, Floats, Process, State, Window
+from monitor.evaluate.faults import families_of
 
 SHARE = 0.1
 """Of the notices accepted of an adapter in 30 days: about what one of its detectors has."""
@@ -35,31 +37,18 @@ PER_CHECK = 8
 _DRAWS = 400
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of fault of the plan: the signal that moves, and the detector that looks at it."""
-
-    words: str
-    detector: RankDetector
-    signal: str
-
-
-KINDS: Final[Sequence[Kind]] = (
-    Kind("answers less or more certain", LOGIT_KS, "mean_nll"),
-    Kind("answers shorter or longer", LOGIT_KS, "log_length"),
-    Kind("answers more or less diffuse", ENTROPY, "entropy"),
-    Kind("requests longer or shorter", PROMPT_LENGTH, "prompt_tokens"),
-)
-"""Of the plan's kinds those that move all requests and stand in the records of a run."""
+HELD: Final = (LOGIT_KS, ENTROPY, PROMPT_LENGTH)
+"""The detectors whose planned faults move all requests and stand in the records of a run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
     """One kind of fault in one experiment.
 
-    shift
-        Of the signal's median, in sd of the baseline: the end of its 95 % interval nearer to 0; 0
-        if the interval contains 0. None: too few were measured.
+    size
+        The largest fault of the plan that moves the mean rank of the signal no further than this
+        one surely did (the nearer end of the 95 % interval), in sd of the baseline; 0 if it may not
+        have moved, or moved the other way. None: too few were measured.
     promised
         Whether at least 4 in 5 such faults are told within as many requests as came.
     told
@@ -68,83 +57,83 @@ class Promise:
 
     kind: str
     detector: str
-    shift: float | None
+    size: float | None
     promised: bool
     told: int | None
 
 
 def promises(experiment: Experiment) -> tuple[Promise, ...]:
-    """Ask the plan for each kind, and follow the evidence; a kind without a baseline is left out.
-
-    A detector's evidence is followed once, for all of its kinds.
-    """
-    told: dict[str, int | None] = {}
-    fitted: dict[str, RankReference | None] = {}
+    """Ask the plan for each of its faults, and follow the evidence of the detector."""
     found = []
-    for kind in KINDS:
-        name = kind.detector.name
-        if name not in fitted:
-            fitted[name] = _fitted(kind.detector, experiment)
-        reference = fitted[name]
-        if reference is None:
+    for detector in HELD:
+        try:
+            reference = detector.fit(_window(experiment.baseline, 0, len(experiment.baseline)))
+        except (SignalAbsent, ReferenceTooSmall):
             continue
-        if name not in told:
-            told[name] = _told(kind.detector, reference, experiment)
-        shift = _shift(reference, kind, experiment)
-        broken = len(experiment.live) - experiment.calm
-        promised = LATE * _expected(reference, kind, shift) <= broken
-        found.append(Promise(kind.words, name, shift, promised, told[name]))
+        told = _told(detector, reference, experiment)
+        for family in families_of(detector.name, reference):
+            if family.fault.share:
+                continue
+            size, expected = _planned(reference, family.fault, experiment)
+            promised = LATE * expected <= len(experiment.live) - experiment.calm
+            found.append(Promise(family.words, detector.name, size, promised, told))
     return tuple(found)
 
 
-def _fitted(detector: RankDetector, experiment: Experiment) -> RankReference | None:
-    try:
-        return detector.fit(_window(experiment.baseline, 0, len(experiment.baseline)))
-    except (SignalAbsent, ReferenceTooSmall):
-        return None
-
-
-def _shift(reference: RankReference, kind: Kind, experiment: Experiment) -> float | None:
+def _planned(
+    reference: RankReference, fault: Fault, experiment: Experiment
+) -> tuple[float | None, float]:
+    """Return the size of a fault, and the requests until it is told, as the plan expects."""
     growth = growth_of(reference)
-    known = _signals(experiment.live)[kind.signal][experiment.calm :]
-    known = known[~np.isnan(known)]
-    if growth is None or known.size < PER_CHECK:
-        return None
-    moved = movable(reference, growth, Fault(signal=kind.signal))
-    if moved is None or moved.sd <= 0.0:
-        return None
-    usual = _signals(experiment.baseline)[kind.signal]
-    usual = usual[~np.isnan(usual)]
-    low, high = _interval(known, usual) / moved.sd
-    return round(float(low if low > 0.0 else min(high, 0.0)), 3)
-
-
-def _interval(known: Floats, usual: Floats) -> Floats:
-    """Return the 95 % bootstrap interval of the difference of two medians."""
-    rng = np.random.default_rng(14)
-    medians = [
-        np.median(rng.choice(values, (_DRAWS, values.size)), axis=1) for values in (known, usual)
-    ]
-    ends: Floats = np.quantile(medians[0] - medians[1], [0.025, 0.975])
-    return ends
-
-
-def _expected(reference: RankReference, kind: Kind, shift: float | None) -> float:
-    """Requests until a shift is told, as the plan expects; inf where it is not."""
-    growth = growth_of(reference)
-    if growth is None or not shift:
-        return np.inf
-    moved = movable(reference, growth, Fault(signal=kind.signal, falls=shift < 0.0))
-    if moved is None:
-        return np.inf
-    return delay_of(
+    if growth is None or (moved := movable(reference, growth, fault)) is None:
+        return None, np.inf
+    usual, known = (
+        values[~np.isnan(values)]
+        for values in (
+            _signals(experiment.baseline)[fault.signal],
+            _signals(experiment.live)[fault.signal][experiment.calm :],
+        )
+    )
+    if known.size < PER_CHECK or moved.sd <= 0.0:
+        return None, np.inf
+    size = size_of(np.sort(usual), known, sd=moved.sd, falls=fault.falls)
+    if not size:
+        return size, np.inf
+    delay = delay_of(
         growth,
-        moved.by(abs(shift), Process.NOTICE, SHARE),
+        moved.by(size, Process.NOTICE, SHARE),
         Process.NOTICE,
         share=SHARE,
         units_per_day=PER_CHECK * SECONDS_PER_DAY / CHECK_SECONDS,
         check_seconds=CHECK_SECONDS,
-    ).units
+    )
+    return size, delay.units
+
+
+def size_of(ordered: Floats, known: Floats, *, sd: float, falls: bool) -> float:
+    """Return the size in sd, compared by ranks; ``ordered`` is the baseline, sorted.
+
+    Medians of values with ties leap where hardly anything has moved.
+    """
+    direction = -1.0 if falls else 1.0
+    surely = direction * (_mean_rank(ordered, known, direction) - 0.5)
+    seen = stepwise(ordered)
+
+    def rise(size: float) -> float:
+        ranks = mid_ranks(ordered, seen(ordered + direction * size * sd))
+        return direction * (float(ranks.mean()) - 0.5)
+
+    return max((size for size in SHIFTS if rise(size) <= surely), default=0.0)
+
+
+def _mean_rank(ordered: Floats, known: Floats, direction: float) -> float:
+    """Return the end of its 95 % interval that is nearer to no change, by bootstrap of both."""
+    rng = np.random.default_rng(14)
+    means = [
+        mid_ranks(np.sort(rng.choice(ordered, ordered.size)), rng.choice(known, known.size)).mean()
+        for _ in range(_DRAWS)
+    ]
+    return float(np.quantile(means, 0.025 if direction > 0.0 else 0.975))
 
 
 def _told(detector: RankDetector, reference: RankReference, experiment: Experiment) -> int | None:
