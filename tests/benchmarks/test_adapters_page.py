@@ -18,10 +18,10 @@ from benchmarks.adapters.outcome import Seen, outcome
 from benchmarks.adapters.outcome import Told as Message
 from benchmarks.adapters.page import pictures, promised, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
-from benchmarks.adapters.page.command import write
+from benchmarks.adapters.page.command import main, write
 from benchmarks.adapters.page.goals import Goal, goals
 from benchmarks.adapters.page.promised import Promise, promises
-from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way, collect, joined
+from benchmarks.adapters.page.results import FILE, Ours, Repeat, Results, Told, Way, collect, joined
 from benchmarks.adapters.page.writing import page
 from benchmarks.adapters.service import CONFIG, probe_cycle
 from tests.benchmarks.adapter_run import BROKEN, CALM, START, driftline, synthetic
@@ -109,6 +109,18 @@ def test_results_survive_their_file_and_stay_small(run: Path, tmp_path: Path) ->
     assert results.load(path) == found
     # three ways here; thirty ways of three runs and nine tools have 60 kB for themselves
     assert path.stat().st_size < 3 * 1_500 + 2_000
+
+
+def test_a_run_of_several_sittings_is_gathered_without_drawing_it(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "sittings.json"
+    asked = ["--into", str(run), "--results", str(kept)]
+    before = FILE.read_bytes()
+    assert (main(asked), main([*asked, "--add"])) == (0, 0)
+    assert [one.way for one in results.load(kept).ways] == ["alpha_doubled", "gone", "resaved"]
+    assert FILE.read_bytes() == before
+    assert "harmless changes are silent" in capsys.readouterr().out
 
 
 def test_what_the_harness_writes_down_is_what_is_read(tmp_path: Path) -> None:
@@ -261,7 +273,7 @@ def test_ways_that_were_not_played_are_named_with_the_reason(run: Path) -> None:
         "| `quantised-kv-cache`: keys and values are kept in 8 bits |"
         " ProcessFailedError: engine / died |"
     ) in said
-    assert "| `restart`: the engine is restarted as it was | it was not asked for |" in said
+    assert "| `restart`: the engine is restarted as it was | this run has nothing of it |" in said
 
 
 def test_a_way_that_is_played_anew_did_not_fail() -> None:

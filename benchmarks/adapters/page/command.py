@@ -1,7 +1,8 @@
 """``python -m benchmarks adapters-page``: write the page and its pictures from a run.
 
 Its results are stored beside the code; ``--stored`` draws the page anew from them, ``--add`` keeps
-those of ways that this run did not play.
+those of ways that this run did not play. A run of several sittings is gathered in another file
+(``--results``) until it is complete; no page is drawn of it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from benchmarks.adapters.contestants.command import USUAL
 from benchmarks.adapters.page import pictures
 from benchmarks.adapters.page.goals import goals
-from benchmarks.adapters.page.results import Results, collect, joined, load, store
+from benchmarks.adapters.page.results import FILE, Results, collect, joined, load, store
 from benchmarks.adapters.page.writing import page
 
 DOCS = Path(__file__).parents[3] / "docs"
@@ -25,12 +26,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--into", type=Path, default=USUAL, metavar="FOLDER")
     parser.add_argument("--stored", action="store_true", help="draw from the stored results")
     parser.add_argument("--add", action="store_true", help="keep stored ways not played anew")
+    parser.add_argument("--results", type=Path, default=FILE, metavar="FILE")
     given = parser.parse_args(arguments)
+    kept: Path = given.results
     if not given.stored:
         found = collect(given.into)
-        store(joined(load(), found) if given.add else found)
-    results = load()
-    write(results)
+        store(joined(load(kept), found) if given.add else found, kept)
+    results = load(kept)
+    if kept == FILE:
+        write(results)
     for goal in goals(results):
         print(f"{goal.held} of {goal.of}: {goal.text}")
     return 0

@@ -60,7 +60,9 @@ make bench-adapters
 It installs a vLLM for the CPU beside the project, trains the adapters (nine minutes), plays every
 way (`python -m benchmarks adapters`), has other tools read the records (`adapters-tools`) and
 writes this page (`adapters-page`): two to three hours on two cores that do nothing else. A run that
-was stopped is taken up where it stopped. `--adapters bank,concierge` breaks these in turns, where
+was stopped is taken up where it stopped; what an engine cannot play is named with the reason.
+`adapters-page --results FILE --add` gathers the ways of several runs in a file, on the same machine
+and engine. `--adapters bank,concierge` breaks these in turns, where
 it does not break all three; `--into FOLDER` keeps a run elsewhere than in `build/adapters`. Not
 tried yet: `--model FOLDER`, for other bases of Llama's shape, and `--gpu`, which lets the engine
 use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
@@ -371,7 +373,7 @@ def _not_played(results: Results) -> str:
         for name, why in results.run.get("failed", {}).items()
     }
     rows = [
-        [f"`{way.name}`: {way.says}", failed.get(way.name, "it was not asked for")]
+        [f"`{way.name}`: {way.says}", failed.get(way.name, "this run has nothing of it")]
         for way in WAYS
         if way.name not in played
     ]
