@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from datetime import datetime
-from statistics import NormalDist
 
-from detectors import profile_of
+import scipy
+
+from detectors import DETECTORS, profile_of
 from detectors.identity import IdentityState
 from detectors.perplexity import PERPLEXITY
 from detectors.profile import DetectorSide
@@ -24,8 +25,6 @@ QUARANTINE_AFTER = 5
 """Errors in a row after which a detector is quarantined."""
 BY_CHANCE = 0.02
 """The chance that unchanged requests count as moved with answers, all detectors together."""
-_OF_95 = NormalDist().inv_cdf(0.975)
-"""Half of a 95 % interval, in standard errors."""
 
 
 def remember(memory: Memory, facts: Facts, settings: PolicySettings) -> Memory:
@@ -123,11 +122,11 @@ def _crossed(memory: Memory, fact: DetectorFact, at: datetime) -> Memory:
 def _accompanied(memory: Memory, facts: Facts) -> bool:
     """Whether requests surely moved with answers; a run that measured none keeps the last result.
 
-    Of a dozen requests one in twenty sets looks changed by chance, to one detector at 95 %. A fault
-    of the adapter would be blamed on them, so the detectors share a chance of 2 %.
+    A fault of the adapter would be blamed on requests that only look changed, so all signals of
+    all detectors share a chance of 2 %: an effect is that of the signal that moved most.
     """
     asked = [
-        (fact.effect, fact.margin)
+        (fact.detector, fact.effect, fact.margin)
         for fact in facts.detectors
         if profile_of(fact.detector).side is DetectorSide.REQUESTS
         and fact.effect is not None
@@ -135,10 +134,18 @@ def _accompanied(memory: Memory, facts: Facts) -> bool:
     ]
     if not memory.crossings or not asked:
         return bool(memory.crossings) and memory.accompanied
-    wider = NormalDist().inv_cdf(1.0 - BY_CHANCE / (2 * len(asked))) / _OF_95
+    signals = sum(len(DETECTORS[name].signals) for name, _, _ in asked)
     return any(
-        effect.value - wider * (effect.value - effect.lo) >= margin for effect, margin in asked
+        effect.value - _wider(effect.n, signals) * (effect.value - effect.lo) >= margin
+        for _, effect, margin in asked
+        if effect.n > 1
     )
+
+
+def _wider(units: int, signals: int) -> float:
+    """Return by how much an interval of 95 % is widened for so many signals."""
+    least, usual = scipy.special.stdtrit(units - 1, [1.0 - BY_CHANCE / (2 * signals), 0.975])
+    return float(least / usual)
 
 
 def _first(fact: DetectorFact, process: Process, evidence: float, at: datetime) -> Crossing:

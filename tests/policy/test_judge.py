@@ -276,7 +276,7 @@ def test_requests_that_have_been_others_for_long_explain_nothing_new() -> None:
     assert (got.verdict.kind, got.verdict.blame) == (VerdictKind.CRITICAL, Blame.UNKNOWN)
 
 
-@pytest.mark.parametrize(("low", "kind"), [(0.25, "drifting"), (0.24, "critical")])
+@pytest.mark.parametrize(("low", "kind"), [(0.32, "drifting"), (0.31, "critical")])
 def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_crossed(
     low: float, kind: str
 ) -> None:
@@ -290,30 +290,31 @@ def test_requests_that_moved_with_answers_explain_them_before_their_own_line_is_
 
 
 def test_the_more_detectors_look_at_requests_the_surer_one_must_be() -> None:
-    moved = soft("input_similarity", effect=replace(LARGE, lo=0.27))
-    still = [soft(name, effect=SMALL) for name in ("prompt_length", "prompt_prefix")]
+    moved = soft("prompt_length", effect=replace(LARGE, lo=0.27))
+    still = [soft(name, effect=SMALL) for name in ("input_similarity", "prompt_prefix")]
     alone, beside = (run(facts(page("entropy"), moved, *more)) for more in ([], still))
     assert (alone.verdict.blame, beside.verdict.blame) == (Blame.INPUT, Blame.UNKNOWN)
 
 
 def test_unchanged_requests_are_rarely_blamed_and_others_are() -> None:
-    """By twelve requests: of 300 sets at most 2 % by chance, of those 2 sd away at least 90 %."""
+    """Of 300 sets of six or twelve requests at most 2 %; of twelve 2 sd away at least 90 %."""
     rng = np.random.default_rng(3)
     at = NOW.timestamp()
     reference = INPUT_SIMILARITY.fit(questions(rng, 420, since=at - 420 * 30.0, apart=30.0))
 
-    def blamed(shift: float) -> float:
+    def blamed(shift: float, *, requests: int) -> float:
         found = []
         for _ in range(300):
-            window = questions(rng, 12, since=at, apart=1.0, shift=shift)
+            window = questions(rng, requests, since=at, apart=1.0, shift=shift)
             effect = INPUT_SIMILARITY.effect_since(reference, window)
             others = [soft(name, effect=SMALL) for name in ("prompt_length", "prompt_prefix")]
             got = run(facts(page("entropy"), soft("input_similarity", effect=effect), *others))
             found.append(got.verdict.blame is Blame.INPUT)
         return sum(found) / len(found)
 
-    assert blamed(0.0) <= 0.02
-    assert blamed(2.0) >= 0.9
+    assert blamed(0.0, requests=6) <= 0.02
+    assert blamed(0.0, requests=12) <= 0.02
+    assert blamed(2.0, requests=12) >= 0.9
 
 
 def questions(
