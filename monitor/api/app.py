@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.responses import PlainTextResponse, Response
 from fastapi.routing import APIRoute
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge
-from prometheus_client.registry import Collector
 from starlette.routing import BaseRoute
 
 from monitor.api import (
@@ -46,6 +45,7 @@ from monitor.api.exchange import ExchangeMiddleware
 from monitor.api.limits import LimitBody
 from monitor.api.parts import ApiParts, Dashboard
 from monitor.api.paths import KeepSlashes
+from monitor.exposition import exposition, new_registry
 from monitor.store.registry import adapters as stored_adapters
 
 ENDPOINTS: Final = (
@@ -87,7 +87,7 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
     pages
         The dashboard, which is at the root, and is not in the API's description.
     """
-    registry = metrics.new_registry()
+    registry = new_registry()
     names = [one.name for one in parts.known_channels]
     registry.register(metrics.StoredMetrics(parts.database, now=parts.clock, channels=names))
     Gauge(  # without labels: senders chose the names, which the log has
@@ -147,8 +147,8 @@ def first_clause(description: str) -> str:
 def _metrics_router(registry: CollectorRegistry, parts: ApiParts) -> APIRouter:
     router = APIRouter(tags=["health"])
 
-    def scrape(found: Collector = registry) -> Response:
-        return Response(metrics.exposition(found), media_type=CONTENT_TYPE_LATEST)
+    def scrape(own: Collection[str] | None = None) -> Response:
+        return Response(exposition(registry, adapters=own), media_type=CONTENT_TYPE_LATEST)
 
     if parts.public_metrics:
 
@@ -165,6 +165,6 @@ def _metrics_router(registry: CollectorRegistry, parts: ApiParts) -> APIRouter:
             if not key.match:
                 return scrape()
             own = {one.name for one in parts.database.run(stored_adapters.fetch_all)}
-            return scrape(metrics.OfAdapters(registry, own))
+            return scrape(own)
 
     return router

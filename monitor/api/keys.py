@@ -1,4 +1,4 @@
-"""``/keys``: the keys of clients, for gateways."""
+"""``/keys``: the keys that gateways admit."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ router: Final = APIRouter(prefix="/v1/keys", tags=["routing"])
 def get_clients_keys(
     _key: FleetReader, parts: Parts, *, if_none_match: Annotated[str | None, Header()] = None
 ) -> Response:
-    """List the keys of scope `ask` that work: digests of their secrets, and what each may ask for.
+    """List the keys that gateways admit: digests of their secrets, and what each is for.
 
-    Gateways ask for it every few seconds.
+    These are the keys that work, to ask adapters or to read. Gateways ask for it every few seconds.
     """
     now = parts.clock()
     found = parts.database.run(lambda tx: keys.of_clients(tx, now=now))
@@ -45,6 +45,8 @@ def _body(found: ClientsKey) -> ClientKeyBody:
     return ClientKeyBody(
         key=found.id,
         digest=found.digest.hex(),
+        asks=found.asks,
+        reads=found.reads,
         adapters=found.adapters,
         per_minute=found.per_minute,
         expires_at=found.expires_at,

@@ -11,15 +11,12 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
-from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from alerts.types import VerdictKind
@@ -360,35 +357,3 @@ def _record_families(counts: Counts) -> Iterator[Metric]:
         family.add_metric((adapter, outcome), count)
     yield records
     yield dropped
-
-
-def new_registry() -> CollectorRegistry:
-    """Return a separate registry with every process's metrics."""
-    registry = CollectorRegistry(auto_describe=False)
-    ProcessCollector(registry=registry)
-    PlatformCollector(registry=registry)
-    GCCollector(registry=registry)
-    return registry
-
-
-class OfAdapters:
-    """A collector of those series of a registry that are of some adapters."""
-
-    def __init__(self, registry: Collector, adapters: Collection[str]) -> None:
-        self._registry = registry
-        self._adapters = adapters
-
-    def collect(self) -> Iterator[Metric]:
-        """Return the families that have any, with these alone."""
-        for family in self._registry.collect():
-            chosen = Metric(family.name, family.documentation, family.type, family.unit)
-            chosen.samples = [
-                one for one in family.samples if one.labels.get("adapter") in self._adapters
-            ]
-            if chosen.samples:
-                yield chosen
-
-
-def exposition(registry: Collector) -> bytes:
-    """Return everything in Prometheus's text format."""
-    return generate_latest(registry)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from alerts.addresses import PRIVATE_NETWORKS
@@ -61,9 +62,20 @@ def reach_of(config: Config) -> Reach:
         engines=config.serving.engines,
         engine_headers=engine_headers(config),
         gateway=f"http://{config.gateway.host}:{config.gateway.port}",
+        gateway_key=partial(_own_key, config),
         files=artifacts.fetched,
         at_hand=artifacts.at_hand,
     )
+
+
+def _own_key(config: Config) -> str:
+    """Return the admin key in the data folder if the gateway of this config asks for keys."""
+    if not config.gateway.keys:
+        return ""
+    try:
+        return (config.service.data_dir / "admin.key").read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def own_settings(routing: RoutingSettings) -> Any:

@@ -102,10 +102,14 @@ def create_app(
         return JSONResponse({"status": "unready", "reasons": [why]} | me, status_code=503)
 
     async def metrics(request: Request) -> Response:
+        reader = None if parts.ring is None else parts.ring.reader(request.headers.raw)
+        if isinstance(reader, GatewayRefusal):
+            return reader.response()
         names = request.query_params.getlist("name[]")
+        adapters = None if reader is None else reader.adapters
         parts.afterwards.settle()
         parts.meters.show(parts.loading)
-        body = await asyncio.to_thread(parts.meters.exposition, names)
+        body = await asyncio.to_thread(parts.meters.exposition, names, adapters=adapters)
         return Response(body, media_type=CONTENT_TYPE_LATEST)
 
     proxy = Proxy(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import aiohttp
@@ -18,7 +18,7 @@ _LOG: Final = structlog.get_logger(__name__)
 SAY_EVERY: Final = 60.0
 """Seconds; the service forgets a report after three minutes."""
 _PAUSE: Final = 2.0
-_SHOWN: Final = 10
+_NAMED: Final = "driftline_gateway_route_refused names them, and the log says why"
 _PATIENCE: Final = aiohttp.ClientTimeout(total=15, sock_connect=5)
 
 
@@ -79,11 +79,11 @@ class Disputes:
             _LOG.warning("refusals_not_told", error=failed)
 
 
-def sentences(book: RouteBook) -> Sequence[str]:
-    """Describe the refused routes for people; at most ten in full."""
-    refused = [book.refused[name] for name in sorted(book.refused)]
-    more = [f"and {len(refused) - _SHOWN} more"] if len(refused) > _SHOWN else []
-    return [*(_sentence(book, told) for told in refused[:_SHOWN]), *more]
+def warning(book: RouteBook) -> str | None:
+    """Say how many routes are refused; their names are in the log, and where a key is asked for."""
+    count = len(book.refused)
+    told = "1 route" if count == 1 else f"{count} routes"
+    return f"refuses {told} that the service tells: {_NAMED}" if count else None
 
 
 def _sentence(book: RouteBook, told: Route) -> str:

@@ -1,8 +1,9 @@
-"""The keys of clients: which are known, what each may ask for, and how often.
+"""The keys that a gateway admits: which are known, what each is for, and how often it may ask.
 
-Keys are made and revoked at the service (``driftline keys create --scope ask``). The gateway asks
-for them every few seconds and caches them on disk, so that it admits clients also while the service
-is away. It knows digests of secrets, never a secret.
+Keys are made and revoked at the service (``driftline keys create --scope ask``; with the scope
+``read`` for the gateway's metrics). The gateway asks for them every few seconds and caches them on
+disk, so that it admits clients also while the service is away. It knows digests of secrets, never a
+secret.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ import structlog
 from monitor.gateway import headers
 from monitor.gateway.cached import read_cached, replace_cached
 from monitor.gateway.headers import RawHeaders
-from monitor.gateway.refusals import NO_KEY, NO_KEYS_KNOWN, GatewayRefusal, too_often
+from monitor.gateway.refusals import (
+    NO_KEY,
+    NO_KEYS_KNOWN,
+    NO_READER,
+    GatewayRefusal,
+    too_often,
+)
 from monitor.gateway.service import ServiceClient
 from monitor.throttle import Allowance, Throttle
 
@@ -41,16 +48,20 @@ _OK, _NOT_MODIFIED = 200, 304
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientKey:
-    """A key of the scope ``ask``.
+    """A key as the service tells it.
 
     digest
         SHA-256 of its secret, in hex.
+    asks, reads
+        Whether it asks adapters, and whether it reads the gateway's metrics.
     adapters
-        What it may ask for, by name; None: every model that the engines serve.
+        What it asks for and reads of, by name; None: every model that the engines serve.
     """
 
     key: str
     digest: str
+    asks: bool = False
+    reads: bool = False
     adapters: frozenset[str] | None = None
     per_minute: int | None = None
     expires_at: datetime | None = None
@@ -105,18 +116,31 @@ class KeyRing:
         replace_cached(self.cache, told, what="keys")
 
     def admit(self, sent: RawHeaders) -> ClientKey | GatewayRefusal:
-        """Return the key of a request, one of its requests spent, or the refusal."""
+        """Return the key of a client's request, one of its requests spent, or the refusal."""
         if not self.known:
             return NO_KEYS_KNOWN
+        held = self._found(sent)
+        if held is None or not held.key.asks:
+            return NO_KEY
+        wait = held.throttle.take(held.key.key) if held.throttle else 0.0
+        return too_often(math.ceil(wait)) if wait else held.key
+
+    def reader(self, sent: RawHeaders) -> ClientKey | GatewayRefusal:
+        """Return the key of who reads the metrics, or the refusal."""
+        if not self.known:
+            return NO_KEYS_KNOWN
+        held = self._found(sent)
+        return held.key if held is not None and held.key.reads else NO_READER
+
+    def _found(self, sent: RawHeaders) -> _Held | None:
+        """Find the key that a request has, if it works."""
         found = _TEXT.fullmatch(headers.find(sent, b"authorization") or b"")
         held = self._held.get(found[1]) if found else None
         given = hashlib.sha256(found[2]).digest() if found else b""
         if held is None or not hmac.compare_digest(given, held.secret):
-            return NO_KEY
-        if held.key.expires_at is not None and held.key.expires_at <= self.time():
-            return NO_KEY
-        wait = held.throttle.take(held.key.key) if held.throttle else 0.0
-        return too_often(math.ceil(wait)) if wait else held.key
+            return None
+        ended = held.key.expires_at is not None and held.key.expires_at <= self.time()
+        return None if ended else held
 
     def _take(self, keys: Iterable[ClientKey]) -> None:
         self._held = {one.key.encode(): self._kept(one) for one in keys}

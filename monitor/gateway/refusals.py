@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 import msgspec
+from starlette.responses import Response
 from starlette.types import Send
 
 _KINDS: Final = {403: "permission_error", 429: "rate_limit_error"}
@@ -27,17 +28,24 @@ class GatewayRefusal:
         server = self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         return _KINDS.get(self.status, "server_error" if server else "invalid_request_error")
 
+    def response(self) -> Response:
+        """Return the answer."""
+        error = {"message": self.message, "type": self._kind, "param": None, "code": self.code}
+        headers = {}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
+        if self.retry_after is not None:
+            headers["retry-after"] = str(self.retry_after)
+        body = msgspec.json.encode({"error": error})
+        return Response(body, self.status, headers, media_type="application/json")
+
     async def send(self, send: Send) -> None:
         """Send the answer."""
-        error = {"message": self.message, "type": self._kind, "param": None, "code": self.code}
-        body = msgspec.json.encode({"error": error})
-        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-        if self.status == HTTPStatus.UNAUTHORIZED:
-            headers.append((b"www-authenticate", b"Bearer"))
-        if self.retry_after is not None:
-            headers.append((b"retry-after", b"%d" % self.retry_after))
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
+        told = self.response()
+        await send(
+            {"type": "http.response.start", "status": self.status, "headers": told.raw_headers}
+        )
+        await send({"type": "http.response.body", "body": told.body, "more_body": False})
 
 
 UNREACHABLE = GatewayRefusal(502, "engine_unreachable", "No engine could be reached.")
@@ -58,6 +66,11 @@ NO_KEY = GatewayRefusal(
     401,
     "invalid_api_key",
     "Send `Authorization: Bearer dl_...` with a key of the scope ask that works.",
+)
+NO_READER = GatewayRefusal(
+    401,
+    "invalid_api_key",
+    "Send `Authorization: Bearer dl_...` with a key of the scope read that works.",
 )
 NO_KEYS_KNOWN = GatewayRefusal(
     503, "keys_unknown", "The gateway has not been told any keys yet.", retry_after=5

@@ -18,7 +18,7 @@ from monitor.connections import Door, allow_files, fitted
 from monitor.engine_addresses import NO_ADDRESS
 from monitor.gateway.afterwards import Afterwards
 from monitor.gateway.app import create_app
-from monitor.gateway.disputes import Disputes, sentences
+from monitor.gateway.disputes import Disputes, warning
 from monitor.gateway.engines import ReplicaGroup
 from monitor.gateway.follow import RouteFollower
 from monitor.gateway.inquiry import GatewayParts
@@ -49,7 +49,8 @@ LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 KEYS_CACHE: Final = "gateway-keys.json"
 
 OPEN: Final = (
-    "open: whoever reaches this address asks the engines; keys = true in [gateway] asks for keys"
+    "open: whoever reaches this address asks the engines, and reads the adapters' names in its"
+    " metrics; keys = true in [gateway] asks for keys"
 )
 
 _NO_KEYS: Final = "no keys: the service has not told any, and none were kept"
@@ -112,7 +113,7 @@ def assemble(
     app = create_app(
         parts,
         ready=lambda: _LEAVING if leaving.begun else beside.why_not_ready(),
-        warnings=lambda: [*sentences(book), *([OPEN] if is_open(settings) else [])],
+        warnings=lambda: [*filter(None, [warning(book), OPEN if is_open(settings) else None])],
         work=beside.start,
     )
     return leaving.telling(app)

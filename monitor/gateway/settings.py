@@ -27,7 +27,7 @@ class GatewaySettings:
     service: str = ""
     key: str = field(default="", repr=False)
     keys: bool = False
-    """True to admit only clients with a key of the scope ``ask``."""
+    """True to admit only clients with a key of the scope ``ask``, and to ``/metrics`` ``read``."""
     passes: tuple[str, ...] = ()
     max_body: int = 32 * 1024 * 1024
     max_bodies: int = 512 * 1024 * 1024

@@ -30,12 +30,16 @@ class KeyBody(View):
 
 
 class ClientKeyBody(View):
-    """What a gateway knows of a client's key."""
+    """What a gateway knows of a key."""
 
     key: str
     digest: str
     """SHA-256 of its secret, in hex."""
+    asks: bool
+    """It may ask adapters."""
+    reads: bool
+    """It may read the gateway's metrics."""
     adapters: Sequence[str] | None
-    """What it may ask for, by name; null: every model."""
+    """What it asks for and reads of, by name; null: every model."""
     per_minute: int | None
     expires_at: datetime | None

@@ -42,6 +42,11 @@ SETS: Final[dict[str, Thing]] = {
             "labels": {"release": "prometheus"},
         },
     },
+    "vault": {
+        "keys": {"secret": "vault"},
+        "config": "[gateway]\nkeys = true\n",
+        "monitoring": {"serviceMonitor": True},
+    },
     "open-network": {"networkPolicy": {"enabled": False}},
     "named-peers": {
         "networkPolicy": {
@@ -374,6 +379,31 @@ def test_rules_and_dashboards_are_those_of_the_examples(outcomes: dict[str, Thin
         for name, one in services.items()
     }
     assert jobs == {"driftline": "driftline", "driftline-gateway": "driftline-gateway"}
+
+
+@pytest.mark.parametrize(("name", "secret"), [("watched", "driftline-keys"), ("vault", "vault")])
+def test_service_and_gateway_are_scraped_with_the_key_that_both_ask_for(
+    outcomes: dict[str, Thing], name: str, secret: str
+) -> None:
+    objects = _objects(outcomes, name)
+    (monitor,) = _of_kind(objects, "ServiceMonitor").values()
+    (endpoint,) = monitor["spec"]["endpoints"]
+    assert endpoint["authorization"] == {"credentials": {"name": secret, "key": "metrics.key"}}
+    chosen = monitor["spec"]["selector"]["matchLabels"].items()
+    scraped = [
+        where
+        for where, one in _of_kind(objects, "Service").items()
+        if chosen <= one["metadata"]["labels"].items()
+        and endpoint["port"] in {port["name"] for port in one["spec"]["ports"]}
+    ]
+    assert scraped == ["driftline-gateway", "driftline"]
+    taken = [
+        container["args"]
+        for _, pod in _pods(objects)
+        for container in [*pod["containers"], *pod.get("initContainers", ())]
+        if container.get("args", [""])[:3] == ["keys", "create", "metrics"]
+    ]
+    assert [one[3:5] for one in taken] == [["--scope", "read"]]
 
 
 def test_the_config_is_the_one_that_was_given(outcomes: dict[str, Thing]) -> None:

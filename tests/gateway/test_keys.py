@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ import pytest
 from monitor.domain import Scope
 from monitor.gateway import keyring
 from monitor.gateway.keyring import ClientKey, KeyRing
-from monitor.gateway.refusals import NO_KEY, NO_KEYS_KNOWN, GatewayRefusal
+from monitor.gateway.passing import CLIENTS
+from monitor.gateway.refusals import NO_KEY, NO_KEYS_KNOWN, NO_READER, GatewayRefusal
 from monitor.gateway.running import OPEN, assemble, is_open
 from monitor.gateway.settings import GatewaySettings
 from monitor.store.database import Database
@@ -21,6 +23,7 @@ from monitor.store.people import keys
 from monitor.store.registry import adapters
 from tests.gateway.conftest import Stage, Start, listening, route
 from tests.gateway.stub_engine import StubEngine
+from tests.gateway.stub_service import StubService
 from tests.serving import serving
 
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -30,13 +33,15 @@ ASKED = {"model": "support", "messages": [{"role": "user", "content": "hi"}]}
 
 def _key(**more: Any) -> ClientKey:
     digest = hashlib.sha256(SECRET.encode()).hexdigest()
-    return ClientKey(**({"key": "0123456789ab", "digest": digest} | more))
+    known: dict[str, Any] = {"key": "0123456789ab", "digest": digest, "asks": True}
+    return ClientKey(**(known | more))
 
 
 def _sent(text: str) -> list[tuple[bytes, bytes]]:
     return [(b"authorization", f"Bearer {text}".encode())]
 
 
+CARE = {"owner": ["care"]}
 TEXT = f"dl_0123456789ab_{SECRET}"
 
 
@@ -83,11 +88,32 @@ def test_keys_of_an_earlier_run_admit_while_the_service_is_away(tmp_path: Path) 
         assert spoilt.admit(_sent(TEXT)) is NO_KEYS_KNOWN
 
 
+def test_who_only_reads_asks_nothing_and_who_only_asks_reads_nothing() -> None:
+    ring = KeyRing(time=lambda: NOW)
+    assert ring.reader(_sent(TEXT)) is NO_KEYS_KNOWN
+    ring.update([_key()])
+    assert ring.reader(_sent(TEXT)) is ring.reader([]) is NO_READER
+    ring.update([_key(asks=False, reads=True)])
+    assert ring.reader(_sent(TEXT)) == _key(asks=False, reads=True)
+    assert ring.reader(_sent(TEXT[:-1] + "t")) is NO_READER
+    assert ring.admit(_sent(TEXT)) is NO_KEY
+    ring.update([_key(reads=True, expires_at=NOW)])
+    assert ring.reader(_sent(TEXT)) is NO_READER
+
+
+def test_reading_spends_none_of_what_a_client_may_ask() -> None:
+    ring = KeyRing(time=lambda: NOW)
+    ring.update([_key(reads=True, per_minute=1)])
+    read = [ring.reader(_sent(TEXT)) for _ in range(3)]
+    assert read == [_key(reads=True, per_minute=1)] * 3
+    assert isinstance(ring.admit(_sent(TEXT)), ClientKey)
+
+
 @pytest.fixture
 def stage(start: Start, tmp_path: Path) -> Stage:
     """A gateway that asks for keys, and knows one of ``support`` and one of everything."""
-    everything = _key(key="ba9876543210", per_minute=3)
-    own = _key(adapters=frozenset({"support"}))
+    everything = _key(key="ba9876543210", reads=True, per_minute=3)
+    own = _key(reads=True, adapters=frozenset({"support"}))
     (tmp_path / "gateway-keys.json").write_bytes(msgspec.json.encode([own, everything]))
     return start([route(stable=1.0), route("booking", stable=1.0)], keys=True, preload=False)
 
@@ -152,6 +178,66 @@ def test_a_key_for_everything_is_limited_and_no_engine_sees_it(stage: Stage) -> 
     assert all("authorization" not in one.headers for one in stage.engine.asked)
 
 
+def test_metrics_are_read_with_a_key_and_a_teams_are_of_its_adapters(stage: Stage) -> None:
+    everything = TEXT.replace("0123456789ab", "ba9876543210")
+    for text, name in ((TEXT, "support"), (everything, "booking"), (everything, "base")):
+        assert _ask(stage, text, model=name).status_code == 200
+    refused = _scraped(stage, None)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert refused.headers["www-authenticate"] == "Bearer"
+    seen, known = _scraped(stage, TEXT).text, _scraped(stage, everything).text
+    assert "booking" not in seen
+    assert "process_cpu_seconds_total" not in seen
+    own = [line for line in known.splitlines() if 'adapter="support"' in line]
+    of_traffic = [line for line in own if line.startswith("driftline_gateway_requests_total")]
+    assert of_traffic
+    assert set(of_traffic) <= set(seen.splitlines())
+    for name in ('adapter="booking"', 'adapter=""', "process_cpu_seconds_total"):
+        assert name in known
+    alone = _scraped(stage, TEXT, ["driftline_gateway_requests_total"]).text
+    assert {line.split("{")[0] for line in alone.splitlines() if line[:1] != "#"} == {
+        "driftline_gateway_requests_total"
+    }
+
+
+def _scraped(stage: Stage, text: str | None, names: Sequence[str] = ()) -> httpx2.Response:
+    headers = {"authorization": f"Bearer {text}"} if text else {}
+    with stage.client() as client:
+        return client.get("/metrics", headers=headers, params={"name[]": list(names)})
+
+
+@pytest.mark.parametrize("known", [None, TEXT])
+def test_no_path_names_adapters_to_strangers_nor_other_teams(
+    start: Start, known: str | None
+) -> None:
+    """Not even while it refuses a route, which is what people look into."""
+    own = _key(reads=True, adapters=frozenset({"support"}))
+    told = StubService(
+        routes=[route(stable=1.0), route("booking", generation=1, stable=1.0)],
+        keys=[msgspec.to_builtins(own)],
+    )
+    kept = [route(stable=1.0), route("booking", generation=2, stable=1.0)]
+    with listening(told.app()) as service:
+        stage = start(kept, keys=True, preload=False, service=service)
+        with stage.client() as client:
+            warned = _until(lambda: len(client.get("/readyz").json()["warnings"]), 1)
+        headers = {"authorization": f"Bearer {known}"} if known else {}
+        pages = ("/livez", "/readyz", "/metrics", "/v1/models/booking", "/no-such-page")
+        with stage.client(headers=headers) as client:
+            answers = [
+                client.request(method, path, json=ASKED | {"model": "booking"})
+                for path in (*CLIENTS, *pages)
+                for method in ("GET", "POST", "HEAD", "OPTIONS")
+            ]
+    assert warned == 1
+    names = ("booking",) if known else ("support", "booking")
+    for one in answers:
+        assert not any(name in f"{one.text} {one.headers}" for name in names), one.url
+    statuses = {one.status_code for one in answers}
+    assert 200 in statuses
+    assert (401 in statuses) is (known is None)
+
+
 def test_a_gateway_that_is_open_to_the_network_says_so(tmp_path: Path) -> None:
     assert not is_open(GatewaySettings())
     assert not is_open(GatewaySettings(host="0.0.0.0", keys=True))  # noqa: S104 (not listened at)
@@ -194,6 +280,35 @@ def test_keys_are_made_and_revoked_at_the_service(
             assert made.id not in {one["key"] for one in listed.json()["items"]}
             tag = {"if-none-match": listed.headers["etag"]}
             assert client.get("/v1/keys/clients", headers=tag).status_code == 304
+
+
+def test_a_gateway_is_told_who_asks_and_who_reads_and_no_logins(
+    database: Database, tmp_path: Path
+) -> None:
+    now = datetime.now(UTC)
+    with database.begin() as tx:
+        adapters.put(tx, name="support", owner="care")
+        adapters.put(tx, name="booking", owner="travel")
+        made = {
+            "asks": keys.create(tx, name="app", scopes=[Scope.ASK])[0].id,
+            "both": keys.create(tx, name="own", scopes=[Scope.ASK, Scope.READ], match=CARE)[0].id,
+            "sends": keys.create(tx, name="sender", scopes=[Scope.INGEST])[0].id,
+            "all": keys.create(tx, name="root", scopes=[Scope.ADMIN])[0].id,
+            "login": keys.log_in(
+                tx, person="p", name="ann", scopes=[Scope.READ], match={}, now=now,
+                until=now + timedelta(hours=1),
+            ).id,
+        }  # fmt: skip
+    with serving(database, tmp_path) as service, service.client(Scope.READ) as client:
+        items = client.get("/v1/keys/clients").json()["items"]
+    told = {one["key"]: (one["asks"], one["reads"], one["adapters"]) for one in items}
+    assert {name: told.get(key) for name, key in made.items()} == {
+        "asks": (True, False, None),
+        "both": (True, True, ["support"]),
+        "sends": None,
+        "all": (False, True, None),
+        "login": None,
+    }
 
 
 def _until(ask: Any, wanted: int = 200) -> int:

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from monitor.domain import Edition, Route, Scope
 from monitor.gateway import routebook
-from monitor.gateway.disputes import sentences
+from monitor.gateway.disputes import warning
 from monitor.gateway.routebook import RouteBook, read_routes
 from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
@@ -171,17 +171,17 @@ def test_in_whatever_order_routes_are_told_the_newest_is_gone_by(
     assert [one.edition for one in book.routes] == [Edition(*max(editions))]
 
 
-def test_what_is_refused_is_named_until_it_is_no_longer_told() -> None:
+def test_what_is_refused_is_counted_until_it_is_no_longer_told() -> None:
     book = RouteBook()
     first = told(4, 10, canary=1.0)
     book.update(first)
     book.update(first)
     assert not book.refused
+    assert warning(book) is None
     book.update(told(1, 10, stable=1.0))
-    (said,) = sentences(book)
-    assert said == (
-        "support: goes by generation 4 of epoch 10; refuses generation 1 of epoch 10,"
-        " which the service tells"
+    assert warning(book) == (
+        "refuses 1 route that the service tells: driftline_gateway_route_refused names them,"
+        " and the log says why"
     )
     book.update(told(4, 10, stable=1.0))
     assert book.refused  # the same numbers, and something else

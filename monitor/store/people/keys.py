@@ -59,10 +59,14 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientsKey:
-    """A client's key as gateways know it; ``adapters`` None: it may ask for every model."""
+    """A key as gateways know it; ``adapters`` None: it is for every model."""
 
     id: str
     digest: bytes
+    asks: bool
+    """It asks adapters."""
+    reads: bool
+    """It reads the gateway's metrics."""
     adapters: Sequence[str] | None
     per_minute: int | None
     expires_at: datetime | None
@@ -242,10 +246,13 @@ def fetch_all(connection: Connection) -> list[Key]:
 
 
 def of_clients(connection: Connection, *, now: datetime) -> list[ClientsKey]:
-    """Return the keys of scope ``ask`` that work, by id, with the adapters that match them now."""
-    may_ask = keys.c.scopes.contains([Scope.ASK.value])
-    query = sa.select(keys).where(may_ask, keys.c.revoked_at.is_(None)).order_by(keys.c.id)
-    rows = list(connection.execute(query).mappings())
+    """Return the keys that a gateway admits, by id, with the adapters that match them now.
+
+    These are the keys that work, that may ask or read, and whose secret somebody has: no login's.
+    """
+    of_use = keys.c.scopes.overlap([Scope.ASK.value, Scope.READ.value, Scope.ADMIN.value])
+    chosen = (of_use, keys.c.revoked_at.is_(None), keys.c.person.is_(None))
+    rows = list(connection.execute(sa.select(keys).where(*chosen).order_by(keys.c.id)).mappings())
     bound = any(row["match"] for row in rows)
     fleet = adapters.fetch_all(connection) if bound else []
     return [
@@ -253,10 +260,12 @@ def of_clients(connection: Connection, *, now: datetime) -> list[ClientsKey]:
             ClientsKey,
             row,
             digest=bytes(row["digest"]),
-            adapters=_matching(row["match"], fleet) if row["match"] else None,
+            asks=Scope.ASK in key.scopes,
+            reads=permits(key, Scope.READ),
+            adapters=_matching(key.match, fleet) if key.match else None,
         )
         for row in rows
-        if _key(row).alive(now)
+        if (key := _key(row)).alive(now)
     ]
 
 

@@ -52,6 +52,8 @@ class Reach:
         Replicas that serve the adapters, and the headers of each request to them.
     gateway
         Address of the gateway that ``[gateway]`` describes.
+    gateway_key
+        Returns the key that it asks for; empty if none is known, or none is needed.
     files
         Returns the folder of a version's files, fetched if need be; None if they are elsewhere.
     at_hand
@@ -63,5 +65,6 @@ class Reach:
     engines: tuple[str, ...] = ()
     engine_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     gateway: str = ""
+    gateway_key: Callable[[], str] = str
     files: Callable[[Version], Path | None] = lambda version: local_folder(version.uri or "")
     at_hand: Callable[[Version], Path | None] = lambda version: local_folder(version.uri or "")

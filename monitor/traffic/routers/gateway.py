@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
 from typing import Final
@@ -30,6 +30,9 @@ class GatewayRouting:
 
     addresses
         Every gateway by itself, not behind a balancer; empty: the one of ``[gateway]``.
+    key
+        Key with ``read`` for gateways that ask for keys; empty: the admin key in the data folder
+        if ``addresses`` is empty, too.
     wait
         How long all of them may take to follow a new route; a change needs a fraction of a
         second.
@@ -38,6 +41,7 @@ class GatewayRouting:
     """
 
     addresses: tuple[str, ...] = ()
+    key: str = field(default="", repr=False)
     wait: timedelta = timedelta(seconds=5)
     timeout: timedelta = timedelta(seconds=5)
 
@@ -63,6 +67,8 @@ class Gateways:
 
     def __init__(self, settings: GatewayRouting, reach: Reach, database: Database) -> None:
         self._addresses = settings.addresses or (reach.gateway,)
+        self._key = settings.key
+        self._own_key = str if settings.addresses else reach.gateway_key
         self._wait = settings.wait.total_seconds()
         self._timeout = settings.timeout.total_seconds()
         self._client = reach.inside
@@ -107,9 +113,11 @@ class Gateways:
         asked = "&".join(f"name%5B%5D={name}" for name in (METRIC, EPOCH, ALWAYS))
         url = f"{address.rstrip('/')}/metrics?{asked}"
         try:
-            reply = self._client.get(url, timeout=self._timeout)
+            reply = self._client.get(url, headers=self._headers(), timeout=self._timeout)
         except OutgoingError as error:
             raise RouterFailed(f"{redacted(address)}: {error}") from None
+        if reply.status == HTTPStatus.UNAUTHORIZED:
+            raise RouterFailed(f"{redacted(address)} asks for a key with the scope read: {_WAY_IN}")
         if reply.status != HTTPStatus.OK or reply.truncated:
             raise RouterFailed(f"{redacted(address)} answered {reply.status} when asked")
         try:
@@ -117,8 +125,13 @@ class Gateways:
         except (ValueError, OverflowError):
             raise RouterFailed(f"{redacted(address)} does not answer as a gateway does") from None
 
+    def _headers(self) -> dict[str, str]:
+        key = self._key or self._own_key()
+        return {"Authorization": f"Bearer {key}"} if key else {}
+
 
 _NONE: Final = Edition(0, 0)
+_WAY_IN: Final = "name one in [routing.gateway] by key_file or key_env"
 
 
 def _says(address: str, adapter: str, held: Edition) -> str:
