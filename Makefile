@@ -90,10 +90,10 @@ image: $(READY)
 manifests: $(DEPLOY)/.ready
 	$(DEPLOY)/bin/python release/chart.py --plain > deploy/kubernetes/driftline.yaml
 
-# Helm's engine is a library of 250 MB, so it is not in everyone's environment.
+# Helm's engine is a library of 250 MB, so it is not in everyone's environment; neither is Kubernetes' client.
 $(DEPLOY)/.ready:
 	test -x $(DEPLOY)/bin/python || $(PYTHON) -m venv $(DEPLOY)
-	$(DEPLOY)/bin/python -m pip install --quiet --progress-bar on 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2'
+	$(DEPLOY)/bin/python -m pip install --quiet --progress-bar on 'helm-python-sdk>=0.2.2,<0.3' 'kubernetes-validate>=1.37,<2' 'kubernetes>=37,<38'
 	@touch $@
 
 # Instrumentations change the clients that they trace, so they are in no other environment.

@@ -1,6 +1,6 @@
 """A double of Kubernetes' API server: EndpointSlices, and lists of other objects.
 
-It lists and watches, with bookmarks, 410 and resets.
+It lists and watches, with bookmarks, 410 and resets; Kubernetes' official client follows it, too.
 
 It speaks HTTPS, knows one token at a time, keeps a history of changes that it may forget, and ends
 watches in each way that a real one does.
@@ -26,6 +26,7 @@ from monitor.kubernetes import Cluster
 
 NAMESPACE: Final = "models"
 SERVICE: Final = "kubernetes.io/service-name"
+API: Final = "discovery.k8s.io/v1"
 Slice = dict[str, Any]
 
 
@@ -47,6 +48,22 @@ def endpoint_slice(
             for host, ready in hosts.items()
         ],
     }
+
+
+EXPIRED: Final = {
+    "kind": "Status",
+    "apiVersion": "v1",
+    "metadata": {},
+    "status": "Failure",
+    "message": "too old resource version",
+    "reason": "Expired",
+    "code": 410,
+}
+
+
+def _typed(one: Slice) -> Slice:
+    """Return an object as it stands alone; in a list the list says what it is."""
+    return {"kind": "EndpointSlice", "apiVersion": API, **one}
 
 
 class KubernetesApi:
@@ -128,7 +145,7 @@ class KubernetesApi:
             del self._slices[name]
         else:
             self._slices[name] = one
-        self._events.append((self._version, {"type": kind, "object": one}))
+        self._events.append((self._version, {"type": kind, "object": _typed(one)}))
         self._changed.notify_all()
 
     def forget(self) -> None:
@@ -143,8 +160,8 @@ class KubernetesApi:
         """Tell watchers how far they are, although nothing of theirs changed."""
         with self._changed:
             self._version += 7
-            found = {"metadata": {"resourceVersion": str(self._version)}}
-            self._events.append((self._version, {"type": "BOOKMARK", "object": found}))
+            found = {"metadata": {"resourceVersion": str(self._version)}, "endpoints": None}
+            self._events.append((self._version, {"type": "BOOKMARK", "object": _typed(found)}))
             self._changed.notify_all()
 
     def end_watches(self) -> None:
@@ -168,10 +185,11 @@ class KubernetesApi:
         with self._changed:
             found = self._matching(query)
             begin = int(query.get("continue", 0))
-            page = found[begin : begin + self.page]
-            more = str(begin + self.page) if begin + self.page < len(found) else ""
+            end = begin + min(self.page, int(query.get("limit", self.page)))
+            page, more = found[begin:end], str(end) if end < len(found) else ""
             return {
                 "kind": "EndpointSliceList",
+                "apiVersion": API,
                 "metadata": {"resourceVersion": str(self._version), "continue": more},
                 "items": page,
             }
@@ -199,8 +217,7 @@ class KubernetesApi:
                 30,
             )
             if self.always_gone or self.forgot(version):
-                status = {"kind": "Status", "code": 410, "message": "too old resource version"}
-                return [{"type": "ERROR", "object": status}]
+                return [{"type": "ERROR", "object": EXPIRED}]
             found = [event for at, event in self._events if at > version]
             fitting = [
                 event
@@ -243,7 +260,7 @@ class ApiHandler(BaseHTTPRequestHandler):
         path = f"/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"
         if self.api.refuse is not None:
             self.send_error(self.api.refuse)
-        elif self.headers["Authorization"] != f"Bearer {self.api.token}":
+        elif not self._knows(self.headers["Authorization"] or ""):
             self.send_error(401)
         elif parts.path in self.api.objects:
             self._send(self.api.page_of(parts.path, query))
@@ -251,6 +268,11 @@ class ApiHandler(BaseHTTPRequestHandler):
             self.send_error(403 if "discovery" in parts.path else 404)
         else:
             (self._watch if "watch" in query else self._list)(query)
+
+    def _knows(self, authorization: str) -> bool:
+        """Compare as HTTP says: a scheme has no case, and the official client's is small."""
+        scheme, _, token = authorization.partition(" ")
+        return (scheme.lower(), token) == ("bearer", self.api.token)
 
     def _list(self, query: dict[str, str]) -> None:
         self.api.asked.append(query)
