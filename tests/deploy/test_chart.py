@@ -23,6 +23,7 @@ SETS: Final[dict[str, Thing]] = {
     "as-it-comes": {},
     "own-postgres": {"database": POSTGRES},
     "owner-apart": {"database": POSTGRES | {"urlKey": "uri", "ownerUrlKey": "owner"}},
+    "operator": {"database": {"secret": "pg-app", "urlKey": "uri"}},
     "own-keys": {"keys": {"secret": "from-the-vault"}, "database": POSTGRES},
     "no-gateway": {"gateway": {"enabled": False}},
     "many-gateways": {
@@ -238,6 +239,20 @@ def test_with_a_database_each_role_has_its_own(outcomes: dict[str, Thing]) -> No
     with_url = {where for where, names in given.items() if "DRIFTLINE_DATABASE__URL" in names}
     assert with_owner == {job}
     assert with_url == {job, "Deployment driftline-api", "Deployment driftline-worker"}
+
+
+def test_whose_database_it_is_says_a_secret_alone(outcomes: dict[str, Thing]) -> None:
+    objects = _objects(outcomes, "operator")
+    named = [
+        one["valueFrom"]["secretKeyRef"]
+        for _, pod in _pods(objects)
+        for container in [*pod["containers"], *pod.get("initContainers", ())]
+        for one in container["env"]
+        if one["name"] == "DRIFTLINE_DATABASE__URL"
+    ]
+    assert len(named) == 5, "API, worker, and the three steps of the job"
+    assert all(one == {"name": "pg-app", "key": "uri"} for one in named)
+    assert not _of_kind(objects, "StatefulSet")
 
 
 def test_a_job_that_would_do_something_else_is_another_job(outcomes: dict[str, Thing]) -> None:
