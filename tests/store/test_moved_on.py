@@ -9,12 +9,15 @@ from sqlalchemy import Connection
 
 from alerts.types import Blame, VerdictKind
 from detectors.types import Process
-from monitor.domain import Interval, Verdict, VerdictSeverity, Version
+from monitor.domain import EvaluationKind, Interval, Verdict, VerdictSeverity, Version
 from monitor.policy import Crossing, Memory, PerplexityMemory
 from monitor.policy.common_cause import Moved, movement
+from monitor.store import clock
 from monitor.store.database import Database
-from monitor.store.evaluation import verdicts
+from monitor.store.evaluation import tasks, verdicts
+from monitor.store.incidents import fleet_incidents
 from monitor.store.registry import adapters, versions
+from monitor.store.traffic import common_cause
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PROBED = PerplexityMemory(
@@ -114,3 +117,74 @@ def test_probes_that_are_forgotten_are_no_move(database: Database) -> None:
         other = judged(tx, "other", PAGE, MOVED)
         verdicts.forget_probes(tx, sa.select(sa.literal(other.id)))
         assert verdicts.moved_on(tx, "llama", but=own.adapter_id) == ()
+
+
+def looked_at(database: Database, own: Version, *, turned: datetime) -> tuple[int, int]:
+    """How many adapters a page, and how many the brake on traffic, waits for."""
+    hour = timedelta(hours=1)
+    with database.begin() as tx:
+        _, page = fleet_incidents.looked_at(
+            tx, own, cycle=hour, kind=EvaluationKind.LIVE, turned=turned
+        )
+        brake = common_cause.company(tx, own.adapter_id, turned=turned, cycle=hour)
+    return page, brake.unseen
+
+
+class TwoOnABase:
+    """A version that turned, and the task of another adapter on its base."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        with database.begin() as tx:
+            self.own = judged(tx, "own", PAGE, MOVED)
+            self.other = judged(tx, "other", QUIET, MOVED)
+            tasks.ensure(tx, first_due={EvaluationKind.LIVE: timedelta()})
+        for _ in range(2):
+            self.finish(self.claim(), window_judged=True)
+        self.turned = database.run(clock.now)
+
+    def claim(self) -> tasks.Claim:
+        with self.database.begin() as tx:
+            found = tasks.claim(
+                tx, owner="me", kinds=[EvaluationKind.LIVE], lease=timedelta(minutes=1), limit=1
+            )
+        return found[0]
+
+    def claim_of_the_other(self) -> tasks.Claim:
+        with self.database.begin() as tx:
+            tasks.request(tx, version_id=self.other.id, kinds=[EvaluationKind.LIVE])
+        return self.claim()
+
+    def finish(self, claim: tasks.Claim, *, window_judged: bool) -> None:
+        self.database.run(lambda tx: tasks.finish(tx, [done(claim, judged=window_judged)]))
+
+    @property
+    def waited_for(self) -> tuple[int, int]:
+        return looked_at(self.database, self.own, turned=self.turned)
+
+
+def done(claim: tasks.Claim, *, judged: bool) -> tasks.Finished:
+    later = claim.now + timedelta(hours=1)
+    return tasks.Finished(claim=claim, next_due=later, next_start=claim.now, judged=judged)
+
+
+def test_another_is_waited_for_until_a_window_of_it_is_judged(database: Database) -> None:
+    two = TwoOnABase(database)
+    assert two.waited_for == (1, 1)
+    two.finish(two.claim_of_the_other(), window_judged=False)
+    assert two.waited_for == (1, 1), "its window was judged before, by whoever held it then"
+    two.finish(two.claim_of_the_other(), window_judged=True)
+    assert two.waited_for == (0, 0)
+
+
+def test_a_window_judged_after_a_wait_for_the_bases_lock_counts_as_judged_then(
+    database: Database,
+) -> None:
+    """Its transaction began before the version turned; what it judged is newer."""
+    two = TwoOnABase(database)
+    claim = two.claim_of_the_other()
+    with database.begin() as tx:
+        tx.execute(sa.text("SELECT now()"))
+        two.turned = database.run(clock.now)
+        tasks.finish(tx, [done(claim, judged=True)])
+    assert two.waited_for == (0, 0)
