@@ -351,6 +351,7 @@ _PUT_OFF: Final = (
     ("tasks", "next_due_at"),
     ("tasks", "next_window_start"),
     ("tasks", "requested_at"),
+    ("tasks", "last_done_at"),
     ("latest_scores", "at"),
     ("pending_texts", "lease_until"),
     ("references", "lease_until"),
@@ -366,8 +367,8 @@ _PUT_OFF: Final = (
     ("canaries", "lease_until"),
     ("trainings", "lease_until"),
 )
-"""The columns that say when work is due or free again, and the newest score's time, since an
-older score does not replace a newer one."""
+"""The columns that say when work is due or free again, when a window was judged last, since a page
+waits for others' windows, and the newest score's time, since an older score does not replace it."""
 
 _VALUE: Final = sa.select(flags.c.value).where(flags.c.name == NAME)
 _FIRST: Final = (

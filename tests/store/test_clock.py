@@ -8,12 +8,14 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import Connection
 
-from monitor.domain import EvaluationKind
+from monitor.domain import EvaluationKind, Version
 from monitor.store import clock
 from monitor.store.clock import ASKED_EVERY, Clock, DatabaseClock, Watcher
 from monitor.store.database import Database
 from monitor.store.evaluation import tasks
+from monitor.store.incidents import fleet_incidents
 from monitor.store.registry import adapters, versions
 from monitor.store.tables.columns import metadata
 from tests.clocks import ShiftedDatabase
@@ -211,6 +213,38 @@ def test_what_was_put_off_by_a_wrong_clock_is_due_when_it_is_right_again(
         ).one()
     assert due <= now + timedelta(minutes=5)
     assert start <= now
+
+
+def test_others_judged_by_a_clock_that_was_ahead_are_waited_for_when_it_is_right_again(
+    shifted: ShiftedDatabase,
+) -> None:
+    """Before, they counted as judged since, so a broken base was told as one adapter's page."""
+    database, watcher, kind = shifted.database, Watcher(), EvaluationKind.LIVE
+
+    def register(tx: Connection, name: str) -> Version:
+        made = adapters.put(tx, name=name)
+        return versions.put(tx, adapter=made, name="v1", model=name, base_model="llama")
+
+    with database.begin() as tx:
+        own, _ = register(tx, "own"), register(tx, "other")
+        tasks.ensure(tx, first_due={kind: timedelta()})
+    database.run(watcher.look)
+    shifted.move(MONTHS)
+    database.run(watcher.look)
+    with database.begin() as tx:
+        held = tasks.claim(tx, owner="me", kinds=[kind], lease=MINUTE, limit=2)
+        later = held[0].now + MINUTE
+        done = [
+            tasks.Finished(claim=one, next_due=later, next_start=one.now, judged=True)
+            for one in held
+        ]
+        tasks.finish(tx, done)
+    shifted.move(timedelta())
+    database.run(watcher.look)
+    with database.begin() as tx:
+        turned = clock.now(tx)
+        _, unseen = fleet_incidents.looked_at(tx, own, cycle=MONTHS, kind=kind, turned=turned)
+    assert unseen == 1
 
 
 class Seconds:
