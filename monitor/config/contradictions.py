@@ -42,6 +42,7 @@ def contradictions(config: Config) -> list[str]:
     found += _runbook_problems(config)
     found += probes.contradictions(config.probes.perplexity)
     found += _pattern_problems(config.capture)
+    found += [f"reference.learned.{problem}" for problem in config.reference.learned.problems]
     found += grouping.contradictions(config.alerting.grouping)
     found += _heartbeat_contradictions(config)
     found += routing.contradictions(config)

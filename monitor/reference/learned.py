@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 
 from monitor.domain import Interval, Reference
-from monitor.reference.calibrate import COVERED_DAYS, COVERED_RECORDS
-from monitor.reference.freeze import open_generation
+from monitor.reference.calibrate import COVERED_DAYS, COVERED_RECORDS, SMALLEST_BASELINE
+from monitor.reference.freeze import open_generation, usable
 from monitor.store.database import Database
 from monitor.store.errors import Conflict
 from monitor.store.references import baselines
@@ -37,6 +37,13 @@ class LearnedSettings:
 
     least: int = 1_000
     lookback: timedelta = timedelta(days=28)
+
+    @property
+    def problems(self) -> list[str]:
+        """List the numbers that cannot be, each with its key."""
+        if self.least < SMALLEST_BASELINE:
+            return [f"least: must be at least {SMALLEST_BASELINE}, which a reference takes"]
+        return []
 
 
 def freeze_learned(
@@ -66,12 +73,17 @@ def _worth_it(one: Learning, *, now: datetime) -> bool:
 
 def _freeze(database: Database, one: Learning, *, now: datetime) -> Reference | None:
     version = database.run(lambda tx: versions.fetch_by_id(tx, one.version_id))
+    window = Interval(start=one.first_at, end=now)
+    if one.records < COVERED_RECORDS:
+        kept = database.run(lambda tx: usable(tx, version, window))
+        if not kept.enough:  # a few more records may do; of a thousand, the build says what lacks
+            return None
     try:
         made = database.run(
             lambda tx: open_generation(
                 tx,
                 version=version,
-                window=Interval(start=one.first_at, end=now),
+                window=window,
                 cause=_cause(one, now=now),
                 created_by="driftline",
                 source=ReferenceSource.AUTO,

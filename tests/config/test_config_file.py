@@ -156,6 +156,10 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
             {"routing": {"return_hold": "25h"}},
             "routing.return_hold_max: must be at least routing.return_hold",
         ),
+        (
+            {"reference": {"learned": {"least": 299}}},
+            "reference.learned.least: must be at least 300",
+        ),
         ({"outgoing": {"ca_file": "/no/ca.pem"}}, "outgoing.ca_file: /no/ca.pem: No such file"),
         ({"outgoing": {"allow": ["10.0.0.1/8"]}}, "outgoing.allow: 10.0.0.1/8 has host bits set"),
         ({"retrain": {"channels": ["x"]}}, "retrain.channels: no channel 'x'; known: none"),

@@ -104,14 +104,16 @@ def live(database: Database, version: Version) -> Live:
         start: datetime = NOON,
         subjects: list[str] | None = None,
         answers: bool = False,
+        sampling: Sequence[str] = ("",),
     ) -> None:
-        given = Context("push", "", "", "", "")
-        context_id = database.run(lambda tx: contexts.intern(tx, [given])[given])
+        """``sampling``: the records' settings in turn."""
+        given = [Context("push", "", "", "", one) for one in sampling]
+        ids = database.run(lambda tx: contexts.intern(tx, given))
         count = len(texts)
         rng = np.random.default_rng(5)
         numbers = {name: np.full(count, np.nan) for name in ingest.NUMBERS} | {
             "version_id": np.full(count, float(version.id)),
-            "context_id": np.full(count, float(context_id)),
+            "context_id": np.resize([float(ids[one]) for one in given], count),
             "sample_prob": np.ones(count),
             "mean_nll": rng.gamma(2.0, 0.5, count),
             "n_tokens": np.full(count, 20.0),

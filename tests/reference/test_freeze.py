@@ -223,6 +223,39 @@ def test_a_version_freezes_itself_once_it_has_learned_enough(
     assert freeze_learned(database, now=later, settings=LearnedSettings(least=800)) == []
 
 
+def test_the_fewest_records_that_the_config_accepts_are_300_of_common_settings(
+    database: Database, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    """Before, a build of 299 and an odd one failed, and the version was left to a person."""
+    later, rules = NOON + timedelta(hours=20), LearnedSettings(least=300)
+    assert rules.problems == []
+    live(questions(299), sampling=["temperature=0"])
+    live(["an odd one"], start=NOON + timedelta(hours=6), sampling=["temperature=1.7"])
+    assert freeze_learned(database, now=later, settings=rules) == []
+    live(["one more"], start=NOON + timedelta(hours=7), sampling=["temperature=0"])
+    [made] = freeze_learned(database, now=later, settings=rules)
+    build_next(database, words, indexes=indexes)
+    built = database.run(lambda tx: references.get(tx, made.id))
+    assert built is not None
+    assert (built.state, built.error, built.n_baseline) == (ReferenceState.READY, None, 300)
+
+
+def test_a_version_whose_settings_are_all_rare_says_so_at_a_thousand_records(
+    database: Database, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    later, rules = NOON + timedelta(hours=20), LearnedSettings(least=300)
+    live(questions(999), sampling=[f"temperature={n}" for n in range(200)])
+    assert freeze_learned(database, now=later, settings=rules) == []
+    live(["one more"], start=NOON + timedelta(hours=18))
+    [made] = freeze_learned(database, now=later, settings=rules)
+    build_next(database, words, indexes=indexes)
+    built = database.run(lambda tx: references.get(tx, made.id))
+    assert built is not None
+    assert built.error == (
+        "0 baseline records of common settings (1000 in all); at least 300 are needed"
+    )
+
+
 @pytest.mark.parametrize(
     ("generation", "span", "days", "records", "wanted"),
     [
