@@ -159,15 +159,16 @@ bench-statistics: $(READY)
 	nice -n 15 $(BIN)/python -m benchmarks.statistics all
 
 # $(call debian,packages): installed where that is allowed; tests without them skip and say so.
-debian = { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
-	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; } \
-	  || echo "no $(1) here and no right to install it: tests of it will skip"
+# $(call either,packages,others): the others where a distribution lacks the first.
+install = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
+	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+debian = { $(call install,$(1)); } || echo "no $(1) here, nor could it be installed: tests of it will skip"
+either = { $(call install,$(1)) 2>/dev/null; } || $(call debian,$(2))
 
-# Page tests drive the system's Chromium.
+# Page tests drive the system's Chromium, by any of its names.
 browser: $(READY)
-	@command -v chromium-headless-shell >/dev/null || $(call debian,chromium-headless-shell)
-	@command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
-	  || command -v google-chrome >/dev/null || $(call debian,chromium)
+	@$(BIN)/python -c 'from tests.browser import CHROMIUM; raise SystemExit(not CHROMIUM)' \
+	  || $(call either,chromium-headless-shell,chromium)
 
 # Some tests of faults move the clock of a whole service.
 faketime:
@@ -175,8 +176,7 @@ faketime:
 
 # Rules and dashboards are checked by promtool, the channel `alertmanager` by a real Alertmanager.
 prometheus:
-	@command -v promtool >/dev/null || $(call debian,promtool)
-	@command -v promtool >/dev/null || $(call debian,prometheus)
+	@command -v promtool >/dev/null || $(call either,promtool,prometheus)
 	@command -v prometheus-alertmanager >/dev/null || $(call debian,prometheus-alertmanager)
 
 # Database tests go through a real pooler.
