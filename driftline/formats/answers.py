@@ -114,7 +114,7 @@ def system_of(body: Mapping[str, Any]) -> str | None:
 
 
 def _instructs(message: Mapping[str, Any]) -> bool:
-    return message.get("role") in {"system", "developer"}
+    return message.get("role") in ("system", "developer")
 
 
 def _prompt(body: Mapping[str, Any]) -> str | None:

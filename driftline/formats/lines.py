@@ -19,6 +19,7 @@ from driftline.formats.answers import (
     text_of,
 )
 from driftline.formats.moments import milliseconds, moment
+from driftline.formats.responses import is_answer
 from driftline.formats.shapes import mapping, sequence
 
 _COMPLETIONS: Final = ("chat.completion", "text_completion")
@@ -225,8 +226,8 @@ def _ended(
 ) -> Fields:
     """Return a request's result: its answer, or the status it failed with."""
     status = next((code for one in stated if (code := _number(one)) is not None), None)
-    if not isinstance(answer.get("choices"), list):
-        error = mapping(answer.get("error"))
+    error = mapping(answer.get("error"))
+    if not (isinstance(answer.get("choices"), list) or (is_answer(answer) and not error)):
         return {"status": status or _number(error.get("code")) or _FAILED}
     return answer_fields(answer, request) | {"status": _OK if status is None else status}
 

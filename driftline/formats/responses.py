@@ -8,7 +8,9 @@ from typing import Any, Final
 from driftline.formats.shapes import mapping, sequence
 
 _ENDINGS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
-_OVER: Final = frozenset({"completed", "incomplete"})
+_OVER: Final = ("completed", "incomplete")
+_CALLS: Final = ("function_call", "custom_tool_call")
+_TOOLS: Final = ("function", "custom")
 
 Table = Mapping[str, Any]
 
@@ -48,7 +50,7 @@ def chat_answer(body: Table) -> Table:
         if item.get("type") == "message"
         for part in sequence(item.get("content"))
     ]
-    calls = [{"function": item} for item in said if item.get("type") == "function_call"]
+    calls = [{"function": item} for item in said if item.get("type") in _CALLS]
     texts, refusals = _texts(parts, "text"), _texts(parts, "refusal")
     usage = mapping(body.get("usage"))
     message = {
@@ -71,7 +73,7 @@ def chat_answer(body: Table) -> Table:
 
 
 def _tool(tool: Table) -> Table:
-    return {"function": tool} if tool.get("type") == "function" else tool
+    return {"function": tool} if tool.get("type") in _TOOLS else tool
 
 
 def _texts(parts: Iterable[Table], name: str) -> Sequence[str]:

@@ -12,7 +12,9 @@ LONGEST: Final = 1_000_000
 """Longer answers, in characters, are not judged."""
 
 _NO_JSON: Final = object()
+_FORMS: Final = ("json_object", "json_schema")
 _DEMANDS: Final = ("required", "any")
+_LEFT_OPEN: Final = ("auto", "none")
 
 
 def validity(
@@ -23,7 +25,7 @@ def validity(
     Tool calls are valid if each names an offered tool and has a JSON object as arguments; text
     instead of a required call (``tool_choice``) is invalid. A ``response_format`` of JSON is met if
     the whole text parses: to an object, or with a schema to anything, since only the caller can
-    check the schema. A refusal breaks no form.
+    check the schema. A refusal breaks no form. A choice of another shape is None, never an error.
 
     >>> asked = {"response_format": {"type": "json_object"}}
     >>> [validity(asked, {"finish_reason": "stop"}, said) for said in ('{"a": 1}', "Sure!")]
@@ -33,11 +35,12 @@ def validity(
     if not choice or message.get("refusal") or choice.get("finish_reason") == "content_filter":
         return None
     if calls := _calls(message):
-        return all(_is_callable(call, _offered(request)) for call in calls)
+        offered = _offered(request)
+        return all(_is_callable(call, offered) for call in calls)
     if _demands_call(request):
         return False
     form = mapping(request.get("response_format")).get("type")
-    if said is None or len(said) > LONGEST or form not in {"json_object", "json_schema"}:
+    if said is None or len(said) > LONGEST or form not in _FORMS:
         return None
     found = _parsed(said)
     return isinstance(found, dict) if form == "json_object" else found is not _NO_JSON
@@ -72,8 +75,13 @@ def _is_callable(call: Mapping[str, Any], offered: frozenset[str]) -> bool:
 
 
 def _demands_call(request: Mapping[str, Any]) -> bool:
-    choice = request.get("tool_choice", request.get("function_call"))
-    return choice in _DEMANDS if isinstance(choice, str) else bool(mapping(choice))
+    choice = request.get("tool_choice") or request.get("function_call")
+    if isinstance(choice, str):
+        return choice in _DEMANDS
+    named = mapping(choice)
+    if named.get("type") == "allowed_tools":
+        return (mapping(named.get("allowed_tools")) or named).get("mode") == "required"
+    return bool(named) and named.get("type") not in _LEFT_OPEN
 
 
 def _parsed(text: str) -> object:

@@ -4,19 +4,22 @@ import base64
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import fields as fields_of
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.json_format import ParseDict
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from monitor.capture.errors import Malformed, TooLarge, Unsupported
 from monitor.capture.parse import Rejected
 from monitor.capture.telemetry import otlp
 from monitor.capture.telemetry.calls import call_of
-from monitor.capture.telemetry.conventions import CONVENTIONS, EVERY
+from monitor.capture.telemetry.conventions import CONVENTIONS, EVERY, Convention
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.capture.telemetry.otlp import JSON, PROTOBUF, Span, SpanEvent
 from monitor.capture.telemetry.records import records
@@ -390,3 +393,47 @@ def _size(message: bytes) -> bytes:
 
 def _request(*spans: Mapping[str, Any]) -> bytes:
     return json.dumps(request_of([otlp_span(one, at=AT) for one in spans])).encode()
+
+
+ODD: st.SearchStrategy[Any] = st.sampled_from(
+    [
+        *(True, -1, 10**400, math.nan, "x", "json", "[]", [], ["x"], {}, {"type": []}),
+        *('{"response_format": {"type": []}}', '{"output": [], "status": []}'),
+    ]
+)
+NAMES = st.sampled_from(
+    [name for one in fields_of(Convention) for name in getattr(EVERY, one.name)]
+    + ["driftline.feedback", "driftline.feedback.csat", "driftline.status", "gen_ai.prompt.0.role"]
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(NAMES, ODD, max_size=6))
+def test_a_span_of_odd_values_is_read(told: dict[str, Any]) -> None:
+    event = SpanEvent("gen_ai.choice", AT, told)
+    call = call_of(span(attributes=CHAT | told, events=(event,)))
+    assert call is None or {"id", "at", "status"} <= call.fields.keys()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {
+            "langfuse.observation.model.parameters": '{"response_format": {"type": []}}',
+            "langfuse.observation.output": "Now.",
+        },
+        {"gen_ai.request.choice.count": -1},
+        {
+            "llm.input_messages.0.message.role": ["user"],
+            "llm.input_messages.0.message.content": "a",
+        },
+        {"driftline.feedback": 1, "driftline.feedback.csat": 4},
+        {"gen_ai.response.model": ["x"], "driftline.adapter": "support"},
+    ],
+)
+def test_a_span_of_odd_values_costs_no_other_span(told: dict[str, Any]) -> None:
+    sent = [CHAT | told, CHAT]
+    body = json.dumps(request_of([otlp_span(one, at=AT) for one in sent])).encode()
+    found = read(body)
+    assert len(found) == 2
+    assert not isinstance(found[1], Rejected)

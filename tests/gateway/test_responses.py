@@ -74,13 +74,18 @@ def test_what_was_asked_and_answered_becomes_a_record() -> None:
             response({"type": "function_call", "name": "find", "arguments": "{"}),
             {"valid": False},
         ),
+        (
+            response({"type": "custom_tool_call", "name": "sql", "input": "SELECT 1"}),
+            {"finish_reason": "tool_calls", "output": None, "valid": True},
+        ),
         (response({"type": "message", "content": []}), {"output": ""}),
         (response(status="failed"), {"output": None, "finish_reason": None}),
         (response(status="queued", output=[]), {"output": None}),
     ],
 )
 def test_an_answer_may_end_otherwise(answer: Any, expected: dict[str, Any]) -> None:
-    asked = ASKED | {"tools": [{"type": "function", "name": "find"}]}
+    tools = [{"type": "function", "name": "find"}, {"type": "custom", "name": "sql"}]
+    asked = ASKED | {"tools": tools}
     told = answer_fields(answer, asked)
     assert {name: told.get(name) for name in expected} == expected
 

@@ -1,6 +1,7 @@
 """Lines of common logs become records, whatever they hold."""
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from driftline.client import call_record
-from driftline.formats.answers import answer_fields
+from driftline.formats.answers import answer_fields, request_fields
 from driftline.formats.lines import FORMS, Form, Mapped, Unreadable, form_of, read
 from driftline.formats.moments import moment
 from examples.vllm_records import chat_request
@@ -227,6 +228,17 @@ def test_an_empty_answer_is_told_from_a_call_of_a_tool(
     assert read(chat(choices=[{"message": message}])).fields.get("output") == output
 
 
+def test_a_logged_response_is_an_answer_unless_it_failed() -> None:
+    said = {"type": "message", "content": [{"type": "output_text", "text": "Now."}]}
+    answer = {"object": "response", "status": "completed", "output": [said], "error": None}
+    line = {"id": "r", "request": {"model": "support@v7", "input": "When?"}, "response": answer}
+    found = read(line).fields
+    assert (found["prompt"], found["output"], found["status"]) == ("When?", "Now.", 200)
+    broke = answer | {"status": "failed", "output": [], "error": {"code": "server_error"}}
+    failed = read(line | {"response": broke}).fields
+    assert ("output" in failed, failed["status"]) == (False, 500)
+
+
 def test_a_refusal_in_a_field_of_its_own_is_how_the_answer_ended() -> None:
     message = {"content": None, "refusal": "Not today."}
     choice = {"message": message, "finish_reason": "stop"}
@@ -246,6 +258,12 @@ JSON_OBJECT = {"response_format": {"type": "json_object"}}
 JSON_SCHEMA = {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}}
 TOOLS = {"tools": [{"type": "function", "function": {"name": "book"}}]}
 REFUSED = {"message": {"content": None, "refusal": "Not today."}, "finish_reason": "stop"}
+
+
+def allowed(mode: str) -> dict[str, Any]:
+    """A request that leaves the model a part of its tools."""
+    some = {"mode": mode, "tools": [{"type": "function", "name": "book"}]}
+    return TOOLS | {"tool_choice": {"type": "allowed_tools", "allowed_tools": some}}
 
 
 @pytest.mark.parametrize(
@@ -287,6 +305,20 @@ REFUSED = {"message": {"content": None, "refusal": "Not today."}, "finish_reason
             id="this call demanded",
         ),
         pytest.param({"tool_choice": "auto"}, told("At eight."), None, id="left to the model"),
+        pytest.param(
+            TOOLS | {"tool_choice": {"type": "auto"}},
+            told("At eight."),
+            None,
+            id="left, as a table",
+        ),
+        pytest.param(allowed("auto"), told("At eight."), None, id="some tools were allowed"),
+        pytest.param(allowed("required"), told("At eight."), False, id="one of some demanded"),
+        pytest.param(
+            {"tool_choice": None, "function_call": {"name": "book"}},
+            told("At eight."),
+            False,
+            id="this function demanded, as it was once written",
+        ),
     ],
 )
 def test_an_answer_is_valid_by_what_its_request_asked_for(
@@ -385,3 +417,53 @@ def test_no_line_ends_in_anything_but_a_record_or_a_reason(
         return
     assert isinstance(record, Record)
     assert json.loads(json.dumps(mapped.fields, default=str)).keys() == mapped.fields.keys()
+
+
+ODD: tuple[Any, ...] = (None, True, -1, 10**400, "x", [], ["x"], {}, {"type": []})
+
+
+def bent(tree: Any) -> Iterator[Any]:
+    """Every copy of a tree with one of its values replaced by an odd one."""
+    yield from ODD
+    parts: Any = enumerate(tree) if isinstance(tree, list) else ()
+    for place, inner in tree.items() if isinstance(tree, dict) else parts:
+        for other in bent(inner):
+            whole = tree.copy()
+            whole[place] = other
+            yield whole
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        (
+            allowed("required")
+            | JSON_OBJECT
+            | {"messages": [{"role": "user", "content": "When?"}]},
+            chat(),
+        ),
+        ({"prompt": ["When?"], "stop": ["."]}, completion()),
+        (TOOLS | {"functions": [{"name": "book"}]}, chat(choices=[called("{}")])),
+        (
+            {"input": [{"role": "user", "content": "When?"}], "tool_choice": {"type": "function"}},
+            {
+                "output": [
+                    {"type": "message", "content": [{"type": "output_text", "text": "Now."}]},
+                    {"type": "function_call", "name": "book", "arguments": "{}"},
+                ],
+                "status": "incomplete",
+                "incomplete_details": {"reason": "max_output_tokens"},
+                "usage": {"input_tokens": 1, "output_tokens": 1},
+            },
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_left_out_or_passed_on(
+    asked: dict[str, Any], answered: dict[str, Any]
+) -> None:
+    whole = {"request": asked, "response": answered}
+    for line in bent(whole):
+        if isinstance(line, dict):
+            found = request_fields(line.get("request"))
+            found |= answer_fields(line.get("response"), line.get("request"))
+            assert {"", None} & found.keys() == set()

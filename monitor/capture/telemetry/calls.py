@@ -7,7 +7,6 @@ everywhere else: so a request gives the same signals by every way in.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +88,7 @@ def call_of(span: Span) -> Call | None:
     models += [answer.get("model"), request.get("model")]
     return Call(
         fields=fields | own,
-        models=[name for name in dict.fromkeys(filter(None, models)) if isinstance(name, str)],
+        models=list(dict.fromkeys(name for name in models if name and isinstance(name, str))),
     )
 
 
@@ -111,15 +110,16 @@ def _marked(found: Mapping[str, Any], marks: Marks) -> bool:
 
 def _own(found: Mapping[str, Any]) -> Fields:
     own: Fields = {}
+    feedback: Fields = {}
     for name, value in found.items():
         field = name.removeprefix(OWN)
         if not name.startswith(OWN) or value is None:
             continue
         if field.startswith(_FEEDBACK):
-            own.setdefault("feedback", {})[field.removeprefix(_FEEDBACK)] = value
+            feedback[field.removeprefix(_FEEDBACK)] = value
         else:
             own[field] = value if field in _TEXTS else _decoded(value, always=True)
-    return own
+    return own | ({"feedback": feedback} if feedback else {})
 
 
 # --- the request ---------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def _answer(span: Span, found: Mapping[str, Any]) -> Mapping[str, Any]:
     endings = _decoded(first(found, *EVERY.endings), always=True)
     endings = endings if isinstance(endings, list) else [endings] if endings else []
     asked_for = _number(first(found, *EVERY.choices))
-    count = max(len(messages), len(endings), min(int(asked_for or 1), _MOST_NUMBERS))
+    count = max(1, len(messages), len(endings), min(int(asked_for or 1), _MOST_NUMBERS))
     plain = _marked(found, EVERY.plain)
     choices: list[Fields] = [{} for _ in range(count)]
     for choice, ending in zip(choices, endings, strict=False):
@@ -374,8 +374,8 @@ def _first_token(span: Span, found: Mapping[str, Any]) -> float | None:
 
 
 def _number(value: object) -> float | None:
-    """Return a finite number, an integer where it is whole; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    """Return a number of 64 bits, an integer where it is whole; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 2**63:
         return None
     return int(value) if value == int(value) else value
 

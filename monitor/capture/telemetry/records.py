@@ -34,12 +34,11 @@ def records(
         if isinstance(span, Rejected):
             yield span
             continue
-        call = call_of(span)
-        named = None if call is None else _named(call, settings, is_adapter)
-        if named is None:
-            continue
         try:
-            yield index, msgspec.convert(whole(named), Record)
+            call = call_of(span)
+            named = None if call is None else _named(call, settings, is_adapter)
+            if named is not None:
+                yield index, msgspec.convert(whole(named), Record)
         except (msgspec.ValidationError, RecursionError) as error:
             yield Rejected(index=index, error=explain(str(error), f"{NOUN}[{index}]", Record))
 
