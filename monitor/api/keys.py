@@ -25,15 +25,21 @@ router: Final = APIRouter(prefix="/v1/keys", tags=["routing"])
     responses={304: {"description": "Nothing has changed since the ETag in If-None-Match."}},
 )
 def get_clients_keys(
-    _key: FleetReader, parts: Parts, *, if_none_match: Annotated[str | None, Header()] = None
+    _key: FleetReader,
+    parts: Parts,
+    *,
+    readers: bool = False,
+    if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """List the keys that gateways admit: digests of their secrets, and what each is for.
 
-    These are the keys that work, to ask adapters or to read. Gateways ask for it every few seconds.
+    These are the keys that work and ask adapters; with ``readers`` also those that only read.
+    Gateways ask for it every few seconds; of an earlier release, one takes every key that it is
+    told of for one that asks.
     """
     now = parts.clock()
     found = parts.database.run(lambda tx: keys.of_clients(tx, now=now))
-    page = Page(items=[_body(one) for one in found])
+    page = Page(items=[_body(one) for one in found if one.asks or readers])
     tag = f'"{hashlib.sha256(msgspec.json.encode(page)).hexdigest()[:16]}"'
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if if_none_match is not None and if_none_match.removeprefix("W/") == tag:

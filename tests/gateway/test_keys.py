@@ -88,6 +88,16 @@ def test_keys_of_an_earlier_run_admit_while_the_service_is_away(tmp_path: Path) 
         assert spoilt.admit(_sent(TEXT)) is NO_KEYS_KNOWN
 
 
+def test_keys_as_an_earlier_release_told_or_cached_them_ask_and_do_not_read(tmp_path: Path) -> None:
+    digest = hashlib.sha256(SECRET.encode()).hexdigest()
+    cache = tmp_path / "keys.json"
+    cache.write_text(json.dumps([{"key": "0123456789ab", "digest": digest}]))
+    ring = KeyRing(time=lambda: NOW, cache=cache)
+    ring.load()
+    assert isinstance(ring.admit(_sent(TEXT)), ClientKey)
+    assert ring.reader(_sent(TEXT)) is NO_READER
+
+
 def test_who_only_reads_asks_nothing_and_who_only_asks_reads_nothing() -> None:
     ring = KeyRing(time=lambda: NOW)
     assert ring.reader(_sent(TEXT)) is NO_KEYS_KNOWN
@@ -300,7 +310,8 @@ def test_a_gateway_is_told_who_asks_and_who_reads_and_no_logins(
             ).id,
         }  # fmt: skip
     with serving(database, tmp_path) as service, service.client(Scope.READ) as client:
-        items = client.get("/v1/keys/clients").json()["items"]
+        items = client.get("/v1/keys/clients", params={"readers": True}).json()["items"]
+        to_earlier = {one["key"] for one in client.get("/v1/keys/clients").json()["items"]}
     told = {one["key"]: (one["asks"], one["reads"], one["adapters"]) for one in items}
     assert {name: told.get(key) for name, key in made.items()} == {
         "asks": (True, False, None),
@@ -309,6 +320,10 @@ def test_a_gateway_is_told_who_asks_and_who_reads_and_no_logins(
         "all": (False, True, None),
         "login": None,
     }
+    assert {made[name] for name in ("asks", "both", "all")} & to_earlier == {
+        made["asks"],
+        made["both"],
+    }, "it takes each for one that asks"
 
 
 def _until(ask: Any, wanted: int = 200) -> int:
