@@ -60,7 +60,9 @@ def discover(
 
 
 def _adapters(url: str, cards: Sequence[ModelCard]) -> list[ModelCard]:
-    adapters = [card for card in cards if card.parent is not None]
+    from monitor.probes.cards import first_names
+
+    adapters = [*first_names(card for card in cards if card.parent is not None).values()]
     if not adapters:
         names = ", ".join(card.id for card in cards[:5]) or "nothing"
         raise CommandFailed(

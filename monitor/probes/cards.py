@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -11,6 +11,7 @@ from typing import Any, Final
 from alerts.outgoing import OutgoingError
 from monitor.probes.errors import ProbeFailed
 from monitor.probes.perplexity import Http
+from monitor.served_names import plain_name
 
 MOST_CARDS: Final = 10_000
 
@@ -45,8 +46,19 @@ def one_version(card: ModelCard, other: ModelCard) -> bool:
     """
     if card.id == other.id:
         return True
-    short, long = sorted((card.id, other.id), key=len)
-    return card.root is not None and card.root == other.root and long.startswith(f"{short}@")
+    short, long = sorted((plain_name(card.id), plain_name(other.id)), key=len)
+    alike = short == long or long.startswith(f"{short}@")
+    return alike and card.root is not None and card.root == other.root
+
+
+def first_names(cards: Iterable[ModelCard]) -> Mapping[str, ModelCard]:
+    """Return cards by name, without the second one that KServe gives each model."""
+    found = {card.id: card for card in cards}
+    return {
+        name: card
+        for name, card in found.items()
+        if (plain := plain_name(name)) == name or plain not in found
+    }
 
 
 def list_models(url: str, *, http: Http, headers: Mapping[str, str]) -> tuple[ModelCard, ...]:

@@ -111,7 +111,6 @@ class _Lora(msgspec.Struct):
 
 
 class _Model(msgspec.Struct):
-    uri: str | None = None
     name: str | None = None
     lora: _Lora | None = None
 
@@ -132,7 +131,7 @@ class _InferenceService(msgspec.Struct):
             yield DeclaredAdapter(
                 name=one.name,
                 uri=_uri(one.uri),
-                base=model.name or model.uri,
+                base=model.name or self.metadata.name,
                 labels=_labels(self.metadata),
             )
 

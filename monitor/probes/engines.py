@@ -16,7 +16,7 @@ import structlog
 
 from alerts.outgoing import OutgoingError, redacted
 from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
-from monitor.probes.cards import ModelCard, list_models, one_version
+from monitor.probes.cards import ModelCard, first_names, list_models, one_version
 from monitor.probes.engine_metrics import resident_adapters
 from monitor.probes.errors import ModelNotServed, ProbeFailed
 from monitor.probes.perplexity import Http
@@ -124,11 +124,10 @@ class Engines:
 
     def adapters(self) -> tuple[ModelCard, ...]:
         """Return the adapters that any engine lists, each once: models that name a parent."""
-        found: dict[str, ModelCard] = {}
-        for url in self._addresses.now():
-            cards = self._cards(url) or {}
-            found |= {card.id: card for card in cards.values() if card.parent}
-        return tuple(found.values())
+        every = [
+            card for url in self._addresses.now() for card in (self._cards(url) or {}).values()
+        ]
+        return tuple(first_names(card for card in every if card.parent).values())
 
     def base_of(self, model: str) -> str | None:
         """Return the served model that an engine names as this adapter's parent."""
@@ -150,7 +149,7 @@ class Engines:
         urls = self._addresses.now()
         every = [card for url in urls for card in (self._cards(url) or {}).values()]
         own = [card for card in every if card.id == model]
-        found = dict.fromkeys(card.id for card in every if card.parent == base)
+        found = dict(first_names(card for card in every if card.parent == base))
         for card in every:
             if any(one_version(card, mine) for mine in own):
                 found.pop(card.id, None)

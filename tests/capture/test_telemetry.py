@@ -283,6 +283,25 @@ def test_the_answering_model_counts_over_the_asked_one() -> None:
     assert (record.adapter, record.version) == ("support", "v7")
 
 
+@pytest.mark.parametrize(
+    ("model", "pattern", "named"),
+    [
+        ("publishers/llm/models/support@v7", "{adapter}@{version}", ("support", "v7")),
+        ("publishers/llm/models/support", "{adapter}@{version}", ("support", None)),
+        ("publishers/llm/models/a-v7", "publishers/llm/models/{adapter}-{version}", ("a", "v7")),
+        ("publishers/support@v7", "{adapter}@{version}", ("publishers/support", "v7")),
+    ],
+)
+def test_the_second_name_that_kserve_gives_is_of_the_same_adapter(
+    model: str, pattern: str, named: tuple[str, str | None]
+) -> None:
+    body = _request(CHAT | {"gen_ai.response.model": model})
+    settings = TelemetrySettings(pattern=pattern)
+    found = records(body, content_type=JSON, settings=settings, is_adapter="support".__eq__)
+    _, record = only(list(found))
+    assert (record.adapter, record.version) == named
+
+
 def test_other_spans_and_other_models_are_passed_over() -> None:
     other = {"gen_ai.operation.name": "chat", "gen_ai.request.model": "gpt-4.1"}
     assert read(_request({"http.request.method": "GET"}, other, CHAT | _operation("embed"))) == []

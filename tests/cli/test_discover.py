@@ -121,6 +121,17 @@ def test_a_key_that_may_not_register_is_told_for_each_adapter(registry: Serving)
     assert "is it applied?" in ran.out
 
 
+def test_a_second_name_of_kserve_is_no_second_adapter() -> None:
+    plain: list[dict[str, str | None]] = [
+        {"id": "base"},
+        {"id": "support@v7", "parent": "base", "root": "/mnt/lora/support"},
+    ]
+    models = plain + [one | {"id": f"publishers/llm/models/{one['id']}"} for one in plain]
+    with faked(FakeEngine(models=models)) as url:
+        ran = driftline("discover", url, "--list-only", "--json")
+    assert [one["model"] for one in json.loads(ran.out)["adapters"]] == ["support@v7"], ran
+
+
 def test_listing_asks_no_model_and_no_service() -> None:
     fake = FakeEngine()
     with faked(fake) as url:

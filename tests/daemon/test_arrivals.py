@@ -71,6 +71,19 @@ def test_what_an_engine_lists_is_registered_once_and_gets_its_route(database: Da
     assert sorted(known) == ["billing", "support"]
 
 
+def test_an_adapter_of_kserve_with_two_names_is_registered_once(database: Database) -> None:
+    models = [one | {"id": f"publishers/llm/models/{one['id']}"} for one in MODELS]
+    with engine_of(FakeEngine(models=[*models, *MODELS])) as url:
+        found = arrivals(database, url)
+        found.turn()
+    assert {name for name, done in found.results.items() if done == "new"} == {
+        "support@v7",
+        "billing@v1",
+    }
+    with database.begin() as tx:
+        assert sorted(one.name for one in adapters.fetch_all(tx)) == ["billing", "support"]
+
+
 def test_what_its_cluster_declares_of_it_is_registered_too(
     database: Database, tmp_path: Path
 ) -> None:

@@ -74,16 +74,23 @@ def test_kserve_lists_the_adapters_of_a_service(api: KubernetesApi, version: str
         "adapters": [{"name": "sql", "uri": "hf://org/sql"}, {"name": "code", "uri": "s3://b/c"}]
     }
     model = {"uri": "hf://Qwen/Qwen2.5-7B", "name": "Qwen/Qwen2.5-7B", "lora": lora}
+    volume = {"name": "on-a-volume", "uri": "pvc://adapters/one"}
     api.objects[KSERVE.format(version)] = [
         {"metadata": {"name": "qwen"}, "spec": {"model": model}},
         {"metadata": {"name": "plain"}, "spec": {"model": {"uri": "hf://a/b"}}},
         {"metadata": {"name": "by-reference"}, "spec": {"baseRefs": [{"name": "x"}]}},
+        {
+            "metadata": {"name": "llama", "labels": {"driftline/owner": "care"}},
+            "spec": {"model": {"uri": "hf://a/b", "lora": {"adapters": [volume]}}},
+        },
     ]
     found = _read(api)
     assert {name: (one.uri, one.base) for name, one in found.items()} == {
         "sql": ("hf://org/sql", "Qwen/Qwen2.5-7B"),
         "code": ("s3://b/c", "Qwen/Qwen2.5-7B"),
+        "on-a-volume": (None, "llama"),
     }
+    assert found["on-a-volume"].owner == "care"
 
 
 def test_every_page_is_read_and_what_is_no_adapter_loses_no_other(

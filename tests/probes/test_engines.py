@@ -107,6 +107,23 @@ def test_a_second_name_of_a_version_is_no_sibling_but_its_folder_under_anothers_
         assert set(engines.siblings_of("booking@v1")) == {"support", "support@v7", "support@v8"}
 
 
+def test_the_second_name_that_kserve_gives_is_of_the_same_adapter() -> None:
+    """From 0.20 it serves each model under a name of its namespace, too."""
+    models: list[dict[str, str | None]] = [{"id": "base"}, {"id": "publishers/llm/models/base"}]
+    for name in ("support@v7", "support@v8", "booking@v1"):
+        card: dict[str, str | None] = {"parent": "base", "root": f"/mnt/lora/{name}"}
+        models += [card | {"id": name}, card | {"id": f"publishers/llm/models/{name}"}]
+    del models[-2]  # of the last one only the second name is listed
+    with serving(FakeEngine(models=models)) as url:
+        engines = engines_of([url])
+        names = ["support@v7", "support@v8", "publishers/llm/models/booking@v1"]
+        assert [card.id for card in engines.adapters()] == names
+        assert set(engines.siblings_of("support@v7")) == set(names[1:])
+        qualified = "publishers/llm/models/support@v7"
+        assert set(engines.siblings_of(qualified)) == set(names[1:])
+        assert [one.url for one in engines.holding(qualified)] == [url]
+
+
 def test_an_address_is_shown_without_credentials() -> None:
     engines = engines_of(["http://user:hunter2@127.0.0.1:9/engine/v1"])
     with pytest.raises(ProbeFailed) as caught:

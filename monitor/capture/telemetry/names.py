@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from monitor.served_names import plain_name
+
 _LONGEST: Final = 300
 _FIELDS: Final = re.compile(r"\{(\w*)\}")
 
@@ -36,9 +38,14 @@ class TelemetrySettings:
         ('support', 'v7')
         >>> TelemetrySettings(pattern="lora/{adapter}-{version}").split("lora/tool-use-v7")
         ('tool-use', 'v7')
+        >>> TelemetrySettings().split("publishers/llm/models/support@v7")
+        ('support', 'v7')
         >>> TelemetrySettings().split("gpt-4.1") is None
         True
         """
+        return self._split(plain_name(model)) or self._split(model)
+
+    def _split(self, model: str) -> tuple[str, str | None] | None:
         literal = _FIELDS.split(self.pattern)
         written = "".join(
             f"(?P<{part}>.+)" if place % 2 else re.escape(part)

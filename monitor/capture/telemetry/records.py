@@ -12,6 +12,7 @@ from monitor.capture.telemetry.calls import Call, call_of
 from monitor.capture.telemetry.names import TelemetrySettings
 from monitor.capture.telemetry.otlp import spans
 from monitor.capture.wire import Record
+from monitor.served_names import plain_name
 
 NOUN = "spans"
 
@@ -53,5 +54,5 @@ def _named(
         if (split := settings.split(model)) is not None:
             adapter, version = split
             return {"adapter": adapter, "version": version, **call.fields}
-    found = next(filter(is_adapter, call.models), None)
+    found = next(filter(is_adapter, map(plain_name, call.models)), None)
     return None if found is None else {"adapter": found, **call.fields}
