@@ -114,6 +114,7 @@ def test_a_wrong_config_is_told_alike_by_all(words: list[str], tmp_path: Path) -
     config.write_text('[servr]\n[server]\nport = "80"\n')
     ran = driftline(*words, "-c", str(config), cwd=tmp_path)
     failed(ran, "2 problems", "servr: unknown section; did you mean 'server'?", "expected `int`")
+    assert list(tmp_path.iterdir()) == [config], "before a data folder, or a server in it, is made"
 
 
 @pytest.mark.parametrize("words", NEEDS_THE_DATABASE, ids=" ".join)
