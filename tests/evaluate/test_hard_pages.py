@@ -1,5 +1,7 @@
 """How many pages hard signals send: a simulation with fixed seeds, through the product's rules."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 
 from detectors.error_rate import ERRORS
 from detectors.types import Budget, Effect, Floats, State, Window
-from monitor.domain import Interval
+from monitor.domain import Interval, VerdictSeverity
+from monitor.evaluate.findings import DetectorQuestion, find
+from monitor.evaluate.settings import EvaluateSettings
 from monitor.policy import (
     DetectorFact,
     Facts,
@@ -16,29 +20,39 @@ from monitor.policy import (
     ReferenceStage,
     judge,
 )
+from monitor.policy.facts import Increment
 
 START = 1_699_833_600.0
 STEP = 300.0
 """Seconds of a window."""
+MINUTE = 60.0
 SHARE = Budget(notice=1.0 / 17, page=1.0 / 12)
 RATE = 0.002
 USERS = 20
 SETTINGS = PolicySettings()
 
 
-def window(start: float, failed: Floats, users: np.ndarray) -> Window:
-    at = start + STEP * (np.arange(failed.size) + 0.5) / max(1, failed.size)
-    end = start + STEP
+def window(start: float, failed: Floats, users: np.ndarray, *, step: float = STEP) -> Window:
+    at = start + step * (np.arange(failed.size) + 0.5) / max(1, failed.size)
+    end = start + step
     return Window(start=start, end=end, at=at, signals={"error": failed}, subjects=users)
 
 
-def requests(rng: np.random.Generator, count: int, users: int = USERS) -> tuple[Floats, np.ndarray]:
-    return (rng.random(count) < RATE).astype(float), rng.integers(users, size=count)
+def requests(
+    rng: np.random.Generator, count: int, users: int = USERS, rate: float = RATE
+) -> tuple[Floats, np.ndarray]:
+    return (rng.random(count) < rate).astype(float), rng.integers(users, size=count)
 
 
-def reference(rng: np.random.Generator) -> object:
-    failed, users = requests(rng, 20_000)
-    at = START - 15 * 86_400 + 15 * 86_400 * (np.arange(20_000) + 0.5) / 20_000
+def reference(
+    rng: np.random.Generator,
+    *,
+    count: int = 20_000,
+    seconds: float = 15 * 86_400.0,
+    rate: float = RATE,
+) -> object:
+    failed, users = requests(rng, count, rate=rate)
+    at = START - seconds + seconds * (np.arange(count) + 0.5) / count
     return ERRORS.fit(
         Window(start=at[0], end=START, at=at, signals={"error": failed}, subjects=users)
     )
@@ -80,7 +94,7 @@ def judged(memory: Memory, evidence: float, effect: Effect, *, at: float) -> tup
     return got.memory, any(c.paged for c in got.memory.crossings)
 
 
-def joined(parts: list[Window]) -> Window:
+def joined(parts: Sequence[Window]) -> Window:
     return Window(
         start=parts[0].start,
         end=parts[-1].end,
@@ -124,3 +138,90 @@ def test_a_total_outage_pages_within_minutes_however_few_its_users(
         ]
         first = pages([*before, *after], known)[0]
         assert (first - 11) * STEP / 60 <= minutes
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What came before a window."""
+
+    windows: Sequence[Window]
+    increments: Sequence[Increment]
+
+    @property
+    def recent(self) -> Window:
+        return joined(self.windows)
+
+    @property
+    def recent_beside(self) -> Sequence[Window]:
+        return []
+
+    @property
+    def feedback(self) -> Window:
+        raise AssertionError("errors are no feedback")
+
+    def past(self, detector: str) -> Sequence[Increment]:
+        assert detector == ERRORS.name
+        return self.increments
+
+
+def evaluated_until_page(windows: Sequence[Window], known: object) -> int:
+    """Return the window that pages, each looked into and judged by the service's functions."""
+    state, memory, past = State(), Memory(), list[Increment]()
+    for place, now in enumerate(windows):
+        lookback = _Past(windows=windows[: place + 1], increments=past)
+        found = find(
+            DetectorQuestion(
+                detector=ERRORS,
+                reference=known,
+                window=now,
+                state=state,
+                budget=SHARE,
+                memory=memory,
+                lookback=lookback,
+            ),
+            EvaluateSettings(),
+        )
+        assert found.score is not None
+        assert found.state is not None
+        state, at = found.state, datetime.fromtimestamp(now.end, tz=UTC)
+        facts = Facts(
+            at=at, reference=ReferenceStage.PROVISIONAL, detectors=(found.fact,), n_day=4_000
+        )
+        got = judge(memory, facts, SETTINGS)
+        memory = got.memory
+        if got.verdict.severity is VerdictSeverity.PAGE:
+            return place
+        start = datetime.fromtimestamp(now.start, tz=UTC)
+        grown, n = found.score.increments, found.score.n_window
+        past.append(Increment(window_start=start, at=at, n_units=n, by_process=grown))
+    raise AssertionError("nothing pages")
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "latest"),
+    [
+        pytest.param(20_000, 15 * 86_400.0, 75.0, id="a reference of a fortnight"),
+        pytest.param(1_000, 3 * 3_600.0, 80.0, id="one of three hours"),
+        # 20 users in two checks of a quarter of an hour: 40 units to compare 20 with
+        pytest.param(1_000, 1_000.0, 200.0, id="one that was learned within 17 minutes"),
+    ],
+)
+@pytest.mark.parametrize("healthy", [0, 20, 40, 55])
+def test_windows_of_a_minute_page_by_how_long_the_reference_has_seen(
+    count: int, seconds: float, latest: float, healthy: int
+) -> None:
+    """20 users send a request a second: seconds from the first failure to the end of the window.
+
+    The references have seen no failure.
+    """
+    rng = np.random.default_rng(142)
+    known = reference(rng, count=count, seconds=seconds, rate=0.0)
+    users = np.arange(60) % USERS
+    outage = [(np.arange(60) >= healthy).astype(float), *[np.ones(60)] * 8]
+    windows = [
+        window(START + MINUTE * place, failed, users, step=MINUTE)
+        for place, failed in enumerate([*[np.zeros(60)] * 12, *outage])
+    ]
+    after = MINUTE * (evaluated_until_page(windows, known) - 11) - healthy
+    print(f"{after:.0f} s")
+    assert after <= latest
