@@ -79,7 +79,7 @@ def _evaluator(parts: WorkerParts, texts: WaitingTexts) -> Evaluator:
             window=config.schedule.live_interval,
         ),
         react=Deciding(breaker=parts.breaker).ask,
-        drain=texts.drain,
+        embed=texts.embed_before,
         via=parts.serving.probe,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -25,6 +26,8 @@ _LOG: Final = structlog.get_logger(__name__)
 
 AHEAD: Final = timedelta(minutes=10)
 """Records may be stamped this far ahead; their texts are still embedded."""
+MOST_BATCHES: Final = 20
+"""An evaluation waits for so many batches of an adapter's texts at most."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -45,7 +48,7 @@ class WaitingTexts:
     def turn(self) -> bool:
         """Embed the waiting texts; a missing model is logged once, not at every turn."""
         try:
-            embedded = self.drain(None, self._now() + AHEAD)
+            embedded = self._batch(None, self._now() + AHEAD)
         except ProbeError as error:
             if self._trouble != str(error):
                 self._trouble = str(error)
@@ -60,7 +63,22 @@ class WaitingTexts:
         before = self._now() + AHEAD
         return self.database.run(lambda tx: pending.next_due(tx, before=before))
 
-    def drain(self, adapter_id: AdapterId | None, until: datetime) -> int:
+    def embed_before(self, times: Sequence[tuple[AdapterId, datetime]]) -> None:
+        """Embed adapters' texts of records before a time, in at most 20 batches of each.
+
+        What cannot be embedded now waits on.
+        """
+        waiting = self.database.run(lambda tx: pending.before(tx, times))
+        for adapter_id, until in times:
+            try:
+                for _ in range(MOST_BATCHES if adapter_id in waiting else 0):
+                    if self._batch(adapter_id, until) == 0:
+                        break
+            except (ProbeError, LookupError, OSError) as error:
+                # a broken index or a dead probe must not stop the detectors that need neither
+                _LOG.warning("embedding_unavailable", adapter_id=adapter_id, error=str(error))
+
+    def _batch(self, adapter_id: AdapterId | None, until: datetime) -> int:
         """Embed one batch of records before ``until``; return the number of texts taken.
 
         Raises

@@ -36,7 +36,6 @@ from monitor.store.evaluation import evaluations, probing, tasks
 from monitor.store.evaluation.perplexity import RunRole
 from monitor.store.evaluation.tasks import Claim, Finished
 from monitor.store.people import changes, words
-from monitor.store.records import pending
 from monitor.store.registry import versions
 from monitor.windows import Cadence, WindowPlan, offset_of, plan
 
@@ -46,7 +45,6 @@ PROBE_BACKOFF: Final = timedelta(minutes=5)
 """A probe that was stopped is tried again after this long, or its interval if shorter."""
 WANTED_BACKOFF: Final = timedelta(seconds=30)
 """The same for a probe that a verdict or a return of traffic needs."""
-DRAIN_ROUNDS: Final = 20
 LOOKS: Final = 3
 """Attempts to explain and commit one evaluation; each new attempt follows another evaluation of
 the version written meanwhile."""
@@ -79,8 +77,9 @@ class Evaluator:
     react
         Asks for decisions about moving traffic away or back, in the transaction that stores the
         verdicts, so that neither is stored without the other.
-    drain
-        Embeds an adapter's waiting texts up to a time and returns their number.
+    embed
+        Embeds the texts of adapters that wait, each up to a time, as far as it can: others are
+        missing from their windows.
     via
         None where no perplexity source is configured.
     """
@@ -90,7 +89,7 @@ class Evaluator:
     cadences: dict[EvaluationKind, Cadence]
     tell: Messages
     react: React
-    drain: Callable[[AdapterId, datetime], int]
+    embed: Callable[[Sequence[tuple[AdapterId, datetime]]], None]
     via: ModelProbe | None
     _calibrations: Calibrations = field(init=False, default_factory=Calibrations)
 
@@ -184,21 +183,10 @@ class Evaluator:
         )
 
     def _looked(self, looks: Sequence[Look], *, alone: bool = False) -> list[LookedAt]:
-        """Read windows and score them; of several, those that fail are left out.
-
-        Texts that wait for live windows are embedded before, within a limit; others are missing.
-        """
+        """Read windows and score them; of several, those that fail are left out."""
         live = [look for look in looks if look.claim.kind is EvaluationKind.LIVE]
-        ends = [(look.claim.adapter_id, look.window.end) for look in live]
-        waiting = self.database.run(lambda tx: pending.before(tx, ends)) if ends else frozenset()
-        for adapter_id, until in ends:
-            try:
-                for _ in range(DRAIN_ROUNDS if adapter_id in waiting else 0):
-                    if self.drain(adapter_id, until) == 0:
-                        break
-            except (ProbeError, LookupError, OSError) as error:
-                # a broken index or a dead probe must not stop the detectors that need neither
-                _LOG.warning("embedding_unavailable", adapter_id=adapter_id, error=str(error))
+        if live:
+            self.embed([(look.claim.adapter_id, look.window.end) for look in live])
         found = []
         for look, reading in zip(looks, self._read(looks) if looks else (), strict=True):
             lookback = StoredLookback(self.database, reading, self.settings)

@@ -19,7 +19,7 @@ from monitor.capture.checks import Tokens
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
 from monitor.capture.signals import token_signals
-from monitor.domain import AdapterId, EvaluationKind, ReferenceId, Version
+from monitor.domain import EvaluationKind, ReferenceId, Version
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings
@@ -130,7 +130,7 @@ class World:
             "cadences": {kind: Cadence(interval=TICK, lag=timedelta()) for kind in EvaluationKind},
             "tell": told_nobody(),
             "react": self._react,
-            "drain": _nothing_waits,
+            "embed": lambda _: None,
             "via": None,
             **changes,
         }
@@ -165,11 +165,6 @@ class World:
 
     def rows(self, query: str) -> list[Any]:
         return self.database.run(lambda tx: list(tx.execute(sa.text(query))))
-
-
-def _nothing_waits(adapter_id: AdapterId, until: datetime) -> int:
-    del adapter_id, until
-    return 0
 
 
 def ready_reference(

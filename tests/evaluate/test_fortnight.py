@@ -92,7 +92,7 @@ class Fortnight:
                 doubts=lambda *_: {},
             ),
             react=lambda *_, **__: None,
-            drain=lambda *_: 0,
+            embed=lambda _: None,
             via=None,
         )
 

@@ -44,7 +44,7 @@ def test_an_evaluation_waits_for_the_texts_that_the_loop_has_in_hand(
 
     def evaluation() -> int:
         under_way.set()
-        texts.drain(version.adapter_id, NOON + HOUR)
+        texts.embed_before([(version.adapter_id, NOON + HOUR)])
         return len(encoder.texts)
 
     with ThreadPoolExecutor(2) as pool:
@@ -73,3 +73,17 @@ def test_texts_wait_for_an_encoder_that_is_down_and_are_embedded_once_it_is_back
     assert texts.turn()
     assert len(words.texts) == 5
     assert texts.next_due() is None
+
+
+def test_an_evaluation_goes_on_while_the_encoder_is_down_and_embeds_before_its_end_alone(
+    database: Database, version: Version, words: BagOfWords, indexes: Indexes, live: Live
+) -> None:
+    live(questions(5))
+    texts = WaitingTexts(database=database, embedder=words, indexes=indexes, keeping=TextFate())
+    until = [(version.adapter_id, NOON + timedelta(minutes=3))]
+    words.error = ProbeFailed("paused", permanent=False, asked=False)
+    texts.embed_before(until)
+    assert not words.texts
+    words.error = None
+    texts.embed_before(until)
+    assert len(words.texts) == 3

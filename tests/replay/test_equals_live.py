@@ -13,7 +13,8 @@ from sqlalchemy import Connection
 
 from monitor.capture.intake import Intake, Settings
 from monitor.capture.queue import QueueBounds
-from monitor.domain import AdapterId, EvaluationKind, Reference, Version
+from monitor.daemon.texts import WaitingTexts
+from monitor.domain import EvaluationKind, Reference, Version
 from monitor.evaluate.evaluator import Evaluator
 from monitor.evaluate.message import Messages
 from monitor.evaluate.settings import EvaluateSettings, Margins
@@ -99,13 +100,16 @@ class Service:
         self.intake = Intake(
             database, subject_key=b"k" * 32, settings=settings, clock=lambda: LATER, answers=True
         )
+        texts = WaitingTexts(
+            database=database, embedder=WORDS, indexes=self.indexes, keeping=ANSWERS
+        )
         self.evaluator = Evaluator(
             database=database,
             settings=SETTINGS,
             cadences=CADENCES | PROBES,
             tell=Messages(channels=channels, preview=lambda *_: None, doubts=lambda *_: {}),
             react=lambda *_: None,
-            drain=self._drain,
+            embed=texts.embed_before,
             via=None,
         )
 
@@ -166,16 +170,6 @@ class Service:
         as_made(self.database)
         while drain_embeddings(self.database, WORDS, indexes=self.indexes, keeping=ANSWERS):
             pass  # as the service's own loop does as soon as texts come in
-
-    def _drain(self, adapter_id: AdapterId, until: datetime) -> int:
-        return drain_embeddings(
-            self.database,
-            WORDS,
-            indexes=self.indexes,
-            adapter_id=adapter_id,
-            until=until,
-            keeping=ANSWERS,
-        )
 
     def _evaluate(self, kind: EvaluationKind, *, now: datetime, start: datetime | None) -> None:
         def work(tx: Connection) -> Any:
