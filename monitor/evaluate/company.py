@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from monitor.domain import EvaluationKind, VerdictSeverity, Version
 from monitor.policy import Judgement
 from monitor.policy.common_cause import FleetFact, moves
-from monitor.store.evaluation import verdicts
+from monitor.store.evaluation import movements
 from monitor.store.incidents import fleet_incidents
 
 
@@ -39,7 +39,7 @@ def others_on_the_base(
         base=base,
         adapters=adapters,
         cycle=cycle,
-        moved=verdicts.moved_on(tx, base, but=version.adapter_id),
+        moved=movements.on_base(tx, base, but=version.adapter_id),
         unseen=unseen,
         member=fleet_incidents.membership(tx, version.id) is not None,
     )

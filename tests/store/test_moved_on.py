@@ -14,7 +14,7 @@ from monitor.policy import Crossing, Memory, PerplexityMemory
 from monitor.policy.common_cause import Moved, movement
 from monitor.store import clock
 from monitor.store.database import Database
-from monitor.store.evaluation import tasks, verdicts
+from monitor.store.evaluation import movements, tasks, verdicts
 from monitor.store.incidents import fleet_incidents
 from monitor.store.registry import adapters, versions
 from monitor.store.traffic import common_cause
@@ -88,7 +88,7 @@ def test_one_version_of_each_other_adapter_is_read_and_those_that_page_before_ot
         paging = judged(tx, "two", PAGE, MOVED, version="v2")
         ticket = judged(tx, "ticket", TICKET, MOVED)
         judged(tx, "elsewhere", PAGE, MOVED, base="qwen")
-        found = verdicts.moved_on(tx, "llama", but=own.adapter_id)
+        found = movements.on_base(tx, "llama", but=own.adapter_id)
     assert set(found) == {of(paging, paging=True), of(ticket, paging=False)}
 
 
@@ -106,9 +106,9 @@ def test_those_that_did_not_move_by_themselves_are_not_read(
     with database.begin() as tx:
         own = judged(tx, "own", PAGE, MOVED)
         other = judged(tx, "other", PAGE, MOVED)
-        assert verdicts.moved_on(tx, "llama", but=own.adapter_id) == (of(other, paging=True),)
+        assert movements.on_base(tx, "llama", but=own.adapter_id) == (of(other, paging=True),)
         verdicts.put(tx, version_id=other.id, verdict=verdict, memory=memory, size=None)
-        assert verdicts.moved_on(tx, "llama", but=own.adapter_id) == ()
+        assert movements.on_base(tx, "llama", but=own.adapter_id) == ()
 
 
 def test_probes_that_are_forgotten_are_no_move(database: Database) -> None:
@@ -116,7 +116,7 @@ def test_probes_that_are_forgotten_are_no_move(database: Database) -> None:
         own = judged(tx, "own", PAGE, MOVED)
         other = judged(tx, "other", PAGE, MOVED)
         verdicts.forget_probes(tx, sa.select(sa.literal(other.id)))
-        assert verdicts.moved_on(tx, "llama", but=own.adapter_id) == ()
+        assert movements.on_base(tx, "llama", but=own.adapter_id) == ()
 
 
 def looked_at(database: Database, own: Version, *, turned: datetime) -> tuple[int, int]:

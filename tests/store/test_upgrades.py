@@ -14,7 +14,7 @@ from monitor.domain import AdapterId, EvaluationKind, Version, VersionId
 from monitor.policy.common_cause import Moved, Movement
 from monitor.store import schema
 from monitor.store.database import Database
-from monitor.store.evaluation import verdicts
+from monitor.store.evaluation import movements
 from monitor.store.incidents import fleet_incidents
 from monitor.store.registry import versions
 from monitor.store.traffic import common_cause
@@ -119,7 +119,7 @@ def test_raised_versions_count_as_moved_until_their_next_evaluation_says_how_far
     before.verdict(before.version("blind"), "blind", "ticket", "unknown")
     before.verdict(before.version("stable"), "stable", "none", "unknown")
     with before.upgraded().begin() as tx:
-        found = verdicts.moved_on(tx, "llama", but=NOBODY)
+        found = movements.on_base(tx, "llama", but=NOBODY)
     assert set(found) == {
         Moved(version_id=page, movement=Movement(since=TURNED, size=0.0), paging=True),
         Moved(version_id=ticket, movement=Movement(since=TURNED - HOUR, size=0.0)),

@@ -9,7 +9,6 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
 import sqlalchemy as sa
 from sqlalchemy import Connection, RowMapping
 from sqlalchemy.dialects.postgresql import insert
@@ -25,8 +24,8 @@ from monitor.domain import (
     VerdictSeverity,
     VersionId,
 )
-from monitor.policy.common_cause import Moved, movement
-from monitor.policy.memory import NUMPY_SCALAR, Memory, verdict_of
+from monitor.policy.memory import Memory, verdict_of
+from monitor.store.evaluation import movements
 from monitor.store.rows import named, shaped, stored
 from monitor.store.tables.evaluations import transitions, verdicts
 from monitor.store.tables.registry import versions
@@ -130,15 +129,6 @@ def fleet(tx: Connection) -> list[VerdictRow]:
     return [_verdict_row(row) for row in tx.execute(_SELECT).mappings()]
 
 
-def moved_on(tx: Connection, base: str, *, but: AdapterId) -> tuple[Moved, ...]:
-    """Return the version in the worst state of each other adapter that moved on a base.
-
-    An empty base selects versions without one. It costs one row, however many have moved.
-    """
-    found = tx.execute(_MOVED_ON, {"base": base, "but": but}).scalar_one()
-    return _MOVED.decode(found)
-
-
 def of_adapter(tx: Connection, *, adapter_id: AdapterId) -> list[VerdictRow]:
     """Return the verdicts of an adapter's versions that have one."""
     query = _SELECT.where(verdicts.c.adapter_id == adapter_id)
@@ -202,7 +192,7 @@ def put(
 
 def put_all(tx: Connection, new: Sequence[NewVerdict]) -> None:
     """Store judgements of versions whose rows exist."""
-    moves = [_moved(one.verdict, one.memory) for one in new]
+    moved = [movements.encoded(one.verdict, one.memory) for one in new]
     rows = {
         "ids": [one.version_id for one in new],
         "kinds": [one.verdict.kind.value for one in new],
@@ -211,7 +201,7 @@ def put_all(tx: Connection, new: Sequence[NewVerdict]) -> None:
         "reasons": [one.verdict.reason for one in new],
         "sinces": [one.verdict.since for one in new],
         "memories": [json.dumps(one.memory.to_json()) for one in new],
-        "moves": [json.dumps(moved) if moved else None for moved in moves],
+        "moves": [json.dumps(one) if one else None for one in moved],
         "sizes": [one.size for one in new],
     }
     tx.execute(_PUT, rows)
@@ -232,32 +222,6 @@ _PUT: Final = sa.text(
 )
 
 
-# an earlier release that runs beside this one ends a verdict without ending its ``moved``
-_MOVED_ON: Final = sa.text(
-    """
-    SELECT CAST(coalesce(jsonb_agg(jsonb_build_object(
-        'version_id', one.version_id, 'paging', one.paging, 'movement', one.moved
-    )), '[]') AS text)
-    FROM (
-        SELECT DISTINCT ON (v.adapter_id) v.version_id, v.severity = 'page' AS paging, v.moved
-        FROM verdicts v JOIN versions s ON s.id = v.version_id
-        WHERE coalesce(s.base_model, '') = :base AND v.moved IS NOT NULL AND v.adapter_id <> :but
-          AND v.severity <> 'none' AND v.blame <> 'input'
-        ORDER BY v.adapter_id, paging DESC, v.version_id
-    ) AS one
-    """
-)
-_MOVED: Final = msgspec.json.Decoder(tuple[Moved, ...])
-
-
-def _moved(verdict: Verdict, memory: Memory) -> dict[str, Any] | None:
-    """Return what others on the base need of a version that moved by more than its inputs."""
-    if verdict.severity is VerdictSeverity.NONE or verdict.blame is Blame.INPUT:
-        return None
-    found = movement(memory, at=verdict.since)
-    return None if found is None else msgspec.to_builtins(found, enc_hook=NUMPY_SCALAR)
-
-
 def forget_probes(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
     """Lock these versions' verdicts and drop the probes' findings from what they remember.
 
@@ -271,7 +235,7 @@ def forget_probes(tx: Connection, concerned: sa.Select[tuple[int]]) -> None:
         tx.execute(
             sa.update(verdicts)
             .where(verdicts.c.version_id == row.version_id)
-            .values(memory=memory.to_json(), moved=_moved(row.verdict, memory))
+            .values(memory=memory.to_json(), moved=movements.encoded(row.verdict, memory))
         )
 
 
