@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field
 
 from monitor.api.access import Ingester
+from monitor.api.answering import answered
 from monitor.api.bodies import Body
 from monitor.api.parts import Parts
 from monitor.api.problems import Problem, problem_response
@@ -120,7 +121,7 @@ def _taken_in(
         content_encoding=request.headers.get("content-encoding"),
         sender=_sender(key),
     )
-    return JSONResponse(outcome.to_dict(), status_code=202)
+    return answered(OutcomeBody.of(outcome), status=202)
 
 
 def install(app: FastAPI) -> None:

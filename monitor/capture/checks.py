@@ -64,7 +64,7 @@ class Horizon:
     retention: timedelta
 
     def check(self, at: datetime) -> None:
-        """Raise ``Refused`` for a time outside the horizon."""
+        """Raise ``RecordRefused`` for a time outside the horizon."""
         if at - self.now > AHEAD:
             raise RecordRefused(f"at: {at.isoformat()} is more than 10 minutes in the future")
         if self.now - at > self.retention:
@@ -92,7 +92,7 @@ class Tokens:
 
 
 def check_record(record: Record, horizon: Horizon) -> None:
-    """Raise ``Refused`` with the field's name if the record breaks a rule."""
+    """Raise ``RecordRefused`` with the field's name if the record breaks a rule."""
     horizon.check(record.at)
     if not "".join(filter(None, _NAMES_OF(record))).isprintable():
         _name_the_unprintable(record)
@@ -108,9 +108,9 @@ def _name_the_unprintable(record: Record) -> None:
 
 
 def check_feedback(item: Feedback, horizon: Horizon) -> None:
-    """Raise ``Refused`` if a feedback item breaks a rule."""
+    """Raise ``RecordRefused`` if a feedback item breaks a rule."""
     horizon.check(item.at)
-    for field in ("adapter", "id"):
+    for field in ("adapter", "id", "name"):
         if not getattr(item, field).isprintable():
             raise RecordRefused(f"{field}: has characters that cannot be printed")
     _check_named(item.name, item.value, "value")
@@ -132,8 +132,8 @@ def legible(text: str | None) -> str | None:
 def tokens_of(record: Record) -> Tokens | None:
     """Return a record's token numbers, or None if it has none.
 
-    Raises ``Refused`` if lists and packed fields are mixed, lengths differ, or a log-probability is
-    above 0.
+    Raises ``RecordRefused`` if lists and packed fields are mixed, lengths differ, or a
+    log-probability is above 0.
     """
     logprob = _logprobs(record)
     if logprob is None:

@@ -111,6 +111,6 @@ class Sender:
         return adapter in self.match.get("adapter", (adapter,))
 
     def check(self, adapter: str, found: Resolved) -> None:
-        """Raise ``Refused`` if the sender may not send for this adapter."""
+        """Raise ``RecordRefused`` if the sender may not send for this adapter."""
         if not may_send_for(self.match, found.facts):
             raise RecordRefused(f"adapter: this key may not send for {adapter!r}")

@@ -7,7 +7,7 @@
     ├── Unsupported   415  a content type or encoding that is not read
     ├── Malformed     400  not the JSON that was promised
     ├── Overloaded    429  the queue is full; nothing was kept; try again later
-    ├── NoRoom        507  the database's disk is full; nothing was stored
+    ├── DiskFull      507  the database's disk is full; nothing was stored
     └── Unavailable   503  the database did not confirm in time; send the same bytes again
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import structlog
@@ -18,13 +19,13 @@ import structlog
 from monitor.capture import decoding, parse
 from monitor.capture.assemble import KeptFields, assemble
 from monitor.capture.checks import Horizon, NotRegistered, RecordRefused, check_feedback
-from monitor.capture.directory import Directory, Resolve, Sender
+from monitor.capture.directory import Directory, Sender
 from monitor.capture.errors import DiskFull
 from monitor.capture.held import HeldRecords, RecordNames
 from monitor.capture.parse import MAX_RECORDS, Parsed, Rejected
 from monitor.capture.queue import QueueBounds, Submission, WriteQueue, jittered
 from monitor.capture.quota import Quota
-from monitor.capture.refusal import refusing
+from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.capture.sampling import Rates
 from monitor.capture.sieve import Sieve, Unregistered
 from monitor.capture.telemetry import records as telemetry
@@ -73,6 +74,34 @@ class Settings:
             "record_tokens": min(self.tokens_retention, self.retention),
         }
 
+    @property
+    def problems(self) -> list[str]:
+        """List what cannot work, each with its key."""
+        found = [
+            f"{name}: must be {least} or more"
+            for name, least, number in (
+                ("target_per_day", 1, self.target_per_day),
+                ("trial_per_subject", 0, self.trial_per_subject),
+                ("max_body", 1, self.max_body),
+                ("bounds.rows", 1, self.bounds.rows),
+                ("bounds.bytes", 1, self.bounds.bytes),
+                ("bounds.rows_per_commit", 1, self.bounds.rows_per_commit),
+                ("bounds.linger", 0, self.bounds.linger),
+                ("bounds.patience", 0, self.bounds.patience),
+            )
+            if not least <= number < math.inf
+        ]
+        if self.retention <= timedelta():
+            found.append("retention: must be longer than 0")
+        for path in self.refusal_patterns:
+            try:
+                refusing([path])
+            except PatternUnfit as error:
+                found.append(f"refusal_patterns: {error}")
+        if problem := self.telemetry.problem:
+            found.append(f"telemetry.pattern: {problem}")
+        return found
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeOutcome:
@@ -100,22 +129,12 @@ class IntakeOutcome:
             held=(*self.held, *other.held),
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the body of the answer."""
-        return {
-            "accepted": self.accepted,
-            "duplicates": self.duplicates,
-            "sampled_out": self.sampled_out,
-            "held": [{"index": one.index, "error": one.error} for one in self.held],
-            "rejected": [{"index": one.index, "error": one.error} for one in self.rejected],
-        }
-
 
 _ANYBODY: Final = Sender()
 
 
 class Intake:
-    """The entry for records and feedback; both methods may be called from many threads.
+    """The entry for records, spans and feedback; many threads may call it.
 
     With ``answers``, the texts of answers are kept for the embedding probe too.
     """
@@ -126,13 +145,12 @@ class Intake:
         *,
         subject_key: bytes,
         settings: Settings | None = None,
-        resolve: Resolve | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         answers: bool = False,
     ) -> None:
         self._settings = settings or Settings()
         self._room = database.room
-        self._resolve = resolve or Directory(database).resolve
+        self._resolve = Directory(database).resolve
         self._clock = clock
         self._rates = Rates(database, target_per_day=self._settings.target_per_day, clock=clock)
         self._quota = Quota(self._settings.trial_per_subject)

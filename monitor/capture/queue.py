@@ -111,7 +111,7 @@ class WriteQueue:
     def submit(self, submission: Submission) -> None:
         """Wait until the submission is durable.
 
-        Raises ``Overloaded`` if the queue is full, ``NoRoom`` if the database's disk is full, and
+        Raises ``Overloaded`` if the queue is full, ``DiskFull`` if the database's disk is full, and
         ``Unavailable`` if the database did not confirm in time or refused.
         """
         self._enqueue(submission)

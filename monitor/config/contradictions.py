@@ -9,8 +9,6 @@ from typing import Final
 from alerts.outgoing import OutgoingClient, OutgoingError
 from detectors.feedback import FEEDBACK
 from monitor.addresses import is_web_address
-from monitor.capture import intake
-from monitor.capture.refusal import PatternUnfit, refusing
 from monitor.config import addresses, grouping, probes, routing
 from monitor.config.database import database_problems
 from monitor.config.sections import LONGEST, Config, FeedbackSection
@@ -41,8 +39,8 @@ def contradictions(config: Config) -> list[str]:
     found += addresses.gateway_problems(config.gateway)
     found += _runbook_problems(config)
     found += probes.contradictions(config.probes.perplexity)
-    found += _pattern_problems(config.capture)
     found += [f"reference.learned.{problem}" for problem in config.reference.learned.problems]
+    found += [f"capture.{problem}" for problem in config.capture.problems]
     found += grouping.contradictions(config.alerting.grouping)
     found += _heartbeat_contradictions(config)
     found += routing.contradictions(config)
@@ -143,18 +141,6 @@ def _runbook_problems(config: Config) -> list[str]:
         for where, runbook in (named | {"defaults": config.defaults.runbook}).items()
         if runbook is not None and not is_web_address(runbook)
     ]
-
-
-def _pattern_problems(capture: intake.Settings) -> list[str]:
-    found = []
-    for path in capture.refusal_patterns:
-        try:
-            refusing([path])
-        except PatternUnfit as error:
-            found.append(f"capture.refusal_patterns: {error}")
-    if problem := capture.telemetry.problem:
-        found.append(f"capture.telemetry.pattern: {problem}")
-    return found
 
 
 def _budget_contradictions(config: Config) -> list[str]:

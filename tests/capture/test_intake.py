@@ -18,6 +18,7 @@ from monitor.capture.directory import Resolved
 from monitor.capture.errors import Malformed, Overloaded, TooLarge, Unavailable, Unsupported
 from monitor.capture.intake import Intake, IntakeOutcome
 from monitor.capture.packing import pack_f16
+from monitor.capture.parse import Rejected
 from monitor.capture.queue import QueueBounds
 from monitor.capture.refusal import refusing
 from monitor.capture.wire import Record
@@ -79,16 +80,11 @@ def test_the_same_bytes_again_are_duplicates_and_counted(
 def test_one_bad_record_does_not_lose_the_good_ones(send: Send, record: Make) -> None:
     outcome = send(record(), record(id="r2", status="ok"), record(id="r3", adapter="nobody"))
     assert outcome.accepted == 1
-    assert outcome.to_dict()["rejected"] == [
-        {"index": 1, "error": "records[1].status: expected int | null, got str"},
+    assert outcome.rejected == [
+        Rejected(index=1, error="records[1].status: expected int | null, got str")
     ]
-    assert outcome.to_dict()["held"] == [
-        {
-            "index": 2,
-            "error": "records[2].adapter: unknown adapter 'nobody';"
-            " register it with PUT /v1/adapters/nobody",
-        },
-    ]
+    said = "records[2].adapter: unknown adapter 'nobody'; register it with PUT /v1/adapters/nobody"
+    assert outcome.held == [Rejected(index=2, error=said)]
 
 
 @pytest.mark.usefixtures("support")
@@ -473,13 +469,15 @@ def test_feedback_is_idempotent_and_checked_item_by_item(
         good | {"adapter": "nobody"},
         good | {"vlaue": 3},
         good | {"at": "2001-01-01T00:00:00Z"},
+        good | {"name": "cs\nat"},
     ]
     body = json.dumps({"feedback": [good, *wrong]}).encode()
     first = intake.feedback(body, content_type=JSON)
     again = intake.feedback(body, content_type=JSON)
-    assert (first.accepted, first.duplicates, len(first.rejected)) == (1, 0, 4)
+    assert (first.accepted, first.duplicates, len(first.rejected)) == (1, 0, 5)
     assert (again.accepted, again.duplicates) == (0, 1)
-    assert [one.index for one in first.rejected] == [1, 2, 3, 4]
+    assert [one.index for one in first.rejected] == [1, 2, 3, 4, 5]
+    assert first.rejected[4].error == "feedback[5].name: has characters that cannot be printed"
     assert first.rejected[2].error == ("feedback[3]: unknown field 'vlaue'; did you mean 'value'?")
     assert len(_rows(database, "SELECT * FROM feedback")) == 1
 
@@ -521,13 +519,7 @@ def test_a_wrong_request_is_refused_whole(
 @pytest.mark.usefixtures("support")
 def test_an_empty_request_is_fine(intake: Intake) -> None:
     outcome = intake.records(b'{"records": []}', content_type=JSON)
-    assert outcome.to_dict() == {
-        "accepted": 0,
-        "duplicates": 0,
-        "sampled_out": 0,
-        "held": [],
-        "rejected": [],
-    }
+    assert outcome == IntakeOutcome(accepted=0, duplicates=0, sampled_out=0, rejected=[], held=[])
 
 
 @pytest.mark.usefixtures("support")
@@ -575,8 +567,8 @@ def test_a_database_that_does_not_confirm_is_said_and_the_resend_stores_once(
         with pytest.raises(Unavailable, match="nothing is stored twice"):
             send(record(), by=hasty)
     patient = open_intake()
-    resent = send(record(), by=patient).to_dict()
-    assert resent["accepted"] + resent["duplicates"] == 1
+    resent = send(record(), by=patient)
+    assert resent.accepted + resent.duplicates == 1
     assert len(_rows(database, "SELECT id FROM records WHERE id = 'r1'")) == 1
 
 

@@ -208,6 +208,9 @@ def _keys(section: Any, table: Any, where: str) -> list[str]:
             {"channels": [CUSTOM | {"template": "{{ sumary | tojson }}"}]},
             "channels[0]: channel 'custom': template, line 1: 'sumary' is undefined (in a message",
         ),
+        ({"capture": {"target_per_day": 0}}, "capture.target_per_day: must be 1 or more"),
+        ({"capture": {"bounds": {"linger": -0.1}}}, "capture.bounds.linger: must be 0 or more"),
+        ({"capture": {"retention": "0d"}}, "capture.retention: must be longer than 0"),
         (
             {"channels": [{"name": "a", "kind": "log", "fallback": "b"}]},
             "channels.a.fallback: no channel is named 'b'",
