@@ -21,12 +21,12 @@ from monitor.probes.models import is_local
 
 _LOG = structlog.get_logger(__name__)
 
-LONGEST_PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 60.0
 _CHUNK: Final = 1 << 20
 _CLOSED: Final = "the worker was closed"
 
 
-class WorkerDied(Exception):  # noqa: N818 - caught here and turned into ProbeFailed
+class _WorkerDied(ProbeFailed):
     """The process ended in the middle of a request."""
 
 
@@ -42,10 +42,10 @@ class Opening(Protocol):
 class WorkerProcess(Generic[Opened]):
     """One worker process and its model.
 
-    ``ask`` is thread-safe and answers one request at a time. If the process dies during a request,
-    the request is sent once more to a fresh process; a request that takes too long ends the
-    process. After repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests meanwhile
-    fail at once, as do all requests after closing.
+    Thread-safe: it answers one request at a time. If the process dies during a request, the request
+    is sent once more to a fresh process; a request that takes too long ends the process. After
+    repeated deaths the next start waits 1, 2, 4 ... 60 s, and requests meanwhile fail at once, as
+    do all requests after closing.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class WorkerProcess(Generic[Opened]):
         return process.pid if process and process.poll() is None else None
 
     def opened(self) -> Opened:
-        """Start the worker if needed, and describe its model."""
+        """Start the worker if needed, and describe its model; raise as :meth:`ask` does."""
         with self._lock:
             return self._ready()
 
@@ -94,19 +94,17 @@ class WorkerProcess(Generic[Opened]):
 
         Raises
         ------
-        ProbeFailed, ProbeTimeout, ModelMissing
+        ModelMissing
+            The model cannot be loaded.
+        ProbeFailed, ProbeTimeout
+            There is no answer. ``asked`` is false if the request did not reach the model.
         """
         with self._lock:
             try:
                 return self._answer(request, timeout)
-            except WorkerDied:
-                if self._closed:
-                    raise ProbeFailed(_CLOSED, permanent=False, asked=False) from None
+            except _WorkerDied:
                 _LOG.warning("probe_worker_died", deaths=self._deaths)
-            try:
-                return self._answer(request, timeout)
-            except WorkerDied as error:
-                raise ProbeFailed(str(error), permanent=False) from error
+            return self._answer(request, timeout)
 
     def restart(self) -> None:
         """End the process; the next request starts a new one."""
@@ -137,8 +135,15 @@ class WorkerProcess(Generic[Opened]):
     def _ready(self) -> Opened:
         if self._opened and self.pid is not None:
             return self._opened
+        try:
+            return self._open()
+        except ProbeFailed as error:
+            error.asked = False
+            raise
+
+    def _open(self) -> Opened:
         self._end()
-        self._wait_out()
+        self._refuse_within_pause()
         self._start()
         reply = self._exchange(self._opening, self._start_timeout)
         if isinstance(reply, self._dialogue.opened):
@@ -151,27 +156,32 @@ class WorkerProcess(Generic[Opened]):
         self._failed(error)
         raise error
 
-    def _wait_out(self) -> None:
+    def _refuse_within_pause(self) -> None:
         left = self._not_before - time.monotonic()
         if left <= 0:
             return
         if self._missing is not None:
             raise ModelMissing(self._opening.model, self._missing)
         reason = f"the worker restarts in {left:.0f} s after: {self._last}"
-        raise ProbeFailed(reason, permanent=False, asked=False)
+        raise ProbeFailed(reason, permanent=False)
 
     def _start(self) -> None:
         with self._starting:
             if self._closed:
-                raise ProbeFailed(_CLOSED, permanent=False, asked=False)
-            self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                bufsize=0,
-                env=environment(self._opening, os.environ),
-                start_new_session=True,
-            )
+                raise ProbeFailed(_CLOSED, permanent=False)
+            try:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module, no shell
+                    self._command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    bufsize=0,
+                    env=environment(self._opening, os.environ),
+                    start_new_session=True,
+                )
+            except OSError as error:  # memory or processes ran out
+                failed = ProbeFailed(f"no worker starts: {error.strerror}", permanent=False)
+                self._failed(failed)
+                raise failed from error
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 os.set_blocking(pipe.fileno(), False)
@@ -194,8 +204,10 @@ class WorkerProcess(Generic[Opened]):
             self._failed(failed)
             raise failed from odd
         except OSError as lost:
-            died = WorkerDied(f"the worker ended: {self._ending()}")
-            self._failed(ProbeFailed(str(died), permanent=False))
+            if self._closed:
+                raise ProbeFailed(_CLOSED, permanent=False, asked=False) from lost
+            died = _WorkerDied(f"the worker ended: {self._ending()}", permanent=False)
+            self._failed(died)
             raise died from lost
 
     def _ending(self) -> str:
@@ -213,11 +225,11 @@ class WorkerProcess(Generic[Opened]):
         self._deaths += 1
         self._missing = error.reason if isinstance(error, ModelMissing) else None
         self._last = str(error)
-        pause = 0.0 if self._deaths == 1 else min(LONGEST_PAUSE, 2.0 ** (self._deaths - 2))
+        pause = 0.0 if self._deaths == 1 else 2.0 ** min(self._deaths - 2, 6)
         if self._missing is not None:
             # each try costs seconds of importing torch, and a person must act first
-            pause = LONGEST_PAUSE
-        self._not_before = time.monotonic() + pause
+            pause = _LONGEST_PAUSE
+        self._not_before = time.monotonic() + min(pause, _LONGEST_PAUSE)
 
     def _as_error(self, reply: Failure) -> ProbeError:
         if reply.missing:

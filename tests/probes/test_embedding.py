@@ -159,7 +159,7 @@ def test_modules_from_elsewhere_are_refused(tmp_path: Path) -> None:
         EmbeddingClient(EmbeddingSettings(model=str(tmp_path))).embed(["text"])
 
 
-Start = Callable[[str], WorkerProcess[Any]]
+Start = Callable[..., WorkerProcess[Any]]
 
 
 @pytest.fixture
@@ -168,10 +168,10 @@ def start() -> Iterator[Start]:
     started: list[WorkerProcess[Any]] = []
     opening = protocol.Open(model="none", dtype="auto", batch_tokens=1, threads=1)
 
-    def run(code: str) -> WorkerProcess[Any]:
+    def run(code: str, start_timeout: float = 20.0) -> WorkerProcess[Any]:
         command = (sys.executable, "-c", code)
         started.append(
-            WorkerProcess(opening, protocol.EMBEDDING, start_timeout=20.0, command=command)
+            WorkerProcess(opening, protocol.EMBEDDING, start_timeout=start_timeout, command=command)
         )
         return started[-1]
 
@@ -214,10 +214,44 @@ def test_a_worker_that_reads_nothing_cannot_block_the_daemon(start: Start) -> No
 
 def test_a_worker_that_dies_each_time_fails_clean_and_then_waits(start: Start) -> None:
     worker = start(OPENS + "os._exit(3)")
-    with pytest.raises(ProbeFailed, match="exit code 3"):
+    with pytest.raises(ProbeFailed, match="exit code 3") as raised:
         worker.ask(protocol.Embed(texts=["x"]), timeout=20.0)
+    assert raised.value.asked
+    with pytest.raises(ProbeFailed, match="restarts in 1 s") as raised:
+        worker.ask(protocol.Embed(texts=["x"]), timeout=20.0)
+    assert not raised.value.asked
+
+
+def test_a_worker_that_does_not_come_up_blames_no_request(start: Start) -> None:
+    for worker in (start("import os; os._exit(3)"), start("import time; time.sleep(600)", 0.3)):
+        with pytest.raises(ProbeFailed, match=r"exit code 3|within 0\.3 s") as raised:
+            worker.opened()
+        assert not raised.value.asked
+        with pytest.raises(ProbeFailed) as raised:
+            worker.ask(protocol.Embed(texts=["x"]), timeout=20.0)
+        assert not raised.value.asked
+
+
+def test_a_worker_that_cannot_be_started_fails_clean_and_then_waits(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/no/such/python")
+    worker = start("")
+    with pytest.raises(ProbeFailed, match="no worker starts: No such file"):
+        worker.opened()
+    with pytest.raises(ProbeFailed, match="no worker starts"):
+        worker.opened()
     with pytest.raises(ProbeFailed, match="restarts in 1 s"):
-        worker.ask(protocol.Embed(texts=["x"]), timeout=20.0)
+        worker.opened()
+
+
+def test_after_any_number_of_deaths_the_next_start_waits_a_minute(start: Start) -> None:
+    worker = start("import os; os._exit(3)")
+    worker._deaths = 5_000  # noqa: SLF001 - three days of them
+    with pytest.raises(ProbeFailed, match="exit code 3"):
+        worker.opened()
+    with pytest.raises(ProbeFailed, match="restarts in 60 s"):
+        worker.opened()
 
 
 def test_a_senseless_answer_is_a_failure_of_the_probe(start: Start) -> None:
@@ -256,7 +290,7 @@ def _gone(pid: int) -> bool:
     return status.rpartition(")")[2].split()[0] == "Z"
 
 
-def test_secrets_of_the_service_do_not_reach_thestart() -> None:
+def test_secrets_of_the_service_do_not_reach_the_worker() -> None:
     opening = protocol.Open(model=MINILM, dtype="auto", batch_tokens=1, threads=3)
     built = environment(opening, {"DRIFTLINE_DATABASE__URL": "secret", "PATH": "/bin"})
     assert "DRIFTLINE_DATABASE__URL" not in built
