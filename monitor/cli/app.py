@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -53,7 +53,7 @@ COMMANDS: Final = {
 """Where each command, or group of commands, stands in this package."""
 
 
-class Commands(MutableMapping[str, Any]):
+class _Loaded(Mapping[str, Any]):
     """The commands by name; one is loaded and built when it is first looked at."""
 
     def __init__(self) -> None:
@@ -61,14 +61,8 @@ class Commands(MutableMapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._built:
-            self._built[name] = _build(name, COMMANDS[name])
+            self._built[name] = _build(name)
         return self._built[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._built[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._built[name]
 
     def __contains__(self, name: object) -> bool:
         return name in COMMANDS
@@ -80,14 +74,14 @@ class Commands(MutableMapping[str, Any]):
         return len(COMMANDS)
 
 
-class _Commands(typer.core.TyperGroup):
+class _Root(typer.core.TyperGroup):
     def __init__(self, **given: Any) -> None:
         super().__init__(**given)
-        self.commands = Commands()
+        self.commands = _Loaded()  # type: ignore[assignment]  # nobody adds one
 
 
-def _build(name: str, place: str) -> Any:
-    module, _, known_as = place.partition(":")
+def _build(name: str) -> Any:
+    module, _, known_as = COMMANDS[name].partition(":")
     with loading():
         found = getattr(import_module(f"monitor.cli.{module}"), known_as)
     holder = typer.Typer(rich_markup_mode=None)
@@ -101,8 +95,7 @@ def _build(name: str, place: str) -> Any:
 
 app = typer.Typer(
     name="driftline",
-    cls=_Commands,
-    help="Watches LoRA adapters in production: notices drift, says so, and acts.",
+    cls=_Root,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
