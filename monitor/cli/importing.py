@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,8 +15,10 @@ from urllib.parse import quote
 import typer
 
 from monitor.cli import options, screen
-from monitor.cli.client import Service, place
+from monitor.cli.client import Service, place, read
 from monitor.cli.failures import CommandFailed, ExitCode, NotAnswering
+from monitor.views.adapter import AdapterDetail
+from monitor.views.version import VersionBody
 
 if TYPE_CHECKING:
     from monitor.cli.mlflow_registry import MlflowRegistry, ModelVersion, RegisteredModel
@@ -60,7 +64,7 @@ def folder(
         _say(body)
         return
     known = service.get(where)
-    differ = _differences(known, body)
+    differ = _differences(read(known, VersionBody), body)
     service.show(known, code=ExitCode.DIFFERENT if differ else ExitCode.OK)
     for line in differ:
         screen.say(line, style="bold red")
@@ -124,9 +128,9 @@ def _say(body: dict[str, Any]) -> None:
             screen.say(f"  {words}: {body[name]}")
 
 
-def _differences(known: dict[str, Any], body: dict[str, Any]) -> list[str]:
+def _differences(known: VersionBody, body: dict[str, Any]) -> list[str]:
     """Say what is registered otherwise; what is not registered is no difference."""
-    registered = {**known["metadata"], "sha256": known["sha256"], "base_model": known["base_model"]}
+    registered = {**known.metadata, "sha256": known.sha256, "base_model": known.base_model}
     watched = {
         "sha256": "its weights or config",
         "training_data_hash": "its dataset",
@@ -185,17 +189,20 @@ def mlflow(
     """Register the models of an MLflow registry, and keep their aliases as labels.
 
     Version 7 of the model support is support@v7. Traffic is not moved, but a first version gets
-    all of it: where a model has aliases, the version of its first one. Exit code 1: a version was
-    refused.
+    all of it: where a model has aliases, the version of its first one. Exit code 1: a version or a
+    model's aliases were refused; the others are registered.
     """
     from monitor.cli.mlflow_registry import MlflowRegistry
 
     sources = _Sources(folder=folder, artifacts=artifacts, dataset=dataset)
     with MlflowRegistry(url) as registry:
         while True:
+            refused: list[str] = []
             try:
-                names = [registry.model(name) for name in model] if model else registry.models()
-                imported = [_of_mlflow(service, registry, one, sources) for one in names]
+                named = [registry.model(name) for name in model] if model else registry.models()
+                for one in named:
+                    with _noting(refused, one.name):
+                        _of_mlflow(service, registry, one, sources, refused)
             except CommandFailed as error:
                 if not every:
                     raise
@@ -203,8 +210,21 @@ def mlflow(
             if not every:
                 break
             time.sleep(every)
-    if not all(imported):
+    if refused:
         raise typer.Exit(ExitCode.FAILED)
+
+
+@contextmanager
+def _noting(refused: list[str], name: str) -> Iterator[None]:
+    """Say why one thing is refused, so that the others go on; a server that is away ends all."""
+    try:
+        yield
+    except NotAnswering:
+        raise
+    except (CommandFailed, OSError) as error:
+        said = options.unusable(error) if isinstance(error, OSError) else error
+        screen.say(f"{name}: {said}", style="bold red")
+        refused.append(name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,29 +240,30 @@ class _Sources:
 
 
 def _of_mlflow(
-    service: Service, registry: MlflowRegistry, model: RegisteredModel, sources: _Sources
-) -> bool:
-    """Register a model's new versions and its aliases; return False if one was refused."""
-    known = service.found(place("adapters", model.name))
-    have = {one["version"] for one in known["versions"]} if known else set()
-    aliased = [one.version for one in model.aliases]
+    service: Service,
+    registry: MlflowRegistry,
+    model: RegisteredModel,
+    sources: _Sources,
+    refused: list[str],
+) -> None:
+    """Register a model's new versions and its aliases."""
+    known = _registered(service, model)
+    have = {one.version for one in known.versions} if known else set()
+    first = next((one.version for one in model.aliases), None)
     missing = [one for one in registry.versions(model.name) if f"v{one.version}" not in have]
-    missing.sort(key=lambda one: (one.version not in aliased[:1], int(one.version)))
-    agreed = True
-    for one in missing:
-        try:
+    for one in sorted(missing, key=lambda one: (one.version != first, int(one.version))):
+        label = f"{model.name}@v{one.version}"
+        with _noting(refused, label):
             body = _of_version(registry, one, sources)
             service.put(place("adapters", model.name, "versions", f"v{one.version}"), body)
-        except NotAnswering:
-            raise
-        except CommandFailed as error:
-            agreed = False
-            screen.say(f"{model.name}@v{one.version}: {error}", style="bold red")
-            continue
-        screen.say(f"{model.name}@v{one.version} is registered")
-        _say(body)
+            screen.say(f"{label} is registered")
+            _say(body)
     _label(service, model)
-    return agreed
+
+
+def _registered(service: Service, model: RegisteredModel) -> AdapterDetail | None:
+    known = service.found(place("adapters", model.name))
+    return None if known is None else read(known, AdapterDetail)
 
 
 def _of_version(
@@ -276,14 +297,14 @@ def _of_version(
 
 def _label(service: Service, model: RegisteredModel) -> None:
     """Write the aliases as labels of the adapter, and leave its other labels alone."""
-    known = service.found(place("adapters", model.name))
+    known = _registered(service, model)
     if known is None:
         return
-    labels = {name: one for name, one in known["labels"].items() if not name.startswith(ALIAS)}
+    labels = {name: one for name, one in known.labels.items() if not name.startswith(ALIAS)}
     labels |= {f"{ALIAS}{one.alias}": f"v{one.version}" for one in model.aliases}
-    if labels == known["labels"]:
+    if labels == known.labels:
         return
-    kept = {name: known[name] for name in ("owner", "tier", "runbook", "mode")}
+    kept = {name: getattr(known, name) for name in ("owner", "tier", "runbook", "mode")}
     service.put(place("adapters", model.name), kept | {"labels": labels})
     told = ", ".join(f"{one.alias} is v{one.version}" for one in model.aliases) or "none is left"
     screen.say(f"{model.name}: aliases changed: {told}")

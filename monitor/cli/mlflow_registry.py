@@ -24,7 +24,7 @@ import httpx2
 import msgspec
 
 from monitor.artifacts.wanted import WANTED as ADAPTERS
-from monitor.cli.failures import CommandFailed
+from monitor.cli.failures import CommandFailed, NotAnswering
 from monitor.probes.weights.adapter_folder import CONFIG
 from monitor.probes.weights.described import MOST_FILES, dataset_of
 
@@ -91,7 +91,7 @@ class MlflowRegistry:
 
     Name and password or token come from ``MLFLOW_TRACKING_USERNAME``, ``MLFLOW_TRACKING_PASSWORD``
     and ``MLFLOW_TRACKING_TOKEN``, as for MLflow's own client. Every method may raise
-    ``CommandFailed``.
+    ``CommandFailed``, and ``NotAnswering`` where the server cannot be reached.
     """
 
     def __init__(self, url: str, *, environ: Mapping[str, str] | None = None) -> None:
@@ -146,7 +146,7 @@ class MlflowRegistry:
             return MlflowRun(
                 params={one["key"]: str(one["value"]) for one in data.get("params", ())},
                 metrics={one["key"]: float(one["value"]) for one in data.get("metrics", ())},
-                place=str(info.get("artifact_uri", "")),
+                place=_place(info),
             )
         except (AttributeError, KeyError, TypeError, ValueError):
             raise CommandFailed(f"{self._url}: run {run_id} is not as MLflow writes it") from None
@@ -156,7 +156,7 @@ class MlflowRegistry:
         answer = self._get(
             "/mlflow/model-versions/get-download-uri", name=of.name, version=of.version
         )
-        return str(answer.get("artifact_uri", ""))
+        return _place(answer)
 
     def fetch(self, place: str, into: Path) -> Path | None:
         """Fetch a place's adapter into a folder; None: there is none, or the server lacks it."""
@@ -292,7 +292,7 @@ class MlflowRegistry:
         try:
             yield
         except httpx2.HTTPError as error:
-            raise CommandFailed(f"cannot reach {self._url} ({error})") from None
+            raise NotAnswering(f"cannot reach {self._url} ({error})") from None
 
 
 def local_adapter(place: str, *, within: Path) -> Path | None:
@@ -309,6 +309,18 @@ def local_adapter(place: str, *, within: Path) -> Path | None:
             if found.resolve().is_relative_to(folder):
                 return found.parent
     return None
+
+
+def _place(told: Mapping[str, Any]) -> str:
+    """Read where artifacts are kept; raises CommandFailed for what is no address."""
+    place = str(told.get("artifact_uri", ""))
+    try:
+        path = unquote(urlsplit(place).path)
+    except ValueError:
+        path = "\0"
+    if "\0" in path:
+        raise CommandFailed(f"{place!r} is no place of artifacts")
+    return place
 
 
 def _read(value: object, shape: type[Shape]) -> Shape:

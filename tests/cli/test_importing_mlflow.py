@@ -257,6 +257,40 @@ def test_a_place_on_this_machine_is_read_only_within_the_named_folder(
     assert found["out"]["sha256"] is None
 
 
+def test_what_is_refused_keeps_no_other_model_from_its_registration(
+    database: Database, tmp_path: Path, registry: FakeMlflow
+) -> None:
+    (tmp_path / "file").touch()
+    registry.models = {
+        "aliased": [version("aliased", 1, source="s3://models/aliased/1")],
+        "bad": [
+            version("bad", 1, source="//["),
+            version("bad", 2, source="file:///a%00b"),
+            version("bad", 3),
+        ],
+        "l" * 200: [],
+        "last": [version("last", 1, source="s3://models/last/1")],
+    }
+    (registry.artifacts / "bad" / "3").mkdir(parents=True)
+    (registry.artifacts / "bad" / "3" / "adapter_config.json").write_text("{}")
+    registry.aliases = {"aliased": {"a" * 200: "1"}}
+    with serving(database, tmp_path) as service, registry.served() as url:
+        words = ("--folder", str(tmp_path / "file"), "--artifacts", str(tmp_path))
+        ran = _import(service, url, *words)
+        with service.client(Scope.READ) as client:
+            found = client.get("/v1/adapters").json()["items"]
+    assert ran.code == 1
+    assert {one["adapter"] for one in found} == {"aliased", "last"}
+    for said in (
+        "aliased: ",
+        "bad@v1: '//[' is no place of artifacts",
+        "bad@v2: 'file:///a%00b' is no place of artifacts",
+        f"bad@v3: {tmp_path / 'file' / 'bad@v3'}: Not a directory",
+        f"{'l' * 200}: ",
+    ):
+        assert f"\n{said}" in f"\n{ran.out}", (said, ran.out)
+
+
 def test_a_server_that_is_none_is_said_to_be_so(
     database: Database, tmp_path: Path, registry: FakeMlflow
 ) -> None:
