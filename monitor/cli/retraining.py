@@ -153,9 +153,11 @@ def run(
     """
     from monitor.cli.training import settings
 
+    if watch and (number is not None or again):
+        raise CommandFailed("--watch trains every request once: leave REQUEST and --again out")
     found = settings(config)
     with options.service(config) as service:
-        if watch and number is None:
+        if watch:
             _watch(service, found)
         wanted = number if number is not None else next(iter(_left(service)), None)
         if wanted is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from monitor.trainer.errors import ServiceAway, TrainingError, TrainingFailed
 
 if TYPE_CHECKING:
     from monitor.config.training import TrainerPart
+    from monitor.trainer.reporting import Show
     from monitor.trainer.shapes import Ended
     from monitor.trainer.work import TrainerWork
 
@@ -71,13 +72,11 @@ def train(service: Service, found: TrainerPart, number: int, *, again: bool) -> 
     """Train a request, with its steps on the screen; raises CommandFailed."""
     with _on_terminal() if screen.ERR.is_terminal else _as_lines() as show:
         work = _work(service, found, show)
-        with failing(TrainingError, of=f"request {number}"):
+        with failing(TrainingError, OSError, of=f"request {number}"):
             return work.train(number, again=again)
 
 
-def _work(
-    service: Service, found: TrainerPart, show: Callable[[str, float, str], None]
-) -> TrainerWork:
+def _work(service: Service, found: TrainerPart, show: Show) -> TrainerWork:
     with loading():
         from alerts.addresses import PRIVATE_NETWORKS
         from alerts.outgoing import OutgoingClient
@@ -108,7 +107,7 @@ def _work(
 
 
 @contextmanager
-def _on_terminal() -> Iterator[Callable[[str, float, str], None]]:
+def _on_terminal() -> Iterator[Show]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:9}"),
@@ -131,7 +130,7 @@ def _on_terminal() -> Iterator[Callable[[str, float, str], None]]:
 
 
 @contextmanager
-def _as_lines() -> Iterator[Callable[[str, float, str], None]]:
+def _as_lines() -> Iterator[Show]:
     """Print a line for each step, and for what is new of it: for a log."""
     last = ("", "")
 

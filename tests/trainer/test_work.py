@@ -438,3 +438,17 @@ def test_by_command_it_is_trained_listed_and_refused(world: World) -> None:
     assert (late.code, "its training is over" in late.err) == (1, True)
     wrong = driftline("retraining", "run", environ=told | {"DRIFTLINE_TRAINER__EPOCHS": "0"})
     assert "trainer.epochs: must be above 0" in wrong.err
+    for words in (("1", "--watch"), ("--watch", "--again")):
+        assert "leave REQUEST and --again out" in driftline("retraining", "run", *words).err
+
+
+def test_a_folder_that_cannot_be_made_is_named_without_a_traceback(world: World) -> None:
+    (world.folder / "file").touch()
+    told = {
+        "DRIFTLINE_URL": world.service.url,
+        "DRIFTLINE_KEY": world.service.keys[Scope.ADMIN],
+        "DRIFTLINE_TRAINER__INTO": str(world.folder / "file" / "retrained"),
+    }
+    ran = driftline("retraining", "run", environ=told)
+    assert (ran.code, "Traceback" in ran.err) == (1, False)
+    assert f"request {world.request}: [Errno 20] Not a directory" in ran.err
