@@ -244,7 +244,7 @@ class Upload:
         )
         if found.count <= MOST_SHARED * self._counts[ItemRole.BASELINE]:
             return found.count
-        for line, by in zip(found.lines, found.reasons, strict=True):
+        for line, by in found.first:
             self._problem(line, f"baseline: its {by} is among the training lines too")
         self._total = max(self._total, found.count)
         return 0

@@ -40,12 +40,11 @@ class Item:
 class Overlap:
     """Baseline lines whose text or subject also occurs among the training lines.
 
-    ``lines`` are the first of ``count``, with the shared property in ``reasons``.
+    ``first`` are the earliest of ``count``: each line's number, and what it shares.
     """
 
     count: int
-    lines: tuple[int, ...]
-    reasons: tuple[str, ...]
+    first: Sequence[tuple[int, str]]
 
 
 _SHARED: Final = (
@@ -68,15 +67,18 @@ def stage(connection: Connection, claim: ReferenceClaim, items: Sequence[Item]) 
         connection.execute(insert(table).on_conflict_do_nothing(), rows)
 
 
-def overlap(connection: Connection, claim: ReferenceClaim, *, examples: int = 5) -> Overlap:
+_FIRST_SHARED: Final = sa.text(
+    "SELECT b.seq, CASE WHEN t.text_hash IS NULL THEN 'subject' ELSE 'text' END AS by,"
+    f" count(*) OVER () AS all_shared {_SHARED} ORDER BY b.seq LIMIT :examples"
+)
+
+
+def overlap(connection: Connection, claim: ReferenceClaim, *, examples: int) -> Overlap:
     """Find baseline lines that share a text or a subject with the training lines."""
-    found = sa.text(f"SELECT b.seq, t.text_hash IS NOT NULL AS by_text {_SHARED} ORDER BY b.seq")
-    shared = connection.execute(found, {"id": claim.reference_id}).all()
-    first = shared[:examples]
+    asked = {"id": claim.reference_id, "examples": examples}
+    found = connection.execute(_FIRST_SHARED, asked).all()
     return Overlap(
-        count=len(shared),
-        lines=tuple(row.seq for row in first),
-        reasons=tuple("text" if row.by_text else "subject" for row in first),
+        count=found[0].all_shared if found else 0, first=[(row.seq, row.by) for row in found]
     )
 
 
@@ -87,17 +89,6 @@ def leave_out(connection: Connection, claim: ReferenceClaim) -> None:
         f"DELETE FROM reference_items WHERE reference_id = :id AND seq IN (SELECT b.seq {_SHARED})"
     )
     connection.execute(sa.text(delete), {"id": claim.reference_id})
-
-
-def count(connection: Connection, claim: ReferenceClaim) -> dict[ItemRole, int]:
-    """Count the staged lines of each role."""
-    query = (
-        sa.select(table.c.role, sa.func.count())
-        .where(table.c.reference_id == claim.reference_id)
-        .group_by(table.c.role)
-    )
-    found = {ItemRole(role): count for role, count in connection.execute(query)}
-    return {role: found.get(role, 0) for role in ItemRole}
 
 
 def read(
@@ -116,7 +107,7 @@ def read(
 
 
 def last_used(connection: Connection, claim: ReferenceClaim, *, role: ItemRole, used: int) -> int:
-    """Return the ``seq`` of the ``used``-th line of a role, from which a new builder resumes."""
+    """Return the ``seq`` of the ``used``-th line of a role, after which a new builder resumes."""
     if used == 0:
         return 0
     c = table.c
