@@ -79,9 +79,8 @@ actions: Final = sa.Table(
     own_id(),
     adapter_id(),
     version_id(),
-    sa.Column("kind", sa.Text, nullable=False),  # fallback | trial | end_trial | return
-    # recommended | awaiting_approval | executing | applied | verified | blocked | expired
-    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),  # an ActionKind
+    sa.Column("state", sa.Text, nullable=False),  # an ActionState
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("evidence", JSONB, nullable=False),
     sa.Column("expected_generation", sa.BigInteger),
@@ -90,7 +89,7 @@ actions: Final = sa.Table(
     sa.Column("created_at", TIME, nullable=False, server_default=NOW),
     sa.Column("decided_at", TIME),
     sa.Index(None, "adapter_id", "created_at"),
-    # "which moves was the router not seen to do?" -- asked every second
+    # "which moves was the router not seen to make?" -- asked every second
     sa.Index(
         "ix_actions_unread",
         "id",
@@ -117,9 +116,9 @@ canaries: Final = sa.Table(
     own_id(),
     adapter_id(),
     version_id(),
-    # the version in charge when it was made: the control
+    # the version in charge when the canary was made
     sa.Column("control_id", sa.Integer, sa.ForeignKey("versions.id"), nullable=False),
-    # of monitor.traffic.trial.states
+    # as monitor.traffic.trial.states writes them
     sa.Column("plan", JSONB, nullable=False),
     sa.Column("state", JSONB, nullable=False),
     sa.Column("phase", sa.Text, nullable=False),
@@ -156,7 +155,8 @@ canary_looks: Final = sa.Table(
     own_id(),
     sa.Column("canary_id", sa.BigInteger, sa.ForeignKey("canaries.id"), nullable=False),
     sa.Column("at", TIME, nullable=False),
-    sa.Column("event", sa.Text, nullable=False),  # checked | looked | read_back | ordered
+    # the word of an Event of monitor.traffic.trial.states: of an order, which one it is
+    sa.Column("event", sa.Text, nullable=False),
     sa.Column("phase", sa.Text, nullable=False),  # after it
     sa.Column("pause", sa.Text),
     sa.Column("step", sa.Integer, nullable=False),
