@@ -12,6 +12,7 @@ from fastapi import Query, Request
 from fastapi.responses import RedirectResponse, Response
 from sqlalchemy import Connection
 
+from monitor.api.paths import AdapterName
 from monitor.api.ranges import AGES, RangeRefused, TimeRange, age_of, read_range
 from monitor.domain import Version
 from monitor.reference.accept import NotApprovable, approve
@@ -70,7 +71,7 @@ class AdapterPages(PageGroup):
     def show(
         self,
         request: Request,
-        adapter: str,
+        adapter: AdapterName,
         *,
         version: VersionQuery = None,
         since: Annotated[str, Query(alias="from", max_length=64)] = "",
@@ -79,11 +80,11 @@ class AdapterPages(PageGroup):
     ) -> Response:
         """Show one adapter, over the range of time that its address asks for."""
         asked = {"since": since.strip(), "until": until.strip()}
-        return self._page(request, wording.name_of(adapter), version, asked, signal=signal)
+        return self._page(request, adapter, version, asked, signal=signal)
 
-    def approve(self, request: Request, adapter: str, fields: Fields) -> Response:
+    def approve(self, request: Request, adapter: AdapterName, fields: Fields) -> Response:
         """Approve the reference that the form shows, if the session's key may operate."""
-        adapter, key = wording.name_of(adapter), self._frame.sender(request)
+        key = self._frame.sender(request)
         name, refused = fields.get("version", ""), may_not(request, key)
         if refused is not None:
             status = HTTPStatus.FORBIDDEN

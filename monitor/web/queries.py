@@ -7,14 +7,17 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query
+from pydantic import AfterValidator
 
+from monitor.api.bodies import without_nul
 from monitor.api.paths import LARGEST_NUMBER
 
 SearchText = Annotated[str, Query(max_length=256)]
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 Before = Annotated[int | None, Query(ge=1, le=LARGEST_NUMBER)]
 """The number at which the page before ended."""
-VersionQuery = Annotated[str | None, Query(max_length=128)]
+VersionQuery = Annotated[Annotated[str, AfterValidator(without_nul)] | None, Query(max_length=128)]
+"""Null or empty: the version in charge."""
 
 
 def address(path: str, asked: Mapping[str, str], **more: str) -> str:

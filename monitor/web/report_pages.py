@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from monitor.api.lookup import Number
 from monitor.api.lookup import shown as shown_version
+from monitor.api.paths import AdapterName
 from monitor.api.problems import Problem
 from monitor.api.ranges import RangeRefused, read_range
 from monitor.api.reports import ask, drawn, spanned
@@ -34,23 +35,23 @@ class ReportPages(PageGroup):
         self._get("/adapters/{adapter}/report/{number}", self.show)
         self._get("/adapters/{adapter}/report/{number}/{form}", self.open)
 
-    def show(self, adapter: str, number: Number, *, version: VersionQuery = None) -> Response:
+    def show(
+        self, adapter: AdapterName, number: Number, *, version: VersionQuery = None
+    ) -> Response:
         """Show how far a report is, and its facts and links once it is done."""
 
         def read(_tx: Connection, of: Version, row: ReportRow) -> Response:
             return self._frame.page("report.html", report=report(row, of))
 
-        return self._of(wording.name_of(adapter), version, number, read)
+        return self._of(adapter, version, number, read)
 
     def open(
-        self, adapter: str, number: Number, form: Form, *, version: VersionQuery = None
+        self, adapter: AdapterName, number: Number, form: Form, *, version: VersionQuery = None
     ) -> Response:
         """Answer with Evidently's page, or with its snapshot."""
-        return self._of(
-            wording.name_of(adapter), version, number, lambda tx, _of, row: drawn(tx, row, form)
-        )
+        return self._of(adapter, version, number, lambda tx, _of, row: drawn(tx, row, form))
 
-    def ask(self, request: Request, adapter: str, fields: Fields) -> Response:
+    def ask(self, request: Request, adapter: AdapterName, fields: Fields) -> Response:
         """Request a report of the range that the form names, if the session's key may operate."""
         key = self._frame.sender(request)
         refused = may_not(request, key)
@@ -65,7 +66,7 @@ class ReportPages(PageGroup):
         span = spanned(asked.shown.start, until, now=now)
 
         def request_it(tx: Connection) -> str:
-            of = shown_version(tx, wording.name_of(adapter), fields.get("version") or None)
+            of = shown_version(tx, adapter, fields.get("version") or None)
             number = ask(tx, of, span, by=key.name)
             place = f"/adapters/{wording.path_part(of.adapter)}/report/{number}"
             return f"{place}?version={wording.path_part(of.name)}"
@@ -82,7 +83,7 @@ class ReportPages(PageGroup):
         read: Callable[[Connection, Version, ReportRow], Response],
     ) -> Response:
         def found(tx: Connection) -> Response:
-            of = shown_version(tx, adapter, version)
+            of = shown_version(tx, adapter, version or None)
             row = reports.fetch(tx, of.id, number)
             if row is None:
                 raise Problem(

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from sqlalchemy import Connection
 
 from detectors.signals import TOPICS
+from monitor.api.paths import AdapterName
 from monitor.api.ranges import AGES, TimeRange
 from monitor.api.requests import Asked, RequestsAsked, is_cut, next_cursor
 from monitor.domain import Interval, Version
@@ -45,27 +46,27 @@ class RequestPages(PageGroup):
         super().__init__(frame)
         self._get("/adapters/{adapter}/requests", self.show)
 
-    def show(self, adapter: str, query: Asked, x: Axis = 0, y: Axis = 0) -> Response:
+    def show(self, adapter: AdapterName, query: Asked, x: Axis = 0, y: Axis = 0) -> Response:
         """Show a page of an adapter's requests, and where those of the range lie."""
-        name, range_ = wording.name_of(adapter), query.range(self._parts.clock())
+        range_ = query.range(self._parts.clock())
 
         def read(tx: Connection) -> dict[str, Any]:
-            listed = query.versions(tx, name)
+            listed = query.versions(tx, adapter)
             found = query.read(tx, listed, range_.shown)
             return {
                 "found": found,
                 "listed": listed,
-                "known": versions.named(tx, name),
+                "known": versions.named(tx, adapter),
                 "cut": is_cut(found, range_.shown),
             }
 
         seen = self._parts.database.run(read)
-        place, chosen = f"/adapters/{wording.path_part(name)}/requests", kept(query, x, y)
+        place, chosen = f"/adapters/{wording.path_part(adapter)}/requests", kept(query, x, y)
         further = next_cursor(seen["found"], query.order)
         in_range = {**chosen, "from": query.since.strip(), "to": query.until.strip()}
         return self._frame.page(
             "requests.html",
-            name=name,
+            name=adapter,
             place=place,
             query=query,
             range=range_,

@@ -8,6 +8,7 @@ from fastapi import Request
 from fastapi.responses import RedirectResponse, Response
 
 from monitor.api.lookup import Number
+from monitor.api.paths import AdapterName
 from monitor.domain import ActionId
 from monitor.store import teams
 from monitor.store.errors import NotFound
@@ -33,14 +34,14 @@ class TrafficPages(PageGroup):
         """Show adapters' routes, the moved ones first."""
         return self._routes(request, text=q, page=page)
 
-    def route(self, request: Request, adapter: str, before: Before = None) -> Response:
+    def route(self, request: Request, adapter: AdapterName, before: Before = None) -> Response:
         """Show one adapter's route, its history and its actions."""
-        now, name = self._parts.clock(), wording.name_of(adapter)
+        now = self._parts.clock()
         seen = self._parts.database.run(
-            lambda tx: traffic.read_route(tx, name, self._parts, now=now, before=before)
+            lambda tx: traffic.read_route(tx, adapter, self._parts, now=now, before=before)
         )
         if seen is None:
-            return self._frame.missing(f"adapter {name}")
+            return self._frame.missing(f"adapter {adapter}")
         may_act = self._frame.may_operate(request)
         return self._frame.page("route.html", now=now, before=before, may_act=may_act, **seen)
 

@@ -9,12 +9,12 @@ from fastapi import Query, Request
 from fastapi.responses import Response
 from sqlalchemy import Connection
 
+from monitor.api.paths import AdapterName
 from monitor.store.references import references
 from monitor.store.traffic import fleet
 from monitor.views.reading import version
 from monitor.views.reference import ReferenceBody
 from monitor.views.version import VersionStanding
-from monitor.web import wording
 from monitor.web.frame import Frame, PageGroup
 from monitor.web.queries import PageNumber, neighbours
 
@@ -28,23 +28,22 @@ class VersionPages(PageGroup):
         super().__init__(frame)
         self._get("/adapters/{adapter}/versions", self.show)
 
-    def show(self, adapter: str, left: Name = "", right: Name = "") -> Response:
+    def show(self, adapter: AdapterName, left: Name = "", right: Name = "") -> Response:
         """Show two versions beside each other: the one in charge and the newest other one."""
-        name = wording.name_of(adapter)
         now = self._parts.clock()
         settings = self._parts.outlook.settings
 
         def read(tx: Connection) -> list[VersionStanding] | None:
-            row = fleet.adapter(tx, name, now=now)
+            row = fleet.adapter(tx, adapter, now=now)
             return None if row is None else version.beside(tx, row, settings=settings)
 
         known = self._parts.database.run(read)
         if not known:
-            return self._frame.missing(f"adapter {name}")
+            return self._frame.missing(f"adapter {adapter}")
         one, other = chosen(known, left, right)
         return self._frame.page(
             "versions.html",
-            name=name,
+            name=adapter,
             known=known,
             left=one,
             right=other,

@@ -196,12 +196,3 @@ def field(at: datetime) -> str:
     '2026-11-05T07:04'
     """
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M}"
-
-
-def name_of(part: str) -> str:
-    """Read a name out of a path whose slashes were kept encoded.
-
-    >>> name_of("acme%2Fsupport")
-    'acme/support'
-    """
-    return part.replace("%2F", "/").replace("%25", "%")

@@ -1,6 +1,7 @@
 """Text of users stays text: no script runs, no rule is broken, nothing leaves the page."""
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import cast
 
 import msgspec
 import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from sqlalchemy import Connection
 
 from alerts.matching import parse_matcher
@@ -197,6 +200,38 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         looker.open(path)
         assert PAYLOADS[0] in looker.page.inner_text("main"), path
         _calm(looker)
+
+
+def test_no_address_of_a_page_fails_because_of_its_characters(service: Serving) -> None:
+    with service.database.begin() as tx:
+        support = adapters.put(tx, name="support")
+        versions.put(tx, adapter=support, name="v1", model="support@v1")
+    pages = [
+        one
+        for one in service.app.routes
+        if isinstance(one, APIRoute) and one.path in set(service.pages("GET"))
+    ]
+    places = [re.sub(r"\{(adapter|name|tag)\}", "%00", one.path) for one in pages]
+    places += [
+        f"{one.path.replace('{adapter}', 'support')}?{name}={text}"
+        for one in pages
+        for name in _query(one.dependant)
+        for text in ("%00", "%ED%A0%80", "")
+    ]
+    places = [one.replace("{form}", "page") for one in places]
+    with service.client() as client:
+        client.post("/login", data={"key": service.keys[Scope.ADMIN]})
+        codes = {one: client.get(re.sub(r"\{\w+\}", "1", one)).status_code for one in places}
+    assert {place: code for place, code in codes.items() if code >= 500} == {}
+    assert codes["/adapters/%00"] == codes["/routes/%00"] == 422
+    assert codes["/adapters/support?version=%00"] == 422
+    assert codes["/adapters/support?version="] == 200
+
+
+def _query(of: Dependant) -> Iterator[str]:
+    yield from (one.alias for one in of.query_params)
+    for inner in of.dependencies:
+        yield from _query(inner)
 
 
 def _said(tx: Connection, version: Version, incident: IncidentId, *, now: datetime) -> int:
