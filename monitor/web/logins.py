@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from fastapi import Request
@@ -31,15 +31,19 @@ HOST_ONLY: Final = f"__Host-{COOKIE}"
 PER_ADDRESS: Final = Allowance(per_second=0.2, burst=20.0)
 """Logins of one address that come to nothing."""
 _PURPOSE: Final = b"login by a provider"
-_NOT_PEOPLE: Final = frozenset({"cli"})
-"""Authors in the audit, beside Driftline itself, who are nobody's name."""
-
+_NOT_PEOPLE: Final = frozenset({"cli", "config"})
+"""Authors beside Driftline itself who are nobody's name."""
 
 _LOG: Final = structlog.get_logger(__name__)
 
 
 def _cookie(request: Request) -> str:
     return HOST_ONLY if request.url.scheme == "https" else COOKIE
+
+
+def _guarded(request: Request) -> dict[str, Any]:
+    """Return how the cookie is kept: the provider sends the browser back from another site."""
+    return {"httponly": True, "samesite": "lax", "secure": request.url.scheme == "https"}
 
 
 def _network(request: Request) -> str:
@@ -59,7 +63,9 @@ class OidcLogins:
     def begin(self, request: Request) -> Response:
         """Send the browser to the provider, with a cookie that it has to bring back."""
         if is_from_elsewhere(request):
-            return self._page(status=403, refused="Begin at this page: another site led here.")
+            return self._page(
+                status=HTTPStatus.FORBIDDEN, refused="Begin at this page: another site led here."
+            )
         if self._failures.wait(_network(request)):
             return self._too_many()
         try:
@@ -76,9 +82,7 @@ class OidcLogins:
                 purpose=_PURPOSE,
             ),
             max_age=int(PATIENCE.total_seconds()),
-            httponly=True,
-            samesite="lax",  # the provider sends the browser back from another site
-            secure=request.url.scheme == "https",
+            **_guarded(request),
         )
         return answer
 
@@ -92,27 +96,25 @@ class OidcLogins:
             made = self._parts.database.run(lambda tx: self._log_in(tx, person, now=now))
         except LoginRefused as why:
             answer = self._refused(request, why, status=HTTPStatus.FORBIDDEN)
-        except ValueError as why:  # a team, and a database without views for teams
-            refused = LoginRefused(f"Nobody can log in for this group: {why}.")
-            answer = self._refused(request, refused, status=HTTPStatus.FORBIDDEN)
         else:
             answer = self._frame.logged_in(request, made, now=now)
-        answer.delete_cookie(
-            _cookie(request), httponly=True, samesite="lax", secure=request.url.scheme == "https"
-        )
+        answer.delete_cookie(_cookie(request), **_guarded(request))
         return answer
 
     def _log_in(self, tx: Connection, person: Person, *, now: datetime) -> Key:
-        sound = by_a_person(person.name) and person.name not in _NOT_PEOPLE
-        made = keys.log_in(
-            tx,
-            person=person.subject,
-            name=person.name if sound else person.own,
-            scopes={*person.group.scopes, Scope.READ},
-            match=person.group.match,
-            now=now,
-            until=now + self._parts.session,
-        )
+        names = (person.name, person.own, person.subject)
+        try:
+            made = keys.log_in(
+                tx,
+                person=person.subject,
+                name=next(one for one in names if by_a_person(one) and one not in _NOT_PEOPLE),
+                scopes={*person.group.scopes, Scope.READ},
+                match=person.group.match,
+                now=now,
+                until=now + self._parts.session,
+            )
+        except ValueError as why:  # a team, and a database without views for teams
+            raise LoginRefused(f"Nobody can log in for this group: {why}.") from why
         details = {"person": person.subject, "scopes": sorted(made.scopes), "match": made.match}
         audit.append(tx, actor=made.name, act="login", subject=made.id, details=details)
         return made

@@ -19,7 +19,7 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from monitor.domain import Scope
 from monitor.oidc.login import LoginRefused, Oidc
 from monitor.oidc.settings import BACK, OidcGroup, OidcSettings
-from monitor.store import audit
+from monitor.store import audit, teams
 from monitor.store.database import Database
 from monitor.store.people import keys
 from monitor.store.registry import adapters
@@ -218,6 +218,7 @@ def test_groups_come_with_the_token_or_from_the_provider(
         ({"email": "ann@example.com", "email_verified": False}, "ann-1"),
         ({"email": "driftline"}, "ann-1"),
         ({"email": "cli"}, "ann-1"),
+        ({"email": "config"}, "ann-1"),
         ({"email": None}, "ann-1"),
         ({"email": ["x"]}, "ann-1"),
         ({"email": " ann\u202e@example.com\n"}, "ann@example.com"),
@@ -231,6 +232,28 @@ def test_nobody_is_audited_under_a_name_that_is_not_theirs(
         _log_in(client)
     [made] = [one for one in service.database.run(keys.fetch_all) if one.person]
     assert made.name == name
+
+
+@pytest.mark.parametrize("own", ["cli", "driftline:action-7"])
+def test_somebody_whom_a_provider_names_as_driftline_names_itself_gets_the_issuers_name(
+    service: Serving, provider: BendableProvider, own: str
+) -> None:
+    provider.claims = ANN | {"sub": own, "email": "driftline"}
+    with service.client() as client:
+        _log_in(client)
+    [made] = [one for one in service.database.run(keys.fetch_all) if one.person]
+    assert made.name == made.person
+    assert made.name.endswith(f" {own}")
+
+
+def test_a_team_of_a_database_without_views_is_told_that_nobody_of_it_can_log_in(
+    service: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teams, "ready", lambda _tx: False)
+    with service.client() as client:
+        answer = _log_in(client)
+    assert answer.status_code == 403
+    assert "Nobody can log in for this group: this database has no views" in answer.text
 
 
 def test_an_address_whose_logins_come_to_nothing_has_to_wait(service: Serving) -> None:
