@@ -12,24 +12,32 @@ from monitor.views.vocabulary import WayWord
 
 
 class GuardBody(View):
-    """A guardrail at one look: how much worse the canary is, beside what it may be.
+    """A guardrail at one look: how much worse the canary is, and how much worse it may be.
 
-    ``lo`` above ``bar`` rolls back, ``hi`` below ``margin`` lets on. Of a ``hard`` one
-    ``value`` is the evidence (log10) and ``trial`` and ``control`` are failures.
+    Of a ``hard`` one, ``value`` is the evidence (log10), ``margin`` its alarm line, and ``trial``
+    and ``control`` count failures.
     """
 
     name: str
     title: str
     """What it measures, in plain words."""
     kind: str | None
+    """`rate`: the difference of shares; `rank`: Cliff's delta; `hard`. null: not measured yet."""
     outcome: str
+    """`passed`, `failed`, `unsure`, or `absent`: nothing to compare."""
     value: float | None
     lo: float | None
+    """`lo` and `hi` are the ends of an interval that is valid at every look; null: too little was
+    seen."""
     hi: float | None
     margin: float
+    """The canary may go on where `hi` is below."""
     bar: float
+    """The canary is rolled back where `lo` is above."""
     trial: int
+    """Requests of the canary that measured it in this step."""
     control: int
+    """The same of the version beside it."""
 
 
 class LookBody(View):
@@ -37,9 +45,12 @@ class LookBody(View):
 
     at: datetime
     event: str
+    """`checked` (pre-checks), `looked`, `read_back` (the router), or a person's order."""
     phase: Phase
+    """After it."""
     pause: Pause | None
     step: int
+    """From 0."""
     weight: float
     reason: str
     actor: str
@@ -56,12 +67,15 @@ class CanaryBody(View):
     adapter: str
     version: str
     control: str
+    """The version in charge when it began, with which it is compared."""
     phase: Phase
     pause: Pause | None
     proposal: TrialMove | None
-    """What it would do if it might."""
+    """What it would do if its mode permitted it."""
     step: int
+    """From 0."""
     weight: float
+    """Its share of the traffic now, in [0, 1]."""
     steps: Sequence[StepBody]
     ready: bool
     """Everything is inside its margins, over enough requests."""
@@ -69,12 +83,16 @@ class CanaryBody(View):
     """Rolled back: only a person lets the version try again."""
     reason: str
     unverified: str | None
-    """Why the router is not known to do it."""
+    """Why the router is not known to follow the route; null: it follows."""
     since: datetime | None
+    """When the phase, or the reason of a pause, began."""
     step_since: datetime | None
     extended: int
+    """How often the step was given its time again."""
     mode: Mode | None
+    """null: the adapter's."""
     unchecked: Sequence[str]
+    """Pre-checks that were left out."""
     guards: Sequence[str]
     created_by: str
     created_at: datetime
@@ -82,17 +100,19 @@ class CanaryBody(View):
 
 
 class CanaryBegun(CanaryBody):
-    """The same, with what it can come to; null: it is decided."""
+    """A canary with its forecast."""
 
     prospect: ForeseenBody | None
+    """null: it is decided."""
 
 
 class CanaryDetail(CanaryBegun):
-    """The same with its history, the first first."""
+    """A canary with its forecast and its history."""
 
     registered_since: Sequence[str]
-    """Versions of the adapter; while it is under way."""
+    """Versions of the adapter registered after it began, while it is under way."""
     looks: Sequence[LookBody]
+    """The newest 2,000, oldest first."""
 
 
 class SideBody(View):
@@ -142,11 +162,15 @@ class CanaryPlanBody(View):
     measured: bool
     """Whether they were counted, in the last 24 hours."""
     rate: float
+    """Share of requests that succeed now."""
     drop: float
+    """Fall of that share that must be seen."""
     margin: float
+    """Fall up to which the canary may be promoted."""
     critical: bool
+    """Whether any proven fall rolls back."""
     guardrails: int
-    """Equal ones that would each have the share of the false alarms that was used."""
+    """How many equal guardrails would each have the share of the false alarms that was used."""
     within_days: float
     chosen: float | None
     choices: Sequence[ChoiceBody]
@@ -159,53 +183,57 @@ class StepBody(View):
     """A step of a plan."""
 
     weight: float
+    """Of the traffic; 0: it answers copies alone."""
     hours: float
+    """At least."""
     requests: int
+    """Of either version, at least; pairs where it answers copies."""
 
 
 class StepProspectBody(View):
-    """What a step comes to, for a version that is no worse; null: not in sight."""
+    """The forecast of a step, for a version that is no worse; null: not within a year."""
 
     number: int
     weight: float
     requests_at: datetime | None
-    """It has its requests then."""
+    """When it has its requests."""
     inside_at: datetime | None
-    """Every guardrail is inside its margin then, in 9 of 10 canaries."""
+    """When every guardrail is inside its margin, in 9 of 10 canaries."""
     ends_at: datetime | None
-    """Both, and its least time is over."""
+    """When both hold and its least time is over."""
     asked_at: datetime
-    """A person is asked then, if it has not ended."""
+    """When a person is asked, unless it has ended."""
     decided: bool
-    """It ends by itself before, in 9 of 10 canaries."""
+    """Whether it ends by itself before that, in 9 of 10 canaries."""
     chance: float
-    """That it does, at least."""
+    """Least probability that it does."""
     slowest: str | None
     """The guardrail that takes longest."""
 
 
 class ProspectBody(View):
-    """What the steps come to that are not over; a warning, never a refusal."""
+    """The forecast of the steps that are not over; a warning, never a refusal."""
 
     requests_per_day: float
     copies_per_day: float
     known: bool
-    """Whether enough was recorded to say more than of requests."""
+    """Whether enough was recorded to say when guardrails are inside their margins."""
     promotable: bool
-    """Every step is decided by itself, in 9 of 10 canaries."""
+    """Whether every step is decided by itself, in 9 of 10 canaries."""
     chance: float
+    """That of the step with the least."""
     verdict_at: datetime | None
-    """Null: a person is asked instead."""
+    """null: a person is asked instead, or not within a year."""
     latest_at: datetime
-    """A person is asked by then, whatever is found."""
+    """When a person is asked, whatever is found."""
     steps: Sequence[StepProspectBody]
 
 
 class ForeseenBody(ProspectBody):
-    """The same of one canary, and what is to be said of it."""
+    """The forecast of one canary, in words."""
 
     warning: str | None
-    """Why it is not decided by itself."""
+    """Why it is not decided by itself; null: it is, in 9 of 10 canaries."""
     advice: str | None
     """Other ways that would be, and when; commands between backticks."""
 
@@ -216,5 +244,5 @@ class WayBody(View):
     way: WayWord
     steps: Sequence[StepBody]
     copies: int
-    """That a shadow answers until its verdict."""
+    """Copies that a shadow answers until its verdict."""
     prospect: ProspectBody
