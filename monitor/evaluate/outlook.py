@@ -297,7 +297,9 @@ class Outlook:
                     line,
                     share=divided[name],
                     per_day=_rounded(per_day * found.part * seen.share(name)),
-                    only_tickets=_only_tickets(name, reference, few_days=found.few_days),
+                    only_tickets=_only_tickets(
+                        name, reference, few_days=found.few_days, page=divided[name].page
+                    ),
                     days=found.days,
                 )
                 yield seen.said(self._seeing(line, found.growth))
@@ -379,14 +381,16 @@ def _blind(line: OutlookLine) -> str | None:
     return None
 
 
-def _only_tickets(detector: str, reference: Reference, *, few_days: bool) -> str | None:
+def _only_tickets(
+    detector: str, reference: Reference, *, few_days: bool, page: float
+) -> str | None:
     if not pages(detector):
         return "never pages"
     if few_days:
         return f"the reference has it of fewer than {FEWEST_WEEKDAYS} weekdays"
     if reference.replaced and not DETECTORS[detector].hard:
         return "the reference is being replaced"
-    return None
+    return None if page > 0.0 else "no false page of it is accepted"
 
 
 def _rounded(per_day: float) -> float:

@@ -11,11 +11,14 @@ import pytest
 from sqlalchemy import Connection
 
 from detectors.types import Window
+from monitor.config.sections import Config
 from monitor.domain import EvaluationKind, Interval, Scope, Version
+from monitor.evaluate.outlook import Outlook
 from monitor.store.evaluation import evaluations, perplexity
 from monitor.store.evaluation.evaluations import NewEvaluation
 from monitor.store.evaluation.perplexity import RunRole, Subject
 from monitor.store.registry import adapters, versions
+from monitor.views.reading.budget import read
 from monitor.web import budget
 from tests.evaluate.conftest import baseline, ready_reference
 from tests.serving import Serving
@@ -127,6 +130,20 @@ def test_the_budget_is_divided_and_its_delays_are_told(fleet: Serving) -> None:
     # one process saw nothing of a whole day's: what is blind stands first
     order = [item["blind"] is None for item in items]
     assert order == sorted(order)
+
+
+def test_who_is_granted_no_false_page_is_told_of_as_tickets(fleet: Serving) -> None:
+    settings = Config().evaluation
+    none = replace(settings, budget=replace(settings.budget, false_pages_per_30_days=0.0))
+    outlook = Outlook(none, Config().schedule.cadences)
+    now = datetime.now(tz=UTC)
+    found = fleet.database.run(lambda tx: read(tx, outlook, now=now, adapter="support"))
+    [sees] = [one for one in found.items if one.detector == "logit_ks"]
+    assert sees.only_tickets == "no false page of it is accepted"
+    half, one = (sees.told[drift].hours for drift in ("half_sd", "one_sd"))
+    assert one is not None
+    assert half is not None
+    assert one <= half <= 12
 
 
 def test_each_version_has_a_row_the_blind_first_and_obeys_no_name(
