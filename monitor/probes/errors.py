@@ -91,7 +91,9 @@ class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is cau
 
 @contextmanager
 def models_here(model: str) -> Iterator[None]:
-    """Say what to install if a module is missing that models on this machine need.
+    """Say what models on this machine lack: a module to install, or a library that does not load.
+
+    Its block loads modules and sees no text of a request, so messages of errors are safe to tell.
 
     >>> with models_here("minilm"):
     ...     raise ModuleNotFoundError(name="torch")
@@ -109,6 +111,8 @@ def models_here(model: str) -> Iterator[None]:
             f"{needed} is not installed; models on this machine need"
             " `pip install 'driftline[probes]'`",
         ) from error
+    except (ImportError, OSError) as error:
+        raise ModelMissing(model, f"its libraries cannot be loaded here: {error}") from error
 
 
 def place_of(error: BaseException) -> str:
