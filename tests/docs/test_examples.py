@@ -72,7 +72,7 @@ def test_the_examples_of_the_http_page_work(service: Service, tmp_path: Path) ->
     # whatever one would say of it
     assert [status for status in statuses if status[0] not in "23"] == ["409"] * 2 + ["404"] * 5
     assert '"type":"urn:driftline:problem:not-served"' in out
-    assert '"accepted":1,"duplicates":0,"sampled_out":0,"held":[],"rejected":[{"index":1' in out
+    assert '"accepted":1,"duplicates":0,"sampled_out":0,"rejected":[{"index":1' in out
     assert "did you mean 'prompt_tokens'?" in out
 
 
