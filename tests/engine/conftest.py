@@ -1,10 +1,9 @@
 """One real vLLM for all tests of this folder, serving the demo's models on the CPU."""
 
 import os
-import re
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,17 +60,6 @@ class Vllm:
         reply = self.http.post("/v1/completions", json=body)
         reply.raise_for_status()
         return str(reply.json()["choices"][0]["text"])
-
-    def answering(self) -> Sequence[str]:
-        """Adapters of the requests that it answered at its last step; the base is not told of."""
-        said = self.http.get("/metrics").raise_for_status().text
-        steps = re.findall(
-            r'^vllm:lora_requests_info\{.*running_lora_adapters="(.*?)".*\} (.*)$',
-            said,
-            re.MULTILINE,
-        )
-        running, _ = max(steps, key=lambda step: float(step[1]), default=("", ""))
-        return running.split(",")
 
     def alive(self) -> bool:
         return self.process.poll() is None and self.http.get("/health").status_code == 200
