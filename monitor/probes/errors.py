@@ -91,7 +91,7 @@ class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is cau
 
 @contextmanager
 def models_here(model: str) -> Iterator[None]:
-    """Say what models on this machine lack: a module to install, or a library that does not load.
+    """Say what models on this machine lack: a module to install, or what does not load.
 
     Its block loads modules and sees no text of a request, so messages of errors are safe to tell.
 
@@ -112,7 +112,7 @@ def models_here(model: str) -> Iterator[None]:
             " `pip install 'driftline[probes]'`",
         ) from error
     except (ImportError, OSError) as error:
-        raise ModelMissing(model, f"its libraries cannot be loaded here: {error}") from error
+        raise ModelMissing(model, f"it cannot be loaded here: {error}") from error
 
 
 def place_of(error: BaseException) -> str:

@@ -26,12 +26,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--into", type=Path, default=USUAL, metavar="FOLDER")
     parser.add_argument("--stored", action="store_true", help="draw from the stored results")
     parser.add_argument("--add", action="store_true", help="keep stored ways not played anew")
-    parser.add_argument("--results", type=Path, default=FILE, metavar="FILE")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=FILE,
+        metavar="FILE",
+        help="where results are stored; of another file than the usual no page is drawn",
+    )
     given = parser.parse_args(arguments)
     kept: Path = given.results
     if not given.stored:
         found = collect(given.into)
-        store(joined(load(kept), found) if given.add else found, kept)
+        store(joined(load(kept), found) if given.add and kept.exists() else found, kept)
     results = load(kept)
     if kept == FILE:
         write(results)

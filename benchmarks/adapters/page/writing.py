@@ -160,23 +160,28 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
 def _clauses(results: Results) -> str:
     """Say by which clause of the first goal pages came in time."""
     cycle = results.run.get("probe_cycle_s")
-    found = Counter(
-        by
-        for way in results.ways
-        for one in way.repeats
-        if to_page(way, one) and (by := paged_by(one, cycle)) is not None
-    )
+    asked = [one for way in results.ways for one in way.repeats if to_page(way, one)]
+    found = Counter(by for one in asked if (by := paged_by(one, cycle)) is not None)
     words = {"requests": "within the requests", "cycle": "within the cycle"}
     said = [f"{count} {words.get(by, f'with the {by}')}" for by, count in found.most_common()]
     if not said:
         return ""
-    asked = sum(to_page(way, one) for way in results.ways for one in way.repeats)
-    strict = found["requests"] + found["cycle"]
-    return (
-        f"\nThe first goal's pages came: {', '.join(said)}. Without its last clause it is held in"
-        f" {strict} of {asked}: a probe takes about as long as its cycle here, minutes of six hours"
-        " in production ([decision 0064](decisions/0064-a-probe-cycle-ends-with-its-probe.md)).\n"
-    )
+    told = f"\nThe first goal's pages came: {', '.join(said)}."
+    waited = [
+        one.driftline.page.seconds
+        for one in asked
+        if paged_by(one, cycle) == "first probe"
+        and one.driftline.page is not None
+        and one.driftline.page.seconds is not None
+    ]
+    if waited:
+        told += (
+            f" Without its last clause it is held in {found['requests'] + found['cycle']} of"
+            f" {len(asked)}: those pages came {min(waited):.0f} to {max(waited):.0f} s after the"
+            " break, when the probe had read its texts on a busy machine"
+            " ([decision 0064](decisions/0064-a-probe-cycle-ends-with-its-probe.md))."
+        )
+    return f"{told}\n"
 
 
 def _missed(names: Sequence[str]) -> str:
