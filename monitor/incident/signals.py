@@ -111,6 +111,10 @@ class Signal:
         ...     scale=Scale.OFTEN, at=[], effect=[], low=[], high=[])
         >>> often.shown(0.5), often.shown(0.0)
         ('75 %', '50 %')
+        >>> change = Signal(name="perplexity", words="perplexity", margin=0.05, crossed=False,
+        ...     scale=Scale.CHANGE, at=[], effect=[], low=[], high=[])
+        >>> change.shown(3.26), change.shown(-2.3e-10)
+        ('+326 %', '0 %')
         """
         match self.scale:
             case Scale.OFTEN:
@@ -119,7 +123,8 @@ class Signal:
                 return percent(min(1.0, max(0.0, (self.usual or 0.0) + effect)))
             case Scale.POINTS | Scale.CHANGE:
                 unit = "%" if self.scale is Scale.CHANGE else "points"
-                return f"{100 * effect:+.3g} {unit}" if effect else f"0 {unit}"
+                told = round(100 * effect, 2)  # less is the arithmetic of an engine
+                return f"{told:+.3g} {unit}" if told else f"0 {unit}"
 
     @property
     def unit(self) -> str:
