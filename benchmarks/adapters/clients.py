@@ -19,6 +19,8 @@ from benchmarks.adapters.ways.way import Ask, ChangesAsk, Moment
 TEMPERATURE: Final = 0.7
 MAX_TOKENS: Final = 16
 USERS: Final = 60
+FRESH: Final = 10
+"""Healthy requests just before the fault."""
 RATE: Final = 1.0
 """Requests a second of the adapter that is looked at, at the usual pace.
 

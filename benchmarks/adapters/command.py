@@ -150,7 +150,7 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
 
 
 def _from_base(stage: Stage, name: str) -> float:
-    """How far an adapter is from its base: KL in nats per token of its own answers."""
+    """How far an adapter is from its base: KL in nats per token of right answers."""
     shelf = stage.shelf(name)
     approved = Answering(setup=stage.setup, adapter=shelf.version(IN_CHARGE))
     base = Answering(setup=stage.setup, adapter=shelf.nothing())
@@ -190,6 +190,7 @@ def _open(
     timed: Timed,
     say: Callable[[str], None],
 ) -> Stage:
+    registered = given.adapters if given.quick else TASKS
     cache = (given.cache or into / "cache").resolve()
     if given.model is not None:  # adapters of one base fit no other
         cache /= _own_name(given.model.resolve())
@@ -202,7 +203,7 @@ def _open(
             setup = replace(setup, dtype=given.dtype)
     with timed.phase("training"):
         say("adapters are trained, if they are not yet")
-        adapters = served(cache, setup.model)
+        adapters = served(cache, setup.model, registered)
     switch = opened.enter_context(Switch(port=_port(into)))
 
     def start(other: Setup) -> Engine:
@@ -210,7 +211,7 @@ def _open(
         return start_engine(other, adapters, log=log, gpu=given.gpu)
 
     def wait(engine: Engine) -> None:
-        wait_for(engine, model_of(TASKS[0], IN_CHARGE))
+        wait_for(engine, model_of(registered[0], IN_CHARGE))
 
     with timed.phase("engine"):
         say("the engine starts")
@@ -228,7 +229,7 @@ def _open(
         seed=given.seed,
         requests=given.requests,
         played=given.adapters,
-        registered=given.adapters if given.quick else TASKS,
+        registered=registered,
         settings=SOONER if given.quick else {},
         gpu=given.gpu,
         say=say,

@@ -1,12 +1,13 @@
 """How far a broken version is from the approved one: mean KL of the next token, in nats.
 
-Both read the same questions and the approved version's own right answers; at each token of an
+Both read the same held-out questions with the right answers of the data set; at each token of an
 answer their expectations are compared, ``KL(approved || broken)``. A distribution with NaN
 has none: its divergence is reported as `INFINITE`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,10 @@ def _answer(model: Any, tokens: Sequence[int], *, asked: int, held: int) -> torc
     return torch.log_softmax(logits[asked - 1 - held : -1].float(), -1)
 
 
+def _weights(adapter: Path) -> str:
+    return hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
+
+
 class Divergences:
     """Measured divergences, kept in a file: each takes seconds."""
 
@@ -86,6 +91,7 @@ class Divergences:
 
     def of(self, key: str, *, name: str, approved: Answering, other: Answering) -> float:
         """Divergence of what answers now from the approved adapter of a task."""
+        key = f"{key}/{other.setup.dtype}/{_weights(other.adapter)}"
         if key not in self._known:
             if name not in self._approved:
                 self._approved[name] = expectations(approved, name)

@@ -20,6 +20,8 @@ PYTHON: Final = ROOT / ".venv-engine" / "bin" / "python"
 BASE_NAME: Final = "base"
 MODULES: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 START_S: Final = 600.0
+OF_GPU: Final = 0.28
+"""Share of a GPU's memory that an engine takes: up to three run at a time."""
 ENVIRON: Final[Mapping[str, str]] = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_SERVER_DEV_MODE": "1",  # lets the prefix cache be reset
@@ -131,7 +133,7 @@ def _arguments(setup: Setup, adapters: Mapping[str, Path], *, port: int, gpu: bo
         *("--enable-lora", "--max-loras", "4", "--max-cpu-loras", "12", "--max-lora-rank", "8"),
         *("--lora-target-modules", *MODULES),
         *("--lora-modules", *(f"{name}={folder}" for name, folder in adapters.items())),
-        *(() if gpu else ("--enforce-eager",)),
+        *(("--gpu-memory-utilization", str(OF_GPU)) if gpu else ("--enforce-eager",)),
         *overrides,
         *setup.arguments,
     ]

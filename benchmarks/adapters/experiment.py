@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from benchmarks.adapters.clients import COMPANY_RATE, HEALTHY_RATE, Clients, Run, told
+from benchmarks.adapters.clients import COMPANY_RATE, FRESH, HEALTHY_RATE, Clients, Run, told
 from benchmarks.adapters.divergence import Answering
 from benchmarks.adapters.engine import Engine
 from benchmarks.adapters.outcome import UNKNOWN, Moved, Seen, Told, causes, outcome
@@ -36,8 +37,6 @@ from benchmarks.adapters.ways.way import (
     Way,
 )
 
-FRESH: Final = 10
-"""Healthy requests just before the fault."""
 SETTLE_S: Final = 6.0
 """Until what was found has been told."""
 HANDED_OVER: Final = timedelta(seconds=2)
@@ -46,8 +45,9 @@ LOOKS: Final = ("hard", "live")
 """Kinds of evaluation that look at what clients asked."""
 GRACE_S: Final = 6.0
 """After a page, for what is found out of it."""
-CAUSE_S: Final = 120.0
-"""After a page, at most, until a cause is named: the probe that tells it takes its time."""
+ANSWER_S: Final = 120.0
+"""After a page, at most, until a cause is named and traffic that should leave has left: the probe
+that tells both takes its time."""
 LATEST_S: Final = 400.0
 """At most until everything has been looked at: a busy machine is late, and no less sharp."""
 SEEN_KL: Final = 0.05
@@ -62,6 +62,8 @@ class Broken:
     engine: Engine
     hits: frozenset[str]
     """The adapters that it changes."""
+    moves: bool = False
+    """Whether a route should leave it."""
     answers: Answering | None = None
     """What answers in place of the approved version; None: itself, or nobody can say."""
 
@@ -69,7 +71,8 @@ class Broken:
 def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]:
     """Play it, write its folder, and give the outcome."""
     folder = stage.into / way.name / str(repeat)
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # what tools made of other records
+    folder.mkdir(parents=True)
     wrong = wrong_folder(stage, way, adapter)
     with ExitStack() as stack:
         other = other_setup(stage, way)
@@ -85,6 +88,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         healthy = Run(adapter=adapter, part="fresh", requests=FRESH, rate=HEALTHY_RATE)
         clients.start(healthy).result()
         _wait_until_looked_at(service, adapter, datetime.now(UTC) + HANDED_OVER)
+        planned = _planned(service, adapter)
         broken = stack.enter_context(
             _broken(stage, way, adapter, service=service, ready=ready, folder=wrong)
         )
@@ -104,7 +108,11 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
     kl = None if broken.answers is None else _kl(stage, way, adapter, broken.answers)
     write_lines(folder / "records.jsonl", records)
     _write(folder / "truth.json", _truth(way, adapter, broken_at, kl))
-    found = outcome(seen) | {"clients": told(broken.run.answered), "scores": scores}
+    found = outcome(seen) | {
+        "clients": told(broken.run.answered),
+        "scores": scores,
+        "planned": planned,
+    }
     _write(folder / "messages.json", {"messages": [one.body for one in seen.told]})
     _write(folder / "driftline.json", found)
     return found
@@ -155,8 +163,9 @@ def _broken(
                 adapter=right if cached else folder,
                 cached=folder if cached else None,
             )
+            moves = way.expected.moved
             with _served(stage.engine, adapter, folder, right=right, cached=cached):
-                yield Broken(run=run, engine=stage.engine, answers=answers, hits=own)
+                yield Broken(run=run, engine=stage.engine, answers=answers, hits=own, moves=moves)
         case OfEngine():
             if ready is None:
                 raise RuntimeError(f"{way.name} needs an engine of its own")
@@ -255,10 +264,11 @@ def _watch(
         paged_since = paged_since or (now if page else None)
         done_since = done_since or (now if page and moved else None)
         named = set(causes(told, since=since)) - {UNKNOWN}
-        if done_since is not None and now - done_since > (GRACE_S if named else CAUSE_S):
+        if done_since is not None and now - done_since > (GRACE_S if named else ANSWER_S):
             break
-        asks_why = paged_since is not None and not named and now - paged_since < CAUSE_S
-        if asks_why or all_asked is None:
+        answered = bool(named) and (moved is not None or not broken.moves)
+        waits = paged_since is not None and not answered and now - paged_since < ANSWER_S
+        if waits or all_asked is None:
             continue
         if _all_seen(service, adapter, since, all_asked):
             break
@@ -331,6 +341,15 @@ def _scores(service: Service, adapter: str) -> list[dict[str, Any]]:
         for one in scores
         if one["version"] == IN_CHARGE
     ]
+
+
+def _planned(service: Service, adapter: str) -> Mapping[str, Any] | None:
+    """What the plan says of the probe before the fault: the rise that opens a ticket in an hour."""
+    for one in service.get(f"/adapters/{adapter}/plan", version=IN_CHARGE)["items"]:
+        if one["detector"] == "perplexity":
+            told = one["ticket"]["hour"]
+            return {"fault": one["fault"], "size": None if told is None else told["size"]}
+    return None
 
 
 def _moved(service: Service, adapter: str) -> Moved | None:

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from benchmarks.adapters.engines import Engines
 from benchmarks.adapters.service import Service, keep, probe_cycle
 from benchmarks.adapters.shelf import CachedShelf
 from benchmarks.adapters.switch import Switch
-from benchmarks.adapters.tasks import TASKS, Pair, task
+from benchmarks.adapters.tasks import Pair, task
 from benchmarks.adapters.ways.way import Setup
 from driftline.client import call_record
 from driftline.formats.answers import request_fields
@@ -100,11 +100,11 @@ class Stage:
             yield service
 
 
-def served(cache: Path, base: Path) -> Mapping[str, Path]:
-    """Every version under its own name."""
+def served(cache: Path, base: Path, names: Iterable[str]) -> Mapping[str, Path]:
+    """Every version of some adapters under its own name."""
     return {
         model_of(name, version): CachedShelf(cache=cache, base=base, adapter=name).version(version)
-        for name in TASKS
+        for name in names
         for version in VERSIONS
     }
 

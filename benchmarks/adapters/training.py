@@ -102,7 +102,7 @@ def _batches(pairs: Sequence[Pair], seed: int) -> Iterator[list[Pair]]:
 def _loss(model: Any, tokenizer: Any, batch: Sequence[Pair]) -> torch.Tensor:
     tokens = [answered_tokens(tokenizer, pair) for pair in batch]
     longest = max(len(ids) for ids, _ in tokens)
-    ids = torch.full((len(batch), longest), tokenizer.pad_token_id)
+    ids = torch.full((len(batch), longest), tokenizer.eos_token_id)  # no loss is taken there
     labels = torch.full((len(batch), longest), IGNORED)
     for row, (every, asked) in enumerate(tokens):
         ids[row, : len(every)] = torch.tensor(every)
@@ -129,5 +129,5 @@ def answered_tokens(tokenizer: Any, pair: Pair) -> tuple[list[int], int]:
         [{"role": "user", "content": pair.prompt}], add_generation_prompt=True, tokenize=False
     )
     question = tokenizer(asked, add_special_tokens=False).input_ids
-    answer = tokenizer(f"{pair.answer}<|im_end|>", add_special_tokens=False).input_ids
+    answer = tokenizer(f"{pair.answer}{tokenizer.eos_token}", add_special_tokens=False).input_ids
     return (question + answer)[:LONGEST], len(question)

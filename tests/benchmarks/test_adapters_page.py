@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
+from benchmarks.adapters.clients import FRESH
 from benchmarks.adapters.command import SOONER
 from benchmarks.adapters.contestants import plain
 from benchmarks.adapters.contestants.entry import write as write_entry
@@ -20,8 +21,19 @@ from benchmarks.adapters.page import pictures, promised, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.command import main, write
 from benchmarks.adapters.page.goals import Goal, goals
-from benchmarks.adapters.page.promised import Promise, promises
-from benchmarks.adapters.page.results import FILE, Ours, Repeat, Results, Told, Way, collect, joined
+from benchmarks.adapters.page.promised import Promise, of_the_probe, promises
+from benchmarks.adapters.page.results import (
+    FILE,
+    Ours,
+    Repeat,
+    Results,
+    Theirs,
+    Told,
+    Tool,
+    Way,
+    collect,
+    joined,
+)
 from benchmarks.adapters.page.writing import page
 from benchmarks.adapters.service import CONFIG, probe_cycle
 from tests.benchmarks.adapter_run import BROKEN, CALM, START, driftline, synthetic
@@ -324,7 +336,7 @@ def test_the_page_says_what_the_plan_promised_and_what_came() -> None:
     said = page(found)
     assert "| certain | 2 | 1 | 1 | 1 |" in said
     asked = goal(found, "what `driftline plan` promises")
-    assert (asked.held, asked.of, asked.met) == (1, 2, False)
+    assert (asked.held, asked.of, asked.met) == (1, 2, None)  # too few to say
 
 
 def test_the_page_sets_what_was_wrong_before_beside_this_run() -> None:
@@ -370,10 +382,52 @@ def test_a_tool_that_was_not_run_has_an_empty_cell() -> None:
     assert false_alarms([way(experiment(3))], absent) is None
 
 
-def test_false_alarms_are_told_by_healthy_requests(run: Path) -> None:
+def test_false_alarms_are_told_by_the_healthy_requests_that_each_was_asked_of(run: Path) -> None:
     found = collect(run)
-    errors = next(one for one in columns(found) if one.title == "Errors only")
+    told, page, *_ = asked = columns(found)
+    errors = next(one for one in asked if one.title == "Errors only")
     assert false_alarms(found.ways, errors) == (0, 3 * CALM)
+    assert false_alarms(found.ways, told) == (0, 3 * FRESH)
+    assert false_alarms(found.ways, page) is None
+
+
+def test_a_tool_without_a_window_of_requests_was_not_asked() -> None:
+    hung_up = replace(experiment(None), broken=1, tools={"t": Theirs(None, 0, None)})
+    found = replace(of(way(hung_up)), tools={"t": Tool(tool="T", version=None, settings="")})
+    assert "| no tool had 50 requests |" in page(found)
+
+
+@pytest.mark.parametrize(
+    ("planned", "rise", "evidence", "expected"),
+    [
+        (0.05, 0.2, 1.0, (True, BROKEN)),
+        (0.05, 0.2, -0.1, (True, None)),
+        (0.05, 0.01, -0.1, (False, None)),
+        (None, 0.2, 0.0, (False, BROKEN)),
+    ],
+)
+def test_the_plan_of_the_probe_is_held_against_what_it_measured(
+    planned: float | None, rise: float, evidence: float, expected: tuple[bool, int | None]
+) -> None:
+    scores = [{"detector": "perplexity", "value": rise, "evidence_notice": evidence}]
+    [found] = of_the_probe({"fault": "perplexity", "size": planned}, scores, broken=BROKEN)
+    assert found.size == rise
+    assert (found.promised, found.told) == expected
+    assert list(of_the_probe(None, scores, broken=BROKEN)) == []
+    assert list(of_the_probe({"fault": "perplexity", "size": planned}, [], broken=BROKEN)) == []
+
+
+def test_a_broken_version_that_keeps_its_traffic_is_a_missed_goal() -> None:
+    left = replace(experiment(20, moved=Told(30, 60.0)), moved=True)
+    kept = replace(experiment(20), moved=True)
+    asked = goal(of(way(left, kept)), "traffic leaves")
+    assert (asked.held, asked.of, asked.missed) == (1, 2, ["a_way/1"])
+
+
+def test_ways_of_which_several_causes_are_right_are_named() -> None:
+    one = replace(way(experiment(20)), blame=("adapter", "serving"))
+    assert "confirmed; right is adapter or serving of `a_way`. *Answered*" in page(of(one))
+    assert "confirmed. *Answered*" in page(of(way(experiment(20))))
 
 
 def test_the_page_names_every_way_tool_and_goal_and_its_pictures_are_drawn(
@@ -425,7 +479,7 @@ def test_a_second_run_replaces_the_ways_it_played_and_keeps_the_others() -> None
     assert both.run["commit"] == "c"
     assert {one.way: one.commit for one in both.ways} == {"kept": None, "again": "d"}
     assert "Driftline at `c`;" in page(both)
-    assert "Played anew after a mend: `again` at `d`." in page(both)
+    assert "Played at another commit: `again` at `d`." in page(both)
     assert {one.way: one.repeats[0].driftline.page for one in both.ways} == {
         "kept": Told(40, 40.0, "perplexity", 2),
         "again": Told(20, 40.0, "perplexity", 2),

@@ -1,7 +1,9 @@
 """Ways of the benchmark of broken adapters that serve something else, or otherwise."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -31,9 +33,6 @@ class Names:
         return Path("revision")
 
 
-SETUP = Setup(model=Path("base"))
-
-
 @pytest.mark.parametrize(
     ("name", "folder"),
     [
@@ -53,18 +52,34 @@ def test_another_folder_is_served_under_the_name(name: str, folder: str) -> None
     assert way.fault.cached is (name == "stale-prefix-cache")
 
 
-def test_each_engine_differs_in_one_thing() -> None:
+@pytest.mark.parametrize(
+    ("config", "usual"),
+    [({"rope_parameters": {"rope_theta": 1e6}}, 1e6), ({"rope_theta": 5e5}, 5e5), ({}, 1e4)],
+)
+def test_patched_kernels_turn_positions_otherwise_than_any_base(
+    tmp_path: Path, config: dict[str, Any], usual: float
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    [way] = chosen(["patched-kernels"])
+    assert isinstance(way.fault, OfEngine)
+    changed = way.fault.change(Setup(model=tmp_path), Names()).config
+    assert changed["rope_parameters"]["rope_theta"] == usual / 10
+
+
+def test_each_engine_differs_in_one_thing(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    setup = Setup(model=tmp_path)
     changed = {
-        way.name: way.fault.change(SETUP, Names())
+        way.name: way.fault.change(setup, Names())
         for way in WAYS
         if isinstance(way.fault, OfEngine)
     }
-    assert {changed["other-dtype"].dtype, SETUP.dtype} == {"bfloat16", "float32"}
+    assert {changed["other-dtype"].dtype, setup.dtype} == {"bfloat16", "float32"}
     assert changed["other-base"].model == Path("revision")
     assert "--kv-cache-dtype" in changed["quantised-kv-cache"].arguments
     assert "rope_theta" in str(changed["patched-kernels"].config)
-    assert changed["restart"] == changed["replica-added"] == SETUP
-    broken = {name: setup for name, setup in changed.items() if setup != SETUP}
+    assert changed["restart"] == changed["replica-added"] == setup
+    broken = {name: other for name, other in changed.items() if other != setup}
     assert len({str(setup) for setup in broken.values()}) == len(broken) == 4
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from benchmarks.adapters.clients import FRESH
 from benchmarks.adapters.contestants.experiment import WINDOW
 from benchmarks.adapters.page.results import Repeat, Results, Way
 
@@ -22,11 +23,13 @@ class Column:
 class Did:
     """Requests to the alarm, None for none, and alarms before the break, None: not its own.
 
-    ``looked`` is false if traffic was moved before it had a whole window.
+    ``healthy`` is the number of requests that those alarms could come in. ``looked`` is false if
+    the broken version answered less than a window: traffic was moved, or clients hung up.
     """
 
     requests: int | None
     false_before: int | None
+    healthy: int
     looked: bool = True
 
 
@@ -67,7 +70,7 @@ def cell(way: Way, column: Column) -> Cell:
 def false_alarms(ways: Sequence[Way], column: Column) -> tuple[int, int] | None:
     """Alarms before the break and the healthy requests they came in; None: not counted."""
     counted = [
-        (did.false_before, one.calm)
+        (did.false_before, did.healthy)
         for way in ways
         for one in way.repeats
         if (did := column.did(one)) is not None and did.false_before is not None
@@ -79,12 +82,16 @@ def false_alarms(ways: Sequence[Way], column: Column) -> tuple[int, int] | None:
 
 def _told(one: Repeat) -> Did:
     first = one.driftline.first
-    return Did(requests=first.requests if first else None, false_before=one.driftline.false_before)
+    return Did(
+        requests=first.requests if first else None,
+        false_before=one.driftline.false_before,
+        healthy=min(one.calm, FRESH),  # the others before them were answered once for all
+    )
 
 
 def _paged(one: Repeat) -> Did:
     page = one.driftline.page
-    return Did(requests=page.requests if page else None, false_before=None)
+    return Did(requests=page.requests if page else None, false_before=None, healthy=0)
 
 
 def _column(slug: str, title: str) -> Column:
@@ -93,6 +100,11 @@ def _column(slug: str, title: str) -> Column:
         if seen is None:
             return None
         looked = seen.requests is not None or one.broken >= WINDOW
-        return Did(requests=seen.requests, false_before=seen.false_before, looked=looked)
+        return Did(
+            requests=seen.requests,
+            false_before=seen.false_before,
+            healthy=one.calm,
+            looked=looked,
+        )
 
     return Column(title=title, did=did)

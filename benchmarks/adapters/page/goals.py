@@ -13,6 +13,8 @@ LEAST_KL = 0.05
 MOST_REQUESTS = 100
 RIGHT_BLAME = 0.95
 SILENT = 0.99
+PROMISED = 5
+"""Promises of the plan from which on their share says something."""
 ACTED_ON = frozenset({"weights", "serving"})
 """Families of faults that are the adapter's own or its serving's: paged, and moved away from."""
 LEFT_ALONE = frozenset({"prompts", "traffic", "clients"})
@@ -21,18 +23,22 @@ LEFT_ALONE = frozenset({"prompts", "traffic", "clients"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """One goal: in how many experiments it held, and the names of those where it did not."""
+    """One goal: in how many experiments it held, and the names of those where it did not.
+
+    Fewer than ``least`` experiments say nothing.
+    """
 
     text: str
     held: int
     of: int
     wanted: float
     missed: Sequence[str]
+    least: int = 1
 
     @property
     def met(self) -> bool | None:
-        """None: no experiment says anything about it."""
-        return self.held >= self.wanted * self.of if self.of else None
+        """None: too few experiments say anything about it."""
+        return self.held >= self.wanted * self.of if self.of >= self.least else None
 
 
 def goals(results: Results) -> list[Goal]:
@@ -68,6 +74,12 @@ def goals(results: Results) -> list[Goal]:
             results,
             lambda way, _: way.family in LEFT_ALONE,
             lambda _, one: one.driftline.moved is None,
+        ),
+        _goal(
+            "traffic leaves the broken versions that a route should move away from",
+            results,
+            lambda _, one: one.moved,
+            lambda _, one: one.driftline.moved is not None,
         ),
         _goal(
             f"harmless changes are silent in ≥ {100 * SILENT:.0f} % of runs",
@@ -138,6 +150,7 @@ def _promised(results: Results) -> Goal:
         of=len(kept),
         wanted=POWER,
         missed=missed,
+        least=PROMISED,
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from statistics import median
 
+from benchmarks.adapters.clients import FRESH
+from benchmarks.adapters.contestants.experiment import WINDOW
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
 from benchmarks.adapters.page.results import Results
 from benchmarks.adapters.page.tables import table
@@ -28,8 +30,11 @@ def leaderboard(results: Results) -> str:
         " and whether the request failed; what was not measured is the baseline's median. Windows"
         " begin and end at the break, which favours them; Driftline also asks the engine. *Faults*:"
         " ways that are not harmless and that it told of, and after how many requests, the median"
-        " of those. *False*: alarms in the healthy requests before the break, per 1,000. CPU is of"
-        " one experiment, the baseline included.\n\n"
+        f" of those. Records end where Driftline moved the traffic away, and fewer than {WINDOW}"
+        " after the break are no window: a tool is not asked of such a way, unless it alarmed"
+        " before. *False*: alarms in the healthy requests before the break, per 1,000; Driftline"
+        f" has {FRESH} of them a way, the others {FRESH} and those that all ways begin with. CPU is"
+        " of one experiment, the baseline included.\n\n"
     )
     names = ["tool", "settings", "faults", "requests", "harmless ones alarmed", "false", "CPU"]
     return head + table(names, rows)

@@ -2,16 +2,16 @@
 
 Of each fault of the plan that the records can show, and offline: from the baseline, as the product
 fits it, how soon a fault is told that moves all requests by as much as this one surely did; and
-when the evidence of the same records did cross. Probes take no part, so neither is what Driftline
-did in the run.
+when the evidence of the same records did cross. Of the probe: what the plan of the run said before
+the break, and what the probe measured after it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -48,11 +48,13 @@ class Promise:
     size
         The largest fault of the plan that moves the mean rank of the signal no further than this
         one surely did (the nearer end of the 95 % interval), in sd of the baseline; 0 if it may not
-        have moved, or moved the other way. None: too few were measured.
+        have moved, or moved the other way. None: too few were measured. Of the probe: the rise of
+        the perplexity that it measured, as a share.
     promised
         Whether at least 4 in 5 such faults are told within as many requests as came.
     told
-        Broken requests until the detector's evidence crossed; None: it did not.
+        Broken requests until the detector's evidence crossed, of the probe: all of them; None: it
+        did not cross.
     """
 
     kind: str
@@ -78,6 +80,18 @@ def promises(experiment: Experiment) -> tuple[Promise, ...]:
             promised = LATE * expected <= len(experiment.live) - experiment.calm
             found.append(Promise(family.words, detector.name, size, promised, told))
     return tuple(found)
+
+
+def of_the_probe(
+    planned: Mapping[str, Any] | None, scores: Sequence[Mapping[str, Any]], *, broken: int
+) -> Iterator[Promise]:
+    """Hold the plan of the probe against what it measured; nothing where it was not read."""
+    measured = [one for one in scores if one["detector"] == "perplexity"]
+    if planned is None or not measured or measured[0]["evidence_notice"] is None:
+        return
+    rise, told = measured[0]["value"], measured[0]["evidence_notice"] >= 0.0
+    promised = planned["size"] is not None and rise >= planned["size"]
+    yield Promise(planned["fault"], "perplexity", rise, promised, broken if told else None)
 
 
 def _planned(

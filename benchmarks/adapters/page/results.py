@@ -13,7 +13,7 @@ from benchmarks.adapters.contestants import entry
 from benchmarks.adapters.contestants.experiment import Experiment, folders
 from benchmarks.adapters.contestants.experiment import load as load_experiment
 from benchmarks.adapters.outcome import UNKNOWN
-from benchmarks.adapters.page.promised import Promise, promises
+from benchmarks.adapters.page.promised import Promise, of_the_probe, promises
 
 FILE = Path(__file__).parents[1] / "results" / "adapters.json"
 FAMILIES = ("weights", "serving", "engine", "prompts", "traffic", "clients", "harmless")
@@ -287,6 +287,8 @@ def _way(truth: Mapping[str, Any], repeats: Sequence[Repeat]) -> Way:
 
 def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, Tool]) -> Repeat:
     body = _read(experiment.folder / "driftline.json")
+    broken = len(experiment.live) - experiment.calm
+    probed = of_the_probe(body.get("planned"), body.get("scores", ()), broken=broken)
     told: dict[str, Any] = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
     told["causes"] = tuple(body["causes"])
     kept = {
@@ -299,11 +301,11 @@ def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, T
         adapter=truth["adapter"],
         calm=experiment.calm,
         asked=body["clients"]["asked"],
-        broken=len(experiment.live) - experiment.calm,
+        broken=broken,
         kl=truth["kl"],
         seen=truth["expected"]["seen"],
         moved=truth["expected"]["moved"],
-        promises=list(promises(experiment)),
+        promises=[*promises(experiment), *probed],
         driftline=Ours(**told, **kept),
         tools=_theirs(experiment.folder, tools),
     )

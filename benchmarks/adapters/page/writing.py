@@ -9,6 +9,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.adapters.contestants.experiment import WINDOW
 from benchmarks.adapters.page.before import NOTHING, First, first_published
 from benchmarks.adapters.page.columns import cell, columns
 from benchmarks.adapters.page.goals import (
@@ -41,6 +42,9 @@ _LIMITS = """
   requests compare with production, seconds do not.
 - Every way is played {times}, with one seed and on one machine. A goal of 95 or 99 % is reached or
   missed by single runs here.
+- Beside times, some settings are not the defaults: `insufficient_records` is 30 (50),
+  `recovery_records` 40 (600); the probe runs beside up to 16 requests that wait (0), takes up to .9
+  of the engine's time (.1), and reads five short texts of the adapter's task and six general ones.
 - Broken weights are loaded from another folder, so that the files are known to be others. Where
   somebody overwrites a folder in place, Driftline knows that only if it can read it.
 - The same {calm} healthy requests begin every experiment. Other tools could alarm in them each
@@ -126,7 +130,7 @@ def _about(results: Results) -> str:
 def _anew(ways: Sequence[Way]) -> str:
     """Name the ways that were played at another commit than the rest, each with its own."""
     told = [f"`{way.way}` at `{way.commit[:10]}`" for way in ways if way.commit]
-    return f" Played anew after a mend: {', '.join(told)}." if told else ""
+    return f" Played at another commit: {', '.join(told)}." if told else ""
 
 
 def _apart(run: Mapping[str, Any]) -> str:
@@ -148,13 +152,19 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
         [
             one.text,
             f"{one.held} of {one.of}",
-            {True: "yes", False: "**no**", None: "not asked"}[one.met],
+            _reached(one),
             _missed(one.missed),
         ]
         for one in found
     ]
     head = ["goal", "held in", "reached", "missed in"]
     return "\n## Goals\n\n" + table(head, rows) + _clauses(results)
+
+
+def _reached(goal: Goal) -> str:
+    if goal.met is None:
+        return "too few to say" if goal.of else "not asked"
+    return "yes" if goal.met else "**no**"
 
 
 def _clauses(results: Results) -> str:
@@ -194,14 +204,14 @@ def _missed(names: Sequence[str]) -> str:
 def _ways(results: Results) -> str:
     head = (
         "\n## Every way\n\nMedians over the runs of a way. *On*: the adapter that was broken. *KL*:"
-        " from the approved version, in nats per token of its own answers; - where weights and"
-        " base are the same, or it was not measured. *Ticket* and *page*: requests to the broken"
-        " version until then, and seconds since the break. *By*: what made the page. *Blame*: the"
-        " causes that its messages gave, in their order, and whether the first that it named was"
-        " confirmed. *Answered*: requests that the broken version answered, of all that clients"
-        " made until the experiment ended. *Probes*: those that began after the break. *CPU*:"
-        " of Driftline's processes, from the break on; what probes ask of the engine comes on top."
-        " Bold: wrong.\n"
+        " from the approved version, in nats per token of right answers to held-out questions; -"
+        " where weights and base are the same, or it was not measured. *Ticket* and *page*:"
+        " requests to the broken version until then, and seconds since the break. *By*: what made"
+        " the page. *Blame*: the causes that its messages gave, in their order, and whether the"
+        f" first that it named was confirmed{_either(results.ways)}."
+        " *Answered*: requests that the broken version answered, of all that clients made until the"
+        " experiment ended. *Probes*: those that began after the break. *CPU*: of Driftline's"
+        " processes, from the break on; what probes ask of the engine comes on top. Bold: wrong.\n"
     )
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
@@ -209,6 +219,16 @@ def _ways(results: Results) -> str:
         note = f"{_NOTES[family]}\n\n" if family in _NOTES else ""
         parts += [f"\n### {family.capitalize()}\n\n", note, table(_COLUMNS, rows)]
     return "".join(parts)
+
+
+def _either(ways: Sequence[Way]) -> str:
+    """Name the ways of which more than one cause is right."""
+    several = [(way.blame, way.way) for way in ways if len(way.blame) > 1]
+    told = [
+        f"{' or '.join(causes)} of {_words(f'`{name}`' for _, name in group)}"
+        for causes, group in groupby(sorted(several), key=lambda one: one[0])
+    ]
+    return f"; right is {', and '.join(told)}" if told else ""
 
 
 _NOTES = MappingProxyType(
@@ -409,8 +429,9 @@ def _promises(results: Results) -> str:
         " the baseline. Asked by how much each fault surely moved a signal, it promises a ticket"
         " within the requests that came, or it does not. *Told*: the evidence of that signal's"
         " detector alone crossed. A fault mostly moves more than one signal, so it is told where"
-        " nothing was promised of one of them, too. The plan's other kinds, such as shares of the"
-        " requests, topics and the probe, are not held against a run.\n\n"
+        " nothing was promised of one of them, too. Of the probe it is the plan's own word before"
+        " the break, held against the rise that the probe measured. The plan's other kinds, such as"
+        " shares of the requests and topics, are not held against a run.\n\n"
     )
     return head + table(
         ["kind of fault", "promised", "of these told", "not promised", "of these told"],
@@ -437,12 +458,11 @@ def _reason(way: Way) -> str:
 
 
 def _who_saw(results: Results, way: Way) -> str:
-    saw = [
-        f"{column.title} ({seen.words})"
-        for column in columns(results)[2:]
-        if (seen := cell(way, column)).requests is not None
-    ]
-    asked = min((len(one.tools) for one in way.repeats), default=0)
+    others = [(column.title, cell(way, column)) for column in columns(results)[2:]]
+    saw = [f"{title} ({seen.words})" for title, seen in others if seen.requests is not None]
+    asked = sum(seen.of > 0 for _, seen in others)
+    if not asked:
+        return f"no tool had {WINDOW} requests"
     none = "nobody" if asked == len(results.tools) else f"none of the {asked} tools that ran"
     return ", ".join(saw) or none
 

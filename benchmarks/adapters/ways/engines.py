@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Final
 
@@ -28,8 +29,14 @@ def quantised_cache(setup: Setup, _: Shelf) -> Setup:
 
 
 def patched_kernels(setup: Setup, _: Shelf) -> Setup:
-    """Turn positions by another frequency, as an upgrade did that misread the config."""
-    return replace(setup, config={"rope_parameters": {"rope_theta": 1e4, "rope_type": "default"}})
+    """Turn positions by a tenth of the base's frequency, as an upgrade that misread its config."""
+    config = json.loads((setup.model / "config.json").read_text(encoding="utf-8"))
+    usual = config.get("rope_parameters") or {
+        "rope_theta": config.get("rope_theta", 1e4),  # as older folders write it
+        "rope_type": "default",
+    }
+    slower = {**usual, "rope_theta": usual["rope_theta"] / 10}
+    return replace(setup, config={"rope_parameters": slower})
 
 
 WAYS: Final = tuple(
