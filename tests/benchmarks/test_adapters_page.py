@@ -19,7 +19,7 @@ from benchmarks.adapters.outcome import Seen, outcome
 from benchmarks.adapters.outcome import Told as Message
 from benchmarks.adapters.page import pictures, promised, results
 from benchmarks.adapters.page.columns import Column, cell, columns, false_alarms
-from benchmarks.adapters.page.command import main, write
+from benchmarks.adapters.page.command import DOCS, main, write
 from benchmarks.adapters.page.goals import Goal, goals
 from benchmarks.adapters.page.promised import Promise, of_the_probe, promises
 from benchmarks.adapters.page.results import (
@@ -446,6 +446,12 @@ def test_the_page_names_every_way_tool_and_goal_and_its_pictures_are_drawn(
         picture = (tmp_path / "pictures" / f"{name}.svg").read_text()
         assert f"(pictures/{name}.svg)" in said
         assert ET.fromstring(picture).tag.endswith("svg")  # noqa: S314 (our own)
+
+
+def test_what_is_published_is_drawn_from_the_stored_results(tmp_path: Path) -> None:
+    write(results.load(), tmp_path)
+    for name in ("adapters-benchmark.md", "pictures/adapters.svg", "pictures/adapters-kl.svg"):
+        assert (DOCS / name).read_text() == (tmp_path / name).read_text(), name
 
 
 def test_an_alarm_about_a_harmless_change_is_red(tmp_path: Path) -> None:

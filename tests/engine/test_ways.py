@@ -41,9 +41,12 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Outcome
 
 
 def within_the_goal(found: Outcome) -> bool:
-    """Whether a page came within 100 requests, or with the first probe after the break."""
+    """Whether a page came within 100 requests, or of the first probe after the break."""
     page = found["page"]
-    return page is not None and (page["requests"] <= MOST_REQUESTS or page["probes"] == 1)
+    if page is None:
+        return False
+    probed = page["by"] == "probe" or "perplexity" in page["detectors"]
+    return page["requests"] <= MOST_REQUESTS or (probed and page["probes"] == 1)
 
 
 def test_the_base_under_the_adapters_name_pages_and_blames_serving(

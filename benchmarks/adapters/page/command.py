@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
         found = collect(given.into)
         store(joined(load(kept), found) if given.add and kept.exists() else found, kept)
     results = load(kept)
-    if kept == FILE:
+    if kept.resolve() == FILE:
         write(results)
     for goal in goals(results):
         print(f"{goal.held} of {goal.of}: {goal.text}")

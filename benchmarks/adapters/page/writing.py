@@ -223,7 +223,7 @@ def _ways(results: Results) -> str:
 
 def _either(ways: Sequence[Way]) -> str:
     """Name the ways of which more than one cause is right."""
-    several = [(way.blame, way.way) for way in ways if len(way.blame) > 1]
+    several = [(sorted(way.blame), way.way) for way in ways if len(way.blame) > 1]
     told = [
         f"{' or '.join(causes)} of {_words(f'`{name}`' for _, name in group)}"
         for causes, group in groupby(sorted(several), key=lambda one: one[0])
