@@ -317,12 +317,18 @@ def _before(results: Results) -> str:
         return ""
     told = [one for one in first.values() if one.told]
     right = sum("**" not in one.blame for one in told)
+    now = [
+        way.blame and one.driftline.blame in way.blame
+        for way in results.ways
+        for one in way.repeats
+        if one.driftline.first is not None
+    ]
     head = (
         "\n## Before and after\n\nThe ways of which something is wrong, or was when they were first"
         " published, and those that this run told or paged and that one did not, or the other way"
         f" round. The first message's blame was right in {right} of {len(told)} ways that were told"
-        " of at all. Clients made 48 or 60 requests after the break then, so numbers of requests"
-        " do not compare: blame, pages and moves do.\n\n"
+        f" of at all, and is in {sum(map(bool, now))} of {len(now)} in this run. Clients made 48 or"
+        " 60 requests after the break then, so numbers of requests do not compare: blame, pages and moves do.\n\n"
     )
     columns = ["way", "", "ticket", "page", "blame", "route", "answered"]
     both = table(columns, (row for rows_of_way in rows for row in rows_of_way))
