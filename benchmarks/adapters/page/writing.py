@@ -328,7 +328,8 @@ def _before(results: Results) -> str:
         " published, and those that this run told or paged and that one did not, or the other way"
         f" round. The first message's blame was right in {right} of {len(told)} ways that were told"
         f" of at all, and is in {sum(map(bool, now))} of {len(now)} in this run. Clients made 48 or"
-        " 60 requests after the break then, so numbers of requests do not compare: blame, pages and moves do.\n\n"
+        " 60 requests after the break then, so numbers of requests do not compare: blame, pages and"
+        " moves do.\n\n"
     )
     columns = ["way", "", "ticket", "page", "blame", "route", "answered"]
     both = table(columns, (row for rows_of_way in rows for row in rows_of_way))
