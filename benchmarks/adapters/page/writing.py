@@ -414,12 +414,12 @@ def _not_played(results: Results) -> str:
 
 def _limits(results: Results) -> str:
     """Say what a reader could take this run for and should not."""
-    runs = max((len(way.repeats) for way in results.ways), default=0)
+    runs = {len(way.repeats) for way in results.ways} or {0}
     cycle = results.run.get("probe_cycle_s")
     base = results.run["model"]
     return _LIMITS.format(
         cycle=f"{cycle:g} s" if cycle else "cycle",
-        times="once" if runs == 1 else f"{runs} times",
+        times=" or ".join("once" if count == 1 else f"{count} times" for count in sorted(runs)),
         calm=max((one.calm for way in results.ways for one in way.repeats), default=0),
         base=_UNPACKED.format(base=base) if base.startswith("SmolLM2") else "",
     )
