@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -54,9 +54,18 @@ def unchanged(ask: Ask, _: Moment) -> Ask:
     return ask
 
 
-def usual(adapter: str, chance: Random) -> Ask:
+def in_new_order(adapter: str, chance: Random) -> Sequence[str]:
+    """Give the questions of live traffic, each once.
+
+    Of questions drawn again and again the few that there are would come many times, and what they
+    differ by from the baseline's, by chance, would be seen as a change of the requests.
+    """
+    live = task(adapter).live
+    return [pair.prompt for pair in chance.sample(live, len(live))]
+
+
+def usual(question: str, chance: Random) -> Ask:
     """What a client usually asks."""
-    question = chance.choice(task(adapter).live).prompt
     return Ask(
         messages=({"role": "user", "content": question},),
         user=f"user-{chance.randrange(USERS)}",
@@ -108,12 +117,13 @@ class Clients:
         chance = Random(f"{self._seed}/{run.adapter}/{run.part}")  # noqa: S311 - no secret
         under_way: set[asyncio.Task[None]] = set()
         moment_of = task(run.adapter)
+        questions = in_new_order(run.adapter, chance)
         while await run.goes_on(chance.expovariate(run.rate * run.pace(run.answered.asked))):
             number = run.answered.asked
             while len(under_way) >= run.at_once:
                 await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             moment = Moment(number=number, task=moment_of, chance=chance)
-            ask = run.change(usual(run.adapter, chance), moment)
+            ask = run.change(usual(questions[number % len(questions)], chance), moment)
             for _ in range(ask.times):
                 run.answered.asked += 1
                 made = asyncio.create_task(self._one(run, ask))

@@ -27,7 +27,7 @@ from benchmarks.adapters.stage import (
     read_lines,
     write_lines,
 )
-from benchmarks.adapters.tasks import TASKS, task
+from benchmarks.adapters.tasks import LIVE, TASKS, task
 from benchmarks.adapters.ways.way import (
     OfClients,
     OfEngine,
@@ -145,7 +145,7 @@ def _broken(
 ) -> Iterator[Broken]:
     """Put the fault in force, and take it back at the end."""
     shelf, fault = stage.shelf(adapter), way.fault
-    run = Run(adapter=adapter, part="broken")
+    run = Run(adapter=adapter, part="broken", requests=LIVE)
     own = frozenset({adapter})
     right = shelf.version(IN_CHARGE)
     match fault:
@@ -244,7 +244,8 @@ def _watch(
     """Let clients meet the fault until it is seen and answered.
 
     Where it is not: until they have asked as often as they should, all of that was looked at, and a
-    probe that began after the fault was judged. They go on asking meanwhile.
+    probe that began after the fault was judged. They go on asking meanwhile, until they have asked
+    every question once.
     """
     ended = clients.start(broken.run)
     moved: Moved | None = None

@@ -30,9 +30,7 @@ class Blamed:
 UNKNOWN = Blamed()
 
 
-def blame_for(
-    memory: Memory, standing: BaseStanding, *, at: datetime, page_wait: timedelta
-) -> Blamed:
+def blame_for(memory: Memory, standing: BaseStanding, *, at: datetime, wait: timedelta) -> Blamed:
     """Return the blame for the signals and probes that moved, by all facts ``at`` this time.
 
     - ``base``: the base model's own probe moved, or several siblings moved with this version, and
@@ -43,8 +41,8 @@ def blame_for(
       its files are other ones and the base could not be asked.
     - ``input``: inputs moved, answers moved with them or later, and no probe says otherwise.
     - ``unknown``: no probe has run since the change and inputs do not explain it, or a probe moved
-      whose base could not be asked. For ``page_wait`` also a probe that could not tell whose
-      weights answered.
+      whose base could not be asked. While ``wait`` lasts also a probe that could not tell
+      whose weights answered.
     """
     if standing.shared:
         probed = memory.perplexity is not None and memory.perplexity.base_moved is True
@@ -53,7 +51,7 @@ def blame_for(
     if memory.identity is not None and memory.misidentified:
         return _by_identity(memory.identity.state)
     if probe is not None and probe.moved:
-        if in_doubt(memory, at=at, page_wait=page_wait):
+        if in_doubt(memory, at=at, wait=wait):
             return UNKNOWN
         return _by_company(probe, memory.identity)
     return _by_signals(memory)
@@ -71,12 +69,12 @@ def explained_by_inputs(memory: Memory) -> bool:
     return not memory.probes_found and _by_signals(memory).blame is Blame.INPUT
 
 
-def in_doubt(memory: Memory, *, at: datetime, page_wait: timedelta) -> bool:
+def in_doubt(memory: Memory, *, at: datetime, wait: timedelta) -> bool:
     """Whether a probe pages, and whose weights answered is unknown, but not for long yet."""
     since = memory.identity.doubted_since if memory.identity is not None else None
     if since is None or memory.misidentified or not memory.doubted:
         return False
-    return at - since < page_wait
+    return at - since < wait
 
 
 def _by_identity(state: IdentityState) -> Blamed:

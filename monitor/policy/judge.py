@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import inf
 
 from alerts.types import Blame, Sureness, VerdictKind
@@ -147,7 +147,6 @@ def _probe_lets_page(
 ) -> bool:
     """Whether a soft page crossing may page: after the suspicion probe, or if it stays silent.
 
-    It waits twice as long for a probe that runs, which is about to name the cause.
     It may not where other requests explain other answers, unless the probe says otherwise.
     """
     if not crossing.profile.side.asks_probe:
@@ -157,8 +156,12 @@ def _probe_lets_page(
     probe = memory.perplexity
     if not facts.probe_available or (probe is not None and probe.at > crossing.at):
         return True
-    waits = 2 if facts.probe_running else 1
-    return facts.at - crossing.at >= waits * settings.page_wait
+    return facts.at - crossing.at >= _wait(facts, settings)
+
+
+def _wait(facts: Facts, settings: PolicySettings) -> timedelta:
+    """How long to wait for a probe: twice as long for one that runs, which is about to tell."""
+    return (2 if facts.probe_running else 1) * settings.page_wait
 
 
 def _verdict(
@@ -171,7 +174,7 @@ def _verdict(
 ) -> Verdict:
     degraded = memory.perplexity is not None and memory.perplexity.degraded
     probed = memory.probes_found
-    blamed = blame_for(memory, stands, at=facts.at, page_wait=settings.page_wait)
+    blamed = blame_for(memory, stands, at=facts.at, wait=_wait(facts, settings))
     if paging or degraded or memory.replaced:
         kind, severity = VerdictKind.CRITICAL, VerdictSeverity.PAGE
         reason = join([*map(crossing_words, paging), *probe_words(memory)])
@@ -205,7 +208,7 @@ def _probe_due(
 ) -> datetime | None:
     """Return when the probe is due that can confirm the blame; None: no probe is awaited."""
     waits = memory.unmeasured_since is not None or in_doubt(
-        memory, at=facts.at, page_wait=settings.page_wait
+        memory, at=facts.at, wait=_wait(facts, settings)
     )
     if blamed.sure is Sureness.CONFIRMED or not facts.probe_available or not waits:
         return None
@@ -323,7 +326,7 @@ def _action(
     waits = can_tell and verdict.blame is not Blame.ADAPTER
     large = [c for c in paging if (c.hard or (approved and not waits)) and _large(c, settings)]
     probe = memory.perplexity
-    if in_doubt(memory, at=facts.at, page_wait=settings.page_wait):
+    if in_doubt(memory, at=facts.at, wait=_wait(facts, settings)):
         return ActionEvidence(
             allowed=False, reason="whose weights answer is being asked again", at=facts.at
         )

@@ -120,8 +120,14 @@ def test_a_doubt_begins_when_the_probe_ends_however_long_it_took() -> None:
     doubt = replace(who(IdentityState.UNKNOWN, began), ended_at=ended)
     first = run(applied, facts(perplexity=probe(began, **DEGRADED), identity=doubt))
     assert first.verdict.blame is Blame.UNKNOWN
-    for seconds, blame in ((10, Blame.UNKNOWN), (310, Blame.ADAPTER)):
-        looked = replace(facts(), at=ended + timedelta(seconds=seconds))
+    for seconds, running, blame in (
+        (10, False, Blame.UNKNOWN),
+        (310, True, Blame.UNKNOWN),  # it is about to tell
+        (310, False, Blame.ADAPTER),
+        (610, True, Blame.ADAPTER),
+    ):
+        at = ended + timedelta(seconds=seconds)
+        looked = replace(facts(), at=at, probe_running=running)
         later = judge(first.memory, looked, SETTINGS)
         assert later.verdict.blame is blame
         assert later.action.allowed is (blame is Blame.ADAPTER)

@@ -25,6 +25,7 @@ from benchmarks.adapters.page.promised import Promise
 from benchmarks.adapters.page.reasons import REASONS, UNEXPLAINED
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
 from benchmarks.adapters.page.tables import table
+from benchmarks.adapters.tasks import LIVE
 from benchmarks.adapters.ways import WAYS
 
 _HEAD = """# What goes wrong with adapters, and who sees it
@@ -45,6 +46,7 @@ _LIMITS = """
 - Beside times, some settings are not the defaults: `insufficient_records` is 30 (50),
   `recovery_records` 40 (600); the probe runs beside up to 16 requests that wait (0), takes up to .9
   of the engine's time (.1), and reads five short texts of the adapter's task and six general ones.
+- After the break clients ask at most {live} requests: then every question was asked once.
 - Broken weights are loaded from another folder, so that the files are known to be others. Where
   somebody overwrites a folder in place, Driftline knows that only if it can read it.
 - The same {calm} healthy requests begin every experiment. Other tools could alarm in them each
@@ -421,6 +423,7 @@ def _limits(results: Results) -> str:
         cycle=f"{cycle:g} s" if cycle else "cycle",
         times=" or ".join("once" if count == 1 else f"{count} times" for count in sorted(runs)),
         calm=max((one.calm for way in results.ways for one in way.repeats), default=0),
+        live=LIVE,
         base=_UNPACKED.format(base=base) if base.startswith("SmolLM2") else "",
     )
 
