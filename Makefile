@@ -19,7 +19,7 @@ INTO   ?= sbom.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer oidc-provider clean
+.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer systemd oidc-provider clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -66,7 +66,7 @@ check: $(READY)
 	$(BIN)/typos
 
 # most of the tests' time is waiting for processes that they started
-test: check browser faketime prometheus pgbouncer oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
+test: check browser faketime prometheus pgbouncer systemd oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
 	$(BIN)/pytest -n 3
 
 fast: $(READY)
@@ -158,11 +158,11 @@ bench: $(READY)
 bench-statistics: $(READY)
 	nice -n 15 $(BIN)/python -m benchmarks.statistics all
 
-# $(call debian,packages): installed where that is allowed; tests without them skip and say so.
+# $(call debian,packages): installed where that is allowed; tests without them skip and say so, in CI they fail.
 # $(call either,packages,others): the others where a distribution lacks the first.
 install = [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq \
 	    && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
-debian = { $(call install,$(1)); } || echo "no $(1) here, nor could it be installed: tests of it will skip"
+debian = { $(call install,$(1)); } || echo "no $(1) here, nor could it be installed: tests of it will skip, in CI fail"
 either = { $(call install,$(1)) 2>/dev/null; } || $(call debian,$(2))
 
 # Page tests drive the system's Chromium, by any of its names.
@@ -183,13 +183,17 @@ prometheus:
 pgbouncer:
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || $(call debian,pgbouncer)
 
+# The units are read by systemd, which need not run.
+systemd:
+	@command -v systemd-analyze >/dev/null || $(call debian,systemd)
+
 # People log in by a provider that others made and the OpenID Foundation certified.
 oidc-provider: $(LOGIN)/.ready
 
 $(LOGIN)/.ready: tests/web/login_provider/package-lock.json
 	@command -v npm >/dev/null || $(call debian,nodejs npm)
 	@mkdir -p $(LOGIN) && cp $(<D)/package.json $< $(LOGIN) && npm ci --prefix $(LOGIN) --ignore-scripts --silent && touch $@ \
-	  || echo "no oidc-provider here: tests of it will skip"
+	  || echo "no oidc-provider here: tests of it will skip, in CI fail"
 
 clean:
 	rm -rf $(VENV) $(PYTHONS:%=.venv-%) dist $(ENGINE) $(ATTACK) $(SBOM) $(DEPLOY) $(LOGIN) $(SPANS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,8 +4,9 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
 from playwright.sync_api import Browser, Playwright
+
+from tests.tools import skip_unless
 
 NAMES = (
     "chromium-headless-shell",  # the same pages for less: it draws no windows around them
@@ -22,8 +23,7 @@ PATIENT = 600_000
 @contextmanager
 def chromium(driver: Playwright) -> Iterator[Browser]:
     """Open it until the body ends; skip the test where none is installed."""
-    if CHROMIUM is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
+    skip_unless(CHROMIUM, f"`make browser` installs one: there is none of {', '.join(NAMES)}")
     # it may run as root in a container, where Chromium's own sandbox cannot start
     opened = driver.chromium.launch(
         executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENT

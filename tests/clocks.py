@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
 import sqlalchemy as sa
 
 from monitor.store.database import Database
 from monitor.store.tables.columns import NOW, metadata
+from tests.tools import needs
 
 LIBRARIES = (
     Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
@@ -21,9 +21,7 @@ LIBRARIES = (
 )
 LIBRARY = next((one for one in LIBRARIES if one.exists()), None)
 
-needs_faketime = pytest.mark.skipif(
-    LIBRARY is None, reason="libfaketime is not installed (Debian: apt-get install libfaketime)"
-)
+needs_faketime = needs(LIBRARY, "`make faketime` installs it")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ watches in each way that a real one does.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import socket
 import ssl
@@ -27,6 +28,10 @@ from monitor.kubernetes import Cluster
 NAMESPACE: Final = "models"
 SERVICE: Final = "kubernetes.io/service-name"
 API: Final = "discovery.k8s.io/v1"
+NAME: Final = re.compile(r"(?=.{1,253}$)[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
+"""What an API server takes as an object's name: a subdomain of RFC 1123."""
+LABEL: Final = re.compile(r"(?=.{0,63}$)([A-Za-z0-9]([-_.A-Za-z0-9]*[A-Za-z0-9])?)?")
+"""What it takes as a label's value."""
 Slice = dict[str, Any]
 
 
@@ -87,8 +92,7 @@ class KubernetesApi:
         self.refuse: int | None = None
         """A status to answer everything with."""
         self.page = 500
-        self.objects: dict[str, list[dict[str, Any]]] = {}
-        """Other objects, by the path of their list; any other path of `/apis` is a kind unknown."""
+        self._objects: dict[str, list[dict[str, Any]]] = {}
         self.always_gone = False
         """True: every watch is told that its place is forgotten."""
         self.gone_at_once = False
@@ -132,6 +136,14 @@ class KubernetesApi:
         with self._changed:
             kind = "MODIFIED" if one["metadata"]["name"] in self._slices else "ADDED"
             self._happened(kind, one)
+
+    def have(self, path: str, objects: Sequence[dict[str, Any]]) -> None:
+        """Hold objects of another kind, by the path of their list; other kinds are unknown."""
+        for one in objects:
+            metadata = one["metadata"]
+            assert NAME.fullmatch(metadata["name"]), metadata
+            assert all(map(LABEL.fullmatch, metadata.get("labels", {}).values())), metadata
+        self._objects[path] = [*objects]
 
     def delete(self, name: str) -> None:
         with self._changed:
@@ -194,9 +206,12 @@ class KubernetesApi:
                 "items": page,
             }
 
+    def has(self, path: str) -> bool:
+        return path in self._objects
+
     def page_of(self, path: str, query: Mapping[str, str]) -> dict[str, Any]:
         """One page of a list of other objects."""
-        found, begin = self.objects[path], int(query.get("continue", 0))
+        found, begin = self._objects[path], int(query.get("continue", 0))
         more = str(begin + self.page) if begin + self.page < len(found) else ""
         page = found[begin : begin + self.page]
         return {"metadata": {"resourceVersion": "1", "continue": more}, "items": page}
@@ -262,7 +277,7 @@ class ApiHandler(BaseHTTPRequestHandler):
             self.send_error(self.api.refuse)
         elif not self._knows(self.headers["Authorization"] or ""):
             self.send_error(401)
-        elif parts.path in self.api.objects:
+        elif self.api.has(parts.path):
             self._send(self.api.page_of(parts.path, query))
         elif parts.path != path:
             self.send_error(403 if "discovery" in parts.path else 404)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
-import pytest
 from sqlalchemy.engine import make_url
 
 from tests.loopback import unused_port
 from tests.service import until
+from tests.tools import skip_unless
 
 BOUNCER: Final = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
 AS_NOBODY: Final = ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
@@ -30,8 +30,7 @@ def plain(url: str) -> str:
 @contextmanager
 def through_pgbouncer(database_url: str, folder: Path, *settings: str) -> Iterator[str]:
     """Run it until the body ends; gives the address of the same database through it."""
-    if BOUNCER is None and "CI" not in os.environ:
-        pytest.skip("`make pgbouncer` installs it")
+    skip_unless(BOUNCER, "`make pgbouncer` installs it")
     direct, port = make_url(database_url), unused_port()
     users, ini = folder / "users", folder / "pgbouncer.ini"
     users.write_text(f'"{direct.username}" "{direct.password}"\n')

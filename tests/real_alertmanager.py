@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
-import pytest
 
 from tests.loopback import Receiver, answer, unused_port
+from tests.tools import needs
 
 BINARY = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-needs_alertmanager = pytest.mark.skipif(
-    BINARY is None, reason="no Alertmanager here: install the package prometheus-alertmanager"
-)
+needs_alertmanager = needs(BINARY, "`make prometheus` installs an Alertmanager")
 PATIENCE = 30.0
 
 

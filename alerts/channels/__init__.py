@@ -15,6 +15,7 @@ from alerts.channels.alertmanager import Alertmanager, AlertmanagerSettings
 from alerts.channels.custom import CustomSettings, CustomWebhook
 from alerts.channels.log import LogChannel, LogSettings
 from alerts.channels.mail import Mail, MailSettings
+from alerts.channels.opsgenie import Opsgenie, OpsgenieSettings
 from alerts.channels.pagerduty import PagerDuty, PagerDutySettings
 from alerts.channels.slack import PACE as SLACK_PACE
 from alerts.channels.slack import Slack, SlackSettings
@@ -63,6 +64,13 @@ CHANNELS: Mapping[str, ChannelKind] = {
     "email": ChannelKind(settings=MailSettings, open=Mail),
     "log": ChannelKind(
         settings=LogSettings, open=LogChannel, groups=Groups.THEIRS, receiver=lambda _settings: None
+    ),
+    "opsgenie": ChannelKind(
+        settings=OpsgenieSettings,
+        open=Opsgenie,
+        groups=Groups.EACH,
+        acknowledges=True,
+        receiver=attrgetter("endpoint"),
     ),
     "pagerduty": ChannelKind(
         settings=PagerDutySettings,

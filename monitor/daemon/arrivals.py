@@ -30,6 +30,8 @@ MOST: Final = 10_000
 _ACTOR: Final = "driftline"
 _REFUSED: Final = "refused: "
 _UNREAD: Final = "; what its cluster declares is not read yet"
+_UNMATCHED: Final = "its name does not match capture.telemetry.pattern"
+_UNNAMED: Final = "; nor do labels driftline/adapter and driftline/version of its resource name it"
 _ENGINE: Final = "engine"
 _CLUSTER: Final = "cluster"
 
@@ -38,7 +40,8 @@ _CLUSTER: Final = "cluster"
 class Arrivals:
     """Registers served adapters whose names match the pattern; any number of workers may.
 
-    A model without a parent is a base, and a name that does not match is somebody else's.
+    Labels of its resource count over the name, since names of Kubernetes' objects have no ``@``. A
+    model without a parent is a base, and a name that does not match is somebody else's.
     """
 
     database: Database
@@ -59,7 +62,7 @@ class Arrivals:
 
     def _waits(self, name: str) -> bool:
         known = self._done.get(name)
-        return known is None or known.startswith(_REFUSED) or known.endswith(_UNREAD)
+        return known is None or known.startswith(_REFUSED) or known.endswith((_UNREAD, _UNNAMED))
 
     @property
     def results(self) -> Mapping[str, str]:
@@ -67,9 +70,9 @@ class Arrivals:
         return self._done
 
     def _arrived(self, card: ModelCard, told: DeclaredAdapter | None) -> str:
-        named = self.names.split(card.id)
+        named = (told and told.version) or self.names.split(card.id)
         if named is None or not all(_fits(name) for name in named if name is not None):
-            return "its name does not match capture.telemetry.pattern"
+            return self._left_alone(card)
         adapter, version = named[0], named[1] or FIRST_VERSION
         try:
             done, bare = self.database.run(lambda tx: _register(tx, card, adapter, version, told))
@@ -79,6 +82,15 @@ class Arrivals:
             if self._done.get(card.id) != done:
                 _LOG.warning("adapter_refused", model=card.id, reason=str(error))
         return done
+
+    def _left_alone(self, card: ModelCard) -> str:
+        if (before := self._done.get(card.id)) is not None:
+            return before
+        if known := self.database.run(lambda tx: versions.served_as(tx, card.id)):
+            return f"already, as {known[0].label}"
+        why = _UNMATCHED + (_UNNAMED if self.declarations.namespaces else "")
+        _LOG.info("adapter_left_alone", model=card.id, reason=why)
+        return why
 
 
 def _facts(told: DeclaredAdapter | None) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 vLLM's production stack has ``LoraAdapter``, AIBrix ``ModelAdapter``, KServe the adapters of an
 ``LLMInferenceService``. Engines list the same adapters by name; only these resources know where the
-files came from. Labels that begin with ``driftline/`` say the owner, the tier, and labels.
+files came from. Labels that begin with ``driftline/`` say which version it is, its owner, its tier,
+and labels.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _LOG: Final = structlog.get_logger(__name__)
 
 PREFIX: Final = "driftline/"
 """Labels with it are for Driftline."""
-FIXED: Final = ("owner", "tier")
+FIXED: Final = ("adapter", "version", "owner", "tier")
 """Names of these labels that are no labels of the adapter but facts of their own."""
 
 
@@ -30,12 +31,20 @@ class DeclaredAdapter:
     """An adapter by the name under which engines serve it.
 
     ``uri`` is where its files come from, as Driftline writes addresses; None if that is not told.
+    ``alone`` is true unless its resource, and so its labels, are those of other adapters too.
     """
 
     name: str
     uri: str | None = None
     base: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = True
+
+    @property
+    def version(self) -> tuple[str, str] | None:
+        """The adapter and the version that its labels name; None unless they name both."""
+        adapter, version = self.labels.get("adapter"), self.labels.get("version")
+        return (adapter, version) if self.alone and adapter and version else None
 
     @property
     def owner(self) -> str | None:
@@ -133,6 +142,7 @@ class _InferenceService(msgspec.Struct):
                 uri=_uri(one.uri),
                 base=model.name or self.metadata.name,
                 labels=_labels(self.metadata),
+                alone=False,
             )
 
 
@@ -188,14 +198,14 @@ class Declarations:
         *,
         cluster: Callable[[], Cluster] = lambda: Cluster.around(os.environ),
     ) -> None:
-        self._namespaces = namespaces
+        self.namespaces = namespaces
         self._cluster = cluster
         self._said: set[str] = set()
         self.whole = True
 
     def read(self) -> Mapping[str, DeclaredAdapter]:
         """Return the declared adapters by name."""
-        if not self._namespaces:
+        if not self.namespaces:
             return {}
         self.whole = True
         try:
@@ -205,7 +215,7 @@ class Declarations:
             return {}
         return {
             one.name: one
-            for namespace in self._namespaces
+            for namespace in self.namespaces
             for places, decoder in _KINDS
             for one in self._of_kind(cluster, namespace, places, decoder)
         }

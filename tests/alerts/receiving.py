@@ -2,8 +2,8 @@
 
 PagerDuty: https://developer.pagerduty.com/docs/events-api-v2/trigger-events/ and the
 OpenAPI document of its Events API v2. Slack: https://docs.slack.dev/reference/block-kit/blocks
-Jira Service Management: *Create alert* of its integration events API, with Opsgenie's limits,
-https://docs.opsgenie.com/docs/alert-api
+Opsgenie: its Alert API, https://docs.opsgenie.com/docs/alert-api, which Jira Service Management
+takes as its integration events.
 Teams: adaptive cards 1.4, https://adaptivecards.io/explorer/
 Alertmanager: ``postableAlerts`` of its API v2 in OpenAPI, and what its API checks beyond it.
 """
@@ -107,19 +107,25 @@ def slack_message(body: bytes) -> SlackMessage:
     return message
 
 
-class JiraAlert(Struct, forbid_unknown_fields=True, kw_only=True):
+class OpsgenieAlert(Struct, forbid_unknown_fields=True, kw_only=True):
     message: Annotated[str, Meta(min_length=1, max_length=130)]
     alias: Annotated[str, Meta(min_length=1, max_length=512)]
     description: Annotated[str, Meta(max_length=15_000)]
     entity: Annotated[str, Meta(max_length=512)]
     source: Annotated[str, Meta(max_length=100)]
     priority: Literal["P1", "P2", "P3", "P4", "P5"]
+    tags: Annotated[list[Annotated[str, Meta(max_length=50)]], Meta(max_length=20)]
     details: dict[str, str]
 
 
-def jira_alert(body: bytes) -> JiraAlert:
-    """Read one alert; all details together have a limit, too."""
-    alert = msgspec.json.decode(body, type=JiraAlert)
+class OpsgenieFollowUp(Struct, forbid_unknown_fields=True, kw_only=True):
+    source: Annotated[str, Meta(max_length=100)]
+    note: Annotated[str, Meta(min_length=1, max_length=25_000)] | None = None
+
+
+def opsgenie_alert(body: bytes) -> OpsgenieAlert:
+    """Read one new alert; all details together have a limit, too."""
+    alert = msgspec.json.decode(body, type=OpsgenieAlert)
     assert sum(len(one) for item in alert.details.items() for one in item) <= 8_000
     return alert
 

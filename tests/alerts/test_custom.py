@@ -18,9 +18,8 @@ from alerts.outgoing import OutgoingClient, OutgoingPolicy
 from alerts.samples import sample_messages
 from alerts.templating import LARGEST_RENDERED, BodyTemplate, TemplateRefused, checked
 from alerts.types import Kind, Status
-from tests.alert_samples import BLIND, FULL, UPDATED, an_alert
-from tests.alerts.receiving import jira_alert
-from tests.loopback import LOOPBACK, Receiver, answer
+from tests.alert_samples import BLIND, FULL, an_alert
+from tests.loopback import LOOPBACK, Receiver
 
 ROOT = Path(__file__).resolve().parents[2]
 CLIENT = OutgoingClient(OutgoingPolicy(allow=LOOPBACK))
@@ -65,28 +64,6 @@ def test_the_example_of_the_page_works() -> None:
     template = checked(_examples()["ntfy"]["template"], content_type="application/json")
     found = json.loads(template.render([FULL], "m"))
     assert (found["title"], found["priority"]) == (brief(FULL).title, 5)
-
-
-def test_alerts_are_opened_in_jira_by_the_example_of_the_page() -> None:
-    entry = _examples()["jira"]
-    over = an_alert(status=Status.RECOVERED, recovered_at=FULL.at)
-    with Receiver([answer(202)]) as receiver:
-        channel = opened(receiver, entry["template"], authorization="GenieKey 1-2")
-        assert isinstance(channel, GroupedChannel)
-        for some in ([FULL], [UPDATED], [over], [FULL, an_alert(adapter="billing")]):
-            channel.deliver_together(some, "msg_1")
-        for alerts in sample_messages():
-            channel.deliver_together(alerts, "msg_2")
-    alerts_there = [jira_alert(seen.body) for seen in receiver.seen]
-    begun, updated, ended, together = alerts_there[:4]
-    assert receiver.seen[0].headers["authorization"] == "GenieKey 1-2"
-    assert begun.message == brief(FULL).title
-    assert {one.alias for one in (begun, updated, ended, together)} == {FULL.id}
-    assert (begun.priority, updated.priority, ended.priority) == ("P1", "P1", "P5")
-    assert brief(FULL).impact in begun.description
-    assert begun.details == {"incident": FULL.links.incident, "message_id": "msg_1"}
-    assert FULL.summary in together.description
-    assert entry["match"] == {"severity": "page"}
 
 
 def test_the_fields_are_those_of_our_own_body() -> None:

@@ -17,13 +17,21 @@ from sqlalchemy import Connection
 from sqlalchemy.dialects.postgresql import JSONB
 
 from alerts.matching import parse_matcher
-from monitor.domain import AdapterId, ArmKind, ChangeKind, Interval, Scope, Version
+from monitor.domain import (
+    AdapterId,
+    ArmKind,
+    ChangeKind,
+    Interval,
+    Scope,
+    Version,
+    WeightsState,
+)
 from monitor.store.evaluation import reports
 from monitor.store.incidents import silences
 from monitor.store.incidents.incidents import incident_list
 from monitor.store.people import changes, keys
 from monitor.store.people.changes import Declaration
-from monitor.store.registry import adapters, versions
+from monitor.store.registry import adapters, inspections, versions
 from monitor.store.tables.evaluations import latest_scores, scores
 from monitor.store.tables.incidents import incidents, outbox
 from monitor.store.tables.probes import admissions
@@ -96,6 +104,7 @@ def world(service: Serving) -> TwoTeams:
 def _add(tx: Connection, adapter: str, *, now: datetime) -> None:
     """Add what the full service lacks of an adapter."""
     version = _newest(tx, adapter)
+    inspections.put(tx, version_id=version.id, state=WeightsState.UNREADABLE, reason="gone")
     _answers_as(tx, version, f"{OTHER if adapter == OWN else OWN}@v1")
     window = Interval(start=now - timedelta(days=1), end=now)
     reports.ask(tx, version.id, window)
@@ -158,7 +167,7 @@ def _named(tx: Connection, adapter: str, ids: set[AdapterId]) -> dict[str, str]:
     }.items():
         of_them = sa.select(table.c.id).where(table.c.adapter_id.in_(ids))
         first = of_them.order_by(table.c.adapter_id != version.adapter_id, table.c.id).limit(1)
-        named[kind] = str(tx.execute(first).scalar_one_or_none())
+        named[kind] = str(tx.execute(first).scalar_one())
     sent = sa.select(outbox.c.id).join(incidents, incidents.c.id == outbox.c.incident_id)
     told = tx.execute(
         sent.where(incidents.c.adapter_id.in_(ids)).order_by(outbox.c.seq).limit(1)
@@ -211,9 +220,43 @@ def test_no_path_of_the_api_reads_what_is_of_another_team(world: TwoTeams) -> No
             if found := world.foreign.search(answer.text):
                 around = answer.text[max(0, found.start() - 100) : found.end() + 100]
                 leaks[path] = (answer.status_code, around)
-            if answer.status_code >= 500:
-                leaks[path] = (answer.status_code, answer.text)
+            if answer.status_code != (403 if path in FLEET_PATHS else 200):
+                leaks[path] = (answer.status_code, answer.text[:300])
     assert leaks == {}
+
+
+FLEET_PATHS: Final = {"/v1/channels", "/v1/keys/clients", "/v1/receipt", "/v1/retention"}
+"""Paths about the whole installation, which no team reads."""
+FILTERS: Final = {"adapter": OTHER, "q": OTHER, "owner": "growth", "subject": OTHER}
+
+
+def test_no_filter_finds_what_is_of_another_team(world: TwoTeams) -> None:
+    leaks: dict[str, Any] = {}
+    found = set()
+    with world.client() as team, world.service.client(Scope.READ) as everybody:
+        for path, operations in team.get("/openapi.json").json()["paths"].items():
+            given = operations.get("get", {}).get("parameters", ())
+            for name in {one["name"] for one in given if one["in"] == "query"} & FILTERS.keys():
+                asked = f"{_filled(path, world.own)}?{name}={FILTERS[name]}"
+                answer = team.get(asked)
+                if answer.status_code not in {200, 403, 404} or _finds(world, answer):
+                    leaks[f"{path}?{name}"] = (answer.status_code, answer.text[:300])
+                if _finds(world, everybody.get(asked)):
+                    found.add(f"{path}?{name}")
+    assert leaks == {}
+    assert found == {f"/v1/{one}" for one in FILTERED}
+
+
+FILTERED: Final = {
+    *("adapters?q", "adapters?owner", "audit?subject", "incidents?owner"),
+    *("actions/report?adapter", "budget?adapter", "canaries?adapter", "changes?adapter"),
+    *("incidents?adapter", "retraining?adapter", "scores?adapter"),
+}
+"""By these everybody else finds it."""
+
+
+def _finds(world: TwoTeams, answer: httpx2.Response) -> bool:
+    return answer.status_code == 200 and world.foreign.search(answer.text) is not None
 
 
 def test_a_list_has_all_of_the_team_as_everybody_sees_it(world: TwoTeams) -> None:
@@ -281,6 +324,18 @@ def test_no_page_shows_what_is_of_another_team(world: TwoTeams) -> None:
             if answer.status_code != expected or "could not be read" in answer.text:
                 leaks[path] = (answer.status_code, answer.text[:300])
     assert leaks == {}
+
+
+SEARCHES: Final = ("/?q=catalog", "/?owner=growth", "/incidents?owner=growth", "/routes?q=catalog")
+"""Of pages, which show again what was searched for, so by part of a name."""
+
+
+def test_no_search_of_a_page_finds_what_is_of_another_team(world: TwoTeams) -> None:
+    with world.person() as person, world.person(world.service.keys[Scope.READ]) as everybody:
+        seen = [path for path in SEARCHES if _finds(world, person.get(path))]
+        known = [path for path in SEARCHES if _finds(world, everybody.get(path))]
+    assert seen == []
+    assert known == [*SEARCHES]
 
 
 def test_pages_of_the_whole_installation_are_refused_in_words(world: TwoTeams) -> None:

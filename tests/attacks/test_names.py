@@ -81,6 +81,7 @@ def _on_one_port(stack: ExitStack) -> tuple[Receiver, Receiver]:
 OPTIONS = {
     "alertmanager": {"token": "t"},
     "custom": {"template": "{{ summary | tojson }}"},
+    "opsgenie": {"key": "k"},
     "pagerduty": {"routing_key": "r" * 32},
     "slack": {},
     "teams": {},

@@ -31,6 +31,7 @@ from tests.cli.conftest import demo_engine
 from tests.gateway.conftest import listening
 from tests.service import until
 from tests.serving import Serving, serving
+from tests.tools import needs
 
 ROOT: Final = Path(__file__).parents[2]
 PYTHON: Final = ROOT / ".venv-spans" / "bin" / "python"
@@ -65,7 +66,7 @@ def engine() -> Iterator[str]:
         yield url
 
 
-@pytest.mark.skipif(not PYTHON.exists(), reason="`make .venv-spans/.ready` installs what traces")
+@needs(PYTHON.exists(), "`make .venv-spans/.ready` installs what traces")
 def test_a_request_gives_the_same_signals_by_client_gateway_and_live_spans(
     service: Serving, engine: str
 ) -> None:

@@ -111,6 +111,14 @@ def pagerduty_id(seen: Seen) -> str:
     return str(json.loads(seen.body)["payload"]["custom_details"]["message_id"])
 
 
+def opsgenie(url: str) -> Mapping[str, object]:
+    return {"url": f"{url}/{PATH_SECRET}", "key": TOKEN, "timeout": PATIENT}
+
+
+def opsgenie_id(seen: Seen) -> str:
+    return str(json.loads(seen.body)["details"]["message_id"])
+
+
 def slack(url: str) -> Mapping[str, object]:
     return {"url": f"{url}/{PATH_SECRET}", "timeout": PATIENT}
 
@@ -178,6 +186,7 @@ RIGS = {
     ("pagerduty", ""): Rig(
         options=pagerduty, message_id=pagerduty_id, secrets=(ROUTING_KEY, PATH_SECRET)
     ),
+    ("opsgenie", ""): Rig(options=opsgenie, message_id=opsgenie_id, secrets=(TOKEN, PATH_SECRET)),
     ("slack", ""): Rig(options=slack, message_id=slack_id, secrets=(PATH_SECRET,)),
     ("teams", ""): Rig(options=slack, message_id=teams_id, secrets=(PATH_SECRET,)),
     ("alertmanager", ""): Rig(
@@ -267,7 +276,7 @@ def test_an_update_names_the_same_incident_and_says_what_was_told_and_what_is_kn
         channel = open_rig(kind, rig, receiver.url)
         channel.deliver(FULL, "msg_1")
         channel.deliver(UPDATED, "msg_2")
-    first, second = [rig.says(seen) for seen in receiver.seen] or written()
+    first, second, *_notes = [rig.says(seen) for seen in receiver.seen] or written()
     assert FULL.id in first
     assert FULL.id in second
     assert UPDATED.summary[:60] in second or brief(UPDATED).title[:40] in second

@@ -27,6 +27,8 @@ from tests.probes.fake_engine import serving as engine_of
 from tests.probes.served import engines_of
 from tests.service import running, until
 
+STACK = "/apis/production-stack.vllm.ai/v1alpha1/namespaces/models/loraadapters"
+BRIX = "/apis/model.aibrix.ai/v1alpha1/namespaces/models/modeladapters"
 MODELS: list[dict[str, str | None]] = [
     {"id": "base", "parent": None},
     {"id": "support@v7", "parent": "base", "root": "/adapters/support/v7"},
@@ -34,6 +36,22 @@ MODELS: list[dict[str, str | None]] = [
     {"id": "playground", "parent": "base"},
     {"id": f"{'x' * 200}@v1", "parent": "base"},
 ]
+
+
+OF_AIBRIX: dict[str, Any] = {
+    "metadata": {
+        "name": "support-v7",
+        "labels": {
+            "driftline/adapter": "support",
+            "driftline/version": "v7",
+            "driftline/owner": "care",
+        },
+    },
+    "spec": {"baseModel": "base", "artifactURL": "s3://adapters/support/v7"},
+}
+"""A resource of AIBrix, which loads an adapter under the resource's own name."""
+AIBRIX = [one | {"id": str(one["id"]).replace("support@", "support-")} for one in MODELS]
+"""The same as AIBrix has its engines serve them."""
 
 
 def arrivals(
@@ -87,39 +105,67 @@ def test_an_adapter_of_kserve_with_two_names_is_registered_once(database: Databa
 def test_what_its_cluster_declares_of_it_is_registered_too(
     database: Database, tmp_path: Path
 ) -> None:
-    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=MODELS)) as url:
-        api.objects["/apis/model.aibrix.ai/v1alpha1/namespaces/models/modeladapters"] = [
-            {
-                "metadata": {"name": "support@v7", "labels": {"driftline/owner": "care"}},
-                "spec": {"baseModel": "base", "artifactURL": "s3://adapters/support/v7"},
-            }
-        ]
+    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=AIBRIX)) as url:
+        api.have(BRIX, [OF_AIBRIX])
         declarations = Declarations(["models"], cluster=lambda: api.cluster)
         arrivals(database, url, declarations=declarations).turn()
     with database.begin() as tx:
         support = versions.fetch(tx, adapter="support", name="v7")
-        owners = {one.name: one.owner for one in adapters.fetch_all(tx)}
+        facts = {one.name: (one.owner, dict(one.labels)) for one in adapters.fetch_all(tx)}
     assert support is not None
-    assert support.uri == "s3://adapters/support/v7"
-    assert owners == {"support": "care", "billing": None}
+    assert (support.model, support.uri) == ("support-v7", "s3://adapters/support/v7")
+    assert facts == {"support": ("care", {}), "billing": (None, {})}
+
+
+def test_a_name_without_a_version_is_told_and_found_once_its_resource_is_labelled(
+    database: Database, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with database.begin() as tx:
+        owner = adapters.put(tx, name="play")
+        versions.put(tx, adapter=owner, name="v1", model="playground", base_model="base")
+    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=AIBRIX)) as url:
+        api.have(BRIX, [OF_AIBRIX | {"metadata": {"name": "support-v7"}}])
+        declarations = Declarations(["models"], cluster=lambda: api.cluster)
+        found = arrivals(database, url, declarations=declarations)
+        found.turn()
+        found.turn()
+        before = found.results["support-v7"]
+        api.have(BRIX, [OF_AIBRIX])
+        found.turn()
+    assert before == (
+        "its name does not match capture.telemetry.pattern; nor do labels driftline/adapter and"
+        " driftline/version of its resource name it"
+    )
+    assert found.results["support-v7"] == "new"
+    assert found.results["playground"] == "already, as play@v1"
+    said = "".join(capfd.readouterr())
+    assert said.count("adapter_left_alone") == 2, "that, and one whose name is too long"
+    assert "support-v7" in said
+
+
+def test_a_pattern_without_an_at_sign_reads_names_of_kubernetes(database: Database) -> None:
+    with engine_of(FakeEngine(models=AIBRIX[:2])) as url:
+        arrivals(database, url, pattern="{adapter}-{version}").turn()
+    with database.begin() as tx:
+        assert versions.fetch(tx, adapter="support", name="v7") is not None
 
 
 def test_what_its_cluster_declares_is_asked_for_until_it_is_read(
     database: Database, tmp_path: Path
 ) -> None:
     asked: list[str] = []
-    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=MODELS)) as url:
+    source = {"adapterName": "support@v7", "type": "s3", "repository": "adapters/support/v7"}
+    of_stack = {
+        "metadata": {"name": "support-v7", "labels": {"driftline/owner": "care"}},
+        "spec": {"baseModel": "llama", "adapterSource": source},
+    }
+    with KubernetesApi(tmp_path) as api, engine_of(FakeEngine(models=MODELS[:3])) as url:
 
         def cluster() -> Cluster:
             asked.append("its lists")
             return api.cluster
 
-        api.objects["/apis/model.aibrix.ai/v1alpha1/namespaces/models/modeladapters"] = [
-            {
-                "metadata": {"name": "support@v7", "labels": {"driftline/owner": "care"}},
-                "spec": {"baseModel": "llama", "artifactURL": "s3://adapters/support/v7"},
-            }
-        ]
+        api.have(STACK, [of_stack])
         found = arrivals(database, url, declarations=Declarations(["models"], cluster=cluster))
         api.refuse = 503
         found.turn()

@@ -18,6 +18,7 @@ from monitor.config.loading import parse
 from monitor.config.reading import overlay
 from release.image import TARGETS, command, labels
 from tests.docs.pages import ROOT
+from tests.tools import needs
 
 DEPLOY: Final = ROOT / "deploy"
 CONTAINERFILE: Final = (DEPLOY / "Containerfile").read_text()
@@ -226,7 +227,7 @@ def test_units_start_commands_as_users_of_their_own(unit: Any) -> None:
 ANALYZE: Final = shutil.which("systemd-analyze")
 
 
-@pytest.mark.skipif(ANALYZE is None, reason="no systemd-analyze here: install the package systemd")
+@needs(ANALYZE, "`make systemd` installs systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_knows_every_line_of_a_unit(unit: Path, tmp_path: Path) -> None:
     text = unit.read_text()

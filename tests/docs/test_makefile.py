@@ -57,5 +57,5 @@ def test_any_browser_that_page_tests_can_drive_is_enough(
 
 
 def test_a_browser_that_is_missing_is_told_once(told: Run) -> None:
-    line = "no chromium here, nor could it be installed: tests of it will skip\n"
+    line = "no chromium here, nor could it be installed: tests of it will skip, in CI fail\n"
     assert told("browser") == line

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.docs.pages import ROOT
+from tests.tools import skip_unless
 
 TOOL = ROOT / ".venv-sbom" / "bin" / "cyclonedx-py"
 RECIPE = re.compile(r"^\t\$\(SBOM\)/bin/cyclonedx-py (?P<options>.*)$", re.MULTILINE)
@@ -30,8 +31,7 @@ def says_its_licence(one: Distribution) -> bool:
 @pytest.fixture(scope="module")
 def bill(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Made by the recipe, which has its form checked against the schema."""
-    if not TOOL.exists():
-        pytest.skip("no cyclonedx-py: `make sbom` installs it")
+    skip_unless(TOOL.exists(), "`make sbom` installs cyclonedx-py")
     written = tmp_path_factory.mktemp("sbom") / "sbom.json"
     found = RECIPE.search((ROOT / "Makefile").read_text())
     assert found

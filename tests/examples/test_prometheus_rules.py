@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from examples.grafana.dashboards import dashboards, expressions, written
+from tests.tools import needs
 
 ROOT = Path(__file__).parents[2]
 PROMETHEUS = ROOT / "examples" / "prometheus"
@@ -18,9 +19,7 @@ RULES = PROMETHEUS / "driftline.rules.yml"
 RULE_TESTS = PROMETHEUS / "driftline.rules.test.yml"
 GRAFANA = ROOT / "examples" / "grafana"
 PROMTOOL = shutil.which("promtool")
-needs_promtool = pytest.mark.skipif(
-    PROMTOOL is None, reason="no promtool here: install the package promtool"
-)
+needs_promtool = needs(PROMTOOL, "`make prometheus` installs promtool")
 GIVEN = {"$adapter": "support", "$version": "v1|v2", "$__rate_interval": "2m"}
 """What Grafana puts in place of its variables."""
 

@@ -31,12 +31,15 @@ def _of_stack(name: str, **source: str) -> dict[str, Any]:
 
 
 def test_the_production_stack_says_where_an_adapter_is_from(api: KubernetesApi) -> None:
-    api.objects[STACK] = [
-        _of_stack("sql", type="huggingface", repository="yard1/llama-2-7b-sql-lora-test"),
-        _of_stack("tax", type="s3", repository="adapters/tax/v3"),
-        _of_stack("legal", type="local", adapterPath="/data/legal"),
-        _of_stack("web", type="http", repository="https://files.test/web.tar"),
-    ]
+    api.have(
+        STACK,
+        [
+            _of_stack("sql", type="huggingface", repository="yard1/llama-2-7b-sql-lora-test"),
+            _of_stack("tax", type="s3", repository="adapters/tax/v3"),
+            _of_stack("legal", type="local", adapterPath="/data/legal"),
+            _of_stack("web", type="http", repository="https://files.test/web.tar"),
+        ],
+    )
     found = _read(api)
     assert {name: one.uri for name, one in found.items()} == {
         "sql": "hf://yard1/llama-2-7b-sql-lora-test",
@@ -54,18 +57,53 @@ def test_aibrix_names_an_adapter_as_its_resource(api: KubernetesApi) -> None:
         "driftline/team": "a",
         "x": "y",
     }
-    api.objects[BRIX] = [
-        {
-            "metadata": {"name": "qwen-lora", "labels": labels},
-            "spec": {"baseModel": "qwen", "artifactURL": "huggingface://org/lora"},
-        },
-        {"metadata": {"name": "bucket"}, "spec": {"artifactURL": "gcs://adapters/one"}},
-    ]
+    lora = {
+        "metadata": {"name": "qwen-lora", "labels": labels},
+        "spec": {"baseModel": "qwen", "artifactURL": "huggingface://org/lora"},
+    }
+    bucket = {"metadata": {"name": "bucket"}, "spec": {"artifactURL": "gcs://adapters/one"}}
+    api.have(BRIX, [lora, bucket])
     found = _read(api)
     first = found["qwen-lora"]
     assert (first.uri, first.base) == ("hf://org/lora", "qwen")
     assert (first.owner, first.tier, dict(first.others)) == ("payments", "gold", {"team": "a"})
     assert (found["bucket"].uri, found["bucket"].base) == ("gs://adapters/one", None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "version"),
+    [
+        ({"driftline/adapter": "support", "driftline/version": "v7"}, ("support", "v7")),
+        ({"driftline/adapter": "support"}, None),
+        ({"driftline/version": "v7"}, None),
+        ({"driftline/adapter": "", "driftline/version": "v7"}, None),
+    ],
+)
+def test_labels_say_which_version_it_is(
+    api: KubernetesApi, labels: dict[str, str], version: tuple[str, str] | None
+) -> None:
+    brix = {"metadata": {"name": "support-v7", "labels": labels}, "spec": {}}
+    stack = _of_stack("sql", type="local", adapterPath="/data/sql")
+    stack["metadata"]["labels"] = labels
+    api.have(BRIX, [brix])
+    api.have(STACK, [stack])
+    found = _read(api)
+    assert [found[name].version for name in ("support-v7", "sql")] == [version] * 2
+    assert found["support-v7"].others == {}
+
+
+def test_labels_of_a_service_name_none_of_its_adapters(api: KubernetesApi) -> None:
+    labels = {"driftline/adapter": "support", "driftline/version": "v7"}
+    lora = {"adapters": [{"name": "sql", "uri": "hf://org/sql"}]}
+    service = {"metadata": {"name": "qwen", "labels": labels}, "spec": {"model": {"lora": lora}}}
+    api.have(KSERVE.format("v1alpha2"), [service])
+    assert _read(api)["sql"].version is None
+
+
+@pytest.mark.parametrize("name", ["support@v7", "Support", "support_v7", "-support", ""])
+def test_the_api_server_takes_no_other_names_than_kubernetes(api: KubernetesApi, name: str) -> None:
+    with pytest.raises(AssertionError):
+        api.have(BRIX, [{"metadata": {"name": name}, "spec": {}}])
 
 
 @pytest.mark.parametrize("version", ["v1alpha1", "v1alpha2"])
@@ -75,7 +113,7 @@ def test_kserve_lists_the_adapters_of_a_service(api: KubernetesApi, version: str
     }
     model = {"uri": "hf://Qwen/Qwen2.5-7B", "name": "Qwen/Qwen2.5-7B", "lora": lora}
     volume = {"name": "on-a-volume", "uri": "pvc://adapters/one"}
-    api.objects[KSERVE.format(version)] = [
+    services: list[dict[str, Any]] = [
         {"metadata": {"name": "qwen"}, "spec": {"model": model}},
         {"metadata": {"name": "plain"}, "spec": {"model": {"uri": "hf://a/b"}}},
         {"metadata": {"name": "by-reference"}, "spec": {"baseRefs": [{"name": "x"}]}},
@@ -84,6 +122,7 @@ def test_kserve_lists_the_adapters_of_a_service(api: KubernetesApi, version: str
             "spec": {"model": {"uri": "hf://a/b", "lora": {"adapters": [volume]}}},
         },
     ]
+    api.have(KSERVE.format(version), services)
     found = _read(api)
     assert {name: (one.uri, one.base) for name, one in found.items()} == {
         "sql": ("hf://org/sql", "Qwen/Qwen2.5-7B"),
@@ -97,8 +136,9 @@ def test_every_page_is_read_and_what_is_no_adapter_loses_no_other(
     api: KubernetesApi, capfd: pytest.CaptureFixture[str]
 ) -> None:
     api.page = 2
-    api.objects[BRIX] = [{"metadata": {"name": f"a{n}"}, "spec": {}} for n in range(5)]
-    api.objects[BRIX].insert(3, {"metadata": {"labels": {}}, "spec": []})
+    adapters: list[dict[str, Any]] = [{"metadata": {"name": f"a{n}"}, "spec": {}} for n in range(5)]
+    adapters.insert(3, {"metadata": {"name": "other", "labels": {}}, "spec": []})
+    api.have(BRIX, adapters)
     declarations = Declarations(["models"], cluster=lambda: api.cluster)
     for _ in range(2):
         assert sorted(declarations.read()) == [f"a{n}" for n in range(5)]

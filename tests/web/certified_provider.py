@@ -10,10 +10,10 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import httpx2
-import pytest
 from joserfc.jwk import Key
 
 from tests.oidc_provider import CLIENT, SECRET
+from tests.tools import skip_unless
 
 INSTALLED: Final = Path(__file__).parents[2] / ".npm-oidc"
 """Where ``make oidc-provider`` puts it."""
@@ -34,8 +34,8 @@ def certified(
     back: str, *, port: int, key: Key, algorithm: str = "RS256", **more: Any
 ) -> Iterator[str]:
     """Run it until the body ends; gives its address. People are sent back to ``back``."""
-    if shutil.which("node") is None or not (INSTALLED / ".ready").exists():
-        pytest.skip("`make oidc-provider` installs it; it needs npm")
+    there = shutil.which("node") and (INSTALLED / ".ready").exists()
+    skip_unless(there, "`make oidc-provider` installs it; it needs npm")
     client = {
         "client_secret": SECRET,
         "redirect_uris": [back],
