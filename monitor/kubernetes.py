@@ -57,6 +57,10 @@ class ListingGone(ClusterError):  # noqa: N818 (what the API server calls it)
     """The API server has forgotten the place from which it should go on."""
 
 
+class ListingForbidden(ClusterError):  # noqa: N818 (what the API server calls it)
+    """The service account has no right to list what it asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
     """An API server, and how a pod proves itself to it; the token is read anew for each request."""
@@ -159,31 +163,38 @@ def list_objects(cluster: Cluster, where: str) -> list[bytes] | None:
 
     Raises
     ------
+    ListingForbidden
+        This service account may not list them.
     ClusterError
-        The API server refuses, or answers no list.
-    OSError
-        It cannot be reached.
+        The API server cannot be reached, breaks off, refuses, or answers no list.
     """
     found: list[bytes] = []
     more = ""
     while True:
-        query = {"limit": str(_PAGE)} | ({"continue": more} if more else {})
-        connection, headers = cluster.connection()
-        with closing(connection):
-            connection.request("GET", f"{where}?{urlencode(query)}", headers=headers)
-            with connection.getresponse() as response:
-                if response.status == _NOT_FOUND:
-                    return None
-                if response.status != _OK:
-                    raise ClusterError(f"the API server answers {response.status}")
-                try:
-                    page = _OBJECTS.decode(response.read())
-                except msgspec.MsgspecError as error:
-                    raise ClusterError(f"no list of objects: {error}") from error
+        try:
+            page = _page(cluster, where, more)
+        except (OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
+            raise ClusterError(f"the API server: {type(error).__name__}: {error}") from error
+        if page is None:
+            return None
         found += [bytes(one) for one in page.items]
         more = page.metadata.more
         if not more:
             return found
+
+
+def _page(cluster: Cluster, where: str, more: str) -> _Objects | None:
+    query = {"limit": str(_PAGE)} | ({"continue": more} if more else {})
+    connection, headers = cluster.connection()
+    with closing(connection):
+        connection.request("GET", f"{where}?{urlencode(query)}", headers=headers)
+        with connection.getresponse() as response:
+            if response.status == _NOT_FOUND:
+                return None
+            if response.status != _OK:
+                refused = ListingForbidden if response.status == _FORBIDDEN else ClusterError
+                raise refused(f"the API server answers {response.status}")
+            return _OBJECTS.decode(response.read())
 
 
 class EndpointWatch:

@@ -91,6 +91,10 @@ class KubernetesApi:
         """The queries of all requests that were answered."""
         self.refuse: int | None = None
         """A status to answer everything with."""
+        self.forbidden: set[str] = set()
+        """Paths that this service account may not list: refused before the kind is looked for."""
+        self.breaks_off: set[str] = set()
+        """Paths whose answers end before their length."""
         self.page = 500
         self._objects: dict[str, list[dict[str, Any]]] = {}
         self.always_gone = False
@@ -277,8 +281,11 @@ class ApiHandler(BaseHTTPRequestHandler):
             self.send_error(self.api.refuse)
         elif not self._knows(self.headers["Authorization"] or ""):
             self.send_error(401)
+        elif parts.path in self.api.forbidden:
+            self.send_error(403)
         elif self.api.has(parts.path):
-            self._send(self.api.page_of(parts.path, query))
+            short = parts.path in self.api.breaks_off
+            self._send(self.api.page_of(parts.path, query), lacking=9 if short else 0)
         elif parts.path != path:
             self.send_error(403 if "discovery" in parts.path else 404)
         else:
@@ -293,13 +300,14 @@ class ApiHandler(BaseHTTPRequestHandler):
         self.api.asked.append(query)
         self._send(self.api.listed(query))
 
-    def _send(self, found: Mapping[str, Any]) -> None:
+    def _send(self, found: Mapping[str, Any], *, lacking: int = 0) -> None:
         body = json.dumps(found).encode()
+        self.close_connection = lacking > 0
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[: len(body) - lacking])
 
     def _watch(self, query: dict[str, str]) -> None:
         self.api.opened(self.connection)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,19 +18,27 @@ from typing import Any, Final, TypeVar
 from driftline.client.calls import SOURCE, call_record
 from driftline.client.sending import RecordSender
 from driftline.formats.lines import split_model
+from driftline.formats.responses import OUTPUT_LOGPROBS
 from driftline.formats.streams import joined
+from driftline.refusals import Refusals
 
 C = TypeVar("C")
 
 Names = Callable[[str], tuple[str | None, str | None]]
 
-METHODS: Final = (
-    ("chat.completions", "create"),
-    ("chat.completions", "parse"),
-    ("completions", "create"),
-)
 TOP_LOGPROBS: Final = 5
 """Enough for entropy and margin; every record of an adapter should have the same."""
+
+_OF_CHAT: Final = {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+_OF_RESPONSES: Final = {"include": [OUTPUT_LOGPROBS], "top_logprobs": TOP_LOGPROBS}
+METHODS: Final[Sequence[tuple[str, str, Mapping[str, object]]]] = (
+    ("chat.completions", "create", _OF_CHAT),
+    ("chat.completions", "parse", _OF_CHAT),
+    ("completions", "create", {"logprobs": TOP_LOGPROBS}),
+    ("responses", "create", _OF_RESPONSES),
+    ("responses", "parse", _OF_RESPONSES),
+)
+"""Each with the arguments that ask for log-probabilities."""
 
 _ABSENT: Final = frozenset({"NotGiven", "Omit"})
 _BAD_REQUEST: Final = 400
@@ -51,33 +59,33 @@ def watch(
     Parameters
     ----------
     client
-        Its ``chat.completions.create``, ``chat.completions.parse`` and ``completions.create`` are
-        wrapped; copies made by ``with_options`` are not watched.
+        Its :data:`METHODS` are wrapped; copies made by ``with_options`` are not watched.
     url, key
         Of the service; see :class:`RecordSender`. Give one ``sender`` to several clients instead.
     logprobs
         True to ask for log-probabilities where a call does not: without them Driftline sees half.
-        If the engine refuses them, the call is made as it was, and they are not asked for again.
+        If the engine refuses them, the call is made as it was, and for some time so are others.
     names
         Finds adapter and version in a model's name, by default at ``@``; without an adapter there
         is no record.
     """
     watched = _Watch(sender or RecordSender(url, key), names=names, asks=logprobs)
-    for path, method in METHODS:
+    for path, method, wish in METHODS:
         resource: Any = client
         for name in path.split("."):
             resource = getattr(resource, name, None)
         original = getattr(resource, method, None)
         if callable(original):
-            setattr(resource, method, watched.wrapped(original, chat=path.startswith("chat")))
+            setattr(resource, method, watched.wrapped(original, wish))
     return client
 
 
 @dataclass(slots=True, eq=False)
 class _Call:
-    """One call on its way."""
+    """One call on its way; ``added`` are our arguments, which the application does not know."""
 
     request: Mapping[str, Any]
+    added: Mapping[str, object]
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     began: float = field(default_factory=time.perf_counter)
     first: float | None = None
@@ -94,22 +102,25 @@ class _Watch:
         self._sender = sender
         self._names = names
         self._asks = asks
-        self._refusing: set[object] = set()
+        self._refusals = Refusals()
 
-    def wrapped(self, original: Callable[..., Any], *, chat: bool) -> Callable[..., Any]:
+    def wrapped(
+        self, original: Callable[..., Any], wish: Mapping[str, object]
+    ) -> Callable[..., Any]:
         """Wrap one method of the client."""
         if inspect.iscoroutinefunction(inspect.unwrap(original)):
 
             @functools.wraps(original)
             async def later(*args: Any, **kwargs: Any) -> Any:
-                call, asked = self._begun(kwargs, chat=chat)
+                call = self._begun(kwargs, wish)
                 try:
                     try:
-                        answer = await original(*args, **asked)
+                        answer = await original(*args, **{**kwargs, **call.added})
                     except Exception as error:
-                        if not self._refused(error, asked, kwargs):
+                        if not _may_be_ours(error, call):
                             raise
                         answer = await original(*args, **kwargs)
+                        self._refused(call)
                 except Exception as error:
                     self._failed(call, error)
                     raise
@@ -119,14 +130,15 @@ class _Watch:
 
         @functools.wraps(original)
         def at_once(*args: Any, **kwargs: Any) -> Any:
-            call, asked = self._begun(kwargs, chat=chat)
+            call = self._begun(kwargs, wish)
             try:
                 try:
-                    answer = original(*args, **asked)
+                    answer = original(*args, **{**kwargs, **call.added})
                 except Exception as error:
-                    if not self._refused(error, asked, kwargs):
+                    if not _may_be_ours(error, call):
                         raise
                     answer = original(*args, **kwargs)
+                    self._refused(call)
             except Exception as error:
                 self._failed(call, error)
                 raise
@@ -134,31 +146,24 @@ class _Watch:
 
         return at_once
 
-    def _begun(self, kwargs: dict[str, Any], *, chat: bool) -> tuple[_Call, dict[str, Any]]:
-        """Note a call; return it and the arguments to call with."""
-        call = _Call(kwargs)
+    def _begun(self, kwargs: Mapping[str, Any], wish: Mapping[str, object]) -> _Call:
         model = kwargs.get("model")
-        given = kwargs.get("logprobs")
-        wants = self._asks and (given is None or type(given).__name__ in _ABSENT)
-        if not wants or not isinstance(model, str) or model in self._refusing:
-            return call, kwargs
-        own = {"logprobs": True, "top_logprobs": TOP_LOGPROBS} if chat else {}
-        return call, kwargs | (own or {"logprobs": TOP_LOGPROBS})
+        asks = self._asks and isinstance(model, str) and not self._refusals.holds(model)
+        own = any(_is_given(kwargs.get(name)) for name in wish)
+        return _Call(kwargs, wish if asks and not own else {})
 
-    def _refused(
-        self, error: Exception, asked: Mapping[str, Any], kwargs: Mapping[str, Any]
-    ) -> bool:
-        """True if the engine may have refused what only we asked for; it is not asked again."""
-        ours = asked is not kwargs and getattr(error, "status_code", None) == _BAD_REQUEST
-        if ours:
-            self._refusing.add(kwargs.get("model"))
-        return ours
+    def _refused(self, call: _Call) -> None:
+        """Leave log-probabilities off for some time: without them the engine answered."""
+        call.added = {}
+        self._refusals.note(call.request["model"])
 
     def _answered(self, call: _Call, answer: Any) -> Any:
         """Record a whole answer, or tap a stream; the answer goes on as it is."""
+        if call.added:
+            self._refusals.forget(call.request["model"])
         inner = getattr(answer, "_iterator", None)
         if inner is None:
-            self._harmless(lambda: self._record(call, answer.model_dump(mode="json")))
+            self._harmless(lambda: self._record(call, _dumped(answer)))
         elif hasattr(inner, "__anext__"):
             answer._iterator = self._tapped_later(call, inner)  # noqa: SLF001 (so its type stays)
         else:
@@ -190,7 +195,7 @@ class _Watch:
         self._harmless(lambda: self._stream_over(call))
 
     def _stream_over(self, call: _Call) -> None:
-        chunks = [chunk.model_dump(mode="json") for chunk in call.chunks]
+        chunks = [_dumped(chunk) for chunk in call.chunks]
         about = chunks[0] if chunks else {}
         self._record(call, {"id": about.get("id"), "model": about.get("model"), **joined(chunks)})
 
@@ -227,6 +232,15 @@ class _Watch:
             self._sender.count("unread")
 
 
+def _may_be_ours(error: Exception, call: _Call) -> bool:
+    """True if the engine may have refused what only we asked for."""
+    return bool(call.added) and getattr(error, "status_code", None) == _BAD_REQUEST
+
+
+def _is_given(value: object) -> bool:
+    return value is not None and type(value).__name__ not in _ABSENT
+
+
 def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a call's arguments as the JSON that the client sends."""
     body = {name: _as_json(one) for name, one in request.items() if name != "extra_body"}
@@ -237,7 +251,13 @@ def _plain(request: Mapping[str, Any]) -> dict[str, Any]:
 
 def _as_json(value: Any) -> Any:
     if hasattr(value, "model_dump") and not isinstance(value, type):
-        return value.model_dump(mode="json")
+        return _dumped(value)
     if isinstance(value, list | tuple):
         return [_as_json(one) for one in value]
     return value
+
+
+def _dumped(model: Any) -> Any:
+    # pydantic 2 warns of the object that `parse` read, and pydantic 1 knows no such argument
+    quiet = {"warnings": False} if hasattr(model, "__pydantic_serializer__") else {}
+    return model.model_dump(mode="json", **quiet)

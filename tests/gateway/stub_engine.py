@@ -103,7 +103,7 @@ class StubEngine:
             return _error(planned.popleft(), "planned")
         if model not in self.models:
             return _error(404, f"The model `{model}` does not exist.")
-        if self.refuses_logprobs and body.get("logprobs"):
+        if self.refuses_logprobs and (body.get("logprobs") or body.get("include")):
             return _error(400, "no logprobs here")
         return None
 
@@ -170,18 +170,19 @@ class StubEngine:
         body = await self._note(request)
         if refusal := self._refusal(body):
             return refusal
+        words = WORDS[: body.get("max_output_tokens") or len(WORDS)]
         top = body.get("top_logprobs") or 0
         wanted = "message.output_text.logprobs" in (body.get("include") or ())
-        tokens = [_token(word, top) for word in WORDS] if wanted else []
-        text = {"type": "output_text", "text": "".join(WORDS), "annotations": []}
+        tokens = [_token(word, top) for word in words] if wanted else []
+        text = {"type": "output_text", "text": "".join(words), "annotations": []}
         message = {"type": "message", "content": [text | {"logprobs": tokens}]}
-        usage = {"input_tokens": 3, "output_tokens": len(WORDS)}
+        usage = {"input_tokens": 3, "output_tokens": len(words)}
         whole = {"status": "completed", "top_logprobs": top, "output": [message], "usage": usage}
         if not body.get("stream"):
             return JSONResponse(whole)
         deltas: list[dict[str, Any]] = [
             {"type": "response.output_text.delta", "delta": word, "logprobs": tokens[n : n + 1]}
-            for n, word in enumerate(WORDS)
+            for n, word in enumerate(words)
         ]
         last: dict[str, Any] = {"type": "response.completed", "response": whole}
         events = [f"event: {one['type']}\n".encode() + _event(one) for one in (*deltas, last)]

@@ -15,6 +15,7 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
+from driftline.refusals import Refusals
 from monitor.capture.keeping import keep
 from monitor.capture.packing import unpack_f16
 from monitor.capture.wire import Record
@@ -326,7 +327,7 @@ class Asking:
             shares=Shares(),
             offer=lambda _adapter, _line: None,
             meters=Meters(),
-            now=lambda: self.seconds,
+            refusals=Refusals(lambda: self.seconds),
         )
 
     def sample(self) -> Sample | None:

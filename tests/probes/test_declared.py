@@ -161,3 +161,18 @@ def test_where_nobody_may_ask_nothing_is_declared_and_it_is_said(
     api.refuse = None
     assert refused.read() == {}
     assert refused.whole
+
+
+def test_a_list_that_breaks_off_is_left_out_and_loses_no_other(
+    api: KubernetesApi, capfd: pytest.CaptureFixture[str]
+) -> None:
+    api.have(STACK, [_of_stack("sql", type="local", adapterPath="/data/sql")])
+    api.have(BRIX, [{"metadata": {"name": "qwen-lora"}, "spec": {}}])
+    api.breaks_off = {STACK}
+    declarations = Declarations(["models"], cluster=lambda: api.cluster)
+    assert list(declarations.read()) == ["qwen-lora"]
+    assert not declarations.whole
+    assert "IncompleteRead" in "".join(capfd.readouterr())
+    api.breaks_off = set()
+    assert list(declarations.read()) == ["sql", "qwen-lora"]
+    assert declarations.whole

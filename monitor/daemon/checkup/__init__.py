@@ -8,7 +8,12 @@ from monitor.config.sections import Config
 from monitor.daemon.checkup.database import check_database, check_standby
 from monitor.daemon.checkup.diagnosis import Diagnosis, fault
 from monitor.daemon.checkup.folder import check_folder
-from monitor.daemon.checkup.models import check_corpora, check_encoder, check_engines
+from monitor.daemon.checkup.models import (
+    check_corpora,
+    check_declared,
+    check_encoder,
+    check_engines,
+)
 from monitor.daemon.checkup.reached import (
     check_channels,
     check_gateway,
@@ -29,6 +34,7 @@ def checkup(config: Config) -> Iterator[Diagnosis]:
         "standby": check_standby,
         "corpora": check_corpora,
         "engines": check_engines,
+        "cluster": check_declared,
         "encoder": check_encoder,
         "channels": check_channels,
         "login": check_login,

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from importlib.util import find_spec
 from typing import Final
 
 from monitor.addresses import BY_NAME, IN_CLUSTER, IN_FILE, EndpointsWanted
@@ -15,12 +16,20 @@ from monitor.config.sections import Config
 from monitor.daemon.checkup.diagnosis import Diagnosis, fault, fine, note
 from monitor.daemon.parts import embedder_of
 from monitor.engine_addresses import NO_ADDRESS, EngineAddresses
-from monitor.kubernetes import Cluster, ClusterError, EndpointWatch
+from monitor.kubernetes import Cluster, ClusterError, EndpointWatch, ListingForbidden
 from monitor.probes.cards import list_models
-from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed
+from monitor.probes.declared import KINDS, DeclaringKind
+from monitor.probes.embedding import EmbeddingSettings
+from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed, extra_missing
 from monitor.probes.models import is_local, locate
 
 ENGINES_AT_ONCE: Final = 8
+ENCODER_MODULES: Final = ("torch", "sentence_transformers")
+"""Modules that an encoder on this machine needs, of the extra `probes`."""
+_WITHOUT_MODELS: Final = (
+    "install it, or name an endpoint in probes.embedding.url; prompts wait until then, and new"
+    " topics are not seen"
+)
 
 
 def check_corpora(config: Config) -> Iterator[Diagnosis]:
@@ -83,6 +92,42 @@ _ACCOUNT: Final = (
 )
 
 
+_APPEAR: Final = "docs/connecting/vllm.md#adapters-that-appear"
+
+
+def check_declared(config: Config) -> Iterator[Diagnosis]:
+    """Try the service account on each kind of resource that may declare adapters."""
+    namespaces = config.serving.declared_in
+    if not namespaces:
+        return
+    try:
+        cluster = Cluster.around(os.environ)
+    except ClusterError as error:
+        advice = f"run in a pod with a service account: {_APPEAR}"
+        yield fault("cluster", f"serving.declared_in: {error}", advice)
+        return
+    for namespace in namespaces:
+        for kind in KINDS:
+            yield _declaring(kind, cluster, namespace)
+
+
+def _declaring(kind: DeclaringKind, cluster: Cluster, namespace: str) -> Diagnosis:
+    try:
+        found = kind.listed(cluster, namespace)
+    except ListingForbidden:
+        return fault(
+            "cluster",
+            f"its service account may not list {kind.resource} in {namespace}",
+            f"add to its Role there: apiGroups [{kind.group}], resources [{kind.resource}],"
+            f" verbs [list]: {_APPEAR}",
+        )
+    except ClusterError as error:
+        return fault("cluster", f"{kind.resource} in {namespace}: {error}")
+    if found is None:
+        return fine("cluster", f"{kind.resource} in {namespace}: the cluster has no such kind")
+    return fine("cluster", f"{kind.resource} in {namespace}: {len(found)} are listed")
+
+
 def _engine(address: str, *, config: Config) -> Diagnosis:
     try:
         cards = list_models(address, http=inside_of(config), headers=engine_headers(config))
@@ -96,13 +141,18 @@ def _engine(address: str, *, config: Config) -> Diagnosis:
 
 
 def check_encoder(config: Config) -> Iterator[Diagnosis]:
-    """Look whether the model's files are here, or ask its endpoint; no model is loaded."""
+    """Look whether the model can be loaded here, or ask its endpoint; no model is loaded."""
     part, chosen = "encoder", config.probes.embedding
     if not config.capture.embed_prompts:
         yield note(part, "off, so new topics are not seen", "set capture.embed_prompts")
         return
     if chosen.url:
         yield _remote_encoder(config)
+        return
+    if absent := next((one for one in ENCODER_MODULES if find_spec(one) is None), None):
+        by_default = chosen.model == EmbeddingSettings().model
+        said = str(extra_missing(chosen.model, absent))
+        yield (note if by_default else fault)(part, said, _WITHOUT_MODELS)
         return
     if not is_local(chosen.model):
         yield fine(part, f"{chosen.model}, from the hub's cache or the hub")
