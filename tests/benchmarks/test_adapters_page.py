@@ -198,7 +198,7 @@ def test_the_page_says_by_which_clause_pages_came_in_time() -> None:
     said = page(of(ways))
     assert "The first goal's pages came: 2 within the requests, 1 with the first probe." in said
     assert "Without its last clause it is held in 2 of 3" in said
-    assert "came 80 to 80 s after the break" in said
+    assert "2 of 3: with the first probe pages came 80 s after the break" in said
     assert "The first goal's pages" not in page(of(way(experiment(None))))
 
 

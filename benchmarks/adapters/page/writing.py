@@ -130,9 +130,16 @@ def _about(results: Results) -> str:
 
 
 def _anew(ways: Sequence[Way]) -> str:
-    """Name the ways that were played at another commit than the rest, each with its own."""
-    told = [f"`{way.way}` at `{way.commit[:10]}`" for way in ways if way.commit]
-    return f" Played at another commit: {', '.join(told)}." if told else ""
+    """Say which ways were played at another commit than the rest, by commit."""
+    by_commit: dict[str, list[str]] = {}
+    for way in ways:
+        if way.commit:
+            by_commit.setdefault(way.commit[:10], []).append(f"`{way.way}`")
+    told = [
+        f"{', '.join(each) if len(each) <= _NAMED else f'{len(each)} ways'} at `{commit}`"
+        for commit, each in by_commit.items()
+    ]
+    return f" Played at another commit: {'; '.join(told)}." if told else ""
 
 
 def _apart(run: Mapping[str, Any]) -> str:
@@ -189,11 +196,26 @@ def _clauses(results: Results) -> str:
     if waited:
         told += (
             f" Without its last clause it is held in {found['requests'] + found['cycle']} of"
-            f" {len(asked)}: those pages came {min(waited):.0f} to {max(waited):.0f} s after the"
+            f" {len(asked)}: with the first probe pages came {_range(waited)} s after the"
             " break, when the probe had read its texts on a busy machine"
             " ([decision 0064](decisions/0064-a-probe-cycle-ends-with-its-probe.md))."
         )
+    late = [
+        f"`{way.way}` after {one.driftline.page.requests} requests"
+        f" ({one.driftline.page.seconds or 0.0:.0f} s),"
+        f" {'by records, as' if one.driftline.page.probes else 'before'} its first probe ended"
+        for way in results.ways
+        for one in way.repeats
+        if to_page(way, one) and one.driftline.page is not None and paged_by(one, cycle) is None
+    ]
+    if late:
+        told += f" Paged too late: {'; '.join(late)}. A page of records waits for the probe."
     return f"{told}\n"
+
+
+def _range(seconds: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{one:.0f}" for one in (min(seconds), max(seconds)))
+    return " to ".join(ends)
 
 
 def _missed(names: Sequence[str]) -> str:
@@ -233,6 +255,8 @@ def _either(ways: Sequence[Way]) -> str:
     return f"; right is {', and '.join(told)}" if told else ""
 
 
+_NAMED = 3
+"""Ways of another commit that are named; of more their number is told."""
 _NOTES = MappingProxyType(
     {
         "serving": "A route stays where serving is to blame: what serves one version wrongly"
