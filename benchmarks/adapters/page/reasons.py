@@ -20,7 +20,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         "mix-shift": "the questions are known ones: that they come in another mix shows only in"
         " the coordinates of their embeddings, over hundreds of requests",
         "stale-prefix-cache": "probes read past the prefix cache, so only answers could show it,"
-        " and theirs stayed below the line; of the three adapters `concierge` would differ most in this"
-        " way, by a KL of .11, and was not played",
+        " and theirs stayed below the line; of the three adapters `concierge` would differ most in"
+        " this way, by a KL of .11, and was not played",
     }
 )
