@@ -89,11 +89,12 @@ class Outbound:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def finish(self, seconds: float) -> None:
-        """Send queued records for the last time, for at most ``seconds``."""
+        """Send queued records for at most ``seconds``; those that cannot be sent by then are lost."""
         try:
             async with asyncio.timeout(seconds):
-                while self._waiting and await self._send() is None:
-                    pass
+                while self._waiting:
+                    if await self._send() is not None:
+                        await asyncio.sleep(_FIRST_PAUSE)
         except TimeoutError:
             pass
         if self._waiting:

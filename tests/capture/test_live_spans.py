@@ -113,6 +113,7 @@ def _by_gateway(service: Serving, engine: str) -> None:
 
         until(sampled, "the route and the share are known")
         ask(client, model="gateway", **QUESTION)
+        _signals(service, "gateway", records=3)  # a slow machine's last one goes with the gateway
 
 
 def _by_application(kind: str, service: Serving, engine: str) -> None:

@@ -14,11 +14,15 @@ from starlette.routing import Route
 
 @dataclass
 class StubService:
-    """Gives ``shares``, ``routes`` and ``keys``, and takes records with ``status``."""
+    """Gives ``shares``, ``routes`` and ``keys``, and takes records with ``status``.
+
+    It is ``busy`` for the first posts of records.
+    """
 
     shares: dict[str, float] = field(default_factory=dict)
     routes: list[dict[str, Any]] = field(default_factory=list)
     status: int = 202
+    busy: int = 0
     records: list[dict[str, Any]] = field(default_factory=list)
     sampled_out: Counter[str] = field(default_factory=Counter)
     keys: list[dict[str, Any]] = field(default_factory=list)
@@ -53,6 +57,9 @@ class StubService:
     async def _take(self, request: Request) -> Response:
         assert request.headers["content-type"] == "application/x-ndjson"
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
+        if self.busy:
+            self.busy -= 1
+            return JSONResponse({}, status_code=503)
         if self.status != 202:
             return JSONResponse({}, status_code=self.status)
         self.records += lines

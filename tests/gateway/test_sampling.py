@@ -23,9 +23,11 @@ from monitor.domain import Arm, ArmKind, Scope
 from monitor.gateway import shares as sharing
 from monitor.gateway.asked import read
 from monitor.gateway.meters import Meters
+from monitor.gateway.outbound import Outbound
 from monitor.gateway.records import SeenAnswer
 from monitor.gateway.running import assemble
 from monitor.gateway.sampling import MOST_UNWRITTEN, Sample, Sampler
+from monitor.gateway.service import ServiceClient
 from monitor.gateway.settings import GatewaySettings
 from monitor.gateway.shares import Shares
 from monitor.gateway.taps import WholeTap
@@ -315,6 +317,24 @@ def test_a_full_queue_drops_and_counts_and_answers_at_once(
             lambda: stage.metric("driftline_gateway_records_total", outcome="sent"), "counted"
         )
         assert sent == 20
+
+
+def test_a_gateway_that_ends_offers_its_last_records_to_a_busy_service_again(
+    service: StubService,
+) -> None:
+    service.busy = 2
+
+    async def end(url: str) -> None:
+        settings = GatewaySettings(service=url)
+        client = ServiceClient(settings)
+        outbound = Outbound(client, settings=settings, meters=Meters())
+        outbound.offer("support", b'{"id": "last"}')
+        await outbound.finish(60)
+        await client.close()
+
+    with listening(service.app()) as url:
+        asyncio.run(end(url))
+    assert service.records == [{"id": "last"}]
 
 
 class Asking:
