@@ -168,6 +168,14 @@ def identify(
     return _alone(to_base, since_registration, floor=floor, registered=registered)
 
 
+def near_base(own: DocumentScores, base: DocumentScores | None, *, floor: float) -> bool:
+    """Say whether :func:`identify` needs the divergence from the base, too.
+
+    It decides nothing where a document tells the two apart, or too few are in common.
+    """
+    return _against("the base", own, base, None).near(floor)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Against:
     """One other model: ``(D,)`` moves of the documents against it, nats per token.

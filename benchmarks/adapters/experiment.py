@@ -50,6 +50,11 @@ ANSWER_S: Final = 120.0
 that tells both takes its time."""
 LATEST_S: Final = 400.0
 """At most until everything has been looked at: a busy machine is late, and no less sharp."""
+LOOK_EVERY_S: Final = 3.0
+"""Between two lists of evaluations: the service makes them on the cores that engine and probes
+need."""
+NEWEST: Final = 200
+"""Evaluations in a list: more than are made while an experiment lasts."""
 SEEN_KL: Final = 0.05
 """From this divergence on weights are to be told of."""
 
@@ -252,6 +257,7 @@ def _watch(
     all_asked: datetime | None = None
     paged_since: float | None = None
     done_since: float | None = None
+    next_look = 0.0
     while True:
         time.sleep(0.5)
         moved = moved or _moved(service, adapter)
@@ -269,8 +275,9 @@ def _watch(
             break
         answered = bool(named) and (moved is not None or not broken.moves)
         waits = paged_since is not None and not answered and now - paged_since < ANSWER_S
-        if waits or all_asked is None:
+        if waits or all_asked is None or now < next_look:
             continue
+        next_look = now + LOOK_EVERY_S
         if _all_seen(service, adapter, since, all_asked):
             break
     clients.stop(broken.run)
@@ -314,7 +321,7 @@ def _looked_at(service: Service, adapter: str, until: datetime) -> bool:
 def _wait_until_looked_at(service: Service, adapter: str, until: datetime) -> None:
     deadline = time.monotonic() + LATEST_S
     while not _looked_at(service, adapter, until) and time.monotonic() < deadline:
-        time.sleep(0.5)
+        time.sleep(LOOK_EVERY_S)
 
 
 def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str, Any]]:
@@ -328,7 +335,9 @@ def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str
 
 def _done(service: Service, adapter: str) -> list[Mapping[str, Any]]:
     """Newest evaluations of the version in charge that have ended."""
-    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=1_000)["items"]
+    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=NEWEST)[
+        "items"
+    ]
     return [one for one in found if one["state"] == "done"]
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from hashlib import sha256
 from itertools import chain, islice
 
 import structlog
 
 from detectors import parity
-from detectors.identity import BASE, Identity, IdentityState, identify
+from detectors.identity import BASE, Identity, IdentityState, identify, near_base
 from detectors.parity import Parity, TopLogprobs
 from detectors.perplexity import CHANGED_FLOORS, DocumentScores, noise_floor
 from monitor.domain import Version, VersionId
@@ -63,7 +64,9 @@ def check_identity(
     """Compare the version's newest answers with its base's, its siblings' and its own of once.
 
     The general corpus is used where there is one. Base and siblings are registered over it
-    too, so only the 64 prompts and at most one run of the base are needed.
+    too, so only the 64 prompts and at most one run of the base are needed. The base is asked
+    about the prompts only where the documents do not tell it from the adapter: on a busy engine
+    each such reading waits for a quiet moment.
 
     If the documents say that the base answers and the prompts say that it does not, one of
     the readings is wrong. It is most likely the base's, because engines mix adapters into
@@ -79,23 +82,29 @@ def check_identity(
 
     # how far the version lay from its base says nothing once the base itself has moved
     gap = held[0] if held and base_moved is not True else None
-    mine = _reading(asked, replica=answer.run.replica)
-    before = _registered(asked, mine) if base_moved is False else None
-
+    registers = role is RunRole.REGISTRATION
+    floor = noise_floor(answer.reference)
     siblings, sibling_floors = _siblings(asked, answer)
+
+    @cache
+    def mine() -> Expectations | None:
+        return _reading(asked, replica=answer.run.replica)
+
+    before = _registered(asked, mine()) if base_moved is False else None
 
     def identified() -> Identity:
         theirs, mixed = None, False
         if base is not None:
             theirs, mixed = _base_scores(asked, base, answer, occasion, registered_gap=gap)
+        asks = not mixed and (registers or near_base(answer.scores, theirs, floor=floor))
         return identify(
             answer.scores,
             base=theirs,
             siblings=siblings,
             sibling_floors=sibling_floors,
-            floor=noise_floor(answer.reference),
+            floor=floor,
             registered_gap=gap,
-            parity={} if mixed else _parity(asked, mine, base, replica=answer.run.replica),
+            parity=_parity(asked, mine(), base, replica=answer.run.replica) if asks else {},
             since_registration=before,
         )
 
@@ -117,7 +126,7 @@ def check_identity(
         replica=answer.run.replica,
         engine=answer.run.engine,
     )
-    return IdentityCheck(found=found, on=on, reading=mine if role is RunRole.REGISTRATION else None)
+    return IdentityCheck(found=found, on=on, reading=mine() if registers else None)
 
 
 def keep_identity(asked: Probing, checked: IdentityCheck) -> None:
