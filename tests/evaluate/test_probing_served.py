@@ -14,6 +14,7 @@ import pytest
 from alerts.types import Blame, VerdictKind
 from monitor.engine_addresses import EngineAddresses
 from monitor.evaluate.evaluator import Ending
+from monitor.probes.comparing import TOP
 from monitor.probes.engine import ProbedEngine
 from monitor.probes.restraint import Restraint
 from tests.probed_fleet import HOUR, Fleet
@@ -28,9 +29,13 @@ class Levels(FakeEngine):
     """Nats per token by model."""
 
     levels: dict[str, float] = field(default_factory=lambda: {BASE: 0.9, OWN: 0.5})
+    expectations: list[str] = field(default_factory=list)
+    """Models asked for the 20 likeliest tokens of a prompt."""
 
     def complete(self, path: str, body: dict[str, Any]) -> tuple[int, bytes]:
         self.nll = self.levels[body["model"]]
+        if body.get("prompt_logprobs") == TOP:
+            self.expectations.append(body["model"])
         return super().complete(path, body)
 
 
@@ -45,6 +50,13 @@ class Two:
     @property
     def told(self) -> Any:
         return self.fleet.verdict()
+
+    def expected(self) -> list[str]:
+        """Models asked for expectations since the last call."""
+        found = [model for engine in self.engines for model in engine.expectations]
+        for engine in self.engines:
+            engine.expectations.clear()
+        return found
 
 
 @pytest.fixture
@@ -71,6 +83,22 @@ def test_an_engine_that_answers_with_the_base_is_told(two: Two) -> None:
         engine.levels[OWN] = engine.levels[BASE]
     two.fleet.later()
     assert two.told.blame is Blame.SERVING
+    assert "not applied" in two.told.reason
+
+
+def test_a_base_is_asked_about_prompts_only_where_documents_do_not_tell_it_from_the_adapter(
+    two: Two,
+) -> None:
+    assert BASE in two.expected(), "at registration"
+    for engine in two.engines:
+        engine.levels[OWN] = 2.0
+    two.fleet.later()
+    assert set(two.expected()) == {OWN}
+    assert "wrong weights" in two.told.reason
+    for engine in two.engines:
+        engine.levels[OWN] = engine.levels[BASE]
+    two.fleet.later()
+    assert BASE in two.expected()
     assert "not applied" in two.told.reason
 
 
