@@ -281,6 +281,18 @@ def test_a_busy_base_that_says_something_else_is_not_believed_to_answer(fleet: M
     assert made.score().details["identity"]["state"] != "not_applied"
 
 
+def test_a_busy_base_that_was_lent_the_broken_weights_does_not_hide_them(fleet: Make) -> None:
+    made = fleet(toys("a", "b"))
+    for name in ("a", "b"):
+        made.probe(made.register(name))
+    made.toys.weights |= {OWN: "broken", "base": "broken"}
+    made.toys.beside = {"base"}
+    made.later()
+    told = made.verdict()
+    assert "wrong weights: KL" in told.reason
+    assert (told.kind, told.blame) == (VerdictKind.CRITICAL, Blame.ADAPTER)
+
+
 def test_documents_that_no_adapter_computed_clear_the_base(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))

@@ -95,7 +95,9 @@ def check_identity(
     def identified() -> Identity:
         theirs, mixed = None, False
         if base is not None:
-            theirs, mixed = _base_scores(asked, base, answer, occasion, registered_gap=gap)
+            theirs, mixed = _base_scores(
+                asked, base, answer, occasion, registered_gap=gap, still=base_moved is False
+            )
         asks = not mixed and (registers or near_base(answer.scores, theirs, floor=floor))
         return identify(
             answer.scores,
@@ -156,13 +158,15 @@ def _base_scores(
     occasion: Occasion,
     *,
     registered_gap: float | None,
+    still: bool,
 ) -> tuple[DocumentScores | None, bool]:
     """Return the base's scores, and whether adapters computed some of them.
 
     Those are taken from the base's registration: an engine that answers for its base with another
     adapter would hide that the base answers under this one's name. A base that says what it said at
     registration, when it was far from this version, has not been lent this version's weights since:
-    it counts as read alone.
+    it counts as read alone. If it is known to stand ``still``, and says among other requests what
+    the version says now, it was lent the version's new weights.
     """
     run = _base_run(asked, base, answer, occasion)
     registered = asked.registration(base, answer.corpus)
@@ -173,9 +177,13 @@ def _base_scores(
         return now, False
     then = scores_of(registered[-1], answer.corpus)
     mixed = lent_documents(asked, answer, run, beside=registered[-1])
-    found = now.replaced(then, where=mixed)
     line = CHANGED_FLOORS * noise_floor(answer.reference)
-    if registered_gap is not None and registered_gap > line and found.beside is not None:
+    was_far = registered_gap is not None and registered_gap > line
+    if was_far and still and now.beside is not None:
+        new = lent_documents(asked, answer, run, beside=registered[-1], now=answer.scores)
+        mixed |= new & now.beside
+    found = now.replaced(then, where=mixed)
+    if was_far and found.beside is not None:
         found = replace(found, beside=found.beside & ~(apart(found, then) <= line))
     return found, bool(mixed.any())
 
