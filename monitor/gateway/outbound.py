@@ -89,7 +89,7 @@ class Outbound:
                 await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
 
     async def finish(self, seconds: float) -> None:
-        """Send queued records for at most ``seconds``; those that cannot be sent by then are lost."""
+        """Send queued records for at most ``seconds``; what is left by then is lost."""
         try:
             async with asyncio.timeout(seconds):
                 while self._waiting:
