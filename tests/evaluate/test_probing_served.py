@@ -159,45 +159,78 @@ class Fleeting(Levels):
         return 0, b""
 
 
-def test_a_replica_that_vanishes_while_probed_accuses_nobody_and_the_other_one_is_asked(
-    world: Any, tmp_path: Path
-) -> None:
-    """Its address leaves the file, and its server ends; whichever is asked first."""
+@dataclass
+class Vanishing:
+    """Two engines of a version, of which the first that is asked so often vanishes.
+
+    Its address leaves the file, and its server ends.
+    """
+
+    fleet: Fleet
+    engines: tuple[Fleeting, Fleeting]
+    urls: list[str]
+    clock: Time
+    listed: Path
+    stacks: tuple[ExitStack, ExitStack]
+    stays: str = ""
+
+    def after(self, completions: int) -> None:
+        for number, one in enumerate(self.engines):
+            one.taken, one.at = partial(self._take, number), len(one.completions) + completions
+
+    def _take(self, number: int) -> None:
+        for one in self.engines:
+            one.taken = None
+        self.stays = self.urls[1 - number]
+        anew = self.listed.with_suffix(".new")
+        anew.write_text(self.stays)
+        anew.replace(self.listed)
+        self.stacks[number].close()
+
+
+@pytest.fixture
+def vanishing(world: Any, tmp_path: Path) -> Iterator[Vanishing]:
     listed, clock = tmp_path / "engines", Time()
     addresses = EngineAddresses([f"file://{listed}"], monotonic=lambda: clock.at)
     engines = Fleeting(), Fleeting()
     with ExitStack() as first, ExitStack() as second:
-        stacks = first, second
-        urls = [
-            stack.enter_context(serving(one)) for stack, one in zip(stacks, engines, strict=True)
-        ]
-        stays: list[str] = []
-
-        def take(number: int) -> None:
-            engines[0].taken = engines[1].taken = None
-            stays.append(urls[1 - number])
-            anew = listed.with_suffix(".new")
-            anew.write_text(stays[0])
-            anew.replace(listed)
-            stacks[number].close()
-
+        urls = [first.enter_context(serving(engines[0])), second.enter_context(serving(engines[1]))]
         listed.write_text("\n".join(urls))
         restraint = Restraint(share=1.0, clocks=clock.clocks)
         via = replace(served(), engines=engines_of(addresses, restraint=restraint))
         fleet = Fleet(world, via)
         assert fleet.probe() is Ending.DONE
-        for number, one in enumerate(engines):
-            one.taken, one.at = partial(take, number), len(one.completions) + 3
-        assert fleet.later() is Ending.POSTPONED
-        [gone] = set(urls) - set(stays)
-        assert fleet.verdict().detectors == ()
-        clock.at += 3_600  # an engine that ends while it is asked makes probes wait
-        assert fleet.probe() is Ending.DONE
+        yield Vanishing(fleet, engines, urls, clock, listed, (first, second))
+
+
+def test_a_replica_that_vanishes_while_probed_accuses_nobody_and_the_other_one_is_asked(
+    vanishing: Vanishing,
+) -> None:
+    fleet, world = vanishing.fleet, vanishing.fleet.world
+    vanishing.after(3)
+    assert fleet.later() is Ending.POSTPONED
+    [gone] = set(vanishing.urls) - {vanishing.stays}
+    assert fleet.verdict().detectors == ()
+    vanishing.clock.at += 3_600  # an engine that ends while it is asked makes probes wait
+    assert fleet.probe() is Ending.DONE
     query = "SELECT replica FROM perplexity_runs WHERE state = '{}' ORDER BY id DESC"
     assert [run.replica for run in world.rows(query.format("stopped"))] == [gone]
-    assert world.rows(query.format("done"))[0].replica == stays[0]
+    assert world.rows(query.format("done"))[0].replica == vanishing.stays
     assert fleet.verdict().detectors == ()
     assert world.rows("SELECT 1 FROM incidents") == []
+
+
+def test_a_replica_that_vanishes_while_a_finding_is_confirmed_does_not_hold_it_up(
+    vanishing: Vanishing,
+) -> None:
+    for engine in vanishing.engines:
+        engine.levels[OWN] = 2.0
+    vanishing.after(len(CORPUS.documents) + 2)
+    assert vanishing.fleet.later() is Ending.POSTPONED
+    vanishing.clock.at += 3_600  # an engine that ends while it is asked makes probes wait
+    vanishing.fleet.age(timedelta(minutes=10))
+    assert vanishing.fleet.probe() is Ending.DONE
+    assert vanishing.fleet.verdict().kind is VerdictKind.CRITICAL
 
 
 @dataclass

@@ -234,10 +234,14 @@ def _compared(
 
 
 def _resumed(asked: Probing, corpus: Corpus, occasion: Occasion) -> StoredRun | None:
-    """Return the run of this probe's earlier attempt, if this process made it."""
+    """Return the run of this probe's earlier attempt, if this process made it.
+
+    The replica must still hold the model, because a finding is confirmed on it.
+    """
     since = occasion.resumed_since
     found = asked.recent(asked.own, corpus, roles=(occasion.role,), since=since)
-    return next((r for r in found if r.began_at >= since and r.made_by == asked.held.owner), None)
+    ours = (r for r in found if r.began_at >= since and r.made_by == asked.held.owner)
+    return next((run for run in ours if asked.still_on(run.replica)), None)
 
 
 def _confirmation(asked: Probing, first: Answer) -> StoredRun | None:

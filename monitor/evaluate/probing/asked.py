@@ -256,6 +256,12 @@ class Probing:
             return self.via.read(model.target, texts, replica=replica)
         return self.via.read(model.target, texts)
 
+    def still_on(self, replica: str | None) -> bool:
+        """Whether this replica still holds the version; always where a model has no replicas."""
+        if replica is None or not isinstance(self.via, Replicated):
+            return True
+        return replica in self.via.replicas_of(self.own.target)
+
     def write(self, work: Callable[[Connection], T]) -> T:
         """Write in one transaction; raises StaleLease where the task is no longer held.
 
