@@ -43,8 +43,8 @@ class Manner:
     acknowledges
         True if the receiver keeps its own incidents and is told about acknowledgements.
     unacknowledged_for
-        The channel first hears of an incident once nobody has acknowledged it for so long, and
-        never of one that ends before.
+        The channel first hears of an incident once nobody has acknowledged it for so long since
+        the channels without this were told of it, and never of one that ends before.
     """
 
     wait: timedelta = timedelta()
@@ -92,6 +92,9 @@ class Matter:
         Waiting messages, oldest first.
     since
         The time of the earliest waiting message. Meaningless if none waits.
+    called
+        The time from which those who were called can acknowledge what waits: when the first
+        channel was told of it, and the present while none was.
     muted
         True if the incident is silenced or inhibited: only the end of what was told is sent.
     quiet
@@ -103,6 +106,7 @@ class Matter:
     told: Told | None = None
     held: tuple[Alert, ...] = ()
     since: datetime
+    called: datetime
     muted: bool = False
     quiet: bool = False
 
@@ -246,7 +250,7 @@ def _in_time(matter: Matter, manner: Manner, now: datetime) -> bool:
     """True if somebody has acknowledged what the channel has not heard of, or still may in time."""
     if not manner.unacknowledged_for or matter.open_there:
         return False
-    return matter.quiet or now < matter.since + manner.unacknowledged_for
+    return matter.quiet or now < matter.called + manner.unacknowledged_for
 
 
 def _due(

@@ -133,7 +133,7 @@ class World:
         """Look at everything that waits, as a worker does every second."""
         for channel, manner in self.manners.items():
             matters = {
-                name: self._matter(name, known, manner)
+                name: self._matter(channel, name, known)
                 for name, known in self.known[channel].items()
                 if known.told is not None or known.held
             }
@@ -143,20 +143,40 @@ class World:
                 if name in matters and telling.news(matters[name]) is None:
                     known.held.clear()
 
-    def _matter(self, name: str, known: Known, manner: Manner) -> Matter:
+    def _matter(self, channel: str, name: str, known: Known) -> Matter:
+        manner = self.manners[channel]
         told = known.told.alert if known.told else None
         alert = known.held[-1][1] if known.held else told
         assert alert is not None, "it was told or is held"
         known.group = known.group or telling.group_of(alert, manner)
+        since = known.held[0][0] if known.held else self.now
         return Matter(
             incident=name,  # type: ignore[arg-type] # the tests name incidents, the store counts
             group=known.group,
             told=known.told,
             held=tuple(one for _, one in known.held),
-            since=known.held[0][0] if known.held else self.now,
+            since=since,
+            called=self._called(name, since),
             muted=self.muted(alert),
             quiet=name not in self.opened or self.state_of(name).ack is not None,
         )
+
+    def _called(self, name: str, since: datetime) -> datetime:
+        """When a channel that waits for nobody was told; now, while one is yet to be."""
+        first = [who for who, manner in self.manners.items() if not manner.unacknowledged_for]
+        made = [
+            one.at
+            for one in self.sent
+            if one.channel in first and one.at >= since
+            for alert in one.alerts
+            if alert.id == name and alert.firing
+        ]
+        coming = any(
+            held and held[-1][0] >= since and not self.muted(held[-1][1])
+            for who in first
+            for held in [self.known[who][name].held]
+        )
+        return min(made, default=self.now if coming else since)
 
     def muted(self, alert: Alert) -> bool:
         without_records = {

@@ -57,9 +57,17 @@ def read_muting(tx: Connection, *, now: datetime) -> Muting:
 
 
 def matters_of(
-    held: Sequence[Readable], told: Sequence[ToldRow], *, manner: Manner, muting: Muting
+    held: Sequence[Readable],
+    told: Sequence[ToldRow],
+    *,
+    manner: Manner,
+    muting: Muting,
+    called: Mapping[IncidentId, datetime],
 ) -> list[Matter]:
-    """Combine the messages that wait for one channel with the last one it was told."""
+    """Combine the messages that wait for one channel with the last one it was told.
+
+    ``called`` is :attr:`alerts.telling.Matter.called`, where it matters.
+    """
     rows: dict[IncidentId, list[Readable]] = {}
     for one in held:
         rows.setdefault(one.row.incident_id, []).append(one)
@@ -71,6 +79,7 @@ def matters_of(
             known.get(incident_id),
             manner=manner,
             muting=muting,
+            called=called.get(incident_id),
         )
         for incident_id in {**rows, **known}
     )
@@ -93,18 +102,21 @@ def _matter(
     *,
     manner: Manner,
     muting: Muting,
+    called: datetime | None,
 ) -> Matter | None:
     told = None if last is None else _told(last)
     held = tuple(row.alert for row in rows)
     newest = held[-1] if held else None if told is None else told.alert
     if newest is None:
         return None
+    since = rows[0].row.at if rows else muting.now
     return Matter(
         incident=incident_id,
         group=(last and last.group_key) or telling.group_of(newest, manner),
         told=told,
         held=held,
-        since=rows[0].row.at if rows else muting.now,
+        since=since,
+        called=called or since,
         muted=muting.mutes(newest),
         quiet=_quiet(last or rows[0].row, muting.now),
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
 from uuid import uuid4
 
@@ -26,6 +27,7 @@ from alerts.message import to_json as alert_to_json
 from alerts.telling import AT_ONCE, Manner, Telling, acknowledged
 from alerts.types import Reason, Severity
 from monitor.domain import IncidentId, TransitionId
+from monitor.outbox.calling import read_calls
 from monitor.outbox.channels import ConfiguredChannel
 from monitor.outbox.matters import Muting, Readable, matters_of, read_muting
 from monitor.outbox.present import NEAR, present
@@ -95,12 +97,25 @@ def tell_each(
     held = store.take(tx)
     muting = read_muting(tx, now=now)
     last = _by_the_clock(tx, store.last(tx, recent=recent), now=now)
-    queued, failed = 0, []
-    for name, (rows, told) in _by_channel(held, last).items():
+    later = {name for name, one in manners.items() if one.unacknowledged_for}
+    calls = read_calls(tx, held, later=later, muting=muting)
+    queued = 0
+    failed: list[str] = []
+    channels = _by_channel(held, last)
+    for name in sorted(channels, key=later.__contains__):
         manner = manners.get(name, AT_ONCE)
+        rows, told = channels[name]
         try:
             with tx.begin_nested():
-                queued += _settle(tx, rows, told, manner=manner, muting=muting, margin=margin)
+                queued += _settle(
+                    tx,
+                    rows,
+                    told,
+                    manner=manner,
+                    muting=muting,
+                    called=calls.since(rows, failed=failed),
+                    margin=margin,
+                )
         except sa.exc.DBAPIError:
             raise
         except Exception:  # noqa: BLE001 (one channel of many)
@@ -175,11 +190,12 @@ def _settle(
     *,
     manner: Manner,
     muting: Muting,
+    called: Mapping[IncidentId, datetime] = MappingProxyType({}),
     only_drop: bool = False,
     margin: timedelta = NEAR,
 ) -> int:
     """Queue one channel's due messages, and drop those that have become pointless."""
-    matters = matters_of(_read(tx, held), told, manner=manner, muting=muting)
+    matters = matters_of(_read(tx, held), told, manner=manner, muting=muting, called=called)
     decided = [] if only_drop else telling.decide(matters, manner, muting.now)
     lasting = (_still_so(tx, one, now=muting.now, margin=margin) for one in decided)
     tellings = [one for one in lasting if one is not None]

@@ -126,6 +126,32 @@ def test_it_is_called_when_an_acknowledgement_ends_and_the_incident_goes_on() ->
     assert story(world) == [(2_100, Reason.NOT_ACKNOWLEDGED, {"a"})]
 
 
+def test_its_time_counts_from_when_the_first_channel_was_told_and_not_in_a_silence() -> None:
+    first = Manner(wait=30 * SECOND)
+    hour = Silence(
+        id=1,
+        matcher=parse_matcher({"adapter": "a"}),
+        starts_at=BEGIN,
+        ends_at=BEGIN + HOUR,
+        author="ann",
+        comment="an upgrade",
+    )
+    for manners in ({"a": first, "b": LATER}, {"b": LATER, "a": first}):
+        world = World(manners=manners, silences=[hour])
+        while world.now <= BEGIN + 2 * HOUR:
+            if world.now == BEGIN + 5 * MINUTE:
+                world.observe("a", PAGE)
+            if world.now == BEGIN + 110 * MINUTE:
+                world.observe("b", PAGE)
+            world.tick()
+            world.now += 30 * SECOND
+        assert [((one.at - BEGIN) / MINUTE, one.channel) for one in world.sent] == [
+            (60, "a"),
+            (75, "b"),
+            (110.5, "a"),
+        ]
+
+
 def test_a_page_joins_its_group_without_waiting_for_the_interval() -> None:
     world = play(TOGETHER, (0, seen(TICKET, "a", "b")), (60, seen(PAGE, "b")))
     assert story(world) == [(30, FIRST, {"a", "b"}), (90, NEW, {"b"})]
@@ -140,6 +166,7 @@ def test_what_a_receiver_knows_as_a_ticket_ends_as_one_and_worsens_when_it_is_ba
         group="g",
         told=Told.by(an_alert(severity=Severity.TICKET), at=BEGIN),
         since=BEGIN,
+        called=BEGIN,
     )
     over, back = (
         an_alert(
@@ -406,7 +433,7 @@ def test_a_repeat_says_again_what_is_known_and_not_that_it_is_new() -> None:
 def test_what_goes_on_when_nobody_has_it_in_hand_any_more_lets_it_go() -> None:
     told = Told.by(an_alert(), at=BEGIN, taken=True)
     update = an_alert(status=Status.UPDATED, blame=Blame.INPUT)
-    matter = Matter(incident=1, group="g", told=told, held=(update,), since=BEGIN)
+    matter = Matter(incident=1, group="g", told=told, held=(update,), since=BEGIN, called=BEGIN)
     said = news(matter)
     assert said is not None
     telling = Telling(reason=Reason.UPDATED, news=((matter, said),))

@@ -268,6 +268,52 @@ def test_while_silenced_nothing_is_sent_and_what_is_still_open_is_told_afterward
     assert [who for who, *_ in said(sent(database, "log"))] == ["legal", "support"]
 
 
+FIRST = ConfiguredChannel(name="first", channel=Nowhere(), manner=Manner(wait=30 * SECOND))
+LATER = ConfiguredChannel(
+    name="later", channel=Nowhere(), manner=Manner(unacknowledged_for=900 * SECOND)
+)
+
+
+def names_told(
+    database: Database,
+    after: timedelta,
+    *,
+    first: Manner = FIRST.manner,
+    fails: Sequence[str] = (),
+) -> list[str]:
+    """Tell as a daemon does that began just now, and give the channels told so far."""
+    manners = {"later": LATER.manner, "first": first}
+    with database.begin() as tx:
+        assert tell_each(tx, manners, now=datetime.now(tz=UTC) + after)[1] == list(fails)
+        return [row.channel for row in deliveries.newest(tx)[::-1]]
+
+
+def test_the_next_channel_is_called_when_the_first_was_told_long_enough_before(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        made = silence(tx, {"adapter": "support"}, hours=9)
+        see(tx, fleet[0], CRITICAL, channels=(LATER, FIRST))
+    with database.begin() as tx:
+        tx.execute(held.update().values(at=held.c.at - HOUR))
+    assert names_told(database, 60 * SECOND) == []
+    with database.begin() as tx:
+        silences.expire(tx, made.id, now=datetime.now(tz=UTC))
+    assert names_told(database, 60 * SECOND) == ["first"]
+    assert names_told(database, 840 * SECOND) == ["first"]
+    assert names_told(database, 960 * SECOND) == ["first", "later"]
+
+
+def test_the_next_channel_waits_for_none_that_cannot_be_told(
+    database: Database, fleet: list[Version]
+) -> None:
+    with database.begin() as tx:
+        see(tx, fleet[0], CRITICAL, channels=(LATER, FIRST))
+    odd = replace(TOGETHER, by=("weather",))
+    for after, told in ((840, []), (960, ["later"])):
+        assert names_told(database, after * SECOND, first=odd, fails=["first"]) == told
+
+
 def test_missing_records_hold_back_a_ticket_of_drift_until_they_come(
     database: Database, fleet: list[Version]
 ) -> None:

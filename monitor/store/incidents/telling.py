@@ -175,6 +175,31 @@ def last(
     return [ToldRow(**row) for row in rows]
 
 
+_CALLED: Final = sa.text(
+    """
+    SELECT w.channel, w.incident_id, min(o.created_at) AS at
+    FROM (
+        SELECT channel, incident_id, min(at) AS since FROM held
+        WHERE channel = ANY(:later)
+        GROUP BY channel, incident_id
+    ) w
+    JOIN outbox o ON o.incident_id = w.incident_id AND o.created_at >= w.since
+    WHERE o.channel <> ALL(:later)
+      AND o.alert ->> 'status' NOT IN ('acknowledged', 'recovered')
+    GROUP BY w.channel, w.incident_id
+    """
+)
+
+
+def called(tx: Connection, later: Collection[str]) -> dict[tuple[str, IncidentId], datetime]:
+    """Return when another channel was first told what these channels still wait for.
+
+    By channel and incident; without an entry, none was told since the message is held.
+    """
+    rows = tx.execute(_CALLED, {"later": list(later)}).mappings()
+    return {(row["channel"], row["incident_id"]): row["at"] for row in rows}
+
+
 def lasting(tx: Connection, incident_ids: Collection[IncidentId]) -> frozenset[IncidentId]:
     """Lock and return the incidents that are open now; nobody can end them meanwhile.
 
