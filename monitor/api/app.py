@@ -92,7 +92,7 @@ def create_app(parts: ApiParts, *, pages: Dashboard | None = None) -> FastAPI:
     registry.register(metrics.StoredMetrics(parts.database, now=parts.clock, channels=names))
     Gauge(  # without labels: senders chose the names, which the log has
         "driftline_records_held",
-        "Records that wait in this process for their version to be registered",
+        "Records that wait in this process for their version to be registered, or their team's",
         registry=registry,
     ).set_function(parts.intake.held)
     app = FastAPI(

@@ -6,10 +6,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from monitor.capture.checks import NotRegistered, RecordRefused
+from monitor.capture.checks import NotRegistered
 from monitor.domain import AdapterId, ArmKind, VersionId
 from monitor.store.database import Database
 from monitor.store.people.keys import may_send_for
@@ -21,46 +20,61 @@ _AGAIN_AFTER: Final = 0.5
 
 
 class Resolved(NamedTuple):
-    """A record's adapter, version and arm; None for what cannot be told.
-
-    ``facts`` are what keys are matched by.
-    """
+    """A record's adapter, version and arm; None for what cannot be told."""
 
     adapter_id: AdapterId
     version_id: VersionId | None
     arm: ArmKind | None
-    facts: Mapping[str, str] = MappingProxyType({})
 
 
-Resolve = Callable[[str, str | None, str | None], Resolved]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """A sender, named by its key's id; ``match`` is :attr:`monitor.store.people.keys.Key.match`."""
+
+    name: str = ""
+    match: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def may_name(self, adapter: str) -> bool:
+        """False if no adapter of this name can be one that the sender may send for."""
+        return adapter in self.match.get("adapter", (adapter,))
+
+
+Resolve = Callable[[str, str | None, str | None, Sender], Resolved]
 """Maps the names of adapter, version and arm to their ids; raises ``NotRegistered``."""
 
 
 def resolve_in(
-    listings: Mapping[str, ArmVersions], adapter: str, version: str | None, arm: str | None
+    listings: Mapping[str, ArmVersions],
+    adapter: str,
+    version: str | None,
+    arm: str | None,
+    sender: Sender,
 ) -> Resolved:
-    """Find adapter and version by name.
+    """Find adapter and version by name, among those that the sender may send for.
 
     A version that is not named is the one that the route's arm serves (the stable arm, if no arm is
     named), or the only one registered. An arm that is not named is the one that serves the version.
-    Raises ``NotRegistered`` for other names.
+    Raises ``NotRegistered`` for other names; an adapter of others is told like one that is not
+    there, whatever its versions.
     """
     listing = listings.get(adapter)
-    if listing is None:
+    if listing is None or not may_send_for(sender.match, listing.facts):
+        theirs = ", or one that this key may not send for" if sender.match else ""
         raise NotRegistered(
-            f"adapter: unknown adapter {adapter!r}; register it with PUT /v1/adapters/{adapter}"
+            f"adapter: unknown adapter {adapter!r}{theirs};"
+            f" register it with PUT /v1/adapters/{adapter}"
         )
     wanted = ArmKind(arm) if arm else None
     name = version or listing.arms.get(wanted or ArmKind.STABLE) or _only(listing)
     if name is None:
-        return Resolved(listing.adapter_id, None, wanted, listing.facts)
+        return Resolved(listing.adapter_id, None, wanted)
     version_id = listing.versions.get(name)
     if version_id is None:
         raise NotRegistered(
             f"version: unknown version {name!r} of adapter {adapter!r};"
             f" register it with PUT /v1/adapters/{adapter}/versions/{name}"
         )
-    return Resolved(listing.adapter_id, version_id, wanted or _arm_of(listing, name), listing.facts)
+    return Resolved(listing.adapter_id, version_id, wanted or _arm_of(listing, name))
 
 
 class Directory:
@@ -76,12 +90,14 @@ class Directory:
         self._listings: Mapping[str, ArmVersions] = {}
         self._read_at = float("-inf")
 
-    def resolve(self, adapter: str, version: str | None, arm: str | None) -> Resolved:
+    def resolve(
+        self, adapter: str, version: str | None, arm: str | None, sender: Sender
+    ) -> Resolved:
         """Find adapter and version by name; see :func:`resolve_in`."""
         try:
-            return resolve_in(self._current(_FRESH_FOR), adapter, version, arm)
+            return resolve_in(self._current(_FRESH_FOR), adapter, version, arm, sender)
         except NotRegistered:
-            return resolve_in(self._current(_AGAIN_AFTER), adapter, version, arm)
+            return resolve_in(self._current(_AGAIN_AFTER), adapter, version, arm, sender)
 
     def _current(self, fresh_for: float) -> Mapping[str, ArmVersions]:
         with self._lock:
@@ -97,20 +113,3 @@ def _only(listing: ArmVersions) -> str | None:
 
 def _arm_of(listing: ArmVersions, version: str) -> ArmKind | None:
     return next((arm for arm, name in listing.arms.items() if name == version), None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sender:
-    """A sender, named by its key's id; ``match`` is :attr:`monitor.store.people.keys.Key.match`."""
-
-    name: str = ""
-    match: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-    def may_name(self, adapter: str) -> bool:
-        """False if no adapter of this name can be one that the sender may send for."""
-        return adapter in self.match.get("adapter", (adapter,))
-
-    def check(self, adapter: str, found: Resolved) -> None:
-        """Raise ``RecordRefused`` if the sender may not send for this adapter."""
-        if not may_send_for(self.match, found.facts):
-            raise RecordRefused(f"adapter: this key may not send for {adapter!r}")

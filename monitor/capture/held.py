@@ -63,7 +63,7 @@ class HeldRecords:
     hold
         How long a record waits at most; zero: none is held.
     is_registered
-        Whether records of these names can be taken now.
+        Whether records of these names can be taken from this sender now.
     take
         Takes records of one sender; where it raises, they wait for the next look.
     """
@@ -72,7 +72,7 @@ class HeldRecords:
         self,
         *,
         hold: timedelta,
-        is_registered: Callable[[RecordNames], bool],
+        is_registered: Callable[[RecordNames, Sender], bool],
         take: Callable[[Sequence[Record], Sender], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -114,7 +114,7 @@ class HeldRecords:
                     "records_held",
                     adapter=record.adapter,
                     version=record.version,
-                    reason="it is not registered",
+                    reason=_why(sender),
                     seconds=self._hold,
                 )
             self._groups[key].records.append((self._monotonic(), body))
@@ -141,8 +141,7 @@ class HeldRecords:
             self._drop_old(key)
         for key in keys:
             try:
-                if self._is_registered(key[1]):
-                    self._let_in(key)
+                self._let_in(key)
             except Exception as error:  # noqa: BLE001 (one name of the loop)
                 _LOG.warning("held_records_not_taken", **_named(key), error=type(error).__name__)
 
@@ -160,6 +159,8 @@ class HeldRecords:
     def _let_in(self, key: _Key) -> None:
         while not self._closing and (part := self._oldest(key)):
             sender, bodies = part
+            if not self._is_registered(key[1], sender):
+                return
             self._take([_DECODER.decode(body) for body in bodies], sender)
             with self._changed:
                 self._remove(key, len(bodies))
@@ -179,10 +180,9 @@ class HeldRecords:
             group = self._groups.get(key)
             old = sum(at < oldest for at, _ in group.records) if group else 0
             self._remove(key, old)
-        if old:
-            _LOG.warning(
-                "held_records_lost", **_named(key), records=old, reason="it was not registered"
-            )
+        if group and old:
+            why = _why(group.sender)
+            _LOG.warning("held_records_lost", **_named(key), records=old, reason=why)
 
     def _remove(self, key: _Key, count: int) -> None:
         group = self._groups.get(key)
@@ -197,3 +197,8 @@ class HeldRecords:
 
 def _named(key: _Key) -> dict[str, str | None]:
     return {"adapter": key[1].adapter, "version": key[1].version}
+
+
+def _why(sender: Sender) -> str:
+    """Say why the sender's records wait; a key of a team hears less in its answers."""
+    return "it is not registered" + (", or the key may not send for it" if sender.match else "")

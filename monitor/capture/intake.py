@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -223,7 +223,7 @@ class Intake:
             plain,
             content_type=content_type,
             settings=self._settings.telemetry,
-            is_adapter=lru_cache(self._is_adapter),
+            is_adapter=lru_cache(partial(self._is_adapter, sender)),
         )
         outcome = IntakeOutcome(accepted=0, duplicates=0, sampled_out=0, rejected=())
         # in parts, each as large as a request of records may be
@@ -292,9 +292,7 @@ class Intake:
         return {adapter: self._rates.of(adapter_id) for adapter, adapter_id in known.items()}
 
     def _adapter(self, adapter: str, sender: Sender) -> AdapterId:
-        found = self._resolve(adapter, None, None)
-        sender.check(adapter, found)
-        return found.adapter_id
+        return self._resolve(adapter, None, None, sender).adapter_id
 
     def _admit(self, sender: Sender) -> None:
         if self._room.full():
@@ -308,12 +306,12 @@ class Intake:
         plain = decoding.decode(body, content_encoding, limit=self._settings.max_body)
         return plain, self._clock()
 
-    def _is_adapter(self, name: str) -> bool:
-        return self._is_registered(RecordNames(name, None, None))
+    def _is_adapter(self, sender: Sender, name: str) -> bool:
+        return self._is_registered(RecordNames(name, None, None), sender)
 
-    def _is_registered(self, wanted: RecordNames) -> bool:
+    def _is_registered(self, wanted: RecordNames, sender: Sender) -> bool:
         try:
-            self._resolve(*wanted)
+            self._resolve(*wanted, sender)
         except NotRegistered:
             return False
         return True

@@ -28,7 +28,7 @@ from monitor.store.records.contexts import Context
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Unregistered:
-    """A sound record whose adapter or version is not registered, and its place in the request."""
+    """A sound record of no adapter or version of its sender, and its place in the request."""
 
     index: int
     record: Record
@@ -124,9 +124,7 @@ class Sieve:
     def _found(self, record: Record) -> Resolved:
         key = (record.adapter, record.version, record.arm)
         if key not in self._resolved:
-            found = self.resolve(*key)
-            self.sender.check(record.adapter, found)
-            self._resolved[key] = found
+            self._resolved[key] = self.resolve(*key, self.sender)
         return self._resolved[key]
 
     def _rate(self, adapter_id: AdapterId) -> float:

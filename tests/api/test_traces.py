@@ -15,6 +15,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 
 from monitor.capture import errors
 from monitor.domain import Scope
+from monitor.store.people import keys
 from tests.capture.spans.writing import otlp_span, request_of
 from tests.serving import Serving
 
@@ -70,6 +71,16 @@ def test_spans_that_are_refused_or_held_are_named(registered: Serving) -> None:
     assert "spans[2].adapter: unknown adapter 'new'" in partial["errorMessage"]
     same = ExportTraceServiceResponse.FromString(in_protobuf.content).partial_success
     assert (same.rejected_spans, same.error_message) == (1, partial["errorMessage"])
+
+
+def test_a_teams_spans_of_anothers_model_are_passed_over_like_those_of_any_other(
+    registered: Serving,
+) -> None:
+    spans = _spans(*({"gen_ai.response.model": name} for name in ("support", "gpt-4.1")))
+    with registered.database.begin() as tx:
+        team = keys.create(tx, name="x", scopes=[Scope.INGEST], match={"owner": ["others"]})[1]
+    with registered.client(key=team) as client:
+        assert client.post("/v1/traces", json=spans).json() == {}
 
 
 def test_more_calls_than_a_request_of_records_are_taken_in_parts(registered: Serving) -> None:

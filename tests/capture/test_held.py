@@ -1,6 +1,7 @@
 """Records wait for their version, in bounded memory and for a bounded time."""
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +37,7 @@ class Shelf:
         """A buffer whose looks the test makes itself."""
         return HeldRecords(
             hold=hold,
-            is_registered=lambda wanted: wanted.adapter in self.registered,
+            is_registered=lambda wanted, _: wanted.adapter in self.registered,
             take=self._take,
             monotonic=lambda: self.seconds,
         )
@@ -73,7 +74,7 @@ def test_what_was_held_is_the_record_that_came() -> None:
     taken: list[Record] = []
     holding = HeldRecords(
         hold=HOUR,
-        is_registered=lambda wanted: wanted == RecordNames("new", "v2", None),
+        is_registered=lambda wanted, _: wanted == RecordNames("new", "v2", None),
         take=lambda records, _: taken.extend(records),
     )
     came = _record(
@@ -135,7 +136,7 @@ def test_a_name_that_fails_keeps_no_other_waiting(shelf: Shelf) -> None:
         taken.extend(one.id for one in records)
 
     holding = HeldRecords(
-        hold=HOUR, is_registered=lambda _: True, take=take, monotonic=lambda: shelf.seconds
+        hold=HOUR, is_registered=lambda *_: True, take=take, monotonic=lambda: shelf.seconds
     )
     for adapter in ("bad", "good"):
         holding.hold(_record(f"of-{adapter}", adapter=adapter), ANN)
@@ -225,6 +226,48 @@ def test_a_key_for_other_adapters_holds_nothing(
         bound = Sender(name=f"bound {held_now}", match=match)
         outcome = intake.records(body, content_type="application/json", sender=bound)
         assert (len(outcome.held), len(outcome.rejected)) == (held_now, 1 - held_now)
+
+
+def _by(sender: Sender, intake: Intake, *records: dict[str, Any]) -> IntakeOutcome:
+    body = json.dumps({"records": records}).encode()
+    return intake.records(body, content_type="application/json", sender=sender)
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_a_team_sends_for_an_adapter_without_owner_is_stored_once_it_is_the_teams(
+    intake: Intake, record: Callable[..., dict[str, Any]], database: Database, support: Adapter
+) -> None:
+    care = Sender(name="care", match={"owner": ["care"]})
+    sent = [record(id=f"r{n}") for n in range(held.AT_ONCE + 1)]
+    assert len(_by(care, intake, *sent).held) == len(sent)
+    time.sleep(5 * held.LOOK_EVERY)  # a few looks, which leave them where they are
+    assert intake.held() == len(sent)
+    with database.begin() as tx:
+        adapters.put(tx, name=support.name, owner="care")
+    until(lambda: not intake.held(), "the held records are taken")
+    with database.begin() as tx:
+        assert tx.execute(sa.text("SELECT count(*) FROM records")).scalar_one() == len(sent)
+
+
+@pytest.mark.usefixtures("support")
+def test_a_team_is_told_of_anothers_adapter_as_of_one_that_nobody_registered(
+    intake: Intake, record: Callable[..., dict[str, Any]], database: Database
+) -> None:
+    with database.begin() as tx:
+        adapters.put(tx, name="theirs", owner="growth")
+        theirs = adapters.put(tx, name="versioned", owner="growth")
+        versions.put(tx, adapter=theirs, name="v1", model="versioned@v1")
+    wrong = {"embedding": [1.0]}
+    for match in ({"owner": ["care"]}, {"adapter": ["mine"]}):
+        care = Sender(name="care", match=match)
+        answers = set()
+        for name in ("nobodys", "theirs", "versioned", "support"):
+            one = record(adapter=name)
+            sent = one, one | {"version": "v1"}, one | {"version": "v2"}, one | wrong
+            said = str(_by(care, intake, *sent)).replace(name, "NAME")
+            answers.add(said)
+        assert len(answers) == 1
+        assert "or one that this key may not send for; register it" in said
 
 
 @pytest.mark.usefixtures("quick", "support")
