@@ -1,6 +1,7 @@
 """What `doctor` finds of installations as they are, and as they should not be."""
 
 import json
+import os
 import secrets
 import sys
 from datetime import timedelta
@@ -66,6 +67,83 @@ def test_keys_that_others_may_read_are_a_fault_with_its_mend(tmp_path: Path) -> 
     folder.chmod(0o777)
     _, found = examine(tmp_path)
     assert found["data folder"][0]["advice"] == f"chmod go-w {folder}"
+
+
+@pytest.fixture
+def of_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder and keys of another account, which a pod's group may use."""
+    data = tmp_path / "data"
+    data.mkdir()
+    for name in ("subject.key", "session.key"):
+        (data / name).write_bytes(secrets.token_bytes(32))
+        (data / name).chmod(0o440)
+    data.chmod(0o2775)
+    monkeypatch.setattr(os, "geteuid", lambda: data.stat().st_uid + 1)
+    monkeypatch.setattr(os, "getegid", lambda: data.stat().st_gid)
+    return data
+
+
+def _of_folder(data: Path) -> list[tuple[str, str]]:
+    """Give the health and advice of each finding on the folder, but for its room."""
+    _, found = examine(data.parent, SERVICE__DATA_DIR=str(data))
+    return [
+        (one["health"], one["advice"])
+        for one in found["data folder"]
+        if "GiB free" not in one["found"]
+    ]
+
+
+def test_what_a_pods_group_may_use_is_fine(of_a_pod: Path) -> None:
+    """Before, the advice was to change modes, which a pod cannot."""
+    assert _of_folder(of_a_pod) == []
+
+
+def test_what_all_may_use_is_a_fault_in_a_pod_too(of_a_pod: Path) -> None:
+    of_a_pod.chmod(0o2777)
+    (of_a_pod / "session.key").chmod(0o444)
+    (of_a_pod / "subject.key").chmod(0o460)
+    me, owner = os.geteuid(), of_a_pod.stat().st_uid
+    mode = f"let its owner (uid {owner}) give it, or its Secret, the mode 0440"
+    assert _of_folder(of_a_pod) == [
+        ("fault", f"as root: chown {me} {of_a_pod} && chmod go-w {of_a_pod}"),
+        ("fault", mode),
+        ("fault", mode),
+    ]
+
+
+def test_a_group_that_this_process_is_not_in_is_other_accounts(
+    of_a_pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "getegid", lambda: of_a_pod.stat().st_gid + 1)
+    monkeypatch.setattr(os, "getgroups", list)
+    assert [health for health, _ in _of_folder(of_a_pod)] == ["fault"] * 3
+
+
+def test_the_group_of_a_folder_of_ones_own_is_other_accounts(
+    of_a_pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: of_a_pod.stat().st_uid)
+    keys = (of_a_pod / name for name in ("subject.key", "session.key"))
+    advice = [f"chmod go-w {of_a_pod}", *(f"chmod 600 {key}" for key in keys)]
+    assert _of_folder(of_a_pod) == [("fault", one) for one in advice]
+
+
+@pytest.mark.parametrize(
+    ("volume", "health"), [("kubernetes.io~empty-dir", "note"), ("kubernetes.io~nfs", "fault")]
+)
+def test_a_volume_that_is_its_pods_alone_may_be_written_by_all_of_it(
+    of_a_pod: Path, monkeypatch: pytest.MonkeyPatch, volume: str, health: str
+) -> None:
+    """Kubernetes makes an ``emptyDir`` so, and nobody in the pod can change that."""
+    of_a_pod.chmod(0o2777)
+    mounts = of_a_pod.parent / "mountinfo"
+    source = f"/var/lib/kubelet/pods/2f1c/volumes/{volume}/data"
+    mounts.write_text(
+        "22 1 0:5 / / rw - overlay overlay rw\n"
+        f"41 22 8:1 {source} {of_a_pod} rw,relatime - ext4 /dev/sda1 rw\n"
+    )
+    monkeypatch.setattr("monitor.daemon.checkup.folder.MOUNTS", mounts)
+    assert [found for found, _ in _of_folder(of_a_pod)] == [health]
 
 
 def test_a_database_of_another_release_is_told_with_what_to_do(
