@@ -65,12 +65,11 @@ def served_database(settings: Config) -> Iterator[Database]:
 
 
 @contextmanager
-def standby_database(settings: Config) -> Iterator[Database]:
-    """Open the standby from which pages are read; ``database.standby_url`` names one."""
+def other_database(settings: Config, name: str) -> Iterator[Database]:
+    """Open another address of ``[database]``, such as ``direct_url``, as the service uses it."""
     with _reached(settings) as place:
-        assert place.standby is not None  # noqa: S101 (what the caller has looked at)
-        key = "database.standby_url"
-        with _connected(settings, place, place.standby, key=key) as database:
+        url = _with_driver(getattr(settings.database, name))
+        with _connected(settings, place, url, key=f"database.{name}") as database:
             yield database
 
 
@@ -120,9 +119,10 @@ def _reached(settings: Config | DatabasePart) -> Iterator[ServiceDatabase]:
 def _connected(
     settings: Config | DatabasePart, place: ServiceDatabase, url: str, *, key: str = "database.url"
 ) -> Iterator[Database]:
+    at_standby = url if url == place.standby else None  # as a pooler on the way would need it
     database = Database(
         url,
-        direct=place.direct if url == place.service else None,
+        direct=place.direct if url == place.service else at_standby,
         standby=place.standby if url == place.service else None,
         password=place.password,
         pool_size=settings.database.pool_size,

@@ -84,7 +84,7 @@ class Database:
     prepared, and what needs a session of its own goes to ``direct``.
 
     What a team's request reads is restricted by :mod:`monitor.store.teams`. With ``standby``, pages
-    are read there (:mod:`monitor.store.standby`).
+    are read there (:mod:`monitor.store.standby`), through a pooler or past it.
     """
 
     def __init__(
@@ -120,20 +120,28 @@ class Database:
         self._standby = None
         if standby is not None:
             few = pool | {"pool_timeout": 2}
-            self._standby = Standby(self._engine(standby, reach | kept, **few))
+            self._standby = Standby(self._lent(standby, reach, settings, **few))
         if direct is None:
             self.engine = self._engine(url, reach | kept, **pool)
             self._direct = self.engine
             return
-        self.engine = self._engine(url, reach | {"prepare_threshold": None}, **pool)
+        self.engine = self._lent(url, reach, settings, **pool)
         self._direct = self._engine(direct, reach | kept, poolclass=sa.NullPool)
+
+    def _lent(
+        self, url: str, reach: Mapping[str, Any], settings: Mapping[str, str], **pool: Any
+    ) -> Engine:
+        """Make an engine that leaves nothing on a session, which a pooler may lend to others."""
+        engine = self._engine(url, {**reach, "prepare_threshold": None}, **pool)
         each = ", ".join(
             f"set_config('{name}', '{value}', true)" for name, value in settings.items()
         )
 
-        @sa.event.listens_for(self.engine, "begin")
+        @sa.event.listens_for(engine, "begin")
         def set_up(connection: Connection) -> None:
             connection.exec_driver_sql(f"SELECT {each}")
+
+        return engine
 
     def _engine(self, url: str, reach: Mapping[str, Any], **pool: Any) -> Engine:
         # an error must not carry texts and keys into the log

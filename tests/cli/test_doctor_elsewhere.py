@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 import trustme
+from sqlalchemy.engine import URL, make_url
 
 from monitor.daemon.checkup import reached
 from monitor.kubernetes import Cluster
@@ -18,12 +19,14 @@ from monitor.postgres.account import choose_account
 from monitor.postgres.binaries import find_binaries
 from monitor.store import clock, schema
 from monitor.store.database import Database
+from monitor.store.standby import read_pages
 from tests.cli.examined import examine
 from tests.gateway.conftest import listening
 from tests.kubernetes_api import KubernetesApi, endpoint_slice
 from tests.loopback import Receiver, unused_port
 from tests.mail_server import MailReceiver
 from tests.oidc_provider import CLIENT, BendableProvider
+from tests.pooler import plain, through_pgbouncer
 from tests.probes.fake_engine import FakeEngine
 from tests.probes.fake_engine import serving as faked
 from tests.servers import pair
@@ -197,6 +200,85 @@ def test_a_standby_of_an_old_server_is_told_by_its_own_address(
     _, found = examine(tmp_path, DATABASE__URL=database_url, DATABASE__STANDBY_URL=database_url)
     told = [found[part][0]["found"].partition(" ")[0] for part in ("database", "standby")]
     assert told == ["database.url", "database.standby_url"]
+
+
+@pytest.mark.parametrize(("part", "name"), [("direct", "direct_url"), ("owner", "owner_url")])
+def test_each_way_to_the_database_is_looked_at(
+    database_url: str, tmp_path: Path, part: str, name: str
+) -> None:
+    """Before, such an address was tried by the service alone."""
+    key, url = f"DATABASE__{name.upper()}", make_url(database_url)
+
+    def looked(at: URL, *, through: URL = url) -> tuple[int, str, str, str]:
+        given = {"DATABASE__URL": _text(through), key: _text(at)}
+        code, found = examine(tmp_path, **given)
+        [one] = found[part]
+        return code, one["health"], one["found"], one["advice"]
+
+    away = url.set(host="127.0.0.1", port=unused_port(), query={})
+    assert looked(url) == (0, "fine", f"database.{name} leads to the same database", "")
+    assert looked(url.set(database="postgres"))[:3] == (
+        1,
+        "fault",
+        f"database.{name} leads to another database than database.url",
+    )
+    code, health, reason, advice = looked(away)
+    assert (code, health) == (1, "fault")
+    assert "refused" in reason
+    assert advice.startswith(f"check database.{name}, ")
+    assert looked(url, through=away)[1:3] == ("fine", f"database.{name} is reached")
+
+
+def _text(url: URL) -> str:
+    """Write an address with its password."""
+    return url.render_as_string(hide_password=False)
+
+
+def test_a_pooler_on_the_way_is_told_with_the_address_that_is_wanted(
+    database_url: str, tmp_path: Path
+) -> None:
+    (folder := tmp_path / "pooler").mkdir()
+    with through_pgbouncer(database_url, folder) as pooled:
+        code, found = examine(tmp_path, DATABASE__URL=plain(pooled))
+        [told] = found["database"]
+        assert (code, told["health"]) == (1, "fault")
+        assert "unsupported startup parameter" in told["found"]
+        assert told["advice"].startswith(
+            "a pooler is on the way: let database.direct_url lead past it"
+        )
+        given = {"DATABASE__URL": pooled, "DATABASE__DIRECT_URL": database_url}
+        code, found = examine(tmp_path, **given)
+        assert (code, found["direct"][0]["health"]) == (0, "fine")
+        owner = f"{pooled}?application_name=owner"
+        code, found = examine(tmp_path, DATABASE__OWNER_URL=owner, **given)
+        assert code == 1
+        assert "let database.owner_url lead past it" in found["owner"][0]["advice"]
+
+
+def test_a_standby_is_read_through_a_pooler(tmp_path: Path) -> None:
+    """Before, PgBouncer refused the connection, and the primary was read without end."""
+    (folder := tmp_path / "pooler").mkdir()
+    with pair(tmp_path, synchronous=False) as (first, second):
+        made = Database(first.url)
+        schema.migrate(made)
+        made.run(clock.Watcher().look)
+        made.close()
+        trusted = _text(make_url(second.url).set(password="any"))  # noqa: S106 (it asks for none)
+        with through_pgbouncer(trusted, folder) as pooled:
+            given = {"DATABASE__URL": first.url, "DATABASE__STANDBY_URL": pooled}
+            until(
+                lambda: examine(tmp_path, **given)[1]["standby"][0]["health"] == "fine",
+                "the standby to follow",
+            )
+            database = Database(first.url, standby=pooled)
+            asked = sa.text("SELECT pg_is_in_recovery(), current_setting('statement_timeout')")
+            read_pages()
+            try:
+                found = database.run(lambda tx: tuple(tx.execute(asked).one()))
+            finally:
+                read_pages(on=False)
+                database.close()
+    assert found == (True, "30s")
 
 
 def test_a_standby_is_looked_at_as_before_pages_are_read_there(tmp_path: Path) -> None:

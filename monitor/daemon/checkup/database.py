@@ -15,8 +15,8 @@ from monitor.daemon.checkup.diagnosis import Diagnosis, fault, fine, note
 from monitor.daemon.database import (
     ROLES_PAGE,
     UnsupportedServer,
+    other_database,
     served_database,
-    standby_database,
 )
 from monitor.postgres import PostgresError
 from monitor.postgres.process import live_postmaster
@@ -27,10 +27,17 @@ from monitor.store.traffic import flags
 MOST_APART_S: Final = 2.0
 """Seconds between two clocks, beyond which times in messages and records disagree."""
 
+POOLER_PAGE: Final = "docs/operations.md#the-database"
+Place = tuple[str, datetime]
+"""A database's name, and when its server started: two addresses that agree lead to one."""
+
 
 def check_database(config: Config) -> Iterator[Diagnosis]:
-    """Look at the server as the service uses it; one that is embedded and stopped stays so."""
-    part = "database"
+    """Look at the server as the service uses it; one that is embedded and stopped stays so.
+
+    The other ways to it are looked at, too.
+    """
+    part, place = "database", None
     if not config.database.url:
         cluster = config.service.data_dir / "postgres" / "cluster"
         if not cluster.exists():
@@ -46,10 +53,39 @@ def check_database(config: Config) -> Iterator[Diagnosis]:
             )
             for look in (server, _schema, _clock, connections, rights, _switch):
                 yield from _asked(database, look)
+            place = database.run(_place)
     except (PostgresError, UnsupportedServer) as error:
         yield fault(part, str(error))
     except sa.exc.SQLAlchemyError as error:
         yield _unreached(part, "database.url", error)
+    for part, name in (("direct", "direct_url"), ("owner", "owner_url")):
+        if config.database.url and getattr(config.database, name):
+            yield _way(part, name, config, expected=place)
+
+
+def _way(part: str, name: str, config: Config, *, expected: Place | None) -> Diagnosis:
+    """Look whether another address leads to the database of ``url``, as far as that is known."""
+    key = f"database.{name}"
+    try:
+        with other_database(config, name) as database:
+            found = database.run(_place)
+    except UnsupportedServer as error:
+        return fault(part, str(error))
+    except sa.exc.SQLAlchemyError as error:
+        return _unreached(part, key, error)
+    if expected is None:
+        return fine(part, f"{key} is reached")
+    if found != expected:
+        told = f"{key} leads to another database than database.url"
+        return fault(part, told, "let both name the same database of the same server")
+    return fine(part, f"{key} leads to the same database")
+
+
+def _place(tx: Connection) -> Place:
+    name, started = tx.execute(
+        sa.text("SELECT current_database(), pg_postmaster_start_time()")
+    ).one()
+    return name, started
 
 
 def _asked(
@@ -66,9 +102,12 @@ def _asked(
 
 
 def _unreached(part: str, key: str, error: sa.exc.SQLAlchemyError) -> Diagnosis:
-    """Say why a server is not used, and whether its certificate is the reason."""
+    """Say why a server is not used, and whether its certificate or a pooler is the reason."""
     advice = f"check {key}, and that the server runs and lets this machine in"
-    if "certificate" in (reason := _reason(error)):
+    if "unsupported startup parameter" in (reason := _reason(error)):
+        past = "database.direct_url" if key == "database.url" else key
+        advice = f"a pooler is on the way: let {past} lead past it ({POOLER_PAGE})"
+    elif "certificate" in reason:
         advice = f"in {key}, name the host of its certificate, and its authority by sslrootcert"
     return fault(part, reason, advice)
 
@@ -156,7 +195,7 @@ def check_standby(config: Config) -> Iterator[Diagnosis]:
     if not config.database.standby_url:
         return
     try:
-        with standby_database(config) as database:
+        with other_database(config, "standby_url") as database:
             yield database.run(_following)
     except UnsupportedServer as error:
         yield fault(part, str(error))
