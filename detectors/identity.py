@@ -171,7 +171,7 @@ def identify(
 def near_base(own: DocumentScores, base: DocumentScores | None, *, floor: float) -> bool:
     """Say whether :func:`identify` needs the divergence from the base, too.
 
-    It decides nothing where a document tells the two apart, or too few are in common.
+    The divergence decides nothing where a document tells the two apart, or too few are in common.
     """
     return _against("the base", own, base, None).near(floor)
 

@@ -335,10 +335,8 @@ def _probes(service: Service, adapter: str, since: datetime) -> list[Mapping[str
 
 def _done(service: Service, adapter: str) -> list[Mapping[str, Any]]:
     """Newest evaluations of the version in charge that have ended."""
-    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=NEWEST)[
-        "items"
-    ]
-    return [one for one in found if one["state"] == "done"]
+    found = service.get(f"/adapters/{adapter}/evaluations", version=IN_CHARGE, limit=NEWEST)
+    return [one for one in found["items"] if one["state"] == "done"]
 
 
 def _scores(service: Service, adapter: str) -> list[dict[str, Any]]:

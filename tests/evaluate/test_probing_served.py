@@ -161,7 +161,7 @@ class Fleeting(Levels):
 
 @dataclass
 class Vanishing:
-    """Two engines of a version, of which the first that is asked so often vanishes.
+    """Two engines of a version; one vanishes, the first to have been asked ``after`` so much.
 
     Its address leaves the file, and its server ends.
     """
