@@ -88,9 +88,9 @@ def _prepare(stage: Stage) -> None:
 
 
 def _tickets(before: Sight, sight: Sight) -> list[str]:
-    """Messages since about the version in charge."""
-    new = sight.messages[len(before.messages) :]
-    return [m.status for m in new if m.subject == f"{ADAPTER}@{PARENT}" and m.status == "started"]
+    """Messages since about the version in charge; what act 3 closed a minute ago opens again."""
+    new = [m for m in sight.messages[len(before.messages) :] if m.subject == f"{ADAPTER}@{PARENT}"]
+    return [m.status for m in new if m.status in {"started", "reopened"}]
 
 
 def _asked(stage: Stage, known: set[int]) -> int | None:
