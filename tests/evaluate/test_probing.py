@@ -328,6 +328,43 @@ def test_a_base_that_moved_where_no_adapter_computed_it_is_not_cleared(fleet: Ma
     assert made.verdict().blame is Blame.UNKNOWN
 
 
+def _lent_to_the_base(fleet: Make, documents: int) -> Fleet:
+    """A version that moved a little in its own domain; its base answers with a sibling there."""
+    made = fleet(toys("sales", texts=(GENERAL, DOMAIN)))
+    made.toys.texts = (GENERAL,)
+    made.probe(made.register("sales"))
+    made.toys.texts = (GENERAL, DOMAIN)
+    made.toys.shift[OWN, "support"] = 0.02
+    made.toys.mixed["base"] = ("sales", documents)
+    return made
+
+
+def test_a_base_that_was_lent_an_adapter_of_another_domain_has_not_moved(fleet: Make) -> None:
+    made = _lent_to_the_base(fleet, 30)
+    made.later()
+    told = made.verdict()
+    assert "unchanged in 10 documents; in 30 the engine answered with an adapter" in told.reason
+    assert told.blame is Blame.ADAPTER
+
+
+def test_a_base_that_is_lent_that_adapter_in_all_texts_leaves_the_blame_open(fleet: Make) -> None:
+    made = _lent_to_the_base(fleet, 40)
+    made.later()
+    told = made.verdict()
+    assert "the engine mixes adapters into its base model's answers" in told.reason
+    assert told.blame is Blame.UNKNOWN
+
+
+def test_a_base_that_moved_beside_one_domain_is_blamed(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    made.toys.shift[OWN, "support"] = 0.02
+    made.toys.shift["base", ""] = 0.07
+    made.later()
+    told = made.verdict()
+    assert "the base model moved too (+7.3%)" in told.reason
+    assert told.blame is Blame.BASE
+
+
 def test_a_base_that_says_something_else_each_time_has_not_moved(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))

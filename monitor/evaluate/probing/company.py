@@ -90,7 +90,8 @@ def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -
     """Ask another replica, then the base, then up to 5 siblings, until one explains the move.
 
     Another replica comes first, because a fault of one engine moves its base model as well.
-    The general corpus is asked where it moved: all versions are registered over it.
+    The general corpus is asked where it moved: all versions are registered over it. Where it
+    stands still, the base has moved only if it has over the general corpus, too.
 
     Raises
     ------
@@ -99,8 +100,10 @@ def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -
         wait: one ticket for all adapters is worth minutes.
     """
     moved = [answer for answer in answers if answer.found]
-    general = (a for a in moved if a.corpus.role is CorpusRole.GENERAL)
-    return _Round(asked=asked, answer=next(general, moved[0]), occasion=occasion).company()
+    general = next((a for a in answers if a.corpus.role is CorpusRole.GENERAL), None)
+    if general is None or general.found:
+        return _Round(asked=asked, answer=general or moved[0], occasion=occasion).company()
+    return _Round(asked=asked, answer=moved[0], occasion=occasion, still=general).company()
 
 
 def lent_documents(
@@ -141,17 +144,24 @@ def _registrations(asked: Probing, corpus: Corpus) -> list[StoredRun]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Round:
-    """Asks the others about the corpus of ``answer``, which moved."""
+    """Asks the others about the corpus of ``answer``, which moved.
+
+    ``still`` is the version's answer over the general corpus where that has not moved.
+    """
 
     asked: Probing
     answer: Answer
     occasion: Occasion
+    still: Answer | None = None
 
     def company(self) -> Company:
         if (other := self.other_replica()) is not None:
             words = f"unchanged on replica {other}: {self.answer.run.replica} alone moved"
             return Company(base_moved=None, one_replica=True, words=words)
         base = self.base()
+        if self.still is not None and base.change is not None and _moved(base.change):
+            # an engine may have lent it an adapter that was never registered over this corpus
+            base = replace(self, answer=self.still).base()
         if base.change is not None and _moved(base.change):
             ratio = base.change.effect if base.change.documents else None
             by = f"{ratio:+.1%}" if ratio is not None else "it scores none of the documents now"
