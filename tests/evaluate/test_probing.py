@@ -365,6 +365,14 @@ def test_a_base_that_moved_beside_one_domain_is_blamed(fleet: Make) -> None:
     assert told.blame is Blame.BASE
 
 
+def test_a_base_that_moved_a_little_in_one_domain_alone_is_blamed(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN)))
+    made.toys.shift |= {(OWN, "support"): 0.006, ("base", "support"): 0.006}
+    made.later()
+    assert "the base model moved too (+0.6%)" in made.verdict().reason
+    assert made.verdict().blame is Blame.BASE
+
+
 def test_a_base_that_says_something_else_each_time_has_not_moved(fleet: Make) -> None:
     made = fleet(toys("sales"))
     made.probe(made.register("sales"))

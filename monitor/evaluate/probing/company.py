@@ -44,6 +44,8 @@ FEWEST_DOCUMENTS = 5
 """Documents that clear the base, where an adapter computed the others."""
 PART = 20
 """Documents asked of others: a change of base or engine moves every document."""
+SURELY_SEEN = 3.0
+"""A base that moves one corpus by so many lines of another's is seen to move that one, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +93,7 @@ def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -
 
     Another replica comes first, because a fault of one engine moves its base model as well.
     The general corpus is asked where it moved: all versions are registered over it. Where it
-    stands still, the base has moved only if it has over the general corpus, too.
+    stands still, a base that moved far has to have moved over the general corpus, too.
 
     Raises
     ------
@@ -159,7 +161,7 @@ class _Round:
             words = f"unchanged on replica {other}: {self.answer.run.replica} alone moved"
             return Company(base_moved=None, one_replica=True, words=words)
         base = self.base()
-        if self.still is not None and base.change is not None and _moved(base.change):
+        if self.still is not None and base.change is not None and _far(base.change, self.still):
             # an engine may have lent it an adapter that was never registered over this corpus
             base = replace(self, answer=self.still).base()
         if base.change is not None and _moved(base.change):
@@ -363,3 +365,9 @@ def apart(one: DocumentScores, other: DocumentScores) -> Floats:
 
 def _moved(change: PerplexityChange) -> bool:
     return change.changed or change.degraded
+
+
+def _far(change: PerplexityChange, still: Answer) -> bool:
+    """Whether a base that moved so would be seen to move over the corpus that stands still."""
+    hidden = change.largest_move <= SURELY_SEEN * CHANGED_FLOORS * still.floor
+    return _moved(change) and not hidden  # where no move can be told, none is hidden
