@@ -328,31 +328,25 @@ def test_a_base_that_moved_where_no_adapter_computed_it_is_not_cleared(fleet: Ma
     assert made.verdict().blame is Blame.UNKNOWN
 
 
-def _lent_to_the_base(fleet: Make, documents: int) -> Fleet:
-    """A version that moved a little in its own domain; its base answers with a sibling there."""
+LENT = "in 30 the engine answered with an adapter"
+MIXED = "the engine mixes adapters into its base model's answers"
+
+
+@pytest.mark.parametrize(
+    ("documents", "words", "blame"), [(30, LENT, Blame.ADAPTER), (40, MIXED, Blame.UNKNOWN)]
+)
+def test_a_base_that_was_lent_an_adapter_of_another_domain_is_not_blamed(
+    fleet: Make, documents: int, words: str, blame: Blame
+) -> None:
     made = fleet(toys("sales", texts=(GENERAL, DOMAIN)))
     made.toys.texts = (GENERAL,)
     made.probe(made.register("sales"))
     made.toys.texts = (GENERAL, DOMAIN)
     made.toys.shift[OWN, "support"] = 0.02
     made.toys.mixed["base"] = ("sales", documents)
-    return made
-
-
-def test_a_base_that_was_lent_an_adapter_of_another_domain_has_not_moved(fleet: Make) -> None:
-    made = _lent_to_the_base(fleet, 30)
     made.later()
-    told = made.verdict()
-    assert "unchanged in 10 documents; in 30 the engine answered with an adapter" in told.reason
-    assert told.blame is Blame.ADAPTER
-
-
-def test_a_base_that_is_lent_that_adapter_in_all_texts_leaves_the_blame_open(fleet: Make) -> None:
-    made = _lent_to_the_base(fleet, 40)
-    made.later()
-    told = made.verdict()
-    assert "the engine mixes adapters into its base model's answers" in told.reason
-    assert told.blame is Blame.UNKNOWN
+    assert words in made.verdict().reason
+    assert made.verdict().blame is blame
 
 
 def test_a_base_that_moved_beside_one_domain_is_blamed(fleet: Make) -> None:

@@ -45,7 +45,7 @@ FEWEST_DOCUMENTS = 5
 PART = 20
 """Documents asked of others: a change of base or engine moves every document."""
 SURELY_SEEN = 3.0
-"""A base that moves one corpus by so many lines of another's is seen to move that one, too."""
+"""A base that moved over its domain by so many times the general corpus's line moved there, too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ def ask_company(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -
 
     Another replica comes first, because a fault of one engine moves its base model as well.
     The general corpus is asked where it moved: all versions are registered over it. Where it
-    stands still, a base that moved far has to have moved over the general corpus, too.
+    stands still, a base that seems to have moved far is asked over it, too, and that answer counts.
 
     Raises
     ------
@@ -369,5 +369,5 @@ def _moved(change: PerplexityChange) -> bool:
 
 def _far(change: PerplexityChange, still: Answer) -> bool:
     """Whether a base that moved so would be seen to move over the corpus that stands still."""
-    hidden = change.largest_move <= SURELY_SEEN * CHANGED_FLOORS * still.floor
-    return _moved(change) and not hidden  # where no move can be told, none is hidden
+    line = CHANGED_FLOORS * still.floor
+    return _moved(change) and change.largest_move > SURELY_SEEN * line
