@@ -306,6 +306,17 @@ def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> Non
     assert "not known yet" in page(of(way(experiment(None))))
 
 
+def test_a_stale_cache_that_the_engine_does_not_read_is_told_as_no_fault() -> None:
+    stale = replace(way(experiment(None, kl=0.045), family="serving"), way="stale-prefix-cache")
+    assert "the fault was not in force: vLLM 0.32" in page(of(stale))
+
+
+def test_the_sureness_on_the_page_is_that_of_the_first_page() -> None:
+    assert "whether that of its first page, or ticket, was confirmed." in page(
+        of(way(experiment(20)))
+    )
+
+
 def test_a_run_has_the_probe_cycle_that_it_was_played_with() -> None:
     usual = f'perplexity_interval = "{probe_cycle({}).total_seconds():g}s"'
     assert usual in CONFIG.read_text(encoding="utf-8")
