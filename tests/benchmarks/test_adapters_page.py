@@ -267,12 +267,54 @@ def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> Non
     assert "at most 2.1 % of runs are loud" in asked.text
 
 
+@pytest.mark.parametrize(
+    ("requests", "words"),
+    [("220 to 220", "resampled, 220 a run"), ("180 to 220", "resampled, 180 to 220 a run")],
+)
+def test_the_size_of_a_resampled_run_is_told_once_where_all_are_alike(
+    requests: str, words: str
+) -> None:
+    silence = {"runs": 300, "requests": requests, "silent": 300, "at_most_loud": 0.01}
+    assert words in goal(of(silence=silence), "healthy traffic").text
+
+
+def test_the_page_says_what_the_first_message_of_all_named() -> None:
+    late = experiment(20, causes=("unknown", "adapter"))
+    wrong = experiment(20, causes=("input", "adapter"))
+    said = page(of(way(experiment(20), late, wrong, experiment(None))))
+    assert "named a right cause in 1 of 3; in 1 it said that the cause is not known yet." in said
+    assert "The very first message" not in page(of(way(experiment(None))))
+
+
+def test_the_page_lists_adapters_and_commits_in_full() -> None:
+    said = page(of(adapters=["a", "b", "c"], commit="38df6553, 89218b85-dirty"))
+    assert "each on one of `a`, `b` and `c`;" in said
+    assert "Driftline at `38df6553` and `89218b85-dirty`;" in said
+    assert "each on `a`;" in page(of(adapters=["a"]))
+
+
+def test_the_healthy_requests_that_all_experiments_share_leave_out_the_fresh_ones() -> None:
+    said = page(of(way(experiment(20))))
+    assert f"The same {CALM - FRESH} healthy requests of an adapter" in said
+
+
 def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> None:
     close = way(replace(experiment(None, kl=0.001), seen=False, probe_moved=0.905))
     assert (
         "it hardly differs from the approved version: the probe moved by 90 % of the line at most"
     ) in page(of(close))
     assert "not known yet" in page(of(way(experiment(None))))
+
+
+def test_a_stale_cache_that_the_engine_does_not_read_is_told_as_no_fault() -> None:
+    stale = replace(way(experiment(None, kl=0.045), family="serving"), way="stale-prefix-cache")
+    assert "the fault was not in force: vLLM 0.32" in page(of(stale))
+
+
+def test_the_sureness_on_the_page_is_that_of_the_first_page() -> None:
+    assert "whether that of its first page, or ticket, was confirmed." in page(
+        of(way(experiment(20)))
+    )
 
 
 def test_a_run_has_the_probe_cycle_that_it_was_played_with() -> None:
@@ -345,6 +387,7 @@ def test_the_page_sets_what_was_wrong_before_beside_this_run() -> None:
     same = replace(way(experiment(20)), way="sign-flipped")
     said = page(of(mended, lost, same, way(experiment(3))))
     before = said.partition("## Before and after")[2].partition("\n## ")[0]
+    assert "The blame of the first page, or of the first ticket" in before
     assert "right in 23 of 28 ways" in before
     assert "| `over-trained` | `6c35b96a` | 46 (31 s) | 60 (93 s) | **unknown** |" in before
     assert "|  | this run | - | 20 (40 s) | adapter | stays | 0 of" in before

@@ -124,7 +124,7 @@ def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
     if silence is None:
         return
     yield Goal(
-        text=f"healthy traffic is silent: recorded requests resampled, {silence['requests']} a run,"
+        text=f"healthy traffic is silent: recorded requests resampled, {_drawn(silence)} a run,"
         f" no probe takes part;"
         f" at most {100 * silence['at_most_loud']:.2g} % of runs are loud (95 % sure)",
         held=silence["silent"],
@@ -132,6 +132,11 @@ def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
         wanted=SILENT,
         missed=(),
     )
+
+
+def _drawn(silence: Mapping[str, Any]) -> str:
+    """Say how many requests a run has; once where all have as many."""
+    return " to ".join(dict.fromkeys(str(silence["requests"]).split(" to ")))
 
 
 def _promised(results: Results) -> Goal:

@@ -19,8 +19,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         " what is known ([measured](benchmarks.md#input-drift-against-live-references))",
         "mix-shift": "the questions are known ones: that they come in another mix shows only in"
         " the coordinates of their embeddings, over hundreds of requests",
-        "stale-prefix-cache": "probes read past the prefix cache, so only answers could show it,"
-        " and theirs stayed below the line; of the three adapters `concierge` would differ most in"
-        " this way, by a KL of .11, and was not played",
+        "stale-prefix-cache": "the fault was not in force: vLLM 0.32 keeps its prefix cache by name"
+        " and path, and the other weights lay at another path, so that nothing stale was read",
     }
 )

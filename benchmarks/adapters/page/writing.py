@@ -9,7 +9,9 @@ from statistics import median
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.adapters.clients import FRESH
 from benchmarks.adapters.contestants.experiment import WINDOW
+from benchmarks.adapters.outcome import UNKNOWN
 from benchmarks.adapters.page.before import NOTHING, First, first_published
 from benchmarks.adapters.page.columns import cell, columns
 from benchmarks.adapters.page.goals import (
@@ -49,8 +51,8 @@ _LIMITS = """
 - After the break clients ask at most {live} requests: then every question was asked once.
 - Broken weights are loaded from another folder, so that the files are known to be others. Where
   somebody overwrites a folder in place, Driftline knows that only if it can read it.
-- The same {calm} healthy requests begin every experiment. Other tools could alarm in them each
-  time; Driftline was asked of them once, and each time of ten fresh ones.
+- The same {calm} healthy requests of an adapter begin each of its experiments. Other tools could
+  alarm in them each time; Driftline was asked of them once, and each time of ten fresh ones.
 - `base-under-the-name` is served as an adapter of zeros, `patched-kernels` as another frequency of
   positions in the base's config: both give the numbers of the real thing.
 {base}"""
@@ -68,17 +70,20 @@ way (`python -m benchmarks adapters`), has other tools read the records (`adapte
 writes this page (`adapters-page`): two to three hours on two cores that do nothing else. A run that
 was stopped is taken up where it stopped; what an engine cannot play is named with the reason.
 `adapters-page --results FILE --add` gathers the ways of several runs in a file, on the same machine
-and engine. `--adapters bank,concierge` breaks these in turns, where
-it does not break all three; `--into FOLDER` keeps a run elsewhere than in `build/adapters`. Not
-tried yet: `--model FOLDER`, for other bases of Llama's shape, and `--gpu`, which lets the engine
-use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
+and engine. `--adapters bank,concierge` breaks these in turns, where it does not break all three.
+`--repeats 3` plays every way three times, each time on another adapter. `--silence 300` resamples
+the healthy traffic 300 times, as `make bench-adapters` does; without it that goal is left out.
+`--into FOLDER` keeps a run elsewhere than in `build/adapters`; the two commands after it need the
+same. Not tried yet: `--model FOLDER`, for other bases of Llama's shape, and `--gpu`, which lets the
+engine use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
 
 ## Enter another tool
 
-A tool is given `baseline/<adapter>.jsonl` and each `<way>/<repeat>/records.jsonl`, one
-[record](http.md) a line in order of arrival. In the latter `broken` says which came after the
-break: it is there to score by, not to be read by the tool. It enters with one file in each of
-these folders, `<way>/<repeat>/<name>.json`:
+Play the ways first: a tool reads what a run left in its folder, `build/adapters`. It is given
+`baseline/<adapter>.jsonl` and each `<way>/<repeat>/records.jsonl`, one
+[record](http.md#records) a line in order of arrival; `truth.json` beside the latter names the
+adapter. `broken` says which records came after the break: it is there to score by, not to be read
+by the tool. It enters with one file in each of these folders, `<way>/<repeat>/<name>.json`:
 
 ```json
 {
@@ -93,7 +98,8 @@ these folders, `<way>/<repeat>/<name>.json`:
 
 `alarm` is the first one after the break: how many broken records the tool had seen, and the time
 of the last of them, or null. `false_before` counts alarms before it. `version` and `cpu_s` may be
-null.
+null. Then `python -m benchmarks adapters-page` draws the page with a column for the tool; where
+it wrote no file the cell is empty.
 """
 
 
@@ -120,7 +126,7 @@ def page(results: Results) -> str:
 def _about(results: Results) -> str:
     run = results.run
     experiments = sum(len(way.repeats) for way in results.ways)
-    commits = " and ".join(f"`{one[:10]}`" for one in run["commit"].split(", "))
+    commits = _listed(f"`{one}`" for one in run["commit"].split(", "))
     return (
         f"{len(results.ways)} ways, {experiments} experiments{_how(run)}. Model"
         f" {run['model']}; engine {run['engine']}; Driftline at {commits}; seed {run['seed']};"
@@ -134,7 +140,7 @@ def _anew(ways: Sequence[Way]) -> str:
     by_commit: dict[str, list[str]] = {}
     for way in ways:
         if way.commit:
-            by_commit.setdefault(way.commit[:10], []).append(f"`{way.way}`")
+            by_commit.setdefault(way.commit, []).append(f"`{way.way}`")
     told = [
         f"{', '.join(each) if len(each) <= _NAMED else f'{len(each)} ways'} at `{commit}`"
         for commit, each in by_commit.items()
@@ -152,8 +158,9 @@ def _apart(run: Mapping[str, Any]) -> str:
 def _how(run: Mapping[str, Any]) -> str:
     if "adapters" not in run:
         return ""
-    named = " and ".join(f"`{name}`" for name in run["adapters"])
-    return f", each on one of {named}; at least {run['requests']} requests after the break"
+    named = [f"`{name}`" for name in run["adapters"]]
+    where = f"on one of {_listed(named)}" if named[1:] else f"on {_listed(named)}"
+    return f", each {where}; at least {run['requests']} requests after the break"
 
 
 def _goals(found: Sequence[Goal], results: Results) -> str:
@@ -167,7 +174,7 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
         for one in found
     ]
     head = ["goal", "held in", "reached", "missed in"]
-    return "\n## Goals\n\n" + table(head, rows) + _clauses(results)
+    return "\n## Goals\n\n" + table(head, rows) + _clauses(results) + _at_once(results)
 
 
 def _reached(goal: Goal) -> str:
@@ -213,6 +220,24 @@ def _clauses(results: Results) -> str:
     return f"{told}\n"
 
 
+def _at_once(results: Results) -> str:
+    """Say how often the very first message named a cause: the goals ask the page."""
+    first = [
+        (one.driftline.causes[0], way.blame)
+        for way in results.ways
+        for one in way.repeats
+        if way.blame and one.driftline.first is not None and one.driftline.causes
+    ]
+    if not first:
+        return ""
+    right = sum(cause in blame for cause, blame in first)
+    open_yet = sum(cause == UNKNOWN for cause, _ in first)
+    return (
+        f"\nThe very first message, a ticket as a rule, named a right cause in {right} of"
+        f" {len(first)}; in {open_yet} it said that the cause is not known yet.\n"
+    )
+
+
 def _range(seconds: Sequence[float]) -> str:
     ends = dict.fromkeys(f"{one:.0f}" for one in (min(seconds), max(seconds)))
     return " to ".join(ends)
@@ -231,11 +256,12 @@ def _ways(results: Results) -> str:
         " from the approved version, in nats per token of right answers to held-out questions; -"
         " where weights and base are the same, or it was not measured. *Ticket* and *page*:"
         " requests to the broken version until then, and seconds since the break. *By*: what made"
-        " the page. *Blame*: the causes that its messages gave, in their order, and whether the"
-        f" first that it named was confirmed{_either(results.ways)}."
+        " the page. *Blame*: the causes that its messages gave, in their order, and whether that of"
+        f" its first page, or ticket, was confirmed{_either(results.ways)}."
         " *Answered*: requests that the broken version answered, of all that clients made until the"
-        " experiment ended. *Probes*: those that began after the break. *CPU*: of Driftline's"
-        " processes, from the break on; what probes ask of the engine comes on top. Bold: wrong.\n"
+        " experiment ended. *Probes*: those that began after the break and ended. *CPU*: of"
+        " Driftline's processes, from the break on; what probes ask of the engine comes on top."
+        " Bold: wrong.\n"
     )
     parts = [head]
     for family, group in groupby(results.ways, key=lambda way: way.family):
@@ -352,10 +378,11 @@ def _before(results: Results) -> str:
     head = (
         "\n## Before and after\n\nThe ways of which something is wrong, or was when they were first"
         " published, and those that this run told or paged and that one did not, or the other way"
-        f" round. The first message's blame was right in {right} of {len(told)} ways that were told"
-        f" of at all, and is in {sum(map(bool, now))} of {len(now)} in this run. Clients made 48 or"
-        " 60 requests after the break then, so numbers of requests do not compare: blame, pages and"
-        " moves do.\n\n"
+        " round. The blame of the first page, or of the first ticket where none came, was right in"
+        f" {right} of {len(told)} ways that were told of at all, and is in {sum(map(bool, now))} of"
+        f" {len(now)} in this run. Clients made 48 or 60 requests after the break then, so numbers"
+        " of requests do not compare: blame, pages and moves do. What was *answered* then is told"
+        " of all that the broken version was asked, past the gateway, too.\n\n"
     )
     columns = ["way", "", "ticket", "page", "blame", "route", "answered"]
     both = table(columns, (row for rows_of_way in rows for row in rows_of_way))
@@ -446,7 +473,7 @@ def _limits(results: Results) -> str:
     return _LIMITS.format(
         cycle=f"{cycle:g} s" if cycle else "cycle",
         times=" or ".join("once" if count == 1 else f"{count} times" for count in sorted(runs)),
-        calm=max((one.calm for way in results.ways for one in way.repeats), default=0),
+        calm=max((one.calm - FRESH for way in results.ways for one in way.repeats), default=0),
         live=LIVE,
         base=_UNPACKED.format(base=base) if base.startswith("SmolLM2") else "",
     )
@@ -499,6 +526,11 @@ def _who_saw(results: Results, way: Way) -> str:
         return f"no tool had {WINDOW} requests"
     none = "nobody" if asked == len(results.tools) else f"none of the {asked} tools that ran"
     return ", ".join(saw) or none
+
+
+def _listed(each: Iterable[str]) -> str:
+    *others, last = each
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def _words(each: Iterable[str]) -> str:
