@@ -25,13 +25,15 @@ OF_GPU: Final = 0.28
 ENVIRON: Final[Mapping[str, str]] = {
     "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "True",
     "VLLM_SERVER_DEV_MODE": "1",  # lets the prefix cache be reset
-    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "2",
     "VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS": "1800",
     "VLLM_NO_USAGE_STATS": "1",
     "TORCH_COMPILE_DISABLE": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_OFFLINE": "1",
 }
+
+HITS = "vllm:prefix_cache_hits_total"
 
 
 class NoEngineError(RuntimeError):
@@ -69,6 +71,16 @@ class Engine:
     def forget(self) -> None:
         """Empty the prefix cache, as who reloads a name has to."""
         self._post("/reset_prefix_cache", {})
+
+    @property
+    def cache_hits(self) -> int:
+        """Tokens of prompts that were read from the prefix cache, since it started."""
+        counts = [
+            float(line.rpartition(" ")[2])
+            for line in self.http.get("/metrics").raise_for_status().text.splitlines()
+            if line.startswith(HITS)
+        ]
+        return int(sum(counts))
 
     def ask(self, body: Mapping[str, Any]) -> Any:
         """One chat request past every gateway."""

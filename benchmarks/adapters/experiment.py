@@ -169,7 +169,7 @@ def _broken(
                 cached=folder if cached else None,
             )
             moves = way.expected.moved
-            with _served(stage.engine, adapter, folder, right=right, cached=cached):
+            with served_wrongly(stage.engine, adapter, folder, right=right, cached=cached):
                 yield Broken(run=run, engine=stage.engine, answers=answers, hits=own, moves=moves)
         case OfEngine():
             if ready is None:
@@ -194,20 +194,34 @@ def _broken(
 
 
 @contextmanager
-def _served(
+def served_wrongly(
     engine: Engine, adapter: str, folder: Path, *, right: Path, cached: bool
 ) -> Iterator[None]:
-    """Serve a folder under the name of the version in charge; ``cached``: only its cache."""
+    """Serve a folder under the name of the version in charge; ``cached``: only its cache.
+
+    vLLM keeps what it cached of a name until its path changes, so the files are exchanged in place.
+    """
     model = model_of(adapter, IN_CHARGE)
-    _reload(engine, model, folder)
+    place = right.with_name(f"{right.name}-in-place")
     try:
         if cached:
+            _exchange(place, folder)
+            _reload(engine, model, place)
             _fill_cache(engine, model, adapter)
+            _exchange(place, right)
             engine.unload(model)
-            engine.load(model, right)
+            engine.load(model, place)
+            _require_stale(engine, model, adapter)
+        else:
+            _reload(engine, model, folder)
         yield
     finally:
         _reload(engine, model, right)
+
+
+def _exchange(place: Path, files: Path) -> None:
+    shutil.rmtree(place, ignore_errors=True)
+    shutil.copytree(files, place)
 
 
 def _reload(engine: Engine, model: str, folder: Path) -> None:
@@ -225,6 +239,15 @@ def _fill_cache(engine: Engine, model: str, adapter: str) -> None:
         ]
         for one in asked:
             one.result()
+
+
+def _require_stale(engine: Engine, model: str, adapter: str) -> None:
+    """Raise RuntimeError where the engine reads nothing of what the other weights have cached."""
+    longest = max((pair.prompt for pair in task(adapter).live), key=len)
+    before = engine.cache_hits
+    ask_engine(engine, model, [{"role": "user", "content": longest}], {"max_tokens": 1})
+    if engine.cache_hits == before:
+        raise RuntimeError("the engine has forgotten what the other weights cached")
 
 
 def _kl(stage: Stage, way: Way, adapter: str, other: Answering) -> float:

@@ -38,11 +38,11 @@ def blame_for(memory: Memory, standing: BaseStanding, *, at: datetime, wait: tim
     - ``serving``: only one replica moved, or the adapter is not applied or mixed up, or only
       latency moved, or answers moved while probes and inputs did not.
     - ``adapter``: this adapter's probe moved and the base's did not, or its weights are wrong, or
-      its files are other ones and the base could not be asked.
+      its files are other ones and the base says nothing of it.
     - ``input``: inputs moved, answers moved with them or later, and no probe says otherwise.
     - ``unknown``: no probe has run since the change and inputs do not explain it, or a probe moved
-      whose base could not be asked. While ``wait`` lasts also a probe that could not tell
-      whose weights answered.
+      whose base could not be asked, or may hide so small a move. While ``wait`` lasts also a
+      probe that could not tell whose weights answered.
     """
     if standing.shared:
         probed = memory.perplexity is not None and memory.perplexity.base_moved is True
@@ -91,7 +91,7 @@ def _by_identity(state: IdentityState) -> Blamed:
 
 
 def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Blamed:
-    """Blame neither side if the base could not be asked: it may have moved as well.
+    """Blame neither side if the base says nothing of it: it may have moved as well.
 
     Other files than those of the registration are reason enough to suspect the adapter.
     """

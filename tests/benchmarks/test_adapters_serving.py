@@ -1,14 +1,17 @@
 """Ways of the benchmark of broken adapters that serve something else, or otherwise."""
 
 import json
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks.adapters import experiment
 from benchmarks.adapters.divergence import INFINITE, divergence
+from benchmarks.adapters.tasks import task
 from benchmarks.adapters.ways import FAMILIES, QUICK, WAYS, chosen
 from benchmarks.adapters.ways.way import OfEngine, OfServing, Setup
 
@@ -109,3 +112,69 @@ def test_divergence_is_the_mean_kl_in_nats() -> None:
     q = torch.tensor([[0.5, 0.5], [0.5, 0.5]]).log()
     assert divergence(p, q) == pytest.approx(0.130812 / 2, rel=1e-4)
     assert divergence(p, torch.full_like(p, torch.nan)) == INFINITE
+
+
+@dataclass(kw_only=True)
+class KeepsByPath:
+    """An engine that reads a prompt's cache again while its adapter stays at one path."""
+
+    keeps: bool = True
+    loaded: list[str] = field(default_factory=list)
+    cached: set[tuple[Path, str]] = field(default_factory=set)
+    path: Path = Path()
+    cache_hits: int = 0
+
+    def load(self, _: str, folder: Path) -> None:
+        self.path = folder
+        self.loaded.append((folder / "weights").read_text())
+
+    def unload(self, _: str) -> None:
+        self.path = Path()
+
+    def forget(self) -> None:
+        self.cached.clear()
+
+    def ask(self, question: str) -> None:
+        asked = (self.path, question)
+        self.cache_hits += asked in self.cached
+        if self.keeps:
+            self.cached.add(asked)
+
+
+@pytest.fixture
+def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """The folders of wrong weights and of the right ones."""
+
+    def ask(engine: KeepsByPath, _model: str, messages: list[dict[str, str]], _body: Any) -> None:
+        engine.ask(messages[0]["content"])
+
+    monkeypatch.setattr(experiment, "ask_engine", ask)
+    folders = (tmp_path / "wrong", tmp_path / "right")
+    for folder in folders:
+        folder.mkdir()
+        (folder / "weights").write_text(folder.name)
+    return folders
+
+
+def in_place(engine: Any, weights: tuple[Path, Path]) -> AbstractContextManager[None]:
+    wrong, right = weights
+    return experiment.served_wrongly(engine, "bank", wrong, right=right, cached=True)
+
+
+def test_right_weights_answer_on_the_cache_of_wrong_ones(weights: tuple[Path, Path]) -> None:
+    engine = KeepsByPath()
+    with in_place(engine, weights):
+        assert engine.loaded == ["wrong", "right"]
+        before = engine.cache_hits
+        engine.ask(task("bank").live[0].prompt)
+        assert engine.cache_hits == before + 1
+    assert (engine.loaded[-1], engine.path, engine.cached) == ("right", weights[1], set())
+
+
+def test_a_cache_that_was_forgotten_breaks_nothing_and_is_refused(
+    weights: tuple[Path, Path],
+) -> None:
+    engine = KeepsByPath(keeps=False)
+    with pytest.raises(RuntimeError, match="has forgotten"), in_place(engine, weights):
+        pytest.fail("it was played")
+    assert engine.loaded[-1] == "right"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from alerts.types import Blame, Sureness, VerdictKind
+from detectors.perplexity import CHANGED_FLOORS
 from monitor.domain import ChangeKind, EvaluationKind
 from monitor.evaluate.evaluator import Ending
 from monitor.evaluate.message import answers_as
@@ -113,6 +114,21 @@ def test_a_small_change_is_a_ticket(fleet: Make) -> None:
     made.later()
     assert made.verdict().kind is VerdictKind.DRIFTING
     assert "perplexity changed" in made.verdict().reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "blame"), [(1.5, Blame.UNKNOWN), (1.99, Blame.UNKNOWN), (2.01, Blame.ADAPTER)]
+)
+def test_a_base_below_its_line_clears_nobody_of_a_move_just_above_it(
+    fleet: Make, lines: float, blame: Blame
+) -> None:
+    made = fleet(toys("sales"))
+    made.toys.shift[OWN, ""] = lines * CHANGED_FLOORS * made.score().details["noise_floor"]
+    made.later()
+    told = made.verdict()
+    assert told.kind is VerdictKind.DRIFTING
+    assert told.blame is blame
+    assert ("so small a move can hide" in told.reason) is (blame is Blame.UNKNOWN)
 
 
 def test_what_a_second_run_does_not_confirm_is_not_told(fleet: Make) -> None:

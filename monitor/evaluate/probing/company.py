@@ -46,6 +46,8 @@ PART = 20
 """Documents asked of others: a change of base or engine moves every document."""
 SURELY_SEEN = 3.0
 """A base that moved over its domain by so many times the general corpus's line moved there, too."""
+SEEN_IN_ALL = 2.0
+"""A fault that moves one model by so many times the line moves all that it hits over the line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,8 @@ class Company:
     """The models that moved together with a version.
 
     base_moved
-        Whether the base model, or enough siblings, moved; None where neither could be asked.
+        Whether the base model, or enough siblings, moved. None where neither could be asked, or
+        where the version moved so little that the same fault may not show in them.
     ratio
         How far the base, or the siblings that moved, moved; None where none moved.
     one_replica
@@ -176,11 +179,15 @@ class _Round:
             ratio = median(siblings.ratios) if siblings.ratios else None
             return Company(base_moved=True, ratio=ratio, words=f"{siblings} too")
         cleared = base.change is not None or siblings.asked >= FEWEST_MOVED
-        said = base.words
-        return Company(
-            base_moved=False if cleared else None,
-            words=f"{said}; {siblings}" if siblings.asked else said,
-        )
+        said = f"{base.words}; {siblings}" if siblings.asked else base.words
+        if cleared and self.slight():
+            return Company(base_moved=None, words=f"{said}, but so small a move can hide in others")
+        return Company(base_moved=False if cleared else None, words=said)
+
+    def slight(self) -> bool:
+        """Whether a fault of base or engine could move the version so, and no other model."""
+        line, change = CHANGED_FLOORS * self.answer.floor, self.answer.change
+        return not change.degraded and line < change.largest_move <= SEEN_IN_ALL * line
 
     def other_replica(self) -> str | None:
         """Return a replica on which the version has not moved; None where there is none."""
