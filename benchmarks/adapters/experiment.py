@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -99,7 +99,13 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
         )
         broken_at, cpu_before = datetime.now(UTC), service.cpu_s
         seen = _watch(
-            service, clients, broken, adapter=adapter, since=broken_at, least=stage.requests
+            service,
+            clients,
+            broken,
+            adapter=adapter,
+            others=[name for name in stage.registered if name not in broken.hits],
+            since=broken_at,
+            least=stage.requests,
         )
         for run in company:
             clients.stop(run)
@@ -113,6 +119,7 @@ def play(stage: Stage, way: Way, repeat: int, adapter: str) -> Mapping[str, Any]
     kl = None if broken.answers is None else _kl(stage, way, adapter, broken.answers)
     write_lines(folder / "records.jsonl", records)
     _write(folder / "truth.json", _truth(way, adapter, broken_at, kl))
+    shutil.copy(service.daemon.log, folder)
     found = outcome(seen) | {
         "clients": told(broken.run.answered),
         "scores": scores,
@@ -266,6 +273,7 @@ def _watch(
     broken: Broken,
     *,
     adapter: str,
+    others: Sequence[str],
     since: datetime,
     least: int,
 ) -> Seen:
@@ -289,7 +297,7 @@ def _watch(
             ended.result()  # clients ended by an error
         if broken.run.answered.asked >= least and all_asked is None:
             all_asked = datetime.now(UTC)
-        told = _told(service, broken.hits)
+        told = [one for one in _told(service) if broken.hits & one.adapters]
         page = any(one.pages and not one.of_sight and one.at >= since for one in told)
         paged_since = paged_since or (now if page else None)
         done_since = done_since or (now if page and moved else None)
@@ -311,8 +319,9 @@ def _watch(
     return Seen(
         adapters=broken.hits,
         broken_at=since,
-        told=_told(service, broken.hits),
+        told=_told(service),
         moved=moved,
+        others_moved=[one for one in others if _moved(service, one) is not None],
         broken=(),
         probes=[
             datetime.fromisoformat(one["finished_at"]) for one in _probes(service, adapter, since)
@@ -391,13 +400,12 @@ def _moved(service: Service, adapter: str) -> Moved | None:
     return Moved(at=datetime.now(UTC), reason=route["reason"])
 
 
-def _told(service: Service, adapters: frozenset[str]) -> list[Told]:
+def _told(service: Service) -> list[Told]:
     now, here = datetime.now(UTC), time.monotonic()
-    told = [
+    return [
         Told(at=now - timedelta(seconds=here - one.received), body=one.body)
         for one in service.receiver.messages
     ]
-    return [one for one in told if adapters & one.adapters]
 
 
 # --- what is written ------------------------------------------------------------------------

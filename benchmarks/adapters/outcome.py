@@ -61,7 +61,11 @@ class Seen:
     """All that was seen of one experiment.
 
     adapters
-        Those that the fault hits: a message about any of them counts.
+        Those that the fault hits: a message about any of them counts as seen.
+    told
+        All messages, of other adapters too.
+    others_moved
+        Adapters that the fault does not hit, and whose route left the version in charge.
     probes
         When each probe ended that began after the fault.
     """
@@ -76,11 +80,13 @@ class Seen:
     cpu_s: float
     incidents: Sequence[Mapping[str, Any]]
     blame_now: str | None
+    others_moved: Sequence[str] = ()
 
 
 def outcome(seen: Seen) -> dict[str, Any]:
     """Write it down as ``driftline.json`` has it."""
     about = [one for one in seen.told if seen.adapters & one.adapters]
+    others = [one for one in seen.told if one.wakes and not seen.adapters & one.adapters]
     before = [one for one in about if one.wakes and one.at < seen.broken_at]
     since = [one for one in about if one.wakes and one.at >= seen.broken_at]
     after = [one for one in since if not one.of_sight]  # which says nothing of the fault
@@ -90,6 +96,8 @@ def outcome(seen: Seen) -> dict[str, Any]:
         "ticket": _when(seen, after[0]) if after else None,
         "page": _when(seen, page) | _by(page.body) | _probed(seen, page) if page else None,
         "false_before": len(before),
+        "others_told": len(others),
+        "others_moved": list(seen.others_moved),
         "blind": len(since) - len(after),
         "blame": str(first.body["blame"]) if first else None,
         "causes": causes(about, since=seen.broken_at),
@@ -124,14 +132,18 @@ def _when(seen: Seen, what: Told | Moved) -> dict[str, Any]:
 
 
 def _by(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Whether records crossed their page line, or only the probe of fixed texts did; and which."""
-    scores = body.get("scores") or ()
+    """Whether records crossed their page line, or only the probe of fixed texts did; and which.
+
+    A probe also pages by the weights that it recognises, whichever of its lines it crossed.
+    """
     crossed = {
         str(one["detector"])
-        for one in scores
-        if one.get("process") == "page" and (one.get("evidence") or 0.0) >= 0.0
+        for one in body.get("scores") or ()
+        if (one.get("process") == "page" or one["detector"] in PROBES)
+        and (one.get("evidence") or 0.0) >= 0.0
     }
-    return {"by": "records" if crossed - PROBES else "probe", "detectors": sorted(crossed)}
+    by = "records" if crossed - PROBES else "probe" if crossed else None
+    return {"by": by, "detectors": sorted(crossed)}
 
 
 def _probed(seen: Seen, page: Told) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What is written down of an experiment of the benchmark of broken adapters."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,7 +29,9 @@ def told(seconds: float, severity: str = "page", **more: Any) -> Told:
     return Told(at=after(seconds), body=body | more)
 
 
-def of(*messages: Told, moved: Moved | None = None) -> Mapping[str, Any]:
+def of(
+    *messages: Told, moved: Moved | None = None, others: Sequence[str] = ()
+) -> Mapping[str, Any]:
     """The outcome where one request a second meets the fault."""
     return outcome(
         Seen(
@@ -42,6 +44,7 @@ def of(*messages: Told, moved: Moved | None = None) -> Mapping[str, Any]:
             cpu_s=2.0,
             incidents=(),
             blame_now=None,
+            others_moved=others,
         )
     )
 
@@ -86,6 +89,22 @@ def test_a_page_is_by_records_or_by_the_probe_alone() -> None:
     quiet = [{"detector": "logit_ks", "process": "page", "evidence": -2.0}]
     assert of(told(1))["page"]["by"] == "records"
     assert of(told(1, scores=probe + quiet))["page"]["by"] == "probe"
+    assert of(told(1, scores=quiet))["page"]["by"] is None
+
+
+def test_a_probe_beside_records_is_named_by_whichever_of_its_lines_it_crossed() -> None:
+    records = {"detector": "logit_ks", "process": "page", "evidence": 3.3}
+    probe = {"detector": "perplexity", "process": "notice", "evidence": 1.9}
+    page = of(told(1, scores=[records, probe]))["page"]
+    assert (page["by"], page["detectors"]) == ("records", ["logit_ks", "perplexity"])
+    assert of(told(1, scores=[probe]))["page"]["by"] == "probe"
+
+
+def test_messages_and_moves_of_adapters_that_the_fault_does_not_hit_are_counted() -> None:
+    others = (told(-3, adapter="maths"), told(3, "ticket", adapter="maths"))
+    found = of(told(2), *others, told(4, adapter="maths", status="recovered"), others=["maths"])
+    assert (found["others_told"], found["others_moved"]) == (2, ["maths"])
+    assert (found["false_before"], found["page"]["requests"]) == (0, 3)
 
 
 def test_the_blame_is_that_of_the_first_page() -> None:
