@@ -38,7 +38,7 @@ def blame_for(memory: Memory, standing: BaseStanding, *, at: datetime, wait: tim
     - ``serving``: only one replica moved, or the adapter is not applied or mixed up, or only
       latency moved, or answers moved while probes and inputs did not.
     - ``adapter``: this adapter's probe moved and the base's did not, or its weights are wrong, or
-      its files are other ones and the base says nothing of it.
+      its files are other ones and the base does not tell.
     - ``input``: inputs moved, answers moved with them or later, and no probe says otherwise.
     - ``unknown``: no probe has run since the change and inputs do not explain it, or a probe moved
       whose base could not be asked, or may hide so small a move. While ``wait`` lasts also a
@@ -91,7 +91,7 @@ def _by_identity(state: IdentityState) -> Blamed:
 
 
 def _by_company(probe: PerplexityMemory, identity: IdentityMemory | None) -> Blamed:
-    """Blame neither side if the base says nothing of it: it may have moved as well.
+    """Blame neither side if the base does not tell: it may have moved as well.
 
     Other files than those of the registration are reason enough to suspect the adapter.
     """
