@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from detectors.faults import Family, Fault, Unit, as_it_is
 from detectors.profile import DetectorSide, Phrases, Profile
 from detectors.rank_detector import RankDetector, largest_worsening
 
@@ -17,6 +18,14 @@ PROMPT_LENGTH = RankDetector(
             "requests longer",
             "requests shorter",
             "length of requests changed",
+        ),
+        faults=(
+            Family(
+                words="all requests longer",
+                fault=Fault(signal="prompt_tokens"),
+                unit=Unit.SD,
+                told=as_it_is,
+            ),
         ),
     ),
 )

@@ -41,3 +41,8 @@ What is written
     the version in charge answered, in order, ``broken`` beside each), ``truth.json`` and
     ``driftline.json``; ``silence.json``.
 """
+
+from typing import Final
+
+PACKAGED: Final = "SmolLM2-135M-Instruct"
+"""The default base, which a package carries."""

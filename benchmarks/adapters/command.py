@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from benchmarks.adapters import PACKAGED
 from benchmarks.adapters.base import OFFLINE, base_folder
 from benchmarks.adapters.divergence import Answering, Divergences
 from benchmarks.adapters.engine import Engine, NoEngineError, start_engine, wait_for
@@ -171,7 +172,7 @@ def _options(stage: Stage) -> dict[str, Any]:
 
 def _model_name(stage: Stage) -> str:
     own = stage.setup.model.parent != stage.cache
-    return stage.setup.model.name if own else "SmolLM2-135M-Instruct"
+    return f"{stage.setup.model.name} (own folder)" if own else PACKAGED
 
 
 def _refuse_another(stage: Stage) -> None:

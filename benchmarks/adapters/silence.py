@@ -22,7 +22,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import betaincinv
 
 from benchmarks.adapters.clients import RATE
 from benchmarks.adapters.service import CONFIG
@@ -45,7 +44,6 @@ from monitor.replay.watch import Unwatched
 DRAWN: Final = 220
 """Requests of one draw at most. Never more than were recorded: what came by chance into a small
 pool would be drawn again and again, as if it had come from many users."""
-SURE: Final = 0.95
 
 
 def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
@@ -66,7 +64,6 @@ def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
         "requests": f"{min(sizes)} to {max(sizes)}",
         "silent": len(found) - len(loud),
         "paged": sum("page" in one["told"] for one in found),
-        "at_most_loud": upper_bound(len(loud), len(found)),
         "by": loud,
         "how": (
             "block bootstrap by user of the recorded healthy requests, through replay's"
@@ -75,17 +72,6 @@ def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
     }
     (into / "silence.json").write_text(json.dumps(body, indent=1), encoding="utf-8")
     return body
-
-
-def upper_bound(loud: int, runs: int) -> float:
-    """Clopper and Pearson's one-sided 95 % bound of the share of runs that are not silent.
-
-    >>> round(upper_bound(0, 300), 4)  # the rule of three
-    0.0099
-    """
-    if loud >= runs:
-        return 1.0
-    return float(betaincinv(loud + 1, runs - loud, SURE))
 
 
 def healthy_pool(into: Path, name: str) -> list[Mapping[str, Any]]:

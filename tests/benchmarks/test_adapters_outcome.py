@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.adapters.bound import upper_bound
 from benchmarks.adapters.outcome import Moved, Seen, Told, outcome
-from benchmarks.adapters.silence import drawn, upper_bound
+from benchmarks.adapters.silence import drawn
 
 BROKEN_AT = datetime(2026, 11, 28, 12, tzinfo=UTC)
 

@@ -55,6 +55,8 @@ class Ours:
     cpu_s: float
     blind: int = 0
     """Messages that it compares too little, without a cause."""
+    others: int | None = None
+    """Messages about adapters that the fault does not hit, and their moves; None: not counted."""
 
     @property
     def first(self) -> Told | None:
@@ -213,7 +215,7 @@ def _told_of_healthy(run: Path) -> int | None:
 def _silence(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    kept = ("runs", "requests", "silent", "at_most_loud")
+    kept = ("runs", "requests", "silent")
     return {name: one for name, one in _read(path).items() if name in kept}
 
 
@@ -291,6 +293,8 @@ def _repeat(experiment: Experiment, truth: Mapping[str, Any], tools: dict[str, T
     probed = of_the_probe(body.get("planned"), body.get("scores", ()), broken=broken)
     told: dict[str, Any] = {name: _told(body[name], truth["broken_at"]) for name in _TOLD}
     told["causes"] = tuple(body["causes"])
+    if "others_told" in body:
+        told["others"] = body["others_told"] + len(body["others_moved"])
     kept = {
         one.name: body[one.name]
         for one in fields(Ours)

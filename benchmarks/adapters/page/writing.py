@@ -9,6 +9,7 @@ from statistics import median
 from types import MappingProxyType
 from typing import Any
 
+from benchmarks.adapters import PACKAGED
 from benchmarks.adapters.clients import FRESH
 from benchmarks.adapters.contestants.experiment import WINDOW
 from benchmarks.adapters.outcome import UNKNOWN
@@ -74,8 +75,8 @@ and engine. `--adapters bank,concierge` breaks these in turns, where it does not
 `--repeats 3` plays every way three times, each time on another adapter. `--silence 300` resamples
 the healthy traffic 300 times, as `make bench-adapters` does; without it that goal is left out.
 `--into FOLDER` keeps a run elsewhere than in `build/adapters`; the two commands after it need the
-same. Not tried yet: `--model FOLDER`, for other bases of Llama's shape, and `--gpu`, which lets the
-engine use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
+same. Not tried yet: `--model FOLDER`, for other bases of Llama's shape with a chat template, and
+`--gpu`, which lets the engine use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
 
 ## Enter another tool
 
@@ -169,11 +170,12 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
             one.text,
             f"{one.held} of {one.of}",
             _reached(one),
+            "-" if one.sure is None else f"{100 * one.sure:.3g} %",
             _missed(one.missed),
         ]
         for one in found
     ]
-    head = ["goal", "held in", "reached", "missed in"]
+    head = ["goal", "held in", "reached", "95 % sure of", "missed in"]
     return "\n## Goals\n\n" + table(head, rows) + _clauses(results) + _at_once(results)
 
 
@@ -381,8 +383,9 @@ def _before(results: Results) -> str:
         " round. The blame of the first page, or of the first ticket where none came, was right in"
         f" {right} of {len(told)} ways that were told of at all, and is in {sum(map(bool, now))} of"
         f" {len(now)} in this run. Clients made 48 or 60 requests after the break then, so numbers"
-        " of requests do not compare: blame, pages and moves do. What was *answered* then is told"
-        " of all that the broken version was asked, past the gateway, too.\n\n"
+        " of requests do not compare: blame, pages and moves do. The broken adapter may have been"
+        " another one. What was *answered* then is told of all that the broken version was"
+        " asked, past the gateway, too.\n\n"
     )
     columns = ["way", "", "ticket", "page", "blame", "route", "answered"]
     both = table(columns, (row for rows_of_way in rows for row in rows_of_way))
@@ -475,7 +478,7 @@ def _limits(results: Results) -> str:
         times=" or ".join("once" if count == 1 else f"{count} times" for count in sorted(runs)),
         calm=max((one.calm - FRESH for way in results.ways for one in way.repeats), default=0),
         live=LIVE,
-        base=_UNPACKED.format(base=base) if base.startswith("SmolLM2") else "",
+        base=_UNPACKED.format(base=base) if base == PACKAGED else "",
     )
 
 
