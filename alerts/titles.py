@@ -202,11 +202,12 @@ def _since(alert: Alert) -> str:
 
 
 def began_clock(alert: Alert) -> str:
-    """Write when it began, as well as that is known."""
-    return clock_time(_began(alert), now=alert.at)
+    """Write when it began, as a clock shows it."""
+    return clock_time(began(alert), now=alert.at)
 
 
-def _began(alert: Alert) -> datetime:
+def began(alert: Alert) -> datetime:
+    """Return when it began, as well as that is known."""
     return alert.onset.best if alert.onset is not None else alert.started_at
 
 
@@ -218,7 +219,7 @@ def _moved(alert: Alert) -> str:
 
 
 def _end(alert: Alert) -> str:
-    lasted = duration((alert.recovered_at or alert.at) - _began(alert))
+    lasted = duration((alert.recovered_at or alert.at) - began(alert))
     if alert.closing is None and alert.kind is Kind.CANARY:
         goes = alert.action is not None and alert.action.kind == "canary"
         return (

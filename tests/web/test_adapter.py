@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from alerts.brief import brief
-from alerts.titles import headline
+from alerts.titles import began_clock, headline
 from alerts.types import VerdictKind
 from detectors import DETECTORS
 from detectors.perplexity import PERPLEXITY
@@ -75,7 +75,8 @@ def person(drifting: Serving) -> Iterator[httpx2.Client]:
 def test_it_says_first_what_the_message_of_now_would_say(
     drifting: Serving, person: httpx2.Client
 ) -> None:
-    shown = text_of(person.get("/adapters/support").text)
+    page = person.get("/adapters/support").text
+    shown = text_of(page)
     now = datetime.now(UTC)
     told = drifting.database.run(lambda tx: newest(tx, of(tx, "v7"), margin=NEAR, now=now))
     assert told is not None
@@ -85,6 +86,9 @@ def test_it_says_first_what_the_message_of_now_would_say(
     assert places == sorted(places)
     assert max(places) < shown.index("What moved")
     assert all(step.replace("`", "") in shown.replace(" .", ".") for step in said.steps)
+    since = began_clock(told[0]).removesuffix(" UTC")
+    assert f"since {since}" in said.title
+    assert since in page.partition("<dt>Since</dt>")[2].partition("</time>")[0]
 
 
 def test_no_name_of_a_detector_or_signal_is_read_before_the_reasons(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from alerts.brief import brief
-from alerts.titles import headline, quiet
+from alerts.titles import began, headline, quiet
 from alerts.types import VerdictKind
 from monitor.domain import VerdictSeverity, Version
 from monitor.outbox.present import NEAR, newest
@@ -25,7 +25,7 @@ def read(tx: Connection, of: Version, *, now: datetime, margin: timedelta = NEAR
     return HealthBody(
         sentence=headline(alert),
         severity=VerdictSeverity(alert.severity.value),
-        since=alert.started_at,
+        since=began(alert),
         impact=said.impact,
         cause=said.cause,
         done=said.done,
