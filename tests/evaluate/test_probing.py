@@ -983,6 +983,41 @@ def test_weights_that_were_replaced_between_two_readings_void_both(fleet: Make) 
     assert made.verdict().detectors == ()
 
 
+def test_a_corpus_that_was_read_before_the_weights_were_replaced_is_asked_again(
+    fleet: Make,
+) -> None:
+    """The first try has read the general corpus of sound weights; the second one met others."""
+    made = fleet(toys("sales", texts=(GENERAL, DOMAIN), hashes=True))
+    made.probe(made.register("sales"))
+    made.toys.would_repeat = lambda *_: False
+    made.asked()
+    made.toys.allowed = 1
+    assert made.later() is Ending.POSTPONED
+    made.toys.allowed = None
+    made.toys.weights[OWN] = "sales"
+    assert made.probe() is Ending.DONE
+    assert made.asked().count((OWN, "general", 40)) == 3  # once of each weights, and confirmed
+    assert "mixed up" in made.verdict().reason
+    assert made.verdict().blame is Blame.SERVING
+
+
+def test_weights_that_are_replaced_again_and_again_are_not_compared(fleet: Make) -> None:
+    made = fleet(toys(texts=(GENERAL, DOMAIN), hashes=True))
+    made.toys.would_repeat = lambda *_: False
+    once = made.toys._run  # noqa: SLF001 - something happens after each run
+
+    def replaced_after(target: Any, corpus: Any, *, replica: Any) -> Any:
+        run = once(target, corpus, replica=replica)
+        made.toys.weights[OWN] += "!"
+        return run
+
+    made.toys._run = replaced_after  # noqa: SLF001 - something happens after each run
+    assert made.later() is Ending.POSTPONED
+    (stopped,) = probes(made)
+    assert stopped.stopped == "the engine or the weights were replaced between two corpora"
+    assert made.verdict().detectors == ()
+
+
 def test_a_run_of_other_weights_is_no_first_time(fleet: Make) -> None:
     made = fleet(toys(hashes=True))
     unevenly(made, 1.06)

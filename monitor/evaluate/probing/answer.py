@@ -119,8 +119,10 @@ def registered_answer(asked: Probing, corpus: Corpus) -> Answer:
     )
 
 
-def look(asked: Probing, corpus: Corpus, occasion: Occasion) -> Answer:
+def look(asked: Probing, corpus: Corpus, occasion: Occasion, *, anew: bool = False) -> Answer:
     """Run a corpus and compare it with its registration; nothing is confirmed yet.
+
+    ``anew``: ask, whatever an earlier attempt has read.
 
     Raises
     ------
@@ -129,8 +131,8 @@ def look(asked: Probing, corpus: Corpus, occasion: Occasion) -> Answer:
     """
     registered = tuple(asked.registration(asked.own, corpus))
     week = week_of(asked, corpus, registered, occasion)
-    resumed = _resumed(asked, corpus, occasion)
-    known = resumed or unchanged(asked, asked.own, corpus)
+    resumed = None if anew else _resumed(asked, corpus, occasion)
+    known = resumed or (None if anew else unchanged(asked, asked.own, corpus))
     run = known or asked.run(asked.own, corpus, occasion.role)
     previous = week.previous(run)
     change = _compared(registered, run, corpus, previous=previous)
@@ -145,6 +147,26 @@ def look(asked: Probing, corpus: Corpus, occasion: Occasion) -> Answer:
         previous=previous,
         trend=heading,
     )
+
+
+def of_same_weights(asked: Probing, answers: Sequence[Answer], occasion: Occasion) -> list[Answer]:
+    """Ask a corpus again whose run is of other weights, or another engine, than the newest one's.
+
+    A stopped attempt may have read one corpus before the weights were replaced.
+
+    Raises
+    ------
+    RunStopped
+        They were replaced again meanwhile, or as :func:`look`.
+    """
+    newest = max((answer.run for answer in answers), key=lambda run: run.began_at)
+    same = [
+        look(asked, answer.corpus, occasion, anew=True) if replaced(answer.run, newest) else answer
+        for answer in answers
+    ]
+    if any(replaced(newest, answer.run) for answer in same):
+        raise RunStopped("the engine or the weights were replaced between two corpora")
+    return same
 
 
 def confirm(asked: Probing, first: Answer) -> Answer:

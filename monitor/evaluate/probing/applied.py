@@ -228,7 +228,8 @@ def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Ans
     same_folder = own.folder is not None and own.folder == sibling.target.folder
     # an engine may report a neighbour's folder as its source by mistake
     known = theirs.weights is not None and not theirs.weights.startswith(TOLD)
-    same_run = known and theirs.weights == answer.run.weights
+    # files that the version was not registered with are the sibling's by mistake
+    same_run = known and theirs.weights == answer.run.weights and not answer.other_files
     return same_folder or same_run or _registered_alike(asked, sibling.version_id)
 
 

@@ -12,6 +12,7 @@ from monitor.evaluate.probing.answer import (
     confirm,
     look,
     of_other_weights,
+    of_same_weights,
     registered_answer,
     still_there,
 )
@@ -132,7 +133,8 @@ def _take_back(
 
 def _compare(asked: Probing, occasion: Occasion) -> ProbeOutcome:
     try:
-        answers = [look(asked, corpus, occasion) for corpus in asked.corpora]
+        looked = [look(asked, corpus, occasion) for corpus in asked.corpora]
+        answers = of_same_weights(asked, looked, occasion)
     except Numberless as stop:
         return without_numbers(asked, stop, occasion)
     if any(answer.found for answer in answers):
