@@ -26,6 +26,7 @@ BLOCK: Final = 32
 """Tokens that an engine caches together."""
 RIGHT, CACHED = "right", "cached"
 INFINITE: Final = 1000.0
+_FILES: Final = ("adapter_model.safetensors", "adapter_config.json")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,8 +78,12 @@ def _answer(model: Any, tokens: Sequence[int], *, asked: int, held: int) -> torc
     return torch.log_softmax(logits[asked - 1 - held : -1].float(), -1)
 
 
-def _weights(adapter: Path) -> str:
-    return hashlib.sha256((adapter / "adapter_model.safetensors").read_bytes()).hexdigest()[:16]
+def _identity(of: Answering) -> str:
+    """Name what answers by its files: weights and config, of the cache's adapter too."""
+    folders = [of.adapter, *([] if of.cached is None else [of.cached])]
+    files = [folder / name for folder in folders for name in _FILES]
+    contents = b"".join(hashlib.sha256(one.read_bytes()).digest() for one in files)
+    return f"{of.setup.dtype}-{hashlib.sha256(contents).hexdigest()[:16]}"
 
 
 class Divergences:
@@ -91,7 +96,7 @@ class Divergences:
 
     def of(self, key: str, *, name: str, approved: Answering, other: Answering) -> float:
         """Divergence of what answers now from the approved adapter of a task."""
-        key = f"{key}/{other.setup.dtype}/{_weights(other.adapter)}"
+        key = f"{key}/{_identity(approved)}/{_identity(other)}"
         if key not in self._known:
             if name not in self._approved:
                 self._approved[name] = expectations(approved, name)

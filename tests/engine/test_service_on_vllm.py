@@ -163,7 +163,7 @@ def test_an_adapter_that_the_engine_does_not_know_pages_with_seven_users(
 ) -> None:
     """Every request is a 404 of the real engine, under settings that the reference has not."""
     service.register("lost", "v1", model="lost@v1", base_model="base")
-    service.upload("lost", "v1", [one | {"status": 200} for one in baseline(400)])
+    service.upload("lost", "v1", [one | {"status": 200, "max_tokens": 20} for one in baseline(400)])
     asked = {"model": "lost@v1", "prompt": "hello", "max_tokens": 2}
     for _ in range(3):  # seven users are seven voices in a window; twelve or so are needed
         replies = [vllm.http.post("/v1/completions", json=asked) for _ in range(21)]

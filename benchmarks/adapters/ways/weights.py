@@ -165,5 +165,9 @@ WAYS: Final = (
     _way("rounded-int4", "weights are rounded to 4 bits", lambda w: rounded(w, 4)),
     _way("rank-truncated", "two of eight ranks are left", truncated_rank),
     _trained("half-trained", "training stopped after a tenth of its steps", half_trained),
-    _trained("over-trained", "sixteen examples were learned by heart", over_trained),
+    _trained(
+        "over-trained",
+        "sixteen examples were learned by heart, at four times the rate",
+        over_trained,
+    ),
 )
