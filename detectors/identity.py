@@ -32,6 +32,8 @@ GAP_FLOORS: Final = 10.0
 OTHER_MODEL: Final = 0.05
 """Nats per token that a version's expectations may diverge from those at registration. Half
 precision and rounding to 8 bits diverge by .0002, to 4 bits by .04, a next version by .47."""
+SURELY_APART: Final = 2.0
+"""Models that differed at registration by this many lines of rounding are two by any reading."""
 HIGHEST_FLOOR: Final = 0.05
 """Unchanged weights that move further than this between two readings were not read alone:
 half precision moved a document by .007. Nothing can be called equal beside such noise."""
@@ -91,6 +93,7 @@ def identify(
     parity: Mapping[str, Parity],
     sibling_floors: Mapping[str, float] = _NO_FLOORS,
     since_registration: Parity | None = None,
+    base_floor: float | None = None,
 ) -> Identity:
     """Identify the weights that answer under an adapter's name.
 
@@ -128,7 +131,10 @@ def identify(
         The adapter's :class:`Parity` against others by name; the base's under
         :data:`BASE`. Any of them may be missing.
     sibling_floors
-        The floors of siblings by name: if theirs are the weights that answer, the noise is theirs.
+        The floors of siblings by name, of :func:`noise_against` each: if theirs are the weights
+        that answer, the noise is theirs.
+    base_floor
+        :func:`noise_against` the base; None: ``floor``.
     since_registration
         The :class:`Parity` of the version at registration against the version now. Give it
         only where the base has not moved: an engine that moved everything is no fault of
@@ -152,8 +158,9 @@ def identify(
         return _identity(IdentityState.UNKNOWN, to_base, reason)
     if (against := to_base.contradiction(floor)) is not None:
         return replace(_identity(IdentityState.UNKNOWN, to_base, against), contradictory=True)
-    if to_base.same(floor):
-        said = to_base.said(floor)
+    near = floor if base_floor is None else base_floor
+    if to_base.same(near):
+        said = to_base.said(near)
         if to_base.lent is not None:
             return _identity(IdentityState.UNKNOWN, to_base, f"{said}; {to_base.lent}")
         return _identity(IdentityState.NOT_APPLIED, to_base, f"not applied: {said}")
@@ -166,6 +173,25 @@ def identify(
     believed = registered_gap is not None and registered_gap > CHANGED_FLOORS * floor
     registered = registered_gap if believed else None
     return _alone(to_base, since_registration, floor=floor, registered=registered)
+
+
+def noise_against(floor: float, *, rounding: float, registered: float | None) -> float:
+    """Return the floor by which an adapter is told from one other model, nats per token.
+
+    Repeats at registration round alike; among other requests, rounding moves a document further:
+    .002 and more in bfloat16, where four repeats' floors are .004. So ``rounding``
+    (:func:`detectors.perplexity.rounding_floor`) is a floor too. Two models that nearly agreed at
+    registration are told apart by the repeats' floor alone.
+
+    ``registered`` is how far apart the two were at registration; None where unknown.
+
+    >>> noise_against(0.001, rounding=0.005, registered=0.3)
+    0.005
+    >>> noise_against(0.001, rounding=0.005, registered=0.03)
+    0.001
+    """
+    apart = registered is not None and registered > SURELY_APART * CHANGED_FLOORS * rounding
+    return max(floor, rounding) if apart else floor
 
 
 def near_base(own: DocumentScores, base: DocumentScores | None, *, floor: float) -> bool:

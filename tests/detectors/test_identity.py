@@ -43,6 +43,7 @@ def told(
     parity: Mapping[str, Parity] | None = None,
     floors: Mapping[str, float] | None = None,
     since_registration: Parity | None = None,
+    base_floor: float | None = None,
 ) -> Identity:
     return identify(
         run(own),
@@ -53,6 +54,7 @@ def told(
         parity=parity or {},
         sibling_floors=floors or {},
         since_registration=since_registration,
+        base_floor=base_floor,
     )
 
 
@@ -188,6 +190,30 @@ def test_a_noisy_engine_is_given_its_own_floor(level: np.ndarray) -> None:
     own = level + 0.02
     assert told(own, level).state is IdentityState.APPLIED
     assert told(own, level, floor=0.007).state is IdentityState.NOT_APPLIED
+
+
+def test_a_base_that_was_far_is_met_within_its_own_floor(
+    level: np.ndarray, trained: np.ndarray
+) -> None:
+    gap = float(np.abs(trained - level).mean())
+    rounded = level + 10 * FLOOR
+    assert told(rounded, level, registered_gap=gap).state is IdentityState.WRONG_WEIGHTS
+    found = told(rounded, level, registered_gap=gap, base_floor=5 * FLOOR)
+    assert found.state is IdentityState.NOT_APPLIED
+
+
+def test_a_divergence_from_the_base_outweighs_nearness_within_rounding(
+    level: np.ndarray, trained: np.ndarray
+) -> None:
+    gap = float(np.abs(trained - level).mean())
+    found = told(
+        level + 10 * FLOOR,
+        level,
+        registered_gap=gap,
+        base_floor=5 * FLOOR,
+        parity={BASE: divergence(20 * FLOOR)},
+    )
+    assert found.state is IdentityState.WRONG_WEIGHTS
 
 
 def test_a_siblings_weights_are_named_beside_the_reason(

@@ -150,6 +150,27 @@ def test_details_are_plain_json(level: np.ndarray, tokens: np.ndarray) -> None:
     assert json.loads(json.dumps(score.details))["changed"] is True
 
 
+def test_a_short_document_is_rounded_further_than_a_long_one(level: np.ndarray) -> None:
+    tokens = np.full(level.size, 400.0)
+    tokens[7] = 25.0
+    reference = [run(level, tokens)]
+    for document, size, changed in ((7, 0.03, False), (7, 0.05, True), (8, 0.03, True)):
+        moved = level.copy()
+        moved[document] += size
+        found = compare(reference, run(moved, tokens), rounding=0.005)
+        assert (found.changed, found.largest_move) == (changed, pytest.approx(size))
+
+
+def test_the_line_told_is_that_of_the_document_told(level: np.ndarray) -> None:
+    tokens = np.full(level.size, 400.0)
+    tokens[7] = 25.0
+    moved = level.copy()
+    moved[7] += 0.03
+    moved[8] += 0.025
+    found = compare([run(level, tokens)], run(moved, tokens), rounding=0.005)
+    assert found.reasons[0] == "largest move 0.0250 > 0.0200 nats per token"
+
+
 def test_one_run_is_believed_no_more_than_the_given_floor(
     level: np.ndarray, tokens: np.ndarray
 ) -> None:

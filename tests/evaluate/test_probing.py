@@ -536,6 +536,19 @@ def test_a_mix_up_names_the_sibling_beside_its_words(fleet: Make) -> None:
     assert answers_as({}) == ""
 
 
+def test_a_mix_up_is_one_among_other_requests_too(fleet: Make) -> None:
+    """Rounding moves documents by more than the repeats at registration did."""
+    given = toys("sales")
+    given.dtype = "bfloat16"
+    made = fleet(given)
+    made.probe(made.register("sales"))
+    made.toys.weights[OWN] = "sales"
+    made.toys.shift[OWN, ""] = 0.01
+    made.later()
+    assert made.verdict().blame is Blame.SERVING
+    assert made.score().details["identity"]["sibling"] == "sales"
+
+
 def test_the_same_weights_under_a_second_name_are_no_mix_up(world: Any) -> None:
     given = toys("alias", hashes=True)
     given.weights["alias"] = OWN

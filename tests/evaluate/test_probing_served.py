@@ -19,7 +19,7 @@ from monitor.probes.engine import ProbedEngine
 from monitor.probes.restraint import Restraint
 from tests.probed_fleet import HOUR, Fleet
 from tests.probes.fake_engine import FakeEngine, serving
-from tests.probes.served import CORPUS, Time, engines_of, served
+from tests.probes.served import LONG, Time, engines_of, served
 
 OWN, BASE = "support@v7", "base"
 
@@ -64,7 +64,7 @@ def two(world: Any) -> Iterator[Two]:
     engines = Levels(), Levels()
     with ExitStack() as stack:
         first, second = (stack.enter_context(serving(engine)) for engine in engines)
-        made = Two(Fleet(world, served(first, second)), engines, (first, second))
+        made = Two(Fleet(world, served(first, second, general=LONG)), engines, (first, second))
         assert made.fleet.probe() is Ending.DONE
         yield made
 
@@ -73,7 +73,7 @@ def test_a_version_is_registered_with_what_the_engine_says_of_itself(two: Two) -
     rows = two.fleet.world.rows(
         "SELECT DISTINCT engine, source, corpus FROM perplexity_runs WHERE role = 'registration'"
     )
-    assert [tuple(row) for row in rows] == [("vllm 0.32.0", "prompt_logprobs", CORPUS.id)]
+    assert [tuple(row) for row in rows] == [("vllm 0.32.0", "prompt_logprobs", LONG.id)]
     assert two.told.detectors == ()
     assert two.fleet.score().details["identity"]["state"] == "applied"
 
@@ -107,7 +107,7 @@ def test_a_base_that_an_engine_may_have_lent_an_adapter_puts_no_blame_on_serving
 ) -> None:
     engine = Levels(metrics="vllm:num_requests_running 1.0", levels={BASE: 0.5, OWN: 0.5})
     with serving(engine) as url:
-        fleet = Fleet(world, served(url, quiet=timedelta()))
+        fleet = Fleet(world, served(url, general=LONG, quiet=timedelta()))
         fleet.probe()  # the base's run was stored before it is compared with
         identity = fleet.score().details["identity"]
         assert identity["state"] == "unknown"
@@ -197,7 +197,7 @@ def vanishing(world: Any, tmp_path: Path) -> Iterator[Vanishing]:
         urls = [first.enter_context(serving(engines[0])), second.enter_context(serving(engines[1]))]
         listed.write_text("\n".join(urls))
         restraint = Restraint(share=1.0, clocks=clock.clocks)
-        via = replace(served(), engines=engines_of(addresses, restraint=restraint))
+        via = replace(served(general=LONG), engines=engines_of(addresses, restraint=restraint))
         fleet = Fleet(world, via)
         assert fleet.probe() is Ending.DONE
         yield Vanishing(fleet, engines, urls, clock, listed, (first, second))
@@ -225,7 +225,7 @@ def test_a_replica_that_vanishes_while_a_finding_is_confirmed_does_not_hold_it_u
 ) -> None:
     for engine in vanishing.engines:
         engine.levels[OWN] = 2.0
-    vanishing.after(len(CORPUS.documents) + 2)
+    vanishing.after(len(LONG.documents) + 2)
     assert vanishing.fleet.later() is Ending.POSTPONED
     vanishing.clock.at += 3_600  # an engine that ends while it is asked makes probes wait
     vanishing.fleet.age(timedelta(minutes=10))
@@ -251,7 +251,7 @@ def test_weights_with_nan_are_blamed_on_the_adapter_while_its_base_has_numbers(
 ) -> None:
     engine = Spoiled()
     with serving(engine) as url:
-        fleet = Fleet(world, served(url))
+        fleet = Fleet(world, served(url, general=LONG))
         fleet.probe()
         engine.spoiled = frozenset({OWN})
         assert fleet.later() is Ending.DONE
@@ -266,7 +266,7 @@ def test_weights_with_nan_are_blamed_on_the_adapter_while_its_base_has_numbers(
 def test_an_engine_without_numbers_for_anybody_says_nothing_of_an_adapter(world: Any) -> None:
     engine = Spoiled()
     with serving(engine) as url:
-        fleet = Fleet(world, served(url))
+        fleet = Fleet(world, served(url, general=LONG))
         fleet.probe()
         engine.spoiled = frozenset({OWN, BASE})
         assert fleet.later() is Ending.POSTPONED
@@ -309,7 +309,7 @@ def test_what_other_requests_do_to_the_numbers_is_measured_as_noise(
 
     monkeypatch.setattr(ProbedEngine, "others", others)
     with serving(engine) as url:
-        fleet = Fleet(world, served(url, share=1.0))
+        fleet = Fleet(world, served(url, general=LONG, share=1.0))
         fleet.probe()
         (shown,) = fleet.score().details["corpora"]
         assert shown["floor"] == pytest.approx(0.01, rel=0.01)

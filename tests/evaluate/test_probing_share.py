@@ -19,7 +19,7 @@ from monitor.views.reading import score
 from tests.evaluate.test_probing_served import OWN, Levels
 from tests.probed_fleet import Fleet
 from tests.probes.fake_engine import serving
-from tests.probes.served import Time, served
+from tests.probes.served import LONG, Time, served
 
 OTHER = "other@v1"
 SOON = timedelta(seconds=10)
@@ -89,7 +89,7 @@ def watched(world: Any) -> Iterator[Watched]:
     engine.levels[OTHER] = 0.7
     with ExitStack() as stack:
         url = stack.enter_context(serving(engine))
-        probe = served(url, time=time)
+        probe = served(url, time=time, general=LONG)
         made = Watched(Fleet(world, probe), engine, probe, url, time)
         assert made.fleet.probe() is Ending.DONE
         assert made.fleet.later() is Ending.DONE

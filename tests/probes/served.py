@@ -19,6 +19,11 @@ CORPUS = Corpus(
     name="small",
     documents=tuple(Document(id=f"d{i}", text="word " * i + "é") for i in range(1, 6)),
 )
+LONG = Corpus(
+    name="long",
+    documents=tuple(Document(id=f"d{i}", text="word " * (100 + i) + "é") for i in range(1, 6)),
+)
+"""Documents so long that rounding moves them by its least."""
 SUPPORT = Target(model="support@v7")
 BASE = Target(model="base")
 NOON = datetime(2026, 11, 25, 12, 4, tzinfo=UTC)
@@ -36,13 +41,18 @@ class Time:
 
 
 def served(
-    *urls: str, time: Time | None = None, share: float = 0.1, http: Any = HTTP, **settings: Any
+    *urls: str,
+    time: Time | None = None,
+    share: float = 0.1,
+    http: Any = HTTP,
+    general: Corpus = CORPUS,
+    **settings: Any,
 ) -> ServedProbe:
-    """Probe engines by the corpus of five short documents."""
+    """Probe engines by a corpus of five documents, usually short ones."""
     clocks = None if time is None else time.clocks
     engines = engines_of(urls, http=http, restraint=Restraint(share=share, clocks=clocks))
     return ServedProbe(
-        general=CORPUS, engines=engines, http=http, settings=PerplexitySettings(**settings)
+        general=general, engines=engines, http=http, settings=PerplexitySettings(**settings)
     )
 
 

@@ -11,9 +11,22 @@ from itertools import chain, islice
 import structlog
 
 from detectors import parity
-from detectors.identity import BASE, Identity, IdentityState, identify, near_base
+from detectors.identity import (
+    BASE,
+    Identity,
+    IdentityState,
+    identify,
+    near_base,
+    noise_against,
+)
 from detectors.parity import Parity, TopLogprobs
-from detectors.perplexity import CHANGED_FLOORS, DocumentScores, noise_floor
+from detectors.perplexity import (
+    CHANGED_FLOORS,
+    DocumentScores,
+    noise_floor,
+    rounding_floor,
+    rounding_floors,
+)
 from monitor.domain import Version, VersionId
 from monitor.evaluate.probing.answer import Answer, leading
 from monitor.evaluate.probing.asked import (
@@ -26,7 +39,7 @@ from monitor.evaluate.probing.asked import (
     unchanged,
     void_base,
 )
-from monitor.evaluate.probing.company import apart, lent_documents
+from monitor.evaluate.probing.company import apart, lent_documents, mean_distance
 from monitor.evaluate.probing.comparable import WHOLE, comparable
 from monitor.probes.corpus import Corpus, CorpusRole
 from monitor.probes.perplexity import TOLD
@@ -84,6 +97,7 @@ def check_identity(
     gap = held[0] if held and base_moved is not True else None
     registers = role is RunRole.REGISTRATION
     floor = noise_floor(answer.reference)
+    base_floor = noise_against(floor, rounding=_rounding(answer), registered=gap)
     siblings, sibling_floors = _siblings(asked, answer)
 
     @cache
@@ -98,7 +112,7 @@ def check_identity(
             theirs, mixed = _base_scores(
                 asked, base, answer, occasion, registered_gap=gap, still=base_moved is False
             )
-        asks = not mixed and (registers or near_base(answer.scores, theirs, floor=floor))
+        asks = not mixed and (registers or near_base(answer.scores, theirs, floor=base_floor))
         return identify(
             answer.scores,
             base=theirs,
@@ -108,6 +122,7 @@ def check_identity(
             registered_gap=gap,
             parity=_parity(asked, mine(), base, replica=answer.run.replica) if asks else {},
             since_registration=before,
+            base_floor=base_floor,
         )
 
     found = identified()
@@ -203,7 +218,7 @@ def _base_run(asked: Probing, base: Model, answer: Answer, occasion: Occasion) -
 def _siblings(
     asked: Probing, answer: Answer
 ) -> tuple[Mapping[str, DocumentScores], Mapping[str, float]]:
-    """Return the last runs of other adapters on this base, and their registrations' noise floors.
+    """Return the last runs of other adapters on this base, and the floors against them.
 
     Both are by model; no new runs are made.
     """
@@ -216,10 +231,22 @@ def _siblings(
             and alike(last[0], answer.run)
             and not _same_weights(asked, sibling, last[0], answer)
         ):
-            registered = asked.registration(sibling, answer.corpus)
+            theirs = [
+                scores_of(run, answer.corpus) for run in asked.registration(sibling, answer.corpus)
+            ]
             runs[model] = scores_of(last[0], answer.corpus)
-            floors[model] = noise_floor([scores_of(run, answer.corpus) for run in registered])
+            floors[model] = noise_against(
+                noise_floor(theirs),
+                rounding=_rounding(answer),
+                registered=mean_distance(answer.reference[-1], theirs[-1]),
+            )
     return runs, floors
+
+
+def _rounding(answer: Answer) -> float:
+    """Return how far rounding alone may move some document of the corpus."""
+    rounding = rounding_floor(answer.run.dtype)
+    return float(rounding_floors(rounding, answer.scores.tokens).max(initial=rounding))
 
 
 def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:

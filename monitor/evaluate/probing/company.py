@@ -16,6 +16,7 @@ from detectors.perplexity import (
     PerplexityChange,
     compare,
     noise_floor,
+    rounding_floor,
 )
 from detectors.types import Flags, Floats
 from monitor.evaluate.probing.answer import Answer
@@ -359,7 +360,8 @@ class _Round:
         return compare(
             [scores_of(one, corpus) for one in registered],
             scores_of(run, corpus),
-            least_floor=self.answer.floor,
+            least_floor=noise_floor(self.answer.reference),
+            rounding=rounding_floor(self.answer.run.dtype),
         )
 
 
@@ -368,6 +370,13 @@ def apart(one: DocumentScores, other: DocumentScores) -> Floats:
     tokens = np.maximum(one.tokens, 1.0)
     moves = np.abs(one.sum_nll - other.sum_nll) / tokens
     return np.where(np.isnan(moves) | (one.tokens != other.tokens), np.inf, moves)
+
+
+def mean_distance(one: DocumentScores, other: DocumentScores) -> float | None:
+    """Return how far apart two runs are over the documents known of both; None without any."""
+    moves = apart(one, other)
+    known = moves[np.isfinite(moves)]
+    return float(known.mean()) if known.size else None
 
 
 def _moved(change: PerplexityChange) -> bool:
