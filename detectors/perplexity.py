@@ -167,7 +167,7 @@ def rounding_floor(dtype: str | None) -> float:
 
 
 def rounding_floors(rounding: float, tokens: Floats) -> Floats:
-    """Return how far rounding alone moves documents of so many tokens, ``(D,)`` nats per token.
+    """Return how far rounding alone moves documents of ``(D,)`` tokens, nats per token.
 
     The tokens' errors hardly go together, so that their mean shrinks with the root of their number:
     a document of 22 tokens moved .028 in bfloat16, where those of 110 had moved .0133. Longer
