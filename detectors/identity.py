@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from detectors.parity import LOWEST, Parity
-from detectors.perplexity import CHANGED_FLOORS, DocumentScores
+from detectors.perplexity import CHANGED_FLOORS, DocumentScores, brought_to_length
 from detectors.types import Flags, Floats
 
 BASE: Final = ""
@@ -33,7 +33,7 @@ OTHER_MODEL: Final = 0.05
 """Nats per token that a version's expectations may diverge from those at registration. Half
 precision and rounding to 8 bits diverge by .0002, to 4 bits by .04, a next version by .47."""
 SURELY_APART: Final = 2.0
-"""Models that differed at registration by this many lines of rounding are two by any reading."""
+"""Two models whose documents lay this many lines of rounding apart, on the mean, differ."""
 HIGHEST_FLOOR: Final = 0.05
 """Unchanged weights that move further than this between two readings were not read alone:
 half precision moved a document by .007. Nothing can be called equal beside such noise."""
@@ -93,13 +93,15 @@ def identify(
     parity: Mapping[str, Parity],
     sibling_floors: Mapping[str, float] = _NO_FLOORS,
     since_registration: Parity | None = None,
-    base_floor: float | None = None,
+    roundings: Mapping[str, float] = _NO_FLOORS,
 ) -> Identity:
     """Identify the weights that answer under an adapter's name.
 
     *Not applied*: no document's mean NLL is further from the base's than 4 noise floors,
     and the divergence, where measured, is within one. *Mixed up*: the same against a
-    sibling. *Wrong weights*: the gap to the base is more than twice its registered value,
+    sibling. Beside other requests rounding moves documents further than that, so the nearest of
+    the models with a rounding also counts where no document is further than 4 of it, and their
+    mean within one. *Wrong weights*: the gap to the base is more than twice its registered value,
     or less than half of it, and 10 floors away; or what the adapter expects at each token
     diverges by .05 nats from what it expected at registration.
 
@@ -131,10 +133,10 @@ def identify(
         The adapter's :class:`Parity` against others by name; the base's under
         :data:`BASE`. Any of them may be missing.
     sibling_floors
-        The floors of siblings by name, of :func:`noise_against` each: if theirs are the weights
-        that answer, the noise is theirs.
-    base_floor
-        :func:`noise_against` the base; None: ``floor``.
+        The floors of siblings by name: if theirs are the weights that answer, the noise is theirs.
+    roundings
+        :func:`rounding_against` siblings by name, and the base under :data:`BASE`, where there is
+        one.
     since_registration
         The :class:`Parity` of the version at registration against the version now. Give it
         only where the base has not moved: an engine that moved everything is no fault of
@@ -158,59 +160,62 @@ def identify(
         return _identity(IdentityState.UNKNOWN, to_base, reason)
     if (against := to_base.contradiction(floor)) is not None:
         return replace(_identity(IdentityState.UNKNOWN, to_base, against), contradictory=True)
-    near = floor if base_floor is None else base_floor
-    if to_base.same(near):
-        said = to_base.said(near)
+    if to_base.same(floor):
+        said = to_base.said(floor)
         if to_base.lent is not None:
             return _identity(IdentityState.UNKNOWN, to_base, f"{said}; {to_base.lent}")
         return _identity(IdentityState.NOT_APPLIED, to_base, f"not applied: {said}")
-    for name, theirs in siblings.items():
-        sibling = _against("another adapter", own, theirs, parity.get(name))
-        noise = max(floor, min(sibling_floors.get(name, 0.0), HIGHEST_FLOOR))
-        if sibling.same(noise):
-            reason = f"mixed up, unless both hold the same weights: {sibling.said(noise)}"
-            return _identity(IdentityState.MIXED_UP, to_base, reason, sibling=name)
+    others = {
+        name: _against("another adapter", own, theirs, parity.get(name))
+        for name, theirs in siblings.items()
+    }
+    met = _met(others, floor=floor, floors=sibling_floors)
+    met = met or _met_within({BASE: to_base} | others, roundings, floor=floor)
+    if met is not None:
+        return _of_another(to_base, *met)
     believed = registered_gap is not None and registered_gap > CHANGED_FLOORS * floor
     registered = registered_gap if believed else None
     return _alone(to_base, since_registration, floor=floor, registered=registered)
 
 
-def noise_against(floor: float, *, rounding: float, registered: float | None) -> float:
-    """Return the floor by which an adapter is told from one other model, nats per token.
-
-    Repeats at registration round alike; among other requests, rounding moves a document further:
-    .002 and more in bfloat16, where four repeats' floors are .004. So ``rounding``
-    (:func:`detectors.perplexity.rounding_floor`) is a floor too. Two models that nearly agreed at
-    registration are told apart by the repeats' floor alone.
-
-    ``registered`` is how far apart the two were at registration; None where unknown.
-
-    >>> noise_against(0.001, rounding=0.005, registered=0.3)
-    0.005
-    >>> noise_against(0.001, rounding=0.005, registered=0.03)
-    0.001
-    """
-    apart = registered is not None and registered > SURELY_APART * CHANGED_FLOORS * rounding
-    return max(floor, rounding) if apart else floor
-
-
-def near_base(own: DocumentScores, base: DocumentScores | None, *, floor: float) -> bool:
+def near_base(
+    own: DocumentScores, base: DocumentScores | None, *, floor: float, rounding: float | None = None
+) -> bool:
     """Say whether :func:`identify` needs the divergence from the base, too.
 
     The divergence decides nothing where a document tells the two apart, or too few are in common.
     """
-    return _against("the base", own, base, None).near(floor)
+    against = _against("the base", own, base, None)
+    return against.near(floor) or (rounding is not None and against.rounded(rounding))
+
+
+def rounding_against(rounding: float, *, registered: float | None) -> float | None:
+    """Return by how much rounding may part an adapter from another model that answers for it.
+
+    None where that would prove nothing: the two were no further apart at registration than twice
+    what rounding may move, or nobody knows how far.
+
+    ``rounding`` is :func:`detectors.perplexity.rounding_floor`, and ``registered`` the mean of the
+    documents' distances then, brought to length.
+
+    >>> rounding_against(0.005, registered=0.3), rounding_against(0.005, registered=0.03)
+    (0.005, None)
+    """
+    apart = registered is not None and registered > SURELY_APART * CHANGED_FLOORS * rounding
+    return rounding if apart else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Against:
     """One other model: ``(D,)`` moves of the documents against it, nats per token.
 
-    ``lent`` says why nearness to it proves nothing; None if it does prove something.
+    ``moves`` are as they are, ``brought`` as of documents of 100 tokens at least. ``lent`` says
+    why nearness to it proves nothing; None if it does prove something.
     """
 
     name: str
     moves: Floats
+    brought: Floats
     kl: float | None
     lent: str | None = None
 
@@ -222,8 +227,16 @@ class _Against:
     def gap(self) -> float:
         return float(np.abs(self.moves).mean())
 
+    @property
+    def largest(self) -> float:
+        return float(np.abs(self.brought).max())
+
     def near(self, floor: float) -> bool:
-        return self.enough and float(np.abs(self.moves).max()) <= CHANGED_FLOORS * floor
+        return self.enough and self.largest <= CHANGED_FLOORS * floor
+
+    def rounded(self, rounding: float) -> bool:
+        """Whether rounding may be all that parts the two."""
+        return self.near(rounding) and float(np.abs(self.brought).mean()) <= rounding
 
     def same(self, floor: float) -> bool:
         return self.near(floor) and (self.kl is None or self.kl <= floor)
@@ -232,20 +245,18 @@ class _Against:
         """Say why documents and divergence cannot both be true; None if they can."""
         if self.kl is None or not self.near(floor) or self.kl <= floor:
             return None
-        largest = float(np.abs(self.moves).max())
         return (
             f"a fault of the measurement: {self.moves.size} documents say that {self.name}"
-            f" answers (largest difference {largest:.2g} nats per token, line"
+            f" answers (largest difference {self.largest:.2g} nats per token, line"
             f" {CHANGED_FLOORS * floor:.2g}), the divergence over prompts that it does not (KL"
             f" {self.kl:.2g}, line {floor:.2g}); both are to be read again"
         )
 
     def said(self, floor: float) -> str:
-        largest = float(np.abs(self.moves).max())
         divergence = "" if self.kl is None else f", KL {self.kl:.2g} (line {floor:.2g})"
         return (
             f"it answers as {self.name} does: {self.moves.size} documents, largest difference"
-            f" {largest:.2g} nats per token (line {CHANGED_FLOORS * floor:.2g}){divergence}"
+            f" {self.largest:.2g} nats per token (line {CHANGED_FLOORS * floor:.2g}){divergence}"
         )
 
 
@@ -254,25 +265,67 @@ def _against(
 ) -> _Against:
     kl = None if parity is None or np.isnan(parity.kl) else parity.kl
     if other is None:
-        return _Against(name=name, moves=np.empty(0), kl=kl)
-    moves, beside = _moves(own, other)
-    alone = moves[~beside]
-    if alone.size >= FEWEST_DOCUMENTS or not beside.any():
-        return _Against(name=name, moves=alone, kl=kl)
-    lent = (
-        f"but an engine may lend its base an adapter's weights while it answers others too, and"
-        f" {alone.size} of the texts were read alone, {FEWEST_DOCUMENTS} needed"
-    )
-    return _Against(name=name, moves=moves, kl=kl, lent=lent)
+        return _Against(name=name, moves=np.empty(0), brought=np.empty(0), kl=kl)
+    moves, tokens, beside = _moves(own, other)
+    lent = None
+    if beside.any() and (alone := int((~beside).sum())) < FEWEST_DOCUMENTS:
+        lent = (
+            f"but an engine may lend its base an adapter's weights while it answers others too, and"
+            f" {alone} of the texts were read alone, {FEWEST_DOCUMENTS} needed"
+        )
+    else:
+        moves, tokens = moves[~beside], tokens[~beside]
+    brought = brought_to_length(moves, tokens)
+    return _Against(name=name, moves=moves, brought=brought, kl=kl, lent=lent)
 
 
-def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Flags]:
-    """Return the documents' moves, and which of them were read beside other requests."""
+def _moves(own: DocumentScores, other: DocumentScores) -> tuple[Floats, Floats, Flags]:
+    """Return the documents' moves, their tokens, and which were read beside other requests."""
     mine, theirs = (np.minimum(run.sum_nll, -LOWEST * run.tokens) for run in (own, other))
     # different token counts mean another tokenizer, whose nats per token are incomparable
     both = ~np.isnan(mine) & ~np.isnan(theirs) & (own.tokens == other.tokens) & (own.tokens > 0)
     beside = np.zeros(both.size, dtype=np.bool_) if other.beside is None else other.beside
-    return np.asarray((mine[both] - theirs[both]) / own.tokens[both]), beside[both]
+    tokens = own.tokens[both]
+    return np.asarray((mine[both] - theirs[both]) / tokens), tokens, beside[both]
+
+
+def _met(
+    siblings: Mapping[str, _Against], *, floor: float, floors: Mapping[str, float]
+) -> tuple[str, str] | None:
+    """Return the first sibling that repeats do not tell from the adapter, and what to say of it."""
+    for name, sibling in siblings.items():
+        noise = max(floor, min(floors.get(name, 0.0), HIGHEST_FLOOR))
+        if sibling.same(noise):
+            return name, sibling.said(noise)
+    return None
+
+
+def _met_within(
+    models: Mapping[str, _Against], roundings: Mapping[str, float], *, floor: float
+) -> tuple[str, str] | None:
+    """Return the nearest model that rounding may be all that parts, and what to say of it.
+
+    A base that other requests may have lent an adapter is none.
+    """
+    near = {
+        name: one
+        for name, one in models.items()
+        if name in roundings
+        and one.lent is None
+        and one.rounded(roundings[name])
+        and (one.kl is None or one.kl <= floor)
+    }
+    if not near:
+        return None
+    name = min(near, key=lambda one: near[one].largest)
+    return name, near[name].said(roundings[name])
+
+
+def _of_another(to_base: _Against, name: str, said: str) -> Identity:
+    if name == BASE:
+        return _identity(IdentityState.NOT_APPLIED, to_base, f"not applied: {said}")
+    reason = f"mixed up, unless both hold the same weights: {said}"
+    return _identity(IdentityState.MIXED_UP, to_base, reason, sibling=name)
 
 
 def _alone(

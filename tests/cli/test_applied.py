@@ -46,7 +46,7 @@ class Lending:
     ("alone", "state", "floor"),
     [
         pytest.param(3, IdentityState.APPLIED, 1e-3, id="6 texts were read alone"),
-        pytest.param(2, IdentityState.UNKNOWN, 1.0, id="4 texts were read alone"),
+        pytest.param(2, IdentityState.UNKNOWN, 0.1, id="4 texts of 1 token were read alone"),
     ],
 )
 def test_noise_is_that_of_texts_that_the_base_read_alone(

@@ -43,7 +43,7 @@ def told(
     parity: Mapping[str, Parity] | None = None,
     floors: Mapping[str, float] | None = None,
     since_registration: Parity | None = None,
-    base_floor: float | None = None,
+    roundings: Mapping[str, float] | None = None,
 ) -> Identity:
     return identify(
         run(own),
@@ -54,7 +54,7 @@ def told(
         parity=parity or {},
         sibling_floors=floors or {},
         since_registration=since_registration,
-        base_floor=base_floor,
+        roundings=roundings or {},
     )
 
 
@@ -192,28 +192,39 @@ def test_a_noisy_engine_is_given_its_own_floor(level: np.ndarray) -> None:
     assert told(own, level, floor=0.007).state is IdentityState.NOT_APPLIED
 
 
-def test_a_base_that_was_far_is_met_within_its_own_floor(
-    level: np.ndarray, trained: np.ndarray
-) -> None:
-    gap = float(np.abs(trained - level).mean())
-    rounded = level + 10 * FLOOR
+def test_a_base_that_was_far_is_met_within_rounding(level: np.ndarray, trained: np.ndarray) -> None:
+    gap, rounded = float(np.abs(trained - level).mean()), level + 4 * FLOOR
+    rounded[3] = level[3] + 18 * FLOOR
     assert told(rounded, level, registered_gap=gap).state is IdentityState.WRONG_WEIGHTS
-    found = told(rounded, level, registered_gap=gap, base_floor=5 * FLOOR)
+    found = told(rounded, level, registered_gap=gap, roundings={BASE: 5 * FLOOR})
     assert found.state is IdentityState.NOT_APPLIED
 
 
-def test_a_divergence_from_the_base_outweighs_nearness_within_rounding(
+@pytest.mark.parametrize(
+    ("move", "kl"),
+    [
+        pytest.param(12 * FLOOR, None, id="all documents moved: no rounding does that"),
+        pytest.param(4 * FLOOR, 2 * FLOOR, id="another divergence over the prompts"),
+    ],
+)
+def test_a_weakened_adapter_is_not_taken_for_its_base(
+    level: np.ndarray, trained: np.ndarray, move: float, kl: float | None
+) -> None:
+    weakened, gap = level + move, float(np.abs(trained - level).mean())
+    weakened[3] = level[3] + 18 * FLOOR
+    parity = {} if kl is None else {BASE: divergence(kl)}
+    found = told(weakened, level, registered_gap=gap, roundings={BASE: 5 * FLOOR}, parity=parity)
+    assert found.state is IdentityState.WRONG_WEIGHTS
+
+
+def test_of_several_within_rounding_the_nearest_is_named(
     level: np.ndarray, trained: np.ndarray
 ) -> None:
-    gap = float(np.abs(trained - level).mean())
-    found = told(
-        level + 10 * FLOOR,
-        level,
-        registered_gap=gap,
-        base_floor=5 * FLOOR,
-        parity={BASE: divergence(20 * FLOOR)},
-    )
-    assert found.state is IdentityState.WRONG_WEIGHTS
+    own, noise = trained, np.zeros(60)
+    noise[3] = 5 * FLOOR
+    siblings = {"a": own + 2 * noise, "b": own + noise, "c": level}
+    found = told(own, level, siblings=siblings, roundings=dict.fromkeys(siblings, 5 * FLOOR))
+    assert (found.state, found.sibling) == (IdentityState.MIXED_UP, "b")
 
 
 def test_a_siblings_weights_are_named_beside_the_reason(

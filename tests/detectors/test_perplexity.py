@@ -150,25 +150,36 @@ def test_details_are_plain_json(level: np.ndarray, tokens: np.ndarray) -> None:
     assert json.loads(json.dumps(score.details))["changed"] is True
 
 
-def test_a_short_document_is_rounded_further_than_a_long_one(level: np.ndarray) -> None:
-    tokens = np.full(level.size, 400.0)
-    tokens[7] = 25.0
-    reference = [run(level, tokens)]
-    for document, size, changed in ((7, 0.03, False), (7, 0.05, True), (8, 0.03, True)):
-        moved = level.copy()
-        moved[document] += size
-        found = compare(reference, run(moved, tokens), rounding=0.005)
-        assert (found.changed, found.largest_move) == (changed, pytest.approx(size))
-
-
-def test_the_line_told_is_that_of_the_document_told(level: np.ndarray) -> None:
+@pytest.mark.parametrize(
+    ("document", "size", "changed"), [(7, 0.03, False), (7, 0.05, True), (8, 0.03, True)]
+)
+def test_a_short_document_is_rounded_further_than_a_long_one(
+    level: np.ndarray, document: int, size: float, *, changed: bool
+) -> None:
     tokens = np.full(level.size, 400.0)
     tokens[7] = 25.0
     moved = level.copy()
-    moved[7] += 0.03
-    moved[8] += 0.025
-    found = compare([run(level, tokens)], run(moved, tokens), rounding=0.005)
-    assert found.reasons[0] == "largest move 0.0250 > 0.0200 nats per token"
+    moved[document] += size
+    found = compare([run(level, tokens)], run(moved, tokens), least_floor=0.005)
+    assert found.changed is changed
+    assert found.largest_move == pytest.approx(size / 2 if document == 7 else size)
+
+
+def test_a_small_move_of_all_short_documents_is_one_of_the_corpus(level: np.ndarray) -> None:
+    tokens = np.full(level.size, 25.0)
+    found = compare([run(level, tokens)], run(level + 0.03, tokens), least_floor=0.005)
+    assert found.changed
+    assert found.largest_move == pytest.approx(0.03)
+    apart = np.where(np.arange(level.size) % 2, 0.03, -0.03)
+    assert not compare([run(level, tokens)], run(level + apart, tokens), least_floor=0.005).changed
+
+
+def test_repeats_of_short_documents_are_brought_to_length_too(level: np.ndarray) -> None:
+    tokens = np.full(level.size, 400.0)
+    tokens[7] = 25.0
+    other = level.copy()
+    other[7] += 0.03
+    assert noise_floor([run(level, tokens), run(other, tokens)]) == pytest.approx(0.015)
 
 
 def test_one_run_is_believed_no_more_than_the_given_floor(

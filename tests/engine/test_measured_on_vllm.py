@@ -74,7 +74,7 @@ def scores(run: PerplexityRun) -> DocumentScores:
 
 def moved(probe: ServedProbe, registered: list[DocumentScores]) -> PerplexityChange:
     run = probe.score(Target(model=OWN), CORPUS)
-    return compare(registered, scores(run), rounding=rounding_floor(run.dtype))
+    return compare(registered, scores(run), least_floor=rounding_floor(run.dtype))
 
 
 def test_saving_again_and_other_requests_stay_below_the_floor_and_damage_above_it(
@@ -107,7 +107,7 @@ def test_another_build_of_the_engine_stays_below_the_floor(
         run = probe_of(other).score(Target(model=OWN), CORPUS)
     rebuilt = scores(run)
     assert not np.array_equal(rebuilt.sum_nll, registered[0].sum_nll), "it computes otherwise"
-    change = compare(registered, rebuilt, rounding=rounding_floor(run.dtype))
+    change = compare(registered, rebuilt, least_floor=rounding_floor(run.dtype))
     assert not change.changed, change.reasons
 
 

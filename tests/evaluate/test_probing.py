@@ -543,7 +543,7 @@ def test_a_mix_up_is_one_among_other_requests_too(fleet: Make) -> None:
     made = fleet(given)
     made.probe(made.register("sales"))
     made.toys.weights[OWN] = "sales"
-    made.toys.shift[OWN, ""] = 0.01
+    made.toys.shift[OWN, ""] = 0.0045
     made.later()
     assert made.verdict().blame is Blame.SERVING
     assert made.score().details["identity"]["sibling"] == "sales"

@@ -115,7 +115,7 @@ def registered_answer(asked: Probing, corpus: Corpus) -> Answer:
         corpus=corpus,
         registered=registered,
         runs=(registered[-1],),
-        change=compare(runs, runs[-1], rounding=rounding_floor(registered[-1].dtype)),
+        change=compare(runs, runs[-1], least_floor=rounding_floor(registered[-1].dtype)),
     )
 
 
@@ -248,7 +248,7 @@ def _compared(
         [scores_of(one, corpus) for one in registered],
         scores_of(run, corpus),
         previous=previous,
-        rounding=rounding_floor(run.dtype),
+        least_floor=rounding_floor(run.dtype),
     )
     if change.documents == 0:
         raise RunStopped(f"none of {change.unscored} registered documents can be scored now")

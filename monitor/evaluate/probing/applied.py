@@ -17,7 +17,7 @@ from detectors.identity import (
     IdentityState,
     identify,
     near_base,
-    noise_against,
+    rounding_against,
 )
 from detectors.parity import Parity, TopLogprobs
 from detectors.perplexity import (
@@ -25,7 +25,6 @@ from detectors.perplexity import (
     DocumentScores,
     noise_floor,
     rounding_floor,
-    rounding_floors,
 )
 from monitor.domain import Version, VersionId
 from monitor.evaluate.probing.answer import Answer, leading
@@ -97,8 +96,9 @@ def check_identity(
     gap = held[0] if held and base_moved is not True else None
     registers = role is RunRole.REGISTRATION
     floor = noise_floor(answer.reference)
-    base_floor = noise_against(floor, rounding=_rounding(answer), registered=gap)
-    siblings, sibling_floors = _siblings(asked, answer)
+    siblings, sibling_floors, roundings = _siblings(asked, answer)
+    if base is not None and base_moved is not True:
+        roundings |= _rounding(answer, BASE, asked.registration(base, answer.corpus))
 
     @cache
     def mine() -> Expectations | None:
@@ -110,9 +110,14 @@ def check_identity(
         theirs, mixed = None, False
         if base is not None:
             theirs, mixed = _base_scores(
-                asked, base, answer, occasion, registered_gap=gap, still=base_moved is False
+                *(asked, base, answer, occasion),
+                registered_gap=gap,
+                still=base_moved is False,
+                rounding=roundings.get(BASE, 0.0),
             )
-        asks = not mixed and (registers or near_base(answer.scores, theirs, floor=base_floor))
+        asks = not mixed and (
+            registers or near_base(answer.scores, theirs, floor=floor, rounding=roundings.get(BASE))
+        )
         return identify(
             answer.scores,
             base=theirs,
@@ -122,7 +127,7 @@ def check_identity(
             registered_gap=gap,
             parity=_parity(asked, mine(), base, replica=answer.run.replica) if asks else {},
             since_registration=before,
-            base_floor=base_floor,
+            roundings=roundings,
         )
 
     found = identified()
@@ -174,6 +179,7 @@ def _base_scores(
     *,
     registered_gap: float | None,
     still: bool,
+    rounding: float,
 ) -> tuple[DocumentScores | None, bool]:
     """Return the base's scores, and whether adapters computed some of them.
 
@@ -192,7 +198,7 @@ def _base_scores(
         return now, False
     then = scores_of(registered[-1], answer.corpus)
     mixed = lent_documents(asked, answer, run, beside=registered[-1])
-    line = CHANGED_FLOORS * noise_floor(answer.reference)
+    line = CHANGED_FLOORS * max(noise_floor(answer.reference), rounding)
     was_far = registered_gap is not None and registered_gap > line
     if was_far and still and now.beside is not None:
         new = lent_documents(asked, answer, run, beside=registered[-1], now=answer.scores)
@@ -217,13 +223,13 @@ def _base_run(asked: Probing, base: Model, answer: Answer, occasion: Occasion) -
 
 def _siblings(
     asked: Probing, answer: Answer
-) -> tuple[Mapping[str, DocumentScores], Mapping[str, float]]:
-    """Return the last runs of other adapters on this base, and the floors against them.
+) -> tuple[Mapping[str, DocumentScores], Mapping[str, float], dict[str, float]]:
+    """Return the last runs of other adapters on this base, their floors, and roundings.
 
-    Both are by model; no new runs are made.
+    All are by model; no new runs are made.
     """
     by_model = {one.target.model: one for one in asked.registered_siblings(answer.corpus)}
-    runs, floors = {}, {}
+    runs, floors, roundings = {}, {}, dict[str, float]()
     for model, sibling in islice(sorted(by_model.items()), MOST_SIBLINGS):
         last = asked.recent(sibling, answer.corpus, roles=WHOLE)
         if (
@@ -231,22 +237,20 @@ def _siblings(
             and alike(last[0], answer.run)
             and not _same_weights(asked, sibling, last[0], answer)
         ):
-            theirs = [
-                scores_of(run, answer.corpus) for run in asked.registration(sibling, answer.corpus)
-            ]
+            registered = asked.registration(sibling, answer.corpus)
             runs[model] = scores_of(last[0], answer.corpus)
-            floors[model] = noise_against(
-                noise_floor(theirs),
-                rounding=_rounding(answer),
-                registered=mean_distance(answer.reference[-1], theirs[-1]),
-            )
-    return runs, floors
+            floors[model] = noise_floor([scores_of(run, answer.corpus) for run in registered])
+            roundings |= _rounding(answer, model, registered)
+    return runs, floors, roundings
 
 
-def _rounding(answer: Answer) -> float:
-    """Return how far rounding alone may move some document of the corpus."""
-    rounding = rounding_floor(answer.run.dtype)
-    return float(rounding_floors(rounding, answer.scores.tokens).max(initial=rounding))
+def _rounding(answer: Answer, name: str, registered: Sequence[StoredRun]) -> dict[str, float]:
+    """Return under a model's name by how much rounding may part the version from it, if known."""
+    if not registered:
+        return {}
+    then = mean_distance(answer.reference[-1], scores_of(registered[-1], answer.corpus))
+    found = rounding_against(rounding_floor(answer.run.dtype), registered=then)
+    return {} if found is None else {name: found}
 
 
 def _same_weights(asked: Probing, sibling: Model, theirs: StoredRun, answer: Answer) -> bool:

@@ -14,9 +14,9 @@ from detectors.perplexity import (
     CHANGED_FLOORS,
     DocumentScores,
     PerplexityChange,
+    brought_to_length,
     compare,
     noise_floor,
-    rounding_floor,
 )
 from detectors.types import Flags, Floats
 from monitor.evaluate.probing.answer import Answer
@@ -360,15 +360,14 @@ class _Round:
         return compare(
             [scores_of(one, corpus) for one in registered],
             scores_of(run, corpus),
-            least_floor=noise_floor(self.answer.reference),
-            rounding=rounding_floor(self.answer.run.dtype),
+            least_floor=self.answer.floor,
         )
 
 
 def apart(one: DocumentScores, other: DocumentScores) -> Floats:
-    """Return how far apart each document's mean NLLs are; infinite where one is unknown."""
+    """Return how far apart documents' mean NLLs are, brought to length; infinite where unknown."""
     tokens = np.maximum(one.tokens, 1.0)
-    moves = np.abs(one.sum_nll - other.sum_nll) / tokens
+    moves = brought_to_length(np.abs(one.sum_nll - other.sum_nll) / tokens, tokens)
     return np.where(np.isnan(moves) | (one.tokens != other.tokens), np.inf, moves)
 
 

@@ -64,7 +64,7 @@ def week_of(
         since=registered[0].at,
         runs=tuple(runs),
         changes=tuple(
-            compare(reference, scores_of(run, corpus), rounding=rounding_floor(run.dtype))
+            compare(reference, scores_of(run, corpus), least_floor=rounding_floor(run.dtype))
             for run in runs
         ),
     )
