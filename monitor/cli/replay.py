@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from driftline.formats.lines import Form
     from monitor.config.sections import Config
-    from monitor.probes.embedding import Embedder
+    from monitor.probes.embedding import Embedder, EmbeddingSettings
+    from monitor.replay.body import Body
     from monitor.replay.replaying import ReplayOutcome, ReplayParts, Request
 
 _AUTO: Final = "auto"
@@ -29,7 +30,12 @@ _COUNT: Final = re.compile(r"[1-9]\d{0,8}")
 
 def replay(
     log: Annotated[
-        Path, typer.Argument(metavar="FILE", help="The log: one JSON object a line, or .gz of it.")
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="The log: one JSON object a line, .gz of it, or Parquet; with --ray also a folder"
+            " or an address.",
+        ),
     ],
     baseline: Annotated[
         Path | None,
@@ -76,6 +82,13 @@ def replay(
         Path | None,
         typer.Option(dir_okay=False, help="Write charts into this file; it needs no network."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|ADDRESS",
+            help="Replay each version apart on Ray: N workers here, or a cluster (auto).",
+        ),
+    ] = None,
     config: options.Config = None,
     *,
     by_model: Annotated[
@@ -95,6 +108,8 @@ def replay(
 ) -> None:
     """Run a log through the detectors, without a server. Exit codes as for status."""
     from monitor.capture.refusal import refusing
+    from monitor.cli import replay_story
+    from monitor.replay.body import body_of
     from monitor.replay.reading import LogReading
     from monitor.replay.replaying import Request
 
@@ -104,14 +119,14 @@ def replay(
     if training is not None and not training.is_file():
         raise CommandFailed(f"{training}: there is no such file of training texts")
     request = Request(
-        log=log,
+        log=Path(log),
         baseline=baseline,
         first=_first(baseline_first, baseline),
         training=training,
         reading=LogReading(
             form=_form(form),
             adapter=adapter,
-            apart=by_model,
+            apart=by_model or ray is not None,
             per_day=rate,
             strict=strict,
             excerpts=show_examples > 0,
@@ -121,10 +136,23 @@ def replay(
         approve=approved,
         examples=show_examples,
     )
-    with _tools(settings, budget=budget, fleet=fleet, embed=not no_embeddings) as tools:
-        outcome = _replayed(request, tools)
-    _tell(outcome, html=html, as_json=as_json)
-    raise typer.Exit(_exit_code(outcome))
+    if ray is not None:
+        if baseline or training or html or show_examples:
+            raise CommandFailed(
+                "--ray takes each version's baseline from its own first records: give"
+                " --baseline-first, and neither --baseline, --training, --html nor --show-examples"
+            )
+        embedding = None if no_embeddings else settings.probes.embedding
+        with _tools(settings, budget=budget, fleet=fleet, embed=False) as tools:
+            body = _on_ray(ray, log, request, tools, embedding=embedding)
+        tell = screen.as_json if as_json else replay_story.tell_summary
+        tell(body)
+    else:
+        with _tools(settings, budget=budget, fleet=fleet, embed=not no_embeddings) as tools:
+            outcome = _replayed(request, tools)
+        body = body_of(outcome)
+        _tell(outcome, body, html=html, as_json=as_json)
+    raise typer.Exit(_exit_code(body))
 
 
 def _first(given: str | None, baseline: Path | None) -> int | timedelta | None:
@@ -174,6 +202,35 @@ def _tools(
         )
 
 
+def _on_ray(
+    where: str,
+    log: str,
+    request: Request,
+    tools: ReplayParts,
+    *,
+    embedding: EmbeddingSettings | None,
+) -> Body:
+    from monitor.replay.errors import ReplayFailed
+    from monitor.replay.on_ray import Cluster, ManyVersions, replay_on
+
+    if request.first is None:
+        raise CommandFailed("--ray needs --baseline-first: the first records of each version")
+    here = _COUNT.fullmatch(where) is not None
+    cluster = Cluster(workers=int(where) if here else None, address=None if here else where)
+    asked = ManyVersions(
+        log=log,
+        first=request.first,
+        reading=request.reading,
+        settings=tools.settings,
+        cadences=tools.cadences,
+        approve=request.approve,
+        fleet=tools.fleet,
+        embedding=embedding,
+    )
+    with failing(ReplayFailed), _Bar() as bar:
+        return replay_on(cluster, asked, watch=bar)
+
+
 def _replayed(request: Request, tools: ReplayParts) -> ReplayOutcome:
     from monitor.probes.errors import ProbeError
     from monitor.replay import replaying
@@ -219,16 +276,15 @@ class _Bar:
             self._progress.update(self._task, completed=total)
 
 
-def _tell(outcome: ReplayOutcome, *, html: Path | None, as_json: bool) -> None:
+def _tell(outcome: ReplayOutcome, body: Body, *, html: Path | None, as_json: bool) -> None:
     from monitor.cli import replay_story
-    from monitor.replay.body import body_of
 
     if html is not None:
         _write_page(outcome, html)
     if as_json:
-        screen.as_json(body_of(outcome))
+        screen.as_json(body)
     else:
-        replay_story.tell(outcome)
+        replay_story.tell(outcome, body)
     if html is not None:
         screen.note(f"charts: {html}")
 
@@ -243,10 +299,10 @@ def _write_page(outcome: ReplayOutcome, html: Path) -> None:
         raise CommandFailed(f"{html}: {error.strerror}") from None
 
 
-def _exit_code(outcome: ReplayOutcome) -> int:
-    words = {story.worst.value for story in outcome.stories}
+def _exit_code(body: Body) -> int:
+    words = {one["worst_verdict"] for one in body["versions"]}
     if "critical" in words:
         return ExitCode.CRITICAL
     if {"drifting", "blind"} & words:
         return ExitCode.DRIFTING
-    return ExitCode.FAILED if outcome.failed else ExitCode.OK
+    return ExitCode.FAILED if body["failed"] else ExitCode.OK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from monitor.cli import screen
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from monitor.domain import Reference
-    from monitor.replay.reading import ReadLog
+    from monitor.replay.body import Body
     from monitor.replay.replaying import ReplayOutcome
     from monitor.replay.running import Crossed
     from monitor.replay.story import Source, Story
@@ -23,46 +22,62 @@ NO_PROBE = (
 )
 
 
-def tell(outcome: ReplayOutcome) -> None:
+def tell(outcome: ReplayOutcome, body: Body) -> None:
     """Print all stories, one version after the other; a summary first where there are many."""
-    _file(outcome.log)
-    if outcome.baseline is not None:
-        _file(outcome.baseline)
+    _files(body)
     if len(outcome.stories) > 1:
-        _summary(outcome.stories)
+        _summary(body)
     for story in outcome.stories:
         _story(story)
-    for label, why in outcome.failed.items():
-        screen.say(f"{label}: not replayed: {why}", style="yellow")
+    _failed(body)
 
 
-def _file(read: ReadLog) -> None:
-    screen.say(f"{read.path}: {read.n_lines:,} lines, {read.n_bad:,} bad")
-    for one in read.bad:
-        screen.say(f"  line {one.line}: {one.reason}", style="yellow")
-    if read.n_bad > len(read.bad):
-        screen.say(f"  and {read.n_bad - len(read.bad):,} more", style="yellow")
-    if read.passed_over:
-        names = ", ".join(f"{name} ({count:,})" for name, count in read.passed_over.items())
+def tell_summary(body: Body) -> None:
+    """Print a line a version."""
+    _files(body)
+    _summary(body)
+    _failed(body)
+
+
+def _files(body: Body) -> None:
+    _file(body["file"])
+    if body["baseline"] is not None:
+        _file(body["baseline"])
+
+
+def _file(read: Body) -> None:
+    screen.say(f"{read['path']}: {read['lines']:,} lines, {read['bad']:,} bad")
+    for one in read["first_bad"]:
+        file = f"{one['file']}, " if "file" in one else ""
+        screen.say(f"  {file}line {one['line']}: {one['reason']}", style="yellow")
+    if (more := read["bad"] - len(read["first_bad"])) > 0:
+        screen.say(f"  and {more:,} more", style="yellow")
+    if passed := read["passed_over"]:
+        names = ", ".join(f"{name} ({count:,})" for name, count in passed.items())
         screen.say(f"  not asked for: {names}")
 
 
-def _summary(stories: Sequence[Story]) -> None:
+def _summary(body: Body) -> None:
     screen.table(
         "versions",
         ["version", "worst verdict", "records", "days", "tickets", "pages"],
         [
             [
-                story.label,
-                screen.verdict(story.worst.value),
-                f"{story.traffic.records:,}",
-                screen.number(story.traffic.days, digits=1),
-                str(story.budget.tickets),
-                str(story.budget.pages),
+                one["name"],
+                screen.verdict(one["worst_verdict"]),
+                f"{one['records']:,}",
+                screen.number(one["days"], digits=1),
+                str(one["messages"]["tickets"]),
+                str(one["messages"]["pages"]),
             ]
-            for story in stories
+            for one in body["versions"]
         ],
     )
+
+
+def _failed(body: Body) -> None:
+    for label, why in body["failed"].items():
+        screen.say(f"{label}: not replayed: {why}", style="yellow")
 
 
 def _story(story: Story) -> None:

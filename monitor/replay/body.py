@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from monitor.domain import Interval
-from monitor.replay.reading import ReadLog
+from monitor.replay.reading import Bad, Tally
 from monitor.replay.replaying import ReplayOutcome
 from monitor.replay.running import Crossed, VerdictChange
 from monitor.replay.story import BudgetLine, DetectorStory, Point, Story
@@ -17,22 +17,29 @@ Body = dict[str, Any]
 
 def body_of(outcome: ReplayOutcome, *, points: bool = False) -> Body:
     """Return an outcome as plain JSON types; ``points`` adds every detector's series."""
+    log, base = outcome.log, outcome.baseline
     return {
-        "file": _file(outcome.log),
-        "baseline": None if outcome.baseline is None else _file(outcome.baseline),
+        "file": file_body(str(log.path), log.tally),
+        "baseline": None if base is None else file_body(str(base.path), base.tally),
         "versions": [_story(one, points=points) for one in outcome.stories],
         "failed": dict(outcome.failed),
     }
 
 
-def _file(read: ReadLog) -> Body:
+def file_body(path: str, tally: Tally) -> Body:
+    """Return how the lines of a log were taken, as plain JSON types."""
     return {
-        "path": str(read.path),
-        "lines": read.n_lines,
-        "bad": read.n_bad,
-        "first_bad": [{"line": one.line, "reason": one.reason} for one in read.bad],
-        "passed_over": dict(read.passed_over),
+        "path": path,
+        "lines": tally.lines,
+        "bad": tally.n_bad,
+        "first_bad": [_bad(one) for one in tally.bad],
+        "passed_over": dict(tally.passed_over),
     }
+
+
+def _bad(one: Bad) -> Body:
+    file = {} if one.file is None else {"file": one.file}
+    return file | {"line": one.line, "reason": one.reason}
 
 
 def _story(story: Story, *, points: bool) -> Body:

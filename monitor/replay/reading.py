@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,14 +43,17 @@ _BURST_RECORDS: Final = 50
 _NOWHERE: Final = Resolved(AdapterId(0), VersionId(0), None)
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
 _WITHOUT_TIME: Final = "has no time"
+_SUBJECT_KEY: Final = bytes(32)
+"""No secret: the digests stay in memory, and their order decides the last digit of sums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bad:
-    """A line that holds no usable record."""
+    """A line that holds no usable record; ``file`` names its file where a log has several."""
 
     line: int
     reason: str
+    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,21 +90,58 @@ class LogReading:
     refuses: Refuses = refuses
 
 
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """How many lines were read, and which could not be used.
+
+    ``bad`` are the first of ``n_bad``; ``timeless`` of these have no time.
+    ``passed_over`` counts the records of labels that were not asked for.
+    """
+
+    lines: int = 0
+    bad: list[Bad] = field(default_factory=list)
+    n_bad: int = 0
+    timeless: int = 0
+    passed_over: dict[str, int] = field(default_factory=dict)
+
+    def pass_over(self, label: str) -> None:
+        """Count a record that was not asked for."""
+        self.passed_over[label] = self.passed_over.get(label, 0) + 1
+
+    def refuse(self, number: int, reason: str, *, strict: bool = False) -> None:
+        """Count a bad line; raise ReplayFailed at the first one if ``strict``."""
+        if strict:
+            raise ReplayFailed(f"line {number}: {reason}")
+        self.n_bad += 1
+        self.timeless += reason == _WITHOUT_TIME
+        if len(self.bad) < FIRST_BAD:
+            self.bad.append(Bad(line=number, reason=reason))
+
+    def why_nothing(self, name: str, adapter: str | None) -> str:
+        """Say why a log has no usable record."""
+        if self.timeless:
+            return (
+                f"{name}: its records have no time; --rate says how many requests a day"
+                " the adapter answers, and spreads them"
+            )
+        if self.passed_over:
+            names = ", ".join(sorted(self.passed_over)[:10])
+            return f"{name}: nothing of {adapter!r}; it has {names}"
+        first = f"; line {self.bad[0].line}: {self.bad[0].reason}" if self.bad else ""
+        return f"{name}: no record in {self.lines} lines{first}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReadLog:
     """The contents of a file.
 
-    ``records`` are in order of time, by label (``support@v7``). ``bad`` are the first of
-    ``n_bad``; ``passed_over`` counts the records of labels that were not asked for.
-    ``excerpts`` are beginnings of prompts by time of record, where they were asked for.
+    ``records`` are in order of time, by label (``support@v7``). ``excerpts`` are beginnings of
+    prompts by time of record, where they were asked for.
     """
 
     path: Path
-    n_lines: int
+    tally: Tally
     records: Mapping[str, Baseline]
-    bad: Sequence[Bad]
-    n_bad: int
-    passed_over: Mapping[str, int]
     excerpts: Mapping[float, str]
 
 
@@ -145,6 +185,56 @@ def read_log(
     return reader.finish(path)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Line:
+    """A usable line: the label of its version, and its fields."""
+
+    label: str
+    number: int
+    mapped: Mapped
+
+    def admitted(self, at: datetime) -> Admitted:
+        """Check the record, and measure what is told of tokens; raises RecordRefused."""
+        record = _record(self.mapped, self.number, at=at)
+        check_record(record, ANY_TIME)
+        return Admitted(
+            record=record,
+            resolved=_NOWHERE,
+            sample_prob=1.0,
+            tokens=tokens_of(record),
+            embedding=unit_vector(record),
+        )
+
+
+def parsed(number: int, line: bytes | None, given: LogReading) -> Line | None:
+    """Read a line; None for a training text.
+
+    Raises
+    ------
+    Unreadable, RecordRefused
+        It is no record; the text says why.
+    """
+    fields = object_of(line)
+    if fields.get("role") == "training":
+        return None
+    mapped = read(fields, given.form)
+    return Line(label=label_of(mapped.adapter, mapped.version), number=number, mapped=mapped)
+
+
+def wanted(label: str, given: LogReading) -> bool:
+    """Whether the version is to be replayed."""
+    return given.adapter in {None, label, label.partition("@")[0]}
+
+
+def time_of(line: Line, given: LogReading, *, place: int) -> datetime:
+    """Return a record's time; evenly spread ones have it from their place in their version's."""
+    if given.per_day is not None:
+        return given.begin + timedelta(days=place / given.per_day)
+    if line.mapped.at is None:
+        raise Unreadable(_WITHOUT_TIME)
+    return line.mapped.at
+
+
 @dataclass(slots=True)
 class _Pending:
     """Records of one label: those to be measured together, and those measured."""
@@ -162,27 +252,23 @@ class _Reader:
     not_measured: frozenset[bytes]
     key: bytes
     learned: TrainingShingles | None
-    subject_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
-    lines: int = 0
-    bad: list[Bad] = field(default_factory=list)
-    n_bad: int = 0
-    timeless: int = 0
+    subject_key: bytes = _SUBJECT_KEY
+    tally: Tally = field(default_factory=Tally)
     labels: dict[str, _Pending] = field(default_factory=dict)
-    passed_over: Counter[str] = field(default_factory=Counter)
     excerpts: dict[float, str] = field(default_factory=dict)
 
     def take(self, number: int, line: bytes | None) -> None:
-        self.lines += 1
+        self.tally.lines += 1
         try:
-            fields = object_of(line)
-            if fields.get("role") == "training":
-                return
-            self._keep(number, read(fields, self.given.form))
+            found = parsed(number, line, self.given)
+            if found is not None:
+                self._keep(found)
         except (Unreadable, RecordRefused) as refused:
-            self._refuse(number, str(refused))
+            self.tally.refuse(number, str(refused), strict=self.given.strict)
 
     def finish(self, path: Path) -> ReadLog:
-        self._explain_nothing(path)
+        if not self.labels:
+            raise ReplayFailed(self.tally.why_nothing(path.name, self.given.adapter))
         self._adopt_unnamed()
         self._explain_several(path)
         records = {}
@@ -192,29 +278,26 @@ class _Reader:
             _refuse_burst(path, records[label], self.given)
         return ReadLog(
             path=path,
-            n_lines=self.lines,
+            tally=self.tally,
             records=records,
-            bad=self.bad,
-            n_bad=self.n_bad,
-            passed_over=self.passed_over,
             excerpts=self.excerpts,
         )
 
-    def _keep(self, number: int, mapped: Mapped) -> None:
-        label = label_of(mapped.adapter, mapped.version)
-        if self.given.adapter not in {None, label, label.partition("@")[0]}:
-            self.passed_over[label] += 1
+    def _keep(self, line: Line) -> None:
+        label = line.label
+        if not wanted(label, self.given):
+            self.tally.pass_over(label)
             return
         known = self.labels.get(label, _Pending())
-        record = _record(mapped, number, at=self._time(mapped, known))
-        admitted = self._admitted(record)
+        admitted = line.admitted(time_of(line, self.given, place=known.count))
+        record = admitted.record
         pending = self.labels.setdefault(label, known)
         pending.count += 1
         if not self.given.apart and len(self._named()) > 1:
             return  # no longer measured, only counted for the message
         if self.given.excerpts and record.prompt:
             self.excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
-        pending.admitted.append(admitted)
+        pending.admitted.append(self._to_measure(admitted))
         pending.subjects.append(
             None if record.subject is None else subjects.digest(self.subject_key, record.subject)
         )
@@ -222,29 +305,16 @@ class _Reader:
             self._measure(pending)
         self._bound()
 
-    def _time(self, mapped: Mapped, pending: _Pending) -> datetime:
-        if self.given.per_day is not None:
-            return self.given.begin + timedelta(days=pending.count / self.given.per_day)
-        if mapped.at is None:
-            self.timeless += 1
-            raise Unreadable(_WITHOUT_TIME)
-        return mapped.at
-
-    def _admitted(self, record: Record) -> Admitted:
-        check_record(record, ANY_TIME)
-        prompt = record.prompt
+    def _to_measure(self, admitted: Admitted) -> Admitted:
+        """Leave out a prompt that is not to be embedded."""
+        prompt = admitted.record.prompt
         if prompt and (
             self.embed is None
             or (self.not_measured and text_hash(prompt, key=self.key) in self.not_measured)
         ):
-            record = msgspec.structs.replace(record, prompt=None)
-        return Admitted(
-            record=record,
-            resolved=_NOWHERE,
-            sample_prob=1.0,
-            tokens=tokens_of(record),
-            embedding=unit_vector(record),
-        )
+            without = msgspec.structs.replace(admitted.record, prompt=None)
+            return admitted._replace(record=without)
+        return admitted
 
     def _measure(self, pending: _Pending) -> None:
         if not pending.admitted:
@@ -266,27 +336,6 @@ class _Reader:
                 f"more than {MOST_RECORDS:,} records: replay a shorter time or one adapter"
                 " of them (--adapter)"
             )
-
-    def _refuse(self, number: int, reason: str) -> None:
-        if self.given.strict:
-            raise ReplayFailed(f"line {number}: {reason}")
-        self.n_bad += 1
-        if len(self.bad) < FIRST_BAD:
-            self.bad.append(Bad(line=number, reason=reason))
-
-    def _explain_nothing(self, path: Path) -> None:
-        if self.labels:
-            return
-        if self.timeless:
-            raise ReplayFailed(
-                f"{path.name}: its records have no time; --rate says how many requests a day"
-                " the adapter answers, and spreads them"
-            )
-        if self.passed_over:
-            names = ", ".join(sorted(self.passed_over)[:10])
-            raise ReplayFailed(f"{path.name}: nothing of {self.given.adapter!r}; it has {names}")
-        first = f"; line {self.bad[0].line}: {self.bad[0].reason}" if self.bad else ""
-        raise ReplayFailed(f"{path.name}: no record in {self.lines} lines{first}")
 
     def _named(self) -> list[str]:
         return [label for label in self.labels if label != UNNAMED]

@@ -35,9 +35,9 @@ def test_bad_lines_are_told_and_cost_nothing_else(write: Write) -> None:
     lines[9:9] = [talk(1)[0] | {"token_logprobs": [0.7] * 24}, talk(1)[0] | {"status": "fine"}]
     found = read(write("log.jsonl", lines))
     assert len(found.records["support@v7"]) == 20
-    assert (found.n_lines, found.n_bad) == (24, 4)
-    assert [one.line for one in found.bad] == [4, 5, 10, 11]
-    reasons = " ".join(one.reason for one in found.bad)
+    assert (found.tally.lines, found.tally.n_bad) == (24, 4)
+    assert [one.line for one in found.tally.bad] == [4, 5, 10, 11]
+    reasons = " ".join(one.reason for one in found.tally.bad)
     for said in ("expected an object", "at: is no time", "above 0", "record.status: expected int"):
         assert said in reasons
 
@@ -76,7 +76,7 @@ def test_several_versions_are_named_and_counted(write: Write) -> None:
     }
     one = read(path, adapter="support@v8")
     assert [*one.records] == ["support@v8"]
-    assert one.passed_over == {"support@v7": 12, "sales@v7": 3}
+    assert one.tally.passed_over == {"support@v7": 12, "sales@v7": 3}
     assert len(read(path, adapter="sales").records["sales@v7"]) == 3
     with pytest.raises(ReplayFailed, match="nothing of 'nobody'; it has sales@v7, support@v7"):
         read(path, adapter="nobody")
