@@ -506,6 +506,19 @@ def test_what_the_base_said_is_no_registration_of_an_unapplied_adapter(fleet: Ma
     assert made.verdict().detectors == ()
 
 
+def test_an_adapter_that_is_lost_is_told_so_among_other_requests_too(fleet: Make) -> None:
+    """Rounding moves documents by more than the repeats at registration did."""
+    given = toys()
+    given.dtype = "bfloat16"
+    made = fleet(given)
+    made.toys.weights[OWN] = "base"
+    made.toys.shift[OWN, ""] = 0.0045
+    made.later()
+    told = made.verdict()
+    assert told.blame is Blame.SERVING
+    assert "not applied" in told.reason
+
+
 def test_an_adapter_that_is_lost_later_is_told_and_clears_when_it_is_back(fleet: Make) -> None:
     made = fleet(toys())
     made.toys.weights[OWN] = "base"
