@@ -211,12 +211,12 @@ def _on_ray(
     embedding: EmbeddingSettings | None,
 ) -> Body:
     from monitor.replay.errors import ReplayFailed
-    from monitor.replay.on_ray import Cluster, ManyVersions, replay_on
+    from monitor.replay.on_ray import ManyVersions, RayCluster, replay_on
 
     if request.first is None:
         raise CommandFailed("--ray needs --baseline-first: the first records of each version")
     here = _COUNT.fullmatch(where) is not None
-    cluster = Cluster(workers=int(where) if here else None, address=None if here else where)
+    cluster = RayCluster(workers=int(where) if here else None, address=None if here else where)
     asked = ManyVersions(
         log=log,
         first=request.first,

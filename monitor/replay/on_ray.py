@@ -63,7 +63,7 @@ _OF_THE_FILE: Final = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cluster:
+class RayCluster:
     """``workers`` on this machine, or the Ray cluster at an ``address``, such as ``auto``."""
 
     workers: int | None = None
@@ -139,7 +139,7 @@ class ManyVersions:
     embedding: EmbeddingSettings | None = None
 
 
-def replay_on(cluster: Cluster, asked: ManyVersions, *, watch: Watch) -> Body:
+def replay_on(cluster: RayCluster, asked: ManyVersions, *, watch: Watch) -> Body:
     """Replay every version, and give what ``replay --by-model --json`` prints of the same log.
 
     A file that cannot be read further and a version that cannot be replayed cost only themselves.

@@ -19,7 +19,7 @@ from tests.replay.conftest import Talk, Write
 
 BEGIN = datetime(2026, 10, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
-ENVIRON = {"DRIFTLINE_SCHEDULE__HARD_INTERVAL": "1h", "DRIFTLINE_SCHEDULE__LIVE_INTERVAL": "1h"}
+ENVIRON = {"DRIFTLINE_SCHEDULE__HARD_INTERVAL": "4h", "DRIFTLINE_SCHEDULE__LIVE_INTERVAL": "4h"}
 Lines = list[dict[str, Any]]
 
 
@@ -28,12 +28,12 @@ def traffic() -> Lines:
     lines: Lines = []
     for seed, (name, shift) in enumerate((("calm", 0.0), ("drifts", 2.0))):
         talk = Talk(seed=seed, adapter=name, version="v1")
-        lines += talk.records(500, begin=BEGIN, over=10 * DAY)
+        lines += talk.records(420, begin=BEGIN, over=10 * DAY)
         lines += talk.records(120, begin=BEGIN + 10 * DAY, over=DAY, shift=shift)
     lines += Talk(seed=7, adapter="rare").records(20, begin=BEGIN, over=11 * DAY)
     lines.sort(key=lambda one: one["at"])
     lines.insert(5, {"adapter": "timeless"})
-    lines.insert(900, lines[900] | {"adapter": "positive", "token_logprobs": [0.7] * 24})
+    lines.insert(800, lines[800] | {"adapter": "positive", "token_logprobs": [0.7] * 24})
     return lines
 
 
@@ -125,8 +125,8 @@ def test_records_without_a_name_belong_to_the_only_version_and_broken_files_cost
 
 LISTENERS = """
 import psutil
-from monitor.replay.on_ray import Cluster
-with Cluster(workers=1).joined():
+from monitor.replay.on_ray import RayCluster
+with RayCluster(workers=1).joined():
     import ray
     ray.get(ray.remote(lambda: 1).remote())
     every = [psutil.Process(), *psutil.Process().children(recursive=True)]
@@ -162,7 +162,7 @@ def test_what_workers_cannot_do_is_said_before_they_start(
 def test_a_row_of_parquet_counts_as_the_line_it_would_be(tmp_path: Path, write: Write) -> None:
     """Times of pandas and numbers that are none included."""
     lines = [one for one in traffic() if one["adapter"] == "calm"]
-    lines[600] |= {"token_logprobs": [float("nan")] * 24, "finish_reason": "stop"}
+    lines[500] |= {"token_logprobs": [float("nan")] * 24, "finish_reason": "stop"}
     frame = pd.DataFrame(lines).assign(at=[pd.Timestamp(one["at"]) for one in lines])
     frame.to_parquet(tmp_path / "log.parquet")
     assert str(frame.dtypes["at"]).startswith("datetime64")
