@@ -27,14 +27,16 @@ READ_ONCE = """
     AND last.id = (SELECT max(id) FROM perplexity_runs AS run WHERE version_id = versions.id)
 """
 """The newest run of a version is a first one: what it found is not confirmed and not told."""
-LENT = """
-    SELECT count(*) FROM perplexity_runs AS base JOIN perplexity_documents AS theirs
+BASE_READ = """
+    SELECT count(*), count(*) FILTER (
+        WHERE abs(theirs.sum_nll - ours.sum_nll) < 0.001 * ours.sum_nll
+    )
+    FROM perplexity_runs AS base JOIN perplexity_documents AS theirs
     ON theirs.run_id = base.id JOIN perplexity_runs AS own ON own.corpus = base.corpus
     JOIN perplexity_documents AS ours ON ours.run_id = own.id AND ours.document = theirs.document
     WHERE base.version_id IS NULL AND own.version_id IS NOT NULL
-    AND abs(theirs.sum_nll - ours.sum_nll) < 0.001 * ours.sum_nll
 """
-"""Documents of which the base says what the adapter says, within a thousandth: it was lent it."""
+"""Documents read of the base, and those of which it says what the adapter says: it was lent it."""
 AT_A_TIME = 3
 AT_ONCE = timedelta(seconds=1)
 
@@ -134,14 +136,16 @@ def times_are_of_what_was_done(service: Service, *, reloaded: datetime, moved: d
 def test_a_base_that_is_registered_beside_traffic_of_one_adapter_accuses_nobody(
     service: Service, vllm: Vllm, inbox: Inbox
 ) -> None:
-    """An engine may lend the adapter of a batch to the base: such a reading is no registration."""
+    """An engine may lend the adapter of a batch to the base: such a reading is no registration.
+
+    vLLM does at most starts, by the order of what it has loaded. Where it did not, the base was
+    read as it is.
+    """
     with traffic(vllm, f"{WATCHED}@v1") as answered, service.stored() as database:
         service.register(WATCHED, "v1", model=f"{WATCHED}@v1", base_model="base")
         found = until(lambda: identity(service, WATCHED) or None, "what it is", patience=LONG)
-        lent = database.execute(LENT).fetchone()
-        assert lent is not None
-        assert lent[0] > 0
-        assert found["state"] == "unknown", found
+        read, lent = database.execute(BASE_READ).fetchone() or (0, 0)
+        assert found["state"] == ("applied" if read and not lent else "unknown"), (found, lent)
     until(lambda: identity(service, WATCHED).get("state") == "applied", "applied", patience=LONG)
     ended = len(probes(service, "v1"))
     until(lambda: len(probes(service, "v1")) > ended, "a probe without traffic", patience=LONG)
