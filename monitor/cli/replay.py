@@ -210,8 +210,9 @@ def _on_ray(
     *,
     embedding: EmbeddingSettings | None,
 ) -> Body:
+    from monitor.replay.cluster import RayCluster
     from monitor.replay.errors import ReplayFailed
-    from monitor.replay.on_ray import ManyVersions, RayCluster, replay_on
+    from monitor.replay.on_ray import ManyVersions, replay_on
 
     if request.first is None:
         raise CommandFailed("--ray needs --baseline-first: the first records of each version")

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from monitor.domain import Interval
-from monitor.replay.reading import Bad, Tally
 from monitor.replay.replaying import ReplayOutcome
 from monitor.replay.running import Crossed, VerdictChange
 from monitor.replay.story import BudgetLine, DetectorStory, Point, Story
+from monitor.replay.tally import Bad, Tally
 
 Body = dict[str, Any]
 

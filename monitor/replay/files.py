@@ -89,7 +89,7 @@ def _rows(raw: BinaryIO, name: str) -> Numbered:
                 line = json.dumps(_without_nulls(row), default=_plain).encode()
                 yield number, line if len(line) <= LONGEST_LINE else None
     except pa.ArrowException as error:
-        raise ReplayFailed(f"{name}: not a Parquet file: {error}") from error
+        raise ReplayFailed(f"{name}: cannot be read as Parquet: {error}") from error
 
 
 def _plain(value: object) -> str:

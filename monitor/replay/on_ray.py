@@ -6,18 +6,14 @@ process. Lines keep their order: of files by name, and within a file.
 
 from __future__ import annotations
 
-import logging
-import os
-import secrets
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 import msgspec
 
@@ -28,18 +24,12 @@ from monitor.evaluate.settings import EvaluateSettings
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
 from monitor.probes.errors import ProbeError
 from monitor.replay.body import Body, body_of, file_body
+from monitor.replay.cluster import NO_RAY, RayCluster
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.files import lines_of
-from monitor.replay.reading import (
-    FIRST_BAD,
-    UNNAMED,
-    LogReading,
-    Tally,
-    parsed,
-    time_of,
-    wanted,
-)
+from monitor.replay.reading import UNNAMED, LogReading, parsed, time_of, wanted
 from monitor.replay.replaying import ReplayParts, Request, replay
+from monitor.replay.tally import FIRST_BAD, Tally
 from monitor.replay.watch import Unwatched, Watch
 from monitor.windows import Cadence
 
@@ -52,69 +42,8 @@ _AT_ONCE: Final = 16 << 20
 _MOST_PARTITIONS: Final = 200
 _SHUFFLED: Final = 3
 """Ray asks for so many times a version's lines of memory where it brings them together."""
-_MISSING: Final = "--ray needs Ray, which `pip install 'driftline[ray]'` brings"
-_ALONE: Final = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # what makes Ray listen on the loopback address
-}
 _OF_THE_FILE: Final = ""
 """Label of the row that tells how a file's lines were taken."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RayCluster:
-    """``workers`` on this machine, or the Ray cluster at an ``address``, such as ``auto``."""
-
-    workers: int | None = None
-    address: str | None = None
-
-    @contextmanager
-    def joined(self) -> Iterator[None]:
-        """Start Ray here, or join it.
-
-        Here it listens on the loopback address only, asks for a token that nobody else has, keeps
-        what it writes in a private folder while it runs, reports no usage and serves no dashboard.
-
-        Raises
-        ------
-        ReplayFailed
-            Ray is not installed, or no cluster answers.
-        """
-        with tempfile.TemporaryDirectory(
-            prefix="ray-",
-            dir="/tmp",  # private, and short: names of sockets have 107 bytes
-            ignore_cleanup_errors=True,
-        ) as private:
-            if self.address is None:
-                os.environ |= _ALONE | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
-            try:
-                import ray.data  # noqa: PLC0415 (it may be missing here)
-            except ImportError as error:
-                raise ReplayFailed(f"{_MISSING} ({error})") from None
-            for name in ("ray", "ray.data"):
-                logging.getLogger(name).setLevel(logging.ERROR)
-            here: dict[str, Any] = {
-                "num_cpus": self.workers,
-                "include_dashboard": False,
-                "_temp_dir": str(Path(private) / "ray"),  # Ray opens its own folder to everybody
-            }
-            try:
-                ray.init(
-                    self.address or "local",
-                    logging_level=logging.ERROR,
-                    log_to_driver=False,
-                    **({} if self.address else here),
-                )
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise ReplayFailed(f"Ray at {self.address or 'this machine'}: {error}") from None
-            context = ray.data.DataContext.get_current()
-            context.enable_progress_bars = False
-            context.execution_no_progress_timeout_s = -1  # a version may take hours
-            try:
-                yield
-            finally:
-                ray.shutdown()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +95,7 @@ def replay_on(cluster: RayCluster, asked: ManyVersions, *, watch: Watch) -> Body
             about.sort(key=lambda row: row["file"])
             read = _Read.of([msgspec.json.decode(row["line"], type=_File) for row in about], files)
             read.explain(asked)
-            _refuse_too_much(read.sizes, [node["Resources"] for node in ray.nodes()])
+            refuse_too_much(read.sizes, [node["Resources"] for node in ray.nodes()])
             asked = replace(asked, fleet=asked.fleet or len(read.sizes))
             watch.begin(f"replaying {len(read.sizes)} versions", len(read.sizes))
             results = []
@@ -194,7 +123,7 @@ def files_of(log: str) -> list[str]:
     try:
         from fsspec.core import url_to_fs  # noqa: PLC0415 (Ray brings it)
     except ImportError:
-        raise ReplayFailed(_MISSING) from None
+        raise ReplayFailed(NO_RAY) from None
     try:
         store, path = url_to_fs(log)
         single, found = store.isfile(path), sorted(store.find(path))
@@ -321,9 +250,15 @@ class _Read:
             raise ReplayFailed(unread or self.tally.why_nothing(asked.log, asked.reading.adapter))
 
 
-def _refuse_too_much(sizes: Mapping[str, int], nodes: Sequence[Mapping[str, float]]) -> None:
-    """Refuse a version for whose lines no node has the memory: Ray would wait for one for ever."""
-    largest, most = max(sizes, key=lambda label: sizes[label]), max(n["memory"] for n in nodes)
+def refuse_too_much(sizes: Mapping[str, int], nodes: Sequence[Mapping[str, float]]) -> None:
+    """Raise ReplayFailed where no node has the memory for a version: Ray would wait for ever.
+
+    ``sizes`` are bytes of lines by version, ``nodes`` the resources of each as Ray names them.
+    """
+    largest, most = (
+        max(sizes, key=lambda label: sizes[label]),
+        max(node.get("memory", 0.0) for node in nodes),
+    )
     if _SHUFFLED * sizes[largest] > most:
         raise ReplayFailed(
             f"{largest} has {sizes[largest] / 1e9:.1f} GB of lines, and no node has {_SHUFFLED}"

@@ -29,11 +29,11 @@ from monitor.reference.baseline import ANY_TIME, Baseline, concatenate, from_adm
 from monitor.reference.lines import text_hash
 from monitor.replay.errors import ReplayFailed
 from monitor.replay.files import lines, object_of
+from monitor.replay.tally import WITHOUT_TIME, Tally
 from monitor.replay.watch import Watch
 
 MOST_RECORDS: Final = 500_000
 """Records held at once: about 1.2 KB each with an embedding, 0.4 KB without."""
-FIRST_BAD: Final = 5
 EXCERPT: Final = 200
 UNNAMED: Final = "unnamed"
 """Name of the adapter where a log's lines name none."""
@@ -42,18 +42,8 @@ _BURST_SECONDS: Final = 60.0
 _BURST_RECORDS: Final = 50
 _NOWHERE: Final = Resolved(AdapterId(0), VersionId(0), None)
 _EPOCH: Final = datetime(2026, 1, 1, tzinfo=UTC)
-_WITHOUT_TIME: Final = "has no time"
 _SUBJECT_KEY: Final = bytes(32)
 """No secret: the digests stay in memory, and their order decides the last digit of sums."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bad:
-    """A line that holds no usable record; ``file`` names its file where a log has several."""
-
-    line: int
-    reason: str
-    file: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,47 +78,6 @@ class LogReading:
     excerpts: bool = False
     answers: bool = True
     refuses: Refuses = refuses
-
-
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """How many lines were read, and which could not be used.
-
-    ``bad`` are the first of ``n_bad``; ``timeless`` of these have no time.
-    ``passed_over`` counts the records of labels that were not asked for.
-    """
-
-    lines: int = 0
-    bad: list[Bad] = field(default_factory=list)
-    n_bad: int = 0
-    timeless: int = 0
-    passed_over: dict[str, int] = field(default_factory=dict)
-
-    def pass_over(self, label: str) -> None:
-        """Count a record that was not asked for."""
-        self.passed_over[label] = self.passed_over.get(label, 0) + 1
-
-    def refuse(self, number: int, reason: str, *, strict: bool = False) -> None:
-        """Count a bad line; raise ReplayFailed at the first one if ``strict``."""
-        if strict:
-            raise ReplayFailed(f"line {number}: {reason}")
-        self.n_bad += 1
-        self.timeless += reason == _WITHOUT_TIME
-        if len(self.bad) < FIRST_BAD:
-            self.bad.append(Bad(line=number, reason=reason))
-
-    def why_nothing(self, name: str, adapter: str | None) -> str:
-        """Say why a log has no usable record."""
-        if self.timeless:
-            return (
-                f"{name}: its records have no time; --rate says how many requests a day"
-                " the adapter answers, and spreads them"
-            )
-        if self.passed_over:
-            names = ", ".join(sorted(self.passed_over)[:10])
-            return f"{name}: nothing of {adapter!r}; it has {names}"
-        first = f"; line {self.bad[0].line}: {self.bad[0].reason}" if self.bad else ""
-        return f"{name}: no record in {self.lines} lines{first}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -231,7 +180,7 @@ def time_of(line: Line, given: LogReading, *, place: int) -> datetime:
     if given.per_day is not None:
         return given.begin + timedelta(days=place / given.per_day)
     if line.mapped.at is None:
-        raise Unreadable(_WITHOUT_TIME)
+        raise Unreadable(WITHOUT_TIME)
     return line.mapped.at
 
 
@@ -252,7 +201,6 @@ class _Reader:
     not_measured: frozenset[bytes]
     key: bytes
     learned: TrainingShingles | None
-    subject_key: bytes = _SUBJECT_KEY
     tally: Tally = field(default_factory=Tally)
     labels: dict[str, _Pending] = field(default_factory=dict)
     excerpts: dict[float, str] = field(default_factory=dict)
@@ -299,7 +247,7 @@ class _Reader:
             self.excerpts[record.at.timestamp()] = record.prompt[:EXCERPT]
         pending.admitted.append(self._to_measure(admitted))
         pending.subjects.append(
-            None if record.subject is None else subjects.digest(self.subject_key, record.subject)
+            None if record.subject is None else subjects.digest(_SUBJECT_KEY, record.subject)
         )
         if len(pending.admitted) >= _BATCH:
             self._measure(pending)

@@ -138,8 +138,7 @@ def test_a_base_that_is_registered_beside_traffic_of_one_adapter_accuses_nobody(
 ) -> None:
     """An engine may lend the adapter of a batch to the base: such a reading is no registration.
 
-    vLLM does at most starts, by the order of what it has loaded. Where it did not, the base was
-    read as it is.
+    vLLM does so in most runs of this test. Where it did not, the base was read as it is.
     """
     with traffic(vllm, f"{WATCHED}@v1") as answered, service.stored() as database:
         service.register(WATCHED, "v1", model=f"{WATCHED}@v1", base_model="base")

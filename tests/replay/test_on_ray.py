@@ -14,6 +14,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from monitor.replay.errors import ReplayFailed
+from monitor.replay.on_ray import refuse_too_much
 from tests.cli.command import ROOT, driftline, failed, process
 from tests.replay.conftest import Talk, Write
 
@@ -116,7 +118,7 @@ def test_records_without_a_name_belong_to_the_only_version_and_broken_files_cost
     assert bad["reason"].startswith("the rest cannot be read: ")
     [(path, why)] = found["failed"].items()
     assert path.endswith("/d.parquet")
-    assert why.startswith("not a Parquet file")
+    assert why.startswith("cannot be read as Parquet")
     [version] = found["versions"]
     assert version["name"] == "drifts@v1"
     assert version["last_at"] == datetime.fromisoformat(at).isoformat(timespec="seconds")
@@ -125,7 +127,7 @@ def test_records_without_a_name_belong_to_the_only_version_and_broken_files_cost
 
 LISTENERS = """
 import psutil
-from monitor.replay.on_ray import RayCluster
+from monitor.replay.cluster import RayCluster
 with RayCluster(workers=1).joined():
     import ray
     ray.get(ray.remote(lambda: 1).remote())
@@ -143,6 +145,22 @@ def test_ray_listens_on_the_loopback_address_and_writes_nothing_at_home(tmp_path
     assert set(ran.stdout.split()) <= {"127.0.0.1", "::ffff:127.0.0.1"}
     assert ran.stdout.split()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_for_which_no_node_has_the_memory_is_named() -> None:
+    """A node that is gone has no resources."""
+    nodes: list[dict[str, float]] = [{}, {"memory": 3e9}]
+    refuse_too_much({"small@v1": 10**9}, nodes)
+    with pytest.raises(
+        ReplayFailed, match=r"large@v1 has 1\.1 GB of lines, and no node has 3 times"
+    ):
+        refuse_too_much({"small@v1": 10**9, "large@v1": 1_100_000_000}, nodes)
+
+
+def test_strict_stops_at_the_first_bad_line_of_all_files(tmp_path: Path) -> None:
+    folder = written(traffic(), tmp_path / "many")
+    given = ("--ray", "1", "--baseline-first", "300", "--no-embeddings", "--strict")
+    failed(process("replay", str(folder), *given), "/many/a.jsonl, line 6: has no time")
 
 
 @pytest.mark.parametrize(
@@ -177,4 +195,4 @@ def test_a_row_of_parquet_counts_as_the_line_it_would_be(tmp_path: Path, write: 
 def test_a_file_that_is_no_parquet_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "log.parquet").write_text("{}")
     ran = driftline("replay", str(tmp_path / "log.parquet"), "--baseline-first", "9")
-    failed(ran, "log.parquet: not a Parquet file")
+    failed(ran, "log.parquet: cannot be read as Parquet")
