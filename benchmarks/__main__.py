@@ -2,7 +2,8 @@
 
 ``python -m benchmarks adapters`` runs the benchmark of broken adapters, which needs a real
 engine: see :mod:`benchmarks.adapters`. ``adapters-tools`` puts what it recorded through other
-tools, and ``adapters-page`` writes its page. ``fleet-live`` measures whole fleets at work.
+tools, and ``adapters-page`` writes its page. ``fleet-live`` measures whole fleets at work, and
+``probes`` what their probes cost an engine.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ APART = {
     "adapters-tools": "benchmarks.adapters.contestants.command",
     "adapters-page": "benchmarks.adapters.page.command",
     "fleet-live": "benchmarks.live.command",
+    "probes": "benchmarks.live.probes_command",
 }
 """Commands with options of their own: they need an engine, what one left, or an hour."""
 NAMES = tuple(one.module for one in BENCHMARKS)

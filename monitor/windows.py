@@ -16,6 +16,10 @@ from monitor.domain import Interval
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_SKIPPED: Final = 1_000
 """Missed windows noted one by one; in a longer absence the older ones share one note."""
+LARGEST_STEP: Final = timedelta(seconds=5)
+"""The longest time between two ends of windows of a fleet."""
+FEWEST_STEPS: Final = 12
+"""Ends of windows of a fleet within one interval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,11 @@ class WindowPlan:
 def offset_of(key: int, interval: timedelta) -> timedelta:
     """Spread versions over the interval, the same way on every daemon.
 
-    Multiplying by the golden ratio's fraction keeps neighbouring ids far apart.
+    Multiplying by the golden ratio's fraction keeps neighbouring ids far apart. Offsets are
+    multiples of a step, because versions that are due together are evaluated at a lower cost.
     """
-    return interval * ((key * 0.618_033_988_749_895) % 1.0)
+    step = min(LARGEST_STEP, interval / FEWEST_STEPS)
+    return interval * ((key * 0.618_033_988_749_895) % 1.0) // step * step
 
 
 def last_end(now: datetime, cadence: Cadence, offset: timedelta) -> datetime:

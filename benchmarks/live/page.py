@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.live import probes_page
 from benchmarks.live.fleet import A_DAY, BASELINE, TOKENS, Cost
 from benchmarks.statistics import page as statistics
 from benchmarks.statistics import svg
@@ -43,12 +44,14 @@ def write() -> None:
 
 
 def section() -> str:
-    """Write the part; empty where nothing was measured."""
+    """Write the part, that of probes included; empty where no fleet was measured."""
     costs = [one for _, one in sorted(known().items())]
     if not costs:
         return ""
     drawn = "\n![CPU over adapters](pictures/fleet-live.svg)\n" if len(costs) > 1 else ""
-    return f"{HEADING}{_INTRODUCTION}\n{table(costs)}{drawn}{_growth(costs)}\n"
+    return (
+        f"{HEADING}{_INTRODUCTION}\n{table(costs)}{drawn}{_growth(costs)}{probes_page.section()}\n"
+    )
 
 
 def table(costs: Sequence[Cost]) -> str:

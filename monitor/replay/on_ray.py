@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 ENDINGS: Final = (".jsonl", ".ndjson", ".jsonl.gz", ".ndjson.gz", ".parquet")
 """Files of a folder that are read."""
 _AT_ONCE: Final = 16 << 20
-_MOST_PARTITIONS: Final = 200
+_PARTITIONS_PER_WORKER: Final = 4
 _SHUFFLED: Final = 3
 """Ray asks for so many times a version's lines of memory where it brings them together."""
 _OF_THE_FILE: Final = ""
@@ -101,7 +101,7 @@ def replay_on(cluster: RayCluster, asked: ManyVersions, *, watch: Watch) -> Body
             results = []
             for row in (
                 lines.map_batches(_adopted, batch_format="pyarrow", fn_args=[read.names])
-                .groupby("label", num_partitions=min(_MOST_PARTITIONS, 4 * len(read.sizes)))
+                .groupby("label", num_partitions=_partitions(len(read.sizes)))
                 .map_groups(_replayed, batch_format="pyarrow", fn_args=[asked])
                 .iter_rows()
             ):
@@ -110,6 +110,14 @@ def replay_on(cluster: RayCluster, asked: ManyVersions, *, watch: Watch) -> Body
         except RayError as error:
             raise ReplayFailed(f"a worker of Ray failed: {error}") from error
     return _body(asked, results, read)
+
+
+def _partitions(versions: int) -> int:
+    """Return how many parts the versions are dealt out to: enough that no worker is idle."""
+    import ray  # noqa: PLC0415
+
+    workers = int(ray.cluster_resources().get("CPU", 1))
+    return _PARTITIONS_PER_WORKER * min(versions, workers)
 
 
 def files_of(log: str) -> list[str]:

@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -69,3 +70,12 @@ def test_windows_follow_each_other_without_gap_or_overlap(
     assert all(a.end == b.start for a, b in pairwise(covered))
     assert got.window.end <= now - cadence.lag
     assert got.window.end - got.window.start <= cadence.interval
+
+
+def test_a_fleet_is_spread_evenly_over_a_few_times() -> None:
+    minute, quarter = timedelta(minutes=1), timedelta(minutes=15)
+    hard = Counter(offset_of(key, minute).total_seconds() for key in range(1, 1_201))
+    assert sorted(hard) == [5.0 * step for step in range(12)]
+    assert set(hard.values()) <= set(range(98, 103))
+    live = {offset_of(key, quarter).total_seconds() for key in range(1, 1_201)}
+    assert live == {5.0 * step for step in range(180)}
