@@ -321,9 +321,9 @@ def test_a_fault_that_hardly_differs_is_told_as_such_where_it_is_unseen() -> Non
     assert "not known yet" in page(of(way(experiment(None))))
 
 
-def test_a_stale_cache_that_the_engine_does_not_read_is_told_as_no_fault() -> None:
+def test_a_reason_that_people_know_stands_beside_a_way_that_was_not_seen() -> None:
     stale = replace(way(experiment(None, kl=0.045), family="serving"), way="stale-prefix-cache")
-    assert "the fault was not in force: vLLM 0.32" in page(of(stale))
+    assert "a probe's texts are never read from the cache" in page(of(stale))
 
 
 def test_the_sureness_on_the_page_is_that_of_the_first_page() -> None:
