@@ -19,7 +19,7 @@ REASONS: Mapping[str, str] = MappingProxyType(
         " what is known ([measured](benchmarks.md#input-drift-against-live-references))",
         "mix-shift": "the questions are known ones: that they come in another mix shows only in"
         " the coordinates of their embeddings, over hundreds of requests",
-        "stale-prefix-cache": "only records can show it, and they need about 100 requests: a"
+        "stale-prefix-cache": "records alone can show it, and these requests were too few: a"
         " probe's texts are never read from the cache, because vLLM computes a prompt anew where"
         " its log-probabilities are asked for",
     }
