@@ -99,7 +99,8 @@ def _throughput(
 ) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {f"{share:g}": [] for share in SHARES}
     for turn in range(ROUNDS):
-        for share in SHARES:
+        for share in (*SHARES[turn:], *SHARES[:turn]):
+            engine.forget()  # the same questions come in each phase of a round
             say(f"{CLIENTS} clients for {PHASE_S:g} s, probes take {share:.0%} (round {turn + 1})")
             with _probing(engine, models, texts, share=share):
                 found[f"{share:g}"].append(asyncio.run(_asked(engine.url, models, seed=turn)))

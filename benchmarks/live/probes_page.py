@@ -49,8 +49,8 @@ def _measured(costs: ProbeCosts) -> str:
     return f"""
 Written by `python -m benchmarks probes` (ten minutes) from `benchmarks/live/results/`; do not
 edit. A real {costs.engine} on two CPU cores serves SmolLM2-135M with six adapters of rank 8, those
-of the [benchmark of broken adapters](adapters-benchmark.md). A probe reads {costs.documents}
-documents of 90 to 129 tokens. Clients ask for {MAX_TOKENS} tokens, each again as soon as it was
+of the [benchmark of broken adapters](adapters-benchmark.md). A probe reads the {costs.documents}
+documents of the built-in corpus. Clients ask for {MAX_TOKENS} tokens, each again as soon as it was
 answered; medians of rounds of {PHASE_S:g} s, with the least and the most.
 
 | | |

@@ -275,11 +275,26 @@ def test_a_cell_is_the_median_where_most_runs_alarmed(
 def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> None:
     run = synthetic(tmp_path / "run")
     assert collect(run).silence is None
-    body = {"runs": 300, "requests": 220, "silent": 298, "by": ["much"]}
+    loud = [
+        {"adapter": "bank", "run": run, "told": ["ticket"], "crossed": ["ks"]} for run in (3, 9)
+    ]
+    body = {"runs": 300, "requests": 220, "silent": 298, "by": loud}
     (run / "silence.json").write_text(json.dumps(body))
     asked = goal(collect(run), "healthy traffic")
     assert (asked.held, asked.of, asked.met) == (298, 300, True)
     assert asked.sure == pytest.approx(0.979, abs=5e-4)
+    assert "| `bank: ks` \u00d7 2 |" in page(collect(run))
+
+
+@pytest.mark.parametrize(
+    ("left", "held"),
+    [(Told(requests=60, seconds=85.0), 1), (Told(requests=90, seconds=85.1), 0), (None, 0)],
+)
+def test_traffic_that_leaves_long_after_its_page_left_late(left: Told | None, held: int) -> None:
+    paged = replace(experiment(40, moved=left), moved=True)
+    assert paged.driftline.page is not None
+    asked = goal(of(way(paged), probe_cycle_s=45.0), "that traffic leaves within 45 s")
+    assert (asked.held, asked.of) == (held, 1)
 
 
 @pytest.mark.parametrize(

@@ -87,6 +87,7 @@ def goals(results: Results) -> list[Goal]:
             lambda _, one: one.moved,
             lambda _, one: one.driftline.moved is not None,
         ),
+        *_at_once(results, cycle),
         _goal(
             f"harmless changes are silent in ≥ {100 * SILENT:.0f} % of runs",
             results,
@@ -111,6 +112,22 @@ def goals(results: Results) -> list[Goal]:
         ),
         *_healthy(results.run.get("calm_told")),
     ]
+
+
+def _at_once(results: Results, cycle: float | None) -> Iterator[Goal]:
+    """Ask how soon after its page the traffic left; a run of an older benchmark has no cycle."""
+    if cycle is not None:
+        yield _goal(
+            f"that traffic leaves within {cycle:g} s of the page",
+            results,
+            lambda _, one: one.moved,
+            lambda _, one: _left_within(one.driftline, cycle),
+        )
+
+
+def _left_within(ours: Ours, seconds: float) -> bool:
+    known = [one.seconds for one in (ours.page, ours.moved) if one and one.seconds is not None]
+    return len(known) == 2 and known[1] - known[0] <= seconds  # noqa: PLR2004 (page and move)
 
 
 def to_page(way: Way, one: Repeat) -> bool:
@@ -142,7 +159,7 @@ def _resampled(silence: Mapping[str, Any] | None) -> Iterator[Goal]:
         held=silence["silent"],
         of=silence["runs"],
         wanted=SILENT,
-        missed=(),
+        missed=silence.get("missed", ()),
     )
 
 

@@ -215,8 +215,9 @@ def _told_of_healthy(run: Path) -> int | None:
 def _silence(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
-    kept = ("runs", "requests", "silent")
-    return {name: one for name, one in _read(path).items() if name in kept}
+    found = _read(path)
+    missed = [f"{one['adapter']}: {', '.join(one['crossed'])}/{one['run']}" for one in found["by"]]
+    return {name: found[name] for name in ("runs", "requests", "silent")} | {"missed": missed}
 
 
 def store(results: Results, path: Path = FILE) -> None:
