@@ -75,15 +75,18 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vllm]:
 
 
 @contextmanager
-def started(log: Path, **environ: str) -> Iterator[Vllm]:
-    """Run a vLLM that serves the demo's models."""
+def started(log: Path, *arguments: str, **environ: str) -> Iterator[Vllm]:
+    """Run a vLLM that serves the demo's models; ``arguments`` come after the usual ones."""
     if not PYTHON.is_file():
         pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
     port = unused_port()
     with (
         log.open("wb") as written,
         subprocess.Popen(
-            _command(port), env=_environment() | environ, stdout=written, stderr=subprocess.STDOUT
+            [*_command(port), *arguments],
+            env=_environment() | environ,
+            stdout=written,
+            stderr=subprocess.STDOUT,
         ) as process,
         httpx2.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120) as http,
     ):

@@ -21,12 +21,16 @@ pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 WATCHED = "support"
 SOUND = MODELS / "support-v2"
 """Other weights than version 1 has: the same under two names would be told as a mix-up."""
-READ_ONCE = """
-    SELECT 1 FROM perplexity_runs AS last JOIN versions ON versions.id = last.version_id
-    WHERE name = %s AND role <> 'confirmation' AND state = 'done'
+READ_TWICE = """
+    SELECT last.id FROM perplexity_runs AS last JOIN versions ON versions.id = last.version_id
+    WHERE name = %s AND role = 'confirmation' AND last.state = 'done'
     AND last.id = (SELECT max(id) FROM perplexity_runs AS run WHERE version_id = versions.id)
+    AND NOT EXISTS (
+        SELECT 1 FROM evaluations AS judged WHERE judged.version_id = versions.id
+        AND kind = 'perplexity' AND finished_at >= last.at
+    )
 """
-"""The newest run of a version is a first one: what it found is not confirmed and not told."""
+"""The newest run of a version, where it confirms the one before it and is not judged yet."""
 BASE_READ = """
     SELECT count(*), count(*) FILTER (
         WHERE abs(theirs.sum_nll - ours.sum_nll) < 0.001 * ours.sum_nll
@@ -77,7 +81,7 @@ def second(vllm: Vllm) -> Iterator[str]:
 def test_weights_that_were_put_right_page_no_more_and_move_nothing_against_a_person(
     service: Service, vllm: Vllm, broken: Path, inbox: Inbox, second: str
 ) -> None:
-    """The service is killed within a probe of the bad weights, and a person speaks after it."""
+    """The service is killed between both readings of the bad weights and their verdict."""
     service.register(WATCHED, "v1", model=f"{WATCHED}@v1", base_model="base")
     service.register(WATCHED, "v2", model=second, parent="v1", base_model="base")
     set_route(service, "v2")
@@ -92,7 +96,7 @@ def test_weights_that_were_put_right_page_no_more_and_move_nothing_against_a_per
     until(lambda: in_charge(service) == "v1", "traffic on v1", patience=LONG)
     times_are_of_what_was_done(service, reloaded=reloaded, moved=datetime.now(UTC))
 
-    kill_within_a_probe(service, "v2")
+    killed = kill_within_a_probe(service, "v2")
     reload(vllm, second, SOUND)
     service.start()
     [incident] = service.get("/v1/incidents", open=True, adapter=WATCHED)["items"]
@@ -104,18 +108,23 @@ def test_weights_that_were_put_right_page_no_more_and_move_nothing_against_a_per
     told, ended = len(pages(inbox)), len(probes(service, "v2"))
     until(lambda: len(probes(service, "v2")) >= ended + 3, "three probes", patience=LONG)
     assert service.verdict(WATCHED) == "insufficient"  # sound, and without traffic
+    later = [one for one in probes(service, "v2") if moment(one, "finished_at") > killed]
+    assert {one["verdict"] for one in later} <= {"learning", "insufficient", "stable"}
     assert len(pages(inbox)) == told
     assert in_charge(service) == "v2"
 
 
-def kill_within_a_probe(service: Service, version: str) -> None:
-    """Kill the service between the two runs of a probe, of which the first is stored."""
+def kill_within_a_probe(service: Service, version: str) -> datetime:
+    """Kill the service after both readings of a probe are stored, before they are judged."""
     with service.stored() as database:
-        until(
-            lambda: database.execute(READ_ONCE, (version,)).fetchone(), "a first run", patience=LONG
+        read = until(
+            lambda: database.execute(READ_TWICE, (version,)).fetchone(),
+            "two readings that nobody has judged",
+            patience=LONG,
         )
         service.kill()
-        assert database.execute(READ_ONCE, (version,)).fetchone()
+        assert database.execute(READ_TWICE, (version,)).fetchone() == read
+    return datetime.now(UTC)
 
 
 def times_are_of_what_was_done(service: Service, *, reloaded: datetime, moved: datetime) -> None:

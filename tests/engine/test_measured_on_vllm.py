@@ -13,7 +13,18 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from alerts.outgoing import OutgoingClient, OutgoingPolicy
-from detectors.perplexity import DocumentScores, PerplexityChange, compare, rounding_floor
+from benchmarks.adapters.base import base_folder
+from benchmarks.adapters.command import USUAL
+from benchmarks.adapters.shelf import CachedShelf
+from benchmarks.adapters.ways.harmless import saved_again
+from detectors.perplexity import (
+    CHANGED_FLOORS,
+    SMALLEST_FLOOR,
+    DocumentScores,
+    PerplexityChange,
+    compare,
+    rounding_floor,
+)
 from examples.corrupt import Corruption, corrupt_adapter
 from examples.texts import Domain, corpus
 from examples.weights import MODELS
@@ -22,13 +33,15 @@ from monitor.probes.corpus import Corpus, Document
 from monitor.probes.perplexity import LARGEST_ANSWER, PerplexityRun, PerplexitySettings
 from monitor.probes.restraint import Restraint
 from monitor.probes.serving import Engines, ServedProbe
-from tests.engine.conftest import Vllm, started
+from tests.engine.conftest import PYTHON, Vllm, started
 from tests.loopback import LOOPBACK
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(600)]
 
 HTTP = OutgoingClient(OutgoingPolicy(allow=LOOPBACK, response_limit=LARGEST_ANSWER))
 OWN = "support@v1"
+IN_FLOAT32 = CHANGED_FLOORS * SMALLEST_FLOOR
+"""The line of a float32 engine whose repeats agree, nats per token."""
 SOUND = MODELS / "support-v1"
 CORPUS = Corpus(
     name="support",
@@ -55,8 +68,12 @@ def probe_of(engine: Vllm) -> ServedProbe:
 
 @pytest.fixture
 def registered(probe: ServedProbe) -> list[DocumentScores]:
+    return registration(probe, Target(model=OWN))
+
+
+def registration(probe: ServedProbe, target: Target) -> list[DocumentScores]:
     """Three repeats, as a registration makes them."""
-    target, backwards = Target(model=OWN), replace(CORPUS, documents=CORPUS.documents[::-1])
+    backwards = replace(CORPUS, documents=CORPUS.documents[::-1])
     asked = ((probe, CORPUS), (probe, backwards), (probe.crowded(), backwards))
     return [scores(by.score(target, texts)) for by, texts in asked]
 
@@ -94,6 +111,30 @@ def test_saving_again_and_other_requests_stay_below_the_floor_and_damage_above_i
         with vllm.instead(OWN, tmp_path / how):
             damaged = moved(probe, registered)
         assert damaged.changed, (how, damaged.reasons)
+
+
+@pytest.mark.timeout(2400)  # its first run trains an adapter for minutes
+def test_a_real_adapter_saved_as_fp16_moves_far_in_bf16_and_is_unchanged(
+    tmp_path: Path,
+) -> None:
+    """The trained adapter that the ways use; the move would be a change in a float32 engine."""
+    if not PYTHON.is_file():
+        pytest.skip("no vLLM here: `make engine` installs it into .venv-engine and runs this")
+    cache, name = USUAL.resolve() / "cache", "bank@v2"
+    cache.mkdir(parents=True, exist_ok=True)
+    base = base_folder(cache)
+    shelf = CachedShelf(cache=cache, base=base, adapter="bank")
+    arguments = ("--model", str(base), "--dtype", "bfloat16", "--block-size", "32")
+    served = ("--lora-modules", f"{name}={shelf.version('v2')}")
+    with started(tmp_path / "vllm.log", *arguments, *served) as engine:
+        probe, target = probe_of(engine), Target(model=name)
+        known = registration(probe, target)
+        engine.unload(name)
+        engine.load(name, shelf.damaged("saved-again", saved_again))
+        runs = [by.score(target, CORPUS) for by in (probe, probe.crowded())]
+    changes = [compare(known, scores(run), least_floor=rounding_floor(run.dtype)) for run in runs]
+    assert max(change.largest_move for change in changes) > IN_FLOAT32, changes
+    assert not any(change.changed for change in changes), changes
 
 
 def test_another_build_of_the_engine_stays_below_the_floor(
