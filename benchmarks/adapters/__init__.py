@@ -14,7 +14,7 @@ ask the gateway. Everything is kept in one folder; a run that was stopped goes o
 ``--quick``          the six ways that ``make engine`` plays, with a probe cycle of 25 s; only the
                      adapters of ``--adapters`` are watched
 ``--repeats N``      each way so often, on another adapter each time
-``--model FOLDER``   any causal model as a Hugging Face folder, in place of the default
+``--model FOLDER``   another base of Llama's shape with a chat template: a Hugging Face folder
 ``--gpu``            the engine runs on a GPU
 ``--requests N``     requests of clients after the fault, at least (100)
 ``--seed N``         of questions, users and pauses

@@ -121,11 +121,12 @@ def _at_once(results: Results, cycle: float | None) -> Iterator[Goal]:
             f"that traffic leaves within {cycle:g} s of the page",
             results,
             lambda _, one: one.moved,
-            lambda _, one: _left_within(one.driftline, cycle),
+            lambda _, one: left_within(one.driftline, cycle),
         )
 
 
-def _left_within(ours: Ours, seconds: float) -> bool:
+def left_within(ours: Ours, seconds: float) -> bool:
+    """Whether traffic left the broken version so soon after its page."""
     known = [one.seconds for one in (ours.page, ours.moved) if one and one.seconds is not None]
     return len(known) == 2 and known[1] - known[0] <= seconds  # noqa: PLR2004 (page and move)
 

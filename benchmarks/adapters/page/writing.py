@@ -20,12 +20,13 @@ from benchmarks.adapters.page.goals import (
     acted_right,
     blamed_right,
     goals,
+    left_within,
     paged_by,
     to_page,
 )
 from benchmarks.adapters.page.leaderboard import leaderboard
 from benchmarks.adapters.page.promised import Promise
-from benchmarks.adapters.page.reasons import REASONS, UNEXPLAINED
+from benchmarks.adapters.page.reasons import KEPT, REASONS, UNEXPLAINED
 from benchmarks.adapters.page.results import Ours, Repeat, Results, Told, Way
 from benchmarks.adapters.page.tables import table
 from benchmarks.adapters.tasks import LIVE
@@ -176,7 +177,8 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
         for one in found
     ]
     head = ["goal", "held in", "reached", "95 % sure of", "missed in"]
-    return "\n## Goals\n\n" + table(head, rows) + _clauses(results) + _at_once(results)
+    told = _clauses(results) + _left_late(results) + _at_once(results)
+    return "\n## Goals\n\n" + table(head, rows) + told
 
 
 def _reached(goal: Goal) -> str:
@@ -220,6 +222,18 @@ def _clauses(results: Results) -> str:
     if late:
         told += f" Paged too late: {'; '.join(late)}. A page of records waits for the probe."
     return f"{told}\n"
+
+
+def _left_late(results: Results) -> str:
+    """Say why traffic left later after its page than the goal allows, or not at all."""
+    cycle = results.run.get("probe_cycle_s")
+    late = [
+        f"`{way.way}`: {KEPT.get(way.way, UNEXPLAINED)}."
+        for way in results.ways
+        if cycle is not None
+        and any(one.moved and not left_within(one.driftline, cycle) for one in way.repeats)
+    ]
+    return f"\nTraffic left later than it should. {' '.join(late)}\n" if late else ""
 
 
 def _at_once(results: Results) -> str:
