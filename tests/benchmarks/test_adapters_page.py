@@ -283,7 +283,10 @@ def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> Non
     asked = goal(collect(run), "healthy traffic")
     assert (asked.held, asked.of, asked.met) == (298, 300, True)
     assert asked.sure == pytest.approx(0.979, abs=5e-4)
-    assert "| `bank: ks` \u00d7 2 |" in page(collect(run))
+    assert "| 97.9 % | `bank: ks` \u00d7 2 |" in page(collect(run))
+    loud[1]["told"] = ["page", "ticket"]
+    (run / "silence.json").write_text(json.dumps(body))
+    assert "`bank: ks`, `bank: ks, a page` |" in page(collect(run))
 
 
 @pytest.mark.parametrize(
@@ -293,8 +296,10 @@ def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> Non
 def test_traffic_that_leaves_long_after_its_page_left_late(left: Told | None, held: int) -> None:
     paged = replace(experiment(40, moved=left), moved=True)
     assert paged.driftline.page is not None
-    asked = goal(of(way(paged), probe_cycle_s=45.0), "that traffic leaves within 45 s")
+    found = of(way(paged), probe_cycle_s=45.0)
+    asked = goal(found, "that traffic leaves within 45 s")
     assert (asked.held, asked.of) == (held, 1)
+    assert ("Traffic left later than it should." in page(found)) is (held == 0)
 
 
 @pytest.mark.parametrize(

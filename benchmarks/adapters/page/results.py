@@ -216,7 +216,11 @@ def _silence(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found = _read(path)
-    missed = [f"{one['adapter']}: {', '.join(one['crossed'])}/{one['run']}" for one in found["by"]]
+    missed = [
+        f"{one['adapter']}: {', '.join(one['crossed'])}"
+        f"{', a page' if 'page' in one['told'] else ''}/{one['run']}"
+        for one in found["by"]
+    ]
     return {name: found[name] for name in ("runs", "requests", "silent")} | {"missed": missed}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
@@ -171,7 +172,7 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
             one.text,
             f"{one.held} of {one.of}",
             _reached(one),
-            "-" if one.sure is None else f"{100 * one.sure:.3g} %",
+            "-" if one.sure is None else f"{math.floor(1000 * one.sure) / 10:g} %",
             _missed(one.missed),
         ]
         for one in found
