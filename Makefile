@@ -137,7 +137,7 @@ $(ENGINE)/.ready:
 
 # The ways that nobody has played yet; build/adapters keeps what was. Needs an engine.
 bench-adapters: $(READY) $(ENGINE)/.ready
-	$(BIN)/python -m benchmarks adapters --silence 300
+	$(BIN)/python -m benchmarks adapters --silence 3000
 	$(BIN)/python -m benchmarks adapters-tools
 	$(BIN)/python -m benchmarks adapters-page
 

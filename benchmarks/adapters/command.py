@@ -143,7 +143,7 @@ def _play_all(given: argparse.Namespace, ways: Sequence[Way], console: Console) 
                 progress.advance(bar)
     if given.silence:
         with timed.phase("silence"):
-            silence(into, runs=given.silence, seed=given.seed)
+            silence(into, runs=given.silence, seed=given.seed, commit=_commit())
     _note(stage, timed, failed=failed)
     console.print(_summary(into, ways))
     for name, why in failed.items():

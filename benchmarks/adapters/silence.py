@@ -13,6 +13,7 @@ it cannot show is whatever the recorded traffic does not hold, and the probe: no
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
@@ -46,7 +47,7 @@ DRAWN: Final = 220
 pool would be drawn again and again, as if it had come from many users."""
 
 
-def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
+def silence(into: Path, *, runs: int, seed: int, commit: str) -> dict[str, Any]:
     """Resample each adapter's healthy traffic; write ``silence.json``."""
     environ = {
         "BENCHMARK_WEBHOOK_URL": "http://127.0.0.1:1/",
@@ -60,7 +61,9 @@ def silence(into: Path, *, runs: int, seed: int) -> dict[str, Any]:
     loud = [one for one in found if one["told"]]
     sizes = [min(DRAWN, len(healthy_pool(into, name))) for name in TASKS]
     body = {
+        "commit": commit,
         "runs": len(found),
+        "by_adapter": Counter(one["adapter"] for one in found),
         "requests": f"{min(sizes)} to {max(sizes)}",
         "silent": len(found) - len(loud),
         "paged": sum("page" in one["told"] for one in found),

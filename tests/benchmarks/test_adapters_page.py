@@ -287,6 +287,13 @@ def test_resampled_silence_is_a_goal_where_it_was_counted(tmp_path: Path) -> Non
     loud[1]["told"] = ["page", "ticket"]
     (run / "silence.json").write_text(json.dumps(body))
     assert "`bank: ks`, `bank: ks, a page` |" in page(collect(run))
+    assert "Resampled" not in page(collect(run)), "a run of an older benchmark counted no adapters"
+    body |= {"commit": "c0ffee", "by_adapter": {"bank": 100, "maths": 200}}
+    (run / "silence.json").write_text(json.dumps(body))
+    said = (
+        "Resampled (at `c0ffee`), healthy traffic was silent for `bank` 98 of 100 and `maths` 200"
+    )
+    assert said in page(collect(run))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from monitor.gateway.running import assemble
 from monitor.gateway.settings import GatewaySettings
 from monitor.patience import ConnectionSettings
 from tests.gateway.stub_engine import StubEngine
+from tests.gateway.stub_service import StubService
 from tests.loopback import PLAIN, unused_port
 
 
@@ -88,6 +89,7 @@ class Stage:
     url: str
     engines: list[StubEngine] = field(default_factory=list)
     engine_urls: Sequence[str] = ()
+    service_url: str = ""
 
     @property
     def engine(self) -> StubEngine:
@@ -116,18 +118,29 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start a gateway with these routes kept on disk, before so many engines."""
     with ExitStack() as stack:
 
-        def started(routes: Sequence[Any], engines: int = 1, **settings: Any) -> Stage:
+        def started(
+            routes: Sequence[Any],
+            engines: int = 1,
+            *,
+            service: str | StubService | None = None,
+            **settings: Any,
+        ) -> Stage:
             stubs = [StubEngine() for _ in range(engines)]
             for stub in stubs:
                 stub.models = {arm["model"] for one in routes for arm in one["arms"]} | {"base"}
             urls = [stack.enter_context(listening(stub.app())) for stub in stubs]
             cache = tmp_path / "gateway-routes.json"
             cache.write_text(json.dumps(routes))
-            defaults: dict[str, Any] = {
-                "upstreams": tuple(urls),
-                "service": f"http://127.0.0.1:{unused_port()}",
-            }
+            if isinstance(service, StubService):  # ends after the gateway, which tells it the last
+                service = stack.enter_context(listening(service.app()))
+            service = service or f"http://127.0.0.1:{unused_port()}"
+            defaults: dict[str, Any] = {"upstreams": tuple(urls), "service": service}
             app = assemble(GatewaySettings(**(defaults | settings)), cache=cache)
-            return Stage(url=stack.enter_context(listening(app)), engines=stubs, engine_urls=urls)
+            return Stage(
+                url=stack.enter_context(listening(app)),
+                engines=stubs,
+                engine_urls=urls,
+                service_url=service,
+            )
 
         yield started

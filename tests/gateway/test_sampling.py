@@ -6,7 +6,6 @@ import json
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,21 +51,18 @@ def service() -> StubService:
 
 
 @pytest.fixture
-def stage(start: Start, service: StubService) -> Iterator[Stage]:
-    with sampled(start, service) as made:
-        yield made
+def stage(start: Start, service: StubService) -> Stage:
+    return sampled(start, service)
 
 
-@contextmanager
-def sampled(start: Start, service: StubService, **settings: Any) -> Iterator[Stage]:
+def sampled(start: Start, service: StubService, **settings: Any) -> Stage:
     """A gateway that knows its share."""
-    with listening(service.app()) as url:
-        stage = start([route(stable=1.0)], service=url, **settings)
-        until(lambda: learned(stage), "the share is learned")
-        if service.status == 202:
-            records(service)
-            service.records.clear()
-        yield stage
+    stage = start([route(stable=1.0)], service=service, **settings)
+    until(lambda: learned(stage), "the share is learned")
+    if service.status == 202:
+        records(service)
+        service.records.clear()
+    return stage
 
 
 def learned(stage: Stage) -> bool:
@@ -221,12 +217,12 @@ def test_an_engine_without_log_probabilities_is_left_alone(
 def test_a_failed_attempt_is_a_record_of_the_version_that_failed(
     start: Start, service: StubService
 ) -> None:
-    with sampled(start, service) as stage:
-        stage.engine.failures = {"support@v1": deque([500])}
-        with stage.client() as client:
-            body = {"model": "support", "messages": []}
-            assert client.post(CHAT, json=body).status_code == 500
-        (record,) = records(service)
+    stage = sampled(start, service)
+    stage.engine.failures = {"support@v1": deque([500])}
+    with stage.client() as client:
+        body = {"model": "support", "messages": []}
+        assert client.post(CHAT, json=body).status_code == 500
+    (record,) = records(service)
     assert (record["version"], record["status"]) == ("v1", 500)
     assert "output" not in record
 
@@ -235,12 +231,9 @@ def test_an_answer_that_breaks_off_is_a_failure_in_its_record(
     start: Start, service: StubService
 ) -> None:
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-length: 999\r\n\r\n"
-    with (
-        Receiver([raw(head + b'data: {"choices":[]}\n\n')]) as engine,
-        listening(service.app()) as url,
-    ):
+    with Receiver([raw(head + b'data: {"choices":[]}\n\n')]) as engine:
         address = f"http://127.0.0.1:{engine.port}"
-        stage = start([route(stable=1.0)], service=url, upstreams=(address,))
+        stage = start([route(stable=1.0)], service=service, upstreams=(address,))
         body = {"model": "support", "messages": [], "stream": True}
 
         def broken() -> bool:
@@ -253,9 +246,9 @@ def test_an_answer_that_breaks_off_is_a_failure_in_its_record(
 
 
 def test_texts_stay_where_they_are_told_to(start: Start, service: StubService) -> None:
-    with sampled(start, service, send_text=False) as stage:
-        ask(stage)
-        (record,) = records(service)
+    stage = sampled(start, service, send_text=False)
+    ask(stage)
+    (record,) = records(service)
     assert not {"prompt", "output"} & set(record)
     assert record["token_logprobs_f16"]
 
@@ -265,17 +258,16 @@ def test_the_share_is_that_of_the_service_and_what_is_not_sent_is_told(
 ) -> None:
     monkeypatch.setattr(sharing, "FRESH_FOR", 0.2)
     service.shares = {"support": 0.3}
-    with sampled(start, service) as stage:
-        service.sampled_out.clear()
-        for _ in range(100):
-            ask(stage, {"max_tokens": 1})
-        kept = until(
-            lambda: (
-                len(service.records) + service.sampled_out["support"] >= 100
-                and len(service.records)
-            ),
-            "all are told of",
-        )
+    stage = sampled(start, service)
+    service.sampled_out.clear()
+    for _ in range(100):
+        ask(stage, {"max_tokens": 1})
+    kept = until(
+        lambda: (
+            len(service.records) + service.sampled_out["support"] >= 100 and len(service.records)
+        ),
+        "all are told of",
+    )
     # binomial(100, .3) has a standard deviation of 4.6; four of them
     assert 12 <= kept <= 48
     assert all(keep("support", record["id"], 0.3) for record in service.records)
@@ -286,12 +278,12 @@ def test_a_flood_has_the_share_asked_for_before_the_minute_is_over(
 ) -> None:
     monkeypatch.setattr(sharing, "WORN_BY", 20)
     monkeypatch.setattr(sharing, "AT_MOST", 0.05)
-    with sampled(start, service) as stage:
-        service.shares = {"support": 1e-9}
-        until(lambda: not _sampled(stage), "the smaller share is known")
-        assert len(service.records) < 100
-        service.shares = {"support": 1.0}
-        assert not any(_sampled(stage) for _ in range(30)), "what is passed over is no flood"
+    stage = sampled(start, service)
+    service.shares = {"support": 1e-9}
+    until(lambda: not _sampled(stage), "the smaller share is known")
+    assert len(service.records) < 100
+    service.shares = {"support": 1.0}
+    assert not any(_sampled(stage) for _ in range(30)), "what is passed over is no flood"
 
 
 def _sampled(stage: Stage) -> bool:
@@ -303,20 +295,18 @@ def test_a_full_queue_drops_and_counts_and_answers_at_once(
     start: Start, service: StubService
 ) -> None:
     service.status = 503
-    with sampled(start, service, queue_records=20) as stage:
-        for _ in range(40):
-            ask(stage, {"max_tokens": 1})
-        until(
-            lambda: stage.metric("driftline_gateway_records_total", outcome="dropped") >= 20,
-            "what finds no place is dropped",
-        )
-        assert stage.metric("driftline_gateway_queue_records") == 20
-        service.status = 202
-        assert len(records(service, 20)) == 20
-        sent = until(
-            lambda: stage.metric("driftline_gateway_records_total", outcome="sent"), "counted"
-        )
-        assert sent == 20
+    stage = sampled(start, service, queue_records=20)
+    for _ in range(40):
+        ask(stage, {"max_tokens": 1})
+    until(
+        lambda: stage.metric("driftline_gateway_records_total", outcome="dropped") >= 20,
+        "what finds no place is dropped",
+    )
+    assert stage.metric("driftline_gateway_queue_records") == 20
+    service.status = 202
+    assert len(records(service, 20)) == 20
+    sent = until(lambda: stage.metric("driftline_gateway_records_total", outcome="sent"), "counted")
+    assert sent == 20
 
 
 def test_a_gateway_that_ends_offers_its_last_records_to_a_busy_service_again(

@@ -3,7 +3,6 @@
 import json
 import threading
 from collections import deque
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,16 +31,10 @@ def service() -> StubService:
     return StubService(shares={"support": 1.0})
 
 
-@pytest.fixture
-def url(service: StubService) -> Iterator[str]:
-    with listening(service.app()) as made:
-        yield made
-
-
-def shadowed(start: Start, url: str, service: StubService, **settings: Any) -> Stage:
+def shadowed(start: Start, service: StubService, **settings: Any) -> Stage:
     """A gateway with v3 in shadow that samples everything, all seen so far forgotten."""
     service.routes = [route(stable=1.0)]
-    stage = start(service.routes, service=url, **settings)
+    stage = start(service.routes, service=service, **settings)
     stage.engine.models = {"support@v1", "support@v3"}
     with stage.client() as client:
         until(lambda: "x-driftline-record" in ask(client).headers, "the share is learned")
@@ -74,9 +67,9 @@ def outcome(stage: Stage, name: str) -> float:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_a_copy_is_a_record_that_pairs_with_the_original(
-    start: Start, url: str, service: StubService, *, stream: bool
+    start: Start, service: StubService, *, stream: bool
 ) -> None:
-    stage = shadowed(start, url, service)
+    stage = shadowed(start, service)
     with stage.client() as client:
         reply = ask(client, stream=stream, max_tokens=5)
     (copy,) = of(service, "shadow")
@@ -96,9 +89,9 @@ def test_a_copy_is_a_record_that_pairs_with_the_original(
 
 
 def test_a_slow_shadow_delays_nobody_and_what_finds_no_place_is_counted(
-    start: Start, url: str, service: StubService
+    start: Start, service: StubService
 ) -> None:
-    stage = shadowed(start, url, service, shadow_requests=2)
+    stage = shadowed(start, service, shadow_requests=2)
     shadows = stage.engine.held["support@v3"] = threading.Event()
     with stage.client() as client:
         for _ in range(6):
@@ -110,9 +103,9 @@ def test_a_slow_shadow_delays_nobody_and_what_finds_no_place_is_counted(
 
 
 def test_a_shadow_that_fails_is_a_record_and_is_not_asked_again(
-    start: Start, url: str, service: StubService
+    start: Start, service: StubService
 ) -> None:
-    stage = shadowed(start, url, service)
+    stage = shadowed(start, service)
     stage.engine.failures = {"support@v3": deque([503])}
     with stage.client() as client:
         ask(client)
@@ -121,13 +114,11 @@ def test_a_shadow_that_fails_is_a_record_and_is_not_asked_again(
     assert [one.body["model"] for one in stage.engine.asked] == ["support@v1", "support@v3"]
 
 
-def test_copies_under_way_do_not_hold_up_the_end(
-    start: Start, url: str, service: StubService
-) -> None:
-    stage = shadowed(start, url, service)
+def test_copies_under_way_do_not_hold_up_the_end(start: Start, service: StubService) -> None:
+    stage = shadowed(start, service)
     stage.engine.held["support@v3"] = threading.Event()
     engine = stage.engine_urls[0]
-    settings = GatewaySettings(upstreams=(engine,), service=url)
+    settings = GatewaySettings(upstreams=(engine,), service=stage.service_url)
     with listening(assemble(settings, cache=None)) as other, httpx2.Client(base_url=other) as own:
         until(lambda: "x-driftline-record" in ask(own).headers, "routes and share are learned")
         until(lambda: len(stage.engine.of(CHAT)) > 1, "a copy is under way")
@@ -143,10 +134,8 @@ def test_an_expired_route_has_no_shadow() -> None:
     assert shadow_of(made, now + timedelta(minutes=2)) is None
 
 
-def test_what_the_canary_answered_is_not_copied(
-    start: Start, url: str, service: StubService
-) -> None:
-    stage = shadowed(start, url, service)
+def test_what_the_canary_answered_is_not_copied(start: Start, service: StubService) -> None:
+    stage = shadowed(start, service)
     service.routes = [route(generation=3, stable=0.0, canary=1.0, shadow=0.0)]
     stage.engine.models.add("support@v2")
     until(lambda: stage.metric("driftline_gateway_route_generation") == 3, "the canary's route")

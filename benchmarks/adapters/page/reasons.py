@@ -19,18 +19,18 @@ REASONS: Mapping[str, str] = MappingProxyType(
         " what is known ([measured](benchmarks.md#input-drift-against-live-references))",
         "mix-shift": "the questions are known ones: that they come in another mix shows only in"
         " the coordinates of their embeddings, over hundreds of requests",
-        "stale-prefix-cache": "records alone can show it, and these requests were too few: a"
-        " probe's texts are never read from the cache, because vLLM computes a prompt anew where"
-        " its log-probabilities are asked for",
+        "stale-prefix-cache": "records alone can show it, and their evidence stayed far below its"
+        " line: a probe's texts are never read from the cache, because vLLM computes a prompt anew"
+        " where its log-probabilities are asked for",
     }
 )
 """Ways of which nothing was told."""
 KEPT: Mapping[str, str] = MappingProxyType(
     {
-        "factors-swapped": "perplexity was 25 % higher, but over six texts its interval began at"
-        " -2 %, and weights that nobody approved move traffic only where it begins above 0"
+        "factors-swapped": "over the five texts of its task the interval of its perplexity began"
+        " below 0, and weights that nobody approved move traffic only where it begins above 0"
         " ([decision 51](decisions/0051-weights-that-nobody-approved-need-less-to-be-left.md));"
-        " the records moved it, once 57 answers were longer",
+        " the records moved it later",
     }
 )
 """Ways whose traffic stayed for longer than the goal allows."""

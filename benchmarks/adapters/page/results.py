@@ -221,7 +221,8 @@ def _silence(path: Path) -> dict[str, Any] | None:
         f"{', a page' if 'page' in one['told'] else ''}/{one['run']}"
         for one in found["by"]
     ]
-    return {name: found[name] for name in ("runs", "requests", "silent")} | {"missed": missed}
+    told = ("commit", "runs", "by_adapter", "requests", "silent")
+    return {name: found[name] for name in told if name in found} | {"missed": missed}
 
 
 def store(results: Results, path: Path = FILE) -> None:

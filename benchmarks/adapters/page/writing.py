@@ -74,8 +74,9 @@ writes this page (`adapters-page`): two to three hours on two cores that do noth
 was stopped is taken up where it stopped; what an engine cannot play is named with the reason.
 `adapters-page --results FILE --add` gathers the ways of several runs in a file, on the same machine
 and engine. `--adapters bank,concierge` breaks these in turns, where it does not break all three.
-`--repeats 3` plays every way three times, each time on another adapter. `--silence 300` resamples
-the healthy traffic 300 times, as `make bench-adapters` does; without it that goal is left out.
+`--repeats 3` plays every way three times, each time on another adapter. `--silence 3000` resamples
+the healthy traffic 3000 times, as `make bench-adapters` does (20 minutes); without it that goal is
+left out.
 `--into FOLDER` keeps a run elsewhere than in `build/adapters`; the two commands after it need the
 same. Not tried yet: `--model FOLDER`, for other bases of Llama's shape with a chat template, and
 `--gpu`, which lets the engine use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
@@ -178,7 +179,7 @@ def _goals(found: Sequence[Goal], results: Results) -> str:
         for one in found
     ]
     head = ["goal", "held in", "reached", "95 % sure of", "missed in"]
-    told = _clauses(results) + _left_late(results) + _at_once(results)
+    told = _clauses(results) + _left_late(results) + _at_once(results) + _drawn_of(results)
     return "\n## Goals\n\n" + table(head, rows) + told
 
 
@@ -252,6 +253,22 @@ def _at_once(results: Results) -> str:
     return (
         f"\nThe very first message, a ticket as a rule, named a right cause in {right} of"
         f" {len(first)}; in {open_yet} it said that the cause is not known yet.\n"
+    )
+
+
+def _drawn_of(results: Results) -> str:
+    """Say how often resampled traffic of each adapter was silent."""
+    counted = (results.silence or {}).get("by_adapter")
+    if results.silence is None or not counted:
+        return ""
+    loud = Counter(name.partition(":")[0] for name in results.silence["missed"])
+    told = [f"`{name}` {count - loud[name]} of {count}" for name, count in counted.items()]
+    commit = results.silence["commit"]
+    where = "" if commit == results.run["commit"] else f" (at `{commit}`)"
+    return (
+        f"\nResampled{where}, healthy traffic was silent for {_listed(told)}. A draw takes whole"
+        " users of one recording, some of them twice and as two, so these are rather too many"
+        " alarms than too few.\n"
     )
 
 
@@ -509,7 +526,8 @@ def _promises(results: Results) -> str:
         " within the requests that came, or it does not. *Told*: the evidence of that signal's"
         " detector alone crossed. A fault mostly moves more than one signal, so it is told where"
         " nothing was promised of one of them, too. Of the probe it is the plan's own word before"
-        " the break, held against the rise that the probe measured. The plan's other kinds, such as"
+        " the break, held against the rise that the probe measured: that shows that its line is"
+        " the line in force, not that the size was foreseen. The plan's other kinds, such as"
         " shares of the requests and topics, are not held against a run.\n\n"
     )
     return head + table(
