@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     given = _parser().parse_args(arguments)
     console = Console(stderr=True)
     try:
-        ways = chosen(QUICK if given.quick else given.ways)
+        ways = chosen(given.ways or (QUICK if given.quick else ()))
     except ValueError as error:
         console.print(str(error), style="red", markup=False)
         return NOBODY_TO_PLAY

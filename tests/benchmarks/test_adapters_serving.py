@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from benchmarks.adapters import experiment
+from benchmarks.adapters.command import NOBODY_TO_PLAY, main
 from benchmarks.adapters.divergence import INFINITE, divergence
 from benchmarks.adapters.tasks import task
 from benchmarks.adapters.ways import FAMILIES, QUICK, WAYS, chosen
@@ -178,3 +179,10 @@ def test_a_cache_that_was_forgotten_breaks_nothing_and_is_refused(
     with pytest.raises(RuntimeError, match="has forgotten"), in_place(engine, weights):
         pytest.fail("it was played")
     assert engine.loaded[-1] == "right"
+
+
+def test_ways_that_are_named_are_the_ways_of_a_quick_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--quick", "--ways", "no-such-way"]) == NOBODY_TO_PLAY
+    assert "no way or family no-such-way" in capsys.readouterr().err

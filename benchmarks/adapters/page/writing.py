@@ -78,8 +78,9 @@ and engine. `--adapters bank,concierge` breaks these in turns, where it does not
 the healthy traffic 3000 times, as `make bench-adapters` does (20 minutes); without it that goal is
 left out.
 `--into FOLDER` keeps a run elsewhere than in `build/adapters`; the two commands after it need the
-same. Not tried yet: `--model FOLDER`, for other bases of Llama's shape with a chat template, and
-`--gpu`, which lets the engine use one (`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
+same. `--model FOLDER` takes another base of Llama's shape with a chat template; it was tried with
+`--quick`, on another revision of the default. Not tried yet: `--gpu`, which lets the engine use one
+(`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
 
 ## Enter another tool
 
