@@ -60,7 +60,7 @@ class View(NamedTuple):
     @property
     def rules(self) -> dict[str, Any]:
         """Of axe: only colours differ in the dark, so all else was looked at in the light."""
-        by_colour = {"runOnly": {"type": "tag", "values": ["cat.color"]}}
+        by_colour = {"runOnly": ["color-contrast", "link-in-text-block"]}
         return {} if self.scheme == "light" else by_colour
 
 
