@@ -87,14 +87,16 @@ class GatewayServer(uvicorn.Server):
         ]  # the event loop closes its own sockets at once
         for server in self.servers:
             server.close()
+        waiting: list[socket.socket] = []
         for one in spare:
-            with one:
-                await self._take_waiting(one)
+            with one:  # closed at once: what comes while those are answered finds no listener
+                waiting += _waiting(one)
+        await self._take(waiting)
         await asyncio.sleep(LAST_WORDS)
         await super().shutdown(sockets)
 
-    async def _take_waiting(self, listener: socket.socket) -> None:
-        """Accept the waiting connections, which closing the listener would reset."""
+    async def _take(self, connections: Sequence[socket.socket]) -> None:
+        """Serve the connections that waited, which closing the listener would have reset."""
         loop = asyncio.get_running_loop()
 
         def protocol() -> asyncio.Protocol:
@@ -106,7 +108,7 @@ class GatewayServer(uvicorn.Server):
                 _loop=loop,
             )
 
-        for connection in list(_waiting(listener)):
+        for connection in connections:
             await loop.connect_accepted_socket(protocol, connection)
 
 

@@ -127,21 +127,22 @@ def test_weights_that_were_put_right_move_nothing_against_a_person(
     )
     assert said.status_code == 200, said.text
     set_route(service, "v2")
-    is_sound_again(service, since=restarted.at)
+    is_sound_again(service, since=datetime.now(UTC))
     assert service.verdict(WATCHED) == "insufficient"  # sound, and without traffic
     assert len(pages(inbox)) == restarted.pages
     assert in_charge(service) == "v2"
 
 
 def is_sound_again(service: Service, *, since: datetime) -> None:
-    """Wait for two probes: enough to recover, if neither tells again what was read before."""
+    """Wait for three probes; two are enough to recover, if neither tells what was read before."""
 
     def ended() -> list[dict[str, Any]]:
         found = [one for one in probes(service, "v2") if moment(one, "finished_at") > since]
-        return sorted(found, key=lambda one: moment(one, "finished_at"))[:2]
+        return sorted(found, key=lambda one: moment(one, "finished_at"))
 
-    until(lambda: len(ended()) == 2, "two probes", patience=LONG)
-    assert ended()[1]["verdict"] in {"insufficient", "stable"}, ended()
+    until(lambda: len(ended()) >= 3, "three probes", patience=LONG)
+    verdicts = [one["verdict"] for one in ended()]
+    assert set(verdicts[1:]) <= {"insufficient", "stable"}, verdicts
 
 
 def kill_within_a_probe(service: Service, version: str) -> None:

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import uvicorn
 
 from monitor.gateway.server import GatewayServer, Leaving, listeners
@@ -82,6 +84,41 @@ def test_connections_that_nobody_has_accepted_yet_are_answered() -> None:
         said = [_all(connection) for connection in waiting]
     assert {reply.partition(b"\r\n")[0] for reply in said} == {b"HTTP/1.1 200 OK"}
     assert all(b"connection: close" in reply for reply in said)
+
+
+def test_what_comes_while_the_last_connections_are_served_is_refused_and_not_reset(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A refused connection is tried elsewhere; a reset one may have been a request."""
+    waiting: list[socket.socket] = []
+    later: list[str] = []
+    with running(lame_duck=0.0) as one:
+        [listening] = one.server.servers
+        serve = one.server.config.http_protocol_class
+        address = ("127.0.0.1", one.port)
+
+        def closed_with_one_waiting() -> None:
+            if not waiting:
+                waiting.append(socket.create_connection(address))
+            listening.close()
+
+        def served_while_another_comes(**given: Any) -> Any:
+            try:
+                socket.create_connection(address).close()
+                later.append("connected")
+            except ConnectionRefusedError:
+                later.append("refused")
+            return serve(**given)
+
+        closing = SimpleNamespace(close=closed_with_one_waiting, wait_closed=listening.wait_closed)
+        monkeypatch.setattr(one.server, "servers", [closing])
+        monkeypatch.setattr(one.server.config, "http_protocol_class", served_while_another_comes)
+        one.server.should_exit = True
+        until(lambda: waiting, "it stops listening")
+        waiting[0].sendall(REQUEST)
+        said = _all(waiting[0])
+    assert said.startswith(b"HTTP/1.1 200 OK")
+    assert later == ["refused"]
 
 
 def _all(connection: socket.socket) -> bytes:

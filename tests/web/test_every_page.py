@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pytest
@@ -56,12 +56,6 @@ class View(NamedTuple):
     width: int
     height: int
     scheme: str
-
-    @property
-    def rules(self) -> dict[str, Any]:
-        """Of axe: only colours differ in the dark, so all else was looked at in the light."""
-        by_colour = {"runOnly": ["color-contrast", "link-in-text-block"]}
-        return {} if self.scheme == "light" else by_colour
 
 
 VIEWS: Final = [
@@ -180,7 +174,7 @@ def test_pages_are_accessible_and_look_as_they_did(
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
         for template in tour.places(page):
             seen[template] = _picture(page)
-            found = Axe().run(page, options=view.rules).response["violations"]
+            found = Axe().run(page).response["violations"]
             if found:
                 wrong[template] = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
         fonts = _fonts(page)

@@ -75,12 +75,12 @@ was stopped is taken up where it stopped; what an engine cannot play is named wi
 `adapters-page --results FILE --add` gathers the ways of several runs in a file, on the same machine
 and engine. `--adapters bank,concierge` breaks these in turns, where it does not break all three.
 `--repeats 3` plays every way three times, each time on another adapter. `--silence 3000` resamples
-the healthy traffic 3000 times, as `make bench-adapters` does (20 minutes); without it that goal is
-left out.
-`--into FOLDER` keeps a run elsewhere than in `build/adapters`; the two commands after it need the
-same. `--model FOLDER` takes another base of Llama's shape with a chat template; it was tried with
-`--quick`, on another revision of the default. Not tried yet: `--gpu`, which lets the engine use one
-(`DRIFTLINE_ENGINE_PYTHON` names the Python that has it).
+the healthy traffic 3000 times, as `make bench-adapters` does (it took 33 minutes, beside other
+work); without it that goal is left out. `--into FOLDER` keeps a run elsewhere than in
+`build/adapters`; the two commands after it need the same. `--model FOLDER` takes another base of
+Llama's shape with a chat template; it was tried with `--quick`, on another revision of the default.
+Not tried yet: `--gpu`, which lets the engine use one (`DRIFTLINE_ENGINE_PYTHON` names the Python
+that has it).
 
 ## Enter another tool
 
