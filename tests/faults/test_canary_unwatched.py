@@ -22,7 +22,7 @@ from tests.gateway.stub_engine import StubEngine
 from tests.inbox import Inbox
 from tests.service import PATIENCE, Service, Talk, running, until
 
-BLIND_MAX = timedelta(seconds=6)
+BLIND_MAX = timedelta(seconds=12)
 LEASE = 90.0
 """Seconds for which a process that was killed during a look still holds the canary."""
 CHANGES = {

@@ -23,6 +23,8 @@ from monitor.traffic.trial.states import (
 )
 
 _SAME: Final = 1e-6
+_KEPT: Final = 0.75
+"""The part of a term that is left when it is renewed."""
 _TRIAL: Final = frozenset({ArmKind.CANARY, ArmKind.SHADOW})
 
 
@@ -50,12 +52,14 @@ def changed(
 def _renewed(
     route: Route, until: datetime | None, *, most: timedelta, now: datetime
 ) -> Route | None:
-    """Renew the route's term, once half of it is over: each renewal is a generation to fetch.
+    """Renew the route's term, once a quarter of it is over: each renewal is a generation to fetch.
 
-    Also renew it where the clock went back, which leaves more than a whole term.
+    So the route outlives three quarters of ``most`` without a look, and at the longest interval
+    allowed, half of ``most``, each look renews it, be it a little early. Also renew it where the
+    clock went back, which leaves more than a whole term.
     """
     left = route.valid_until - now if route.valid_until else timedelta()
-    if until is None or most / 2 < left <= most:
+    if until is None or most * _KEPT < left <= most:
         return None
     return replace(route, generation=route.generation + 1, valid_until=until)
 
