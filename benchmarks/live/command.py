@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from rich.console import Console
 
+from benchmarks.live import looks
 from benchmarks.live.fleet import measure
 from benchmarks.live.page import FILE, known, table, write
 
@@ -19,9 +20,9 @@ def main(arguments: Sequence[str]) -> int:
     """Measure each size, and keep it beside those measured before."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks fleet-live", description=__doc__)
     parser.add_argument("sizes", nargs="*", type=int, metavar="N", help=f"adapters: {SIZES}")
-    parser.add_argument("--minutes", type=float, default=15.0, help="that are measured")
+    parser.add_argument("--minutes", type=float, default=5.0, help="that are measured")
     parser.add_argument(
-        "--settle", type=float, default=18.0, help="minutes before, until live looks have begun"
+        "--settle", type=float, default=3.0, help="minutes before, until earlier records are read"
     )
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     given = parser.parse_args(arguments)
@@ -34,5 +35,7 @@ def main(arguments: Sequence[str]) -> int:
         FILE.parent.mkdir(exist_ok=True)
         FILE.write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
         console.print(table([cost]), markup=False)
+    if not given.page:
+        looks.measure()
     write()
     return 0

@@ -34,6 +34,8 @@ BASELINE: Final = 300
 SETTERS: Final = 4
 """Registrations under way at a time."""
 SEND_EVERY: Final = 1.0
+BEFORE: Final = timedelta(minutes=45)
+"""The time whose records are sent at once, so that each version has enough of them to be judged."""
 LOOKS: Final = 20
 """Requests for each of the pages that people and Prometheus ask for, after the measurement."""
 PATHS: Final = ("/v1/adapters", "/", "/metrics")
@@ -213,14 +215,14 @@ def _send(
     client: httpx2.Client, names: Sequence[str], outcomes: Counter[str], ending: threading.Event
 ) -> None:
     rng = np.random.default_rng(7)
-    begun, sent = time.monotonic(), 0
+    apart = timedelta(days=1) / (A_DAY * len(names))
+    begun, sent = datetime.now(UTC) - BEFORE, 0
     while not ending.wait(SEND_EVERY):
-        due = int((time.monotonic() - begun) * len(names) * A_DAY / 86_400)
-        now = datetime.now(UTC)
+        due = (datetime.now(UTC) - begun) // apart
         for first in range(sent, due, 500):
             batch = [
                 {
-                    **_record(rng, f"r{number}", now),
+                    **_record(rng, f"r{number}", begun + number * apart),
                     "adapter": names[number % len(names)],
                     "version": "v1",
                 }

@@ -8,18 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.live import probes_page
-from benchmarks.live.fleet import A_DAY, BASELINE, TOKENS, Cost
+from benchmarks.live import looks, probes_page
+from benchmarks.live.fleet import A_DAY, BASELINE, BEFORE, TOKENS, Cost
 from benchmarks.statistics import page as statistics
 from benchmarks.statistics import svg
 
 FILE = Path(__file__).parent / "results" / "fleet.json"
 HEADING = "## Fleets at work\n"
 _INTRODUCTION = f"""
-Written by `python -m benchmarks fleet-live` (half an hour a fleet) from `benchmarks/live/results/`;
+Written by `python -m benchmarks fleet-live` (an hour for the four) from `benchmarks/live/results/`;
 do not edit. One process with its embedded PostgreSQL serves N adapters. Each has a reference of
-{BASELINE} records and {A_DAY:,} records a day with {TOKENS} tokens' log-probabilities, and an
-engine's double answers its probes; nothing is embedded. CPU is a share of one core. *Late*: the
+{BASELINE} records and {A_DAY:,} records a day with {TOKENS} tokens' log-probabilities, those of
+{BEFORE.seconds // 60} minutes at once in the beginning. An engine's double answers its probes;
+nothing is embedded. CPU is a share of one core. *Late*: the
 95th percentile of how long after its time a look was done. *Setup*: CPU for one registration with
 its reference. *Disk*: of a day's records, as those that came were stored. The pages are asked for
 one after the other beside the traffic; that is the 95th percentile.
@@ -49,9 +50,8 @@ def section() -> str:
     if not costs:
         return ""
     drawn = "\n![CPU over adapters](pictures/fleet-live.svg)\n" if len(costs) > 1 else ""
-    return (
-        f"{HEADING}{_INTRODUCTION}\n{table(costs)}{drawn}{_growth(costs)}{probes_page.section()}\n"
-    )
+    beside = looks.section(costs) + probes_page.section()
+    return f"{HEADING}{_INTRODUCTION}\n{table(costs)}{drawn}{_growth(costs)}{beside}\n"
 
 
 def table(costs: Sequence[Cost]) -> str:
