@@ -76,7 +76,10 @@ class Cost:
 def measure(
     adapters: int, *, minutes: float, settle: float, say: Callable[[str], None] = print
 ) -> Cost:
-    """Measure a fleet of ``adapters`` for ``minutes``, after ``settle`` minutes of the same."""
+    """Measure a fleet of ``adapters`` for ``minutes``, after ``settle`` minutes of the same.
+
+    A version is probed when it is registered, so the measurement begins when all were.
+    """
     names = [f"tenant-{number:04}" for number in range(adapters)]
     cards: list[dict[str, str | None]] = [{"id": "base", "parent": None}]
     cards += [{"id": f"{name}@v1", "parent": "base"} for name in names]
@@ -99,6 +102,8 @@ def measure(
         with _stored(folder / "data") as database, _sending(url, key, names) as outcomes:
             say(f"{adapters} adapters live for {settle:g} minutes, then are measured")
             time.sleep(60 * settle)
+            while not _all_probed(database, adapters):
+                time.sleep(1)
             outcomes.clear()
             before, since, at = burnt(process.pid), datetime.now(UTC), time.monotonic()
             time.sleep(60 * minutes)
@@ -266,6 +271,14 @@ def _stored(data_dir: Path) -> Iterator[psycopg.Connection]:
         psycopg.connect(server.conninfo, autocommit=True) as connection,
     ):
         yield connection
+
+
+def _all_probed(database: psycopg.Connection, adapters: int) -> bool:
+    row = database.execute(
+        "SELECT count(DISTINCT version_id) FROM evaluations"
+        " WHERE kind = 'perplexity' AND state = 'done'"
+    ).fetchone()
+    return row is not None and int(row[0]) == adapters
 
 
 def _bytes_per_record(database: psycopg.Connection) -> float:
