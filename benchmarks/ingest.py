@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -105,7 +106,9 @@ def _ours(database: Database) -> Iterator[Application]:
     with database.begin() as tx:
         adapter = adapters.put(tx, name="support")
         versions.put(tx, adapter=adapter, name="v1", model="support@v1")
-    settings = Settings(target_per_day=10**9, embed_prompts=False)
+    settings = Settings(
+        target_per_day=10**9, embed_prompts=False, tokens_retention=timedelta(days=14)
+    )
     intake = Intake(database, subject_key=b"k" * 32, settings=settings)
     intake.start()
 

@@ -128,7 +128,7 @@ def assemble(
             None if r.subject is None else subjects.digest(keeping.subject_key, r.subject)
             for r in records
         ],
-        tokens=_token_rows(admitted, since=now - keeping.tokens_for),
+        tokens=_token_rows(admitted, since=now - keeping.tokens_for) if keeping.tokens_for else (),
         texts=_text_rows(admitted, keeping),
         feedback=[row for one in admitted if one.record.feedback for row in _feedback_rows(one)],
     )
@@ -310,5 +310,7 @@ def _form(text: str) -> str:
 
 def _most(pattern: re.Pattern[str], lines: list[str]) -> bool:
     """True if at least two lines, and half of all, match."""
+    if len(lines) < FEWEST:
+        return False
     found = sum(pattern.match(line) is not None for line in lines)
     return found >= FEWEST and found >= HALF * len(lines)

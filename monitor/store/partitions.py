@@ -22,7 +22,7 @@ from monitor.store.tables import PARTITIONED
 DEFAULT_RETENTION: Final[Mapping[str, timedelta]] = MappingProxyType(
     {
         "records": timedelta(days=90),
-        "record_tokens": timedelta(days=14),
+        "record_tokens": timedelta(),  # no part of Driftline reads them
         "record_embeddings": timedelta(days=90),
         "answer_embeddings": timedelta(days=90),
         "record_texts": timedelta(days=7),

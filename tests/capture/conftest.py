@@ -1,6 +1,6 @@
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -42,7 +42,7 @@ def open_intake(database: Database) -> Iterator[Callable[..., Intake]]:
 
 @pytest.fixture
 def intake(open_intake: Callable[..., Intake]) -> Intake:
-    return open_intake()
+    return open_intake(tokens_retention=timedelta(days=14))
 
 
 @pytest.fixture

@@ -265,6 +265,20 @@ def test_back_dated_records_find_their_partitions(
 
 
 @pytest.mark.usefixtures("support")
+def test_token_arrays_are_not_stored_unless_asked(
+    open_intake: Callable[..., Intake], send: Send, record: Make, database: Database
+) -> None:
+    ahead = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    sent = [
+        record(id="now", token_logprobs=[-1.0] * 5),
+        record(id="ahead", at=ahead, token_logprobs=[-1.0] * 5),
+    ]
+    assert send(*sent, by=open_intake()).accepted == 2
+    assert _rows(database, "SELECT mean_nll FROM records WHERE id = 'now'") == [{"mean_nll": 1.0}]
+    assert _rows(database, "SELECT id FROM record_tokens") == []
+
+
+@pytest.mark.usefixtures("support")
 def test_a_longer_retention_takes_older_records(
     open_intake: Callable[..., Intake], send: Send, record: Make
 ) -> None:
