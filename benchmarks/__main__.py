@@ -54,6 +54,7 @@ BENCHMARKS = (
     Benchmark(module="perplexity"),
     Benchmark(module="ingest"),
     Benchmark(module="scores_latest"),
+    Benchmark(module="workers"),
     Benchmark(module="startup"),
     Benchmark(module="idle"),
     Benchmark(module="gateway"),

@@ -2,13 +2,16 @@
 
 The peer is what a service of this kind commonly is: FastAPI, a pydantic model per record,
 an ORM object per row, one commit per request, log-probabilities as JSON. The limit decodes
-with msgspec and copies: no checks, no signals, no idempotence.
+with msgspec and copies: no checks, no signals, no idempotence. It can also measure each answer
+by the C functions that we measure it by, called bare.
 """
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import zlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from benchmarks.asgi import Application, answer, read_body
+from monitor.capture.refusal import refuses
 
 
 class _Base(DeclarativeBase):
@@ -97,6 +101,7 @@ class _LimitRecord(Struct):
     id: str
     adapter: str
     at: datetime
+    output: str = ""
     prompt_tokens: int | None = None
     output_tokens: int | None = None
     latency_ms: float | None = None
@@ -119,8 +124,8 @@ _COPY = "COPY limit_records FROM STDIN (FORMAT BINARY)"
 _TYPES = ("text", "text", "timestamptz", "int4", "int4", "float8", "int4", *["bytea"] * 3)
 
 
-def limit(url: str) -> Application:
-    """Build the service that cannot be beaten: decode and copy."""
+def limit(url: str, *, measure: Callable[[str], object] = lambda _: None) -> Application:
+    """Build the service that cannot be beaten: decode, measure each answer, and copy."""
     connection = psycopg.connect(url, autocommit=True)
     connection.execute(_TABLE)
     decoder = msgspec.json.Decoder(_LimitBody)
@@ -129,6 +134,7 @@ def limit(url: str) -> Application:
         with connection.cursor() as cursor, cursor.copy(_COPY) as copy:
             copy.set_types(_TYPES)
             for record in decoder.decode(body).records:
+                measure(record.output)
                 copy.write_row(_values(record))
 
     lock = asyncio.Lock()
@@ -140,6 +146,15 @@ def limit(url: str) -> Application:
         await answer(send, 202)
 
     return application
+
+
+def bare_signals(answer: str) -> tuple[int, int, bool]:
+    """Compress an answer, count its 4-grams and look for a refusal, as cheaply as C does it."""
+    deflate = zlib.compressobj(1, zlib.DEFLATED, -12, 5)
+    compressed = len(deflate.compress(answer.encode())) + len(deflate.flush())
+    words = answer.split()
+    grams = set(zip(words, words[1:], words[2:], words[3:], strict=False))
+    return compressed, len(grams), refuses(answer)
 
 
 def _values(record: _LimitRecord) -> tuple[object, ...]:
