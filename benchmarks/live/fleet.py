@@ -80,43 +80,23 @@ def measure(
 
     A version is probed when it is registered, so the measurement begins when all were.
     """
-    names = [f"tenant-{number:04}" for number in range(adapters)]
-    cards: list[dict[str, str | None]] = [{"id": "base", "parent": None}]
-    cards += [{"id": f"{name}@v1", "parent": "base"} for name in names]
-    with (
-        tempfile.TemporaryDirectory(prefix="driftline-bench-") as parent,
-        engine_serving(FakeEngine(models=cards, costs=_costs(names))) as engine,
-        running(
-            Path(parent) / "service",
-            DRIFTLINE_SERVING__ENGINES=json.dumps([engine]),
-            **SETTINGS,
-        ) as (process, address),
-    ):
-        folder = Path(parent) / "service"
-        wait_ready(process, address, folder)
-        key = (folder / "data" / "admin.key").read_text().strip()
-        url = address.removesuffix("/readyz")
-        begun = burnt(process.pid)
-        _set_up(url, key, names, say)
-        setup = _spent(begun, burnt(process.pid))
-        with _stored(folder / "data") as database, _sending(url, key, names) as outcomes:
-            say(f"{adapters} adapters live for {settle:g} minutes, then are measured")
-            time.sleep(60 * settle)
-            while not _all_probed(database, adapters):
-                time.sleep(1)
-            outcomes.clear()
-            before, since, at = burnt(process.pid), datetime.now(UTC), time.monotonic()
-            time.sleep(60 * minutes)
-            after, took = burnt(process.pid), time.monotonic() - at
-            memory, came = resident(process.pid), Counter(outcomes)
-            counts, lag = _evaluated(database, since)
-            waits = _looked(url, key)
-            size = _bytes_per_record(database)
+    with living(adapters, say=say) as fleet:
+        say(f"{adapters} adapters live for {settle:g} minutes, then are measured")
+        time.sleep(60 * settle)
+        fleet.wait_for_first_probes()
+        fleet.outcomes.clear()
+        before, since, at = burnt(fleet.pid), datetime.now(UTC), time.monotonic()
+        time.sleep(60 * minutes)
+        after, took = burnt(fleet.pid), time.monotonic() - at
+        memory, came = resident(fleet.pid), Counter(fleet.outcomes)
+        counts, lag = evaluated(fleet.database, since)
+        waits = _looked(fleet.url, fleet.key)
+        size = _bytes_per_record(fleet.database)
     sent = came["sent"]
     return Cost(
         adapters=adapters,
         seconds=round(took, 1),
-        setup_cpu_s=round(setup / adapters, 3),
+        setup_cpu_s=round(fleet.setup / adapters, 3),
         service=round(100 * (after.service - before.service) / took, 2),
         postgres=round(100 * (after.postgres - before.postgres) / took, 2),
         memory_mb=round(memory, 1),
@@ -128,6 +108,67 @@ def measure(
         disk_gb_a_day=round(size * A_DAY * adapters / 1e9, 3),
         waits=waits,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """A fleet at work: its service, its database, and what came of the records sent so far.
+
+    ``setup`` is CPU seconds, of registrations and references.
+    """
+
+    pid: int
+    url: str
+    key: str
+    adapters: int
+    database: psycopg.Connection
+    outcomes: Counter[str]
+    setup: float
+
+    def wait_for_first_probes(self) -> None:
+        """Wait until each version was probed, as it is once it is registered."""
+        while not _all_probed(self.database, self.adapters):
+            time.sleep(1)
+
+
+@contextmanager
+def living(
+    adapters: int, *, say: Callable[[str], None], speed: float = 1.0, **settings: str
+) -> Iterator[Fleet]:
+    """Set a fleet up and send its records, ``speed`` times as many a day as are its target."""
+    names = [f"tenant-{number:04}" for number in range(adapters)]
+    cards: list[dict[str, str | None]] = [{"id": "base", "parent": None}]
+    cards += [{"id": f"{name}@v1", "parent": "base"} for name in names]
+    with (
+        tempfile.TemporaryDirectory(prefix="driftline-bench-") as parent,
+        engine_serving(FakeEngine(models=cards, costs=_costs(names))) as engine,
+        running(
+            Path(parent) / "service",
+            DRIFTLINE_SERVING__ENGINES=json.dumps([engine]),
+            **SETTINGS,
+            **settings,
+        ) as (process, address),
+    ):
+        folder = Path(parent) / "service"
+        wait_ready(process, address, folder)
+        key = (folder / "data" / "admin.key").read_text().strip()
+        url = address.removesuffix("/readyz")
+        begun = burnt(process.pid)
+        _set_up(url, key, names, say)
+        setup = _spent(begun, burnt(process.pid))
+        with (
+            _stored(folder / "data") as database,
+            _sending(url, key, names, speed=speed) as outcomes,
+        ):
+            yield Fleet(
+                pid=process.pid,
+                url=url,
+                key=key,
+                adapters=adapters,
+                database=database,
+                outcomes=outcomes,
+                setup=setup,
+            )
 
 
 def _costs(names: Sequence[str]) -> dict[str, float]:
@@ -204,11 +245,16 @@ def _record(rng: np.random.Generator, name: str, at: datetime) -> dict[str, Any]
 
 
 @contextmanager
-def _sending(url: str, key: str, names: Sequence[str]) -> Iterator[Counter[str]]:
+def _sending(url: str, key: str, names: Sequence[str], *, speed: float) -> Iterator[Counter[str]]:
     """Send records at the target's rate until the end; count those sent and those accepted."""
     outcomes, ending = Counter[str](), threading.Event()
     with _client(url, key) as client, ThreadPoolExecutor(1) as pool:
-        sender = pool.submit(_send, client, names, outcomes, ending)
+        traffic = _Traffic(
+            names=names,
+            begun=datetime.now(UTC) - BEFORE / speed,
+            apart=timedelta(days=1) / (speed * A_DAY * len(names)),
+        )
+        sender = pool.submit(_send, client, traffic, outcomes, ending)
         try:
             yield outcomes
         finally:
@@ -216,23 +262,32 @@ def _sending(url: str, key: str, names: Sequence[str]) -> Iterator[Counter[str]]
             sender.result(60)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Traffic:
+    """The adapters that records are of in turn, when the first one was, and their distance."""
+
+    names: Sequence[str]
+    begun: datetime
+    apart: timedelta
+
+    def due(self) -> int:
+        """Count the records until now."""
+        return (datetime.now(UTC) - self.begun) // self.apart
+
+    def record(self, rng: np.random.Generator, number: int) -> dict[str, Any]:
+        """Make a record."""
+        made = _record(rng, f"r{number}", self.begun + number * self.apart)
+        return {**made, "adapter": self.names[number % len(self.names)], "version": "v1"}
+
+
 def _send(
-    client: httpx2.Client, names: Sequence[str], outcomes: Counter[str], ending: threading.Event
+    client: httpx2.Client, traffic: _Traffic, outcomes: Counter[str], ending: threading.Event
 ) -> None:
-    rng = np.random.default_rng(7)
-    apart = timedelta(days=1) / (A_DAY * len(names))
-    begun, sent = datetime.now(UTC) - BEFORE, 0
+    rng, sent = np.random.default_rng(7), 0
     while not ending.wait(SEND_EVERY):
-        due = (datetime.now(UTC) - begun) // apart
+        due = traffic.due()
         for first in range(sent, due, 500):
-            batch = [
-                {
-                    **_record(rng, f"r{number}", begun + number * apart),
-                    "adapter": names[number % len(names)],
-                    "version": "v1",
-                }
-                for number in range(first, min(first + 500, due))
-            ]
+            batch = [traffic.record(rng, number) for number in range(first, min(first + 500, due))]
             lines = b"\n".join(json.dumps(one).encode() for one in batch)
             kind = {"content-type": "application/x-ndjson"}
             outcome = client.post("/v1/records", content=lines, headers=kind).json()
@@ -296,7 +351,7 @@ def _bytes_per_record(database: psycopg.Connection) -> float:
     return size / max(1, row[0] if row else 1)
 
 
-def _evaluated(
+def evaluated(
     database: psycopg.Connection, since: datetime
 ) -> tuple[dict[str, int], dict[str, float]]:
     """Count the evaluations that ended since, and how late each kind was."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.live import looks_page, probes_page
+from benchmarks.live import looks_page, probes_page, soak_page
 from benchmarks.live.fleet import A_DAY, BASELINE, BEFORE, TOKENS, Cost
 from benchmarks.statistics import page as statistics
 from benchmarks.statistics import svg
@@ -50,7 +50,7 @@ def section() -> str:
     if not costs:
         return ""
     drawn = "\n![CPU over adapters](pictures/fleet-live.svg)\n" if len(costs) > 1 else ""
-    beside = looks_page.section(costs) + probes_page.section()
+    beside = looks_page.section(costs) + probes_page.section() + soak_page.section()
     return f"{HEADING}{_INTRODUCTION}\n{table(costs)}{drawn}{_growth(costs)}{beside}\n"
 
 

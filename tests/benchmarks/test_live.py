@@ -7,7 +7,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.live import looks_page, page
+from benchmarks.live import looks_page, page, soak_page
 from benchmarks.live.fleet import Cost
 from benchmarks.statistics import page as statistics
 
@@ -35,6 +35,7 @@ def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     file = tmp_path / "fleet.json"
     monkeypatch.setattr(page, "FILE", file)
     monkeypatch.setattr(looks_page, "FILE", tmp_path / "looks.json")
+    monkeypatch.setattr(soak_page, "FILE", tmp_path / "soak.json")
     monkeypatch.setattr(statistics, "PAGE", tmp_path / "benchmarks.md")
     monkeypatch.setattr(statistics, "PICTURES", tmp_path)
     statistics.PAGE.write_text(f"# Benchmarks\n\n{statistics.HEADING}\nmuch\n")
