@@ -13,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 
 from monitor.probes.batches import batches
 from monitor.probes.models import ModelFolder
-from monitor.probes.search import has_bfloat16
+from monitor.probes.search import prefers_bfloat16
 
 _CHARACTERS_PER_TOKEN: Final = 32
 """Text beyond this many characters per usable token is cut before tokenising: a request
@@ -95,7 +95,7 @@ def _unrounded(layer: torch.nn.Linear) -> Callable[[torch.Tensor], torch.Tensor]
 
 
 def choose_dtype(wanted: str) -> str:
-    """Resolve ``auto``: bfloat16 if the CPU multiplies it in hardware, else float32."""
+    """Resolve ``auto``: bfloat16 if the CPU multiplies it faster, else float32."""
     if wanted != "auto":
         return wanted
-    return "bfloat16" if has_bfloat16() else "float32"
+    return "bfloat16" if prefers_bfloat16() else "float32"

@@ -10,6 +10,7 @@ these alone, in float32.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -38,10 +39,10 @@ def nearest(index: npt.NDArray[np.float16], queries: npt.NDArray[np.float32]) ->
     Returns
     -------
     Nearest
-        The same similarities as :func:`detectors.nearest.nearest`. Where the CPU has no
-        bfloat16 multiplication it is that function.
+        The same similarities as :func:`detectors.nearest.nearest`. Where the CPU multiplies
+        float32 faster it is that function.
     """
-    if not has_bfloat16():
+    if not prefers_bfloat16():
         return in_float32(index, queries)
     parts = [
         _search(index, np.ascontiguousarray(queries[begin : begin + _QUERY_ROWS], dtype=np.float32))
@@ -59,6 +60,25 @@ def has_bfloat16() -> bool:
         torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001 - torch has no public name for it
     )
     return has
+
+
+def prefers_bfloat16() -> bool:
+    """True if the CPU multiplies bfloat16 faster than float32.
+
+    AMX is eight times as fast, and AMD's AVX-512 with bfloat16 is faster too. Intel's takes 1.8
+    times as long as float32, and is there alone where a virtual machine hides AMX.
+    """
+    if torch.cpu._is_amx_tile_supported():  # noqa: SLF001 - as above
+        return True
+    return has_bfloat16() and "GenuineIntel" not in _cpu()
+
+
+def _cpu() -> str:
+    """Return what Linux says of the CPU; empty elsewhere."""
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ import numpy.typing as npt
 import pytest
 
 from detectors.nearest import nearest as in_float32
+from monitor.probes import search
 from monitor.probes.embedding import EmbeddingClient, EmbeddingSettings
 from monitor.probes.search import nearest
 
@@ -22,6 +23,13 @@ def _unit(rng: np.random.Generator, rows: int, numbers: int) -> npt.NDArray[np.f
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+@pytest.fixture
+def fast_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Search in two passes on every CPU."""
+    monkeypatch.setattr(search, "prefers_bfloat16", lambda: True)
+
+
+@pytest.mark.usefixtures("fast_bfloat16")
 @pytest.mark.parametrize(("examples", "numbers"), [(1, 2), (1_023, 8), (1_025, 384), (5_000, 64)])
 def test_the_fast_search_finds_what_the_plain_one_finds(examples: int, numbers: int) -> None:
     rng = np.random.default_rng(examples)
@@ -34,6 +42,7 @@ def test_the_fast_search_finds_what_the_plain_one_finds(examples: int, numbers: 
     assert exact == pytest.approx(plain.similarity, abs=1e-6)
 
 
+@pytest.mark.usefixtures("fast_bfloat16")
 def test_neighbours_closer_than_bfloat16_can_tell_are_told_apart() -> None:
     rng = np.random.default_rng(1)
     centre = _unit(rng, 1, 384)
@@ -42,6 +51,24 @@ def test_neighbours_closer_than_bfloat16_can_tell_are_told_apart() -> None:
     index, queries = crowd.astype(np.float16), crowd[::100].astype(np.float32)
     fast, plain = nearest(index, queries), in_float32(index, queries)
     assert fast.similarity == pytest.approx(plain.similarity, abs=3e-7)
+
+
+@pytest.mark.parametrize(
+    ("amx", "avx512", "vendor", "expected"),
+    [
+        (True, True, "GenuineIntel", True),
+        (False, True, "GenuineIntel", False),
+        (False, True, "AuthenticAMD", True),
+        (False, False, "AuthenticAMD", False),
+    ],
+)
+def test_bfloat16_is_taken_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, *, amx: bool, avx512: bool, vendor: str, expected: bool
+) -> None:
+    monkeypatch.setattr(search.torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(search.torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(search, "_cpu", lambda: f"vendor_id\t: {vendor}\n")
+    assert search.prefers_bfloat16() is expected
 
 
 def test_no_queries_have_no_neighbours() -> None:
