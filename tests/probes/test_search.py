@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
 from detectors.nearest import nearest as in_float32
 from monitor.probes import search
@@ -65,8 +66,8 @@ def test_neighbours_closer_than_bfloat16_can_tell_are_told_apart() -> None:
 def test_bfloat16_is_taken_where_it_is_faster(
     monkeypatch: pytest.MonkeyPatch, *, amx: bool, avx512: bool, vendor: str, expected: bool
 ) -> None:
-    monkeypatch.setattr(search.torch.cpu, "_is_amx_tile_supported", lambda: amx)
-    monkeypatch.setattr(search.torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(search, "_cpu", lambda: f"vendor_id\t: {vendor}\n")
     assert search.prefers_bfloat16() is expected
 
