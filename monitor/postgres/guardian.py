@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 GRACE_SECONDS = 10.0
-_POLL_SECONDS = 1.0
+_POLL_SECONDS = 2.0
 _SHUTDOWN_SECONDS = 60.0
 
 

@@ -18,7 +18,7 @@ from monitor.postgres.room import Reserve
 from monitor.postgres.server import DATABASE, Server, conninfo
 from monitor.postgres.settings import ServerSettings
 
-_WATCH_SECONDS = 0.5
+_WATCH_SECONDS = 1.0
 _FIRST_PAUSE_SECONDS = 0.2
 _LONGEST_PAUSE_SECONDS = 5.0
 
