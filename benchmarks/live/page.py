@@ -22,7 +22,8 @@ do not edit. One process with its embedded PostgreSQL serves N adapters. Each ha
 {BEFORE.seconds // 60} minutes at once in the beginning. An engine's double answers its probes;
 nothing is embedded. CPU is a share of one core. *Late*: the
 95th percentile of how long after its time a look was done. *Setup*: CPU for one registration with
-its reference. *Disk*: of a day's records, as those that came were stored. The pages are asked for
+its reference. *Disk*: what a day adds to all tables, if it goes
+on as in the measured minutes. The pages are asked for
 one after the other beside the traffic; that is the 95th percentile.
 """
 

@@ -151,7 +151,11 @@ def _written(
         },
     )
     evaluations.add(tx, [missed for one in new for missed in skipped(one.looked.look)])
-    evaluations.put_scores(tx, [row for one in new for row in score_rows(one, ids[one.key])])
+    evaluations.put_scores(
+        tx,
+        [row for one in new for row in score_rows(one, ids[one.key])],
+        thinned=[one.key[0] for one in new if one.looked.look.claim.frequent],
+    )
     compared = {of: one.found for one in new if (of := one.compared) is not None}
     processes.put_states(tx, {of: found.states for of, found in compared.items()})
     processes.put_increments(tx, {of: found.increments for of, found in compared.items()})

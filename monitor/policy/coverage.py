@@ -185,7 +185,7 @@ class Seen:
                 kind: [
                     [
                         window.end.isoformat(),
-                        [list(to_json(one).values()) for one in window.by_detector.values()],
+                        [packed(one) for one in window.by_detector.values()],
                     ]
                     for window in windows
                 ]
@@ -205,9 +205,7 @@ class Seen:
                 kind: tuple(
                     CoveredWindow(
                         end=datetime.fromisoformat(end),
-                        by_detector={
-                            row[0]: from_json(dict(zip(_FIELDS, row, strict=True))) for row in rows
-                        },
+                        by_detector={row[0]: unpacked(row) for row in rows},
                     )
                     for end, rows in windows
                 )
@@ -278,6 +276,16 @@ def from_json(body: Mapping[str, Any]) -> Coverage:
         gaps={Why(Cause(cause), value): n for cause, value, n in body["gaps"]},
         usual=body["usual"],
     )
+
+
+def packed(one: Coverage) -> list[Any]:
+    """Write the values of :func:`to_json` without their names."""
+    return list(to_json(one).values())
+
+
+def unpacked(row: Sequence[Any] | Mapping[str, Any]) -> Coverage:
+    """Read what :func:`packed` wrote, or :func:`to_json`, as earlier releases stored it."""
+    return from_json(row if isinstance(row, Mapping) else dict(zip(_FIELDS, row, strict=True)))
 
 
 def _total(parts: Sequence[Coverage]) -> Coverage:

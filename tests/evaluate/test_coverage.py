@@ -20,7 +20,7 @@ from monitor.evaluate.calibrated import Calibrated
 from monitor.evaluate.coverage import Requests, coverage
 from monitor.evaluate.message import Messages
 from monitor.outbox.channels import ConfiguredChannel
-from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why
+from monitor.policy.coverage import Cause, Coverage, CoveredWindow, Seen, Why, unpacked
 from monitor.policy.settings import PolicySettings
 from monitor.reference.learned import LearnedSettings
 from monitor.reference.other_settings import SettingsLearner
@@ -494,13 +494,14 @@ def test_every_request_is_counted_once_over_all_windows(world: Any, seed: int) -
         assert claim is not None
         evaluator.evaluate(claim)
     rows = world.rows("SELECT coverage FROM evaluations WHERE coverage IS NOT NULL")
-    own = [one for row in rows for one in row.coverage if one["detector"] == "logit_ks"]
+    every = [unpacked(one) for row in rows for one in row.coverage]
+    own = [one for one in every if one.detector == "logit_ks"]
     gaps: Counter[str] = Counter()
     for one in own:
-        for cause, value, n in one["gaps"]:
-            gaps[f"{cause} {value}"] += n
-    assert sum(one["compared"] for one in own) == sent[""]
+        for why, n in one.gaps.items():
+            gaps[f"{why.cause} {why.value}"] += n
+    assert sum(one.compared for one in own) == sent[""]
     assert gaps["no_answer "] == failed
     for setting in ("0.2", "0.7"):
         assert gaps[f"settings temperature {setting}"] == sent[setting]
-    assert sum(one["requests"] for one in own) == sum(sent.values()) + failed
+    assert sum(one.requests for one in own) == sum(sent.values()) + failed

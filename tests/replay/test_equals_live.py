@@ -236,10 +236,21 @@ def test_the_same_records_give_the_same_scores_and_verdicts_as_the_service(
         if finding.score is not None
         and not (evaluation.kind is EvaluationKind.HARD and finding.score.n_window == 0)
     }
-    assert ours.keys() == scores.keys()
-    assert len(ours) > 100
-    for key, score in ours.items():
-        row = scores[key]
+    hard = {
+        (finding.detector, evaluation.window.end)
+        for evaluation in found.evaluations
+        if evaluation.kind is EvaluationKind.HARD
+        for finding in evaluation.findings
+    }
+    assert scores.keys() <= ours.keys()
+    assert len(scores) > 100
+    # of a quarter of an hour the service keeps the first of the hard scores that say the same
+    quarters = {(detector, at.timestamp() // 900) for detector, at in scores}
+    left_out = ours.keys() - scores.keys()
+    assert left_out <= hard
+    assert {(detector, at.timestamp() // 900) for detector, at in left_out} <= quarters
+    for key, row in scores.items():
+        score = ours[key]
         assert (row.n_window, row.winner) == (score.n_window, score.winner), key
         for name in ("value", "evidence_notice", "evidence_page", "effect"):
             said = getattr(row, name)

@@ -1,7 +1,9 @@
 """Evidence comes back from Postgres to the last bit, or a replay would not equal the service."""
 
+import io
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -72,3 +74,21 @@ def test_a_state_of_another_format_is_refused_by_name() -> None:
     body = processes.pack({"meta": np.array([9.0, np.nan, 0.0])})
     with pytest.raises(ValueError, match="process state has format 9, this release reads 1"):
         processes.load_state(body)
+
+
+def test_arrays_that_an_earlier_release_stored_as_npz_are_read() -> None:
+    notice: Any = np.arange(5, dtype=np.float32).reshape(5, 1)
+    values: dict[str, Any] = {"notice": notice, "page": np.zeros((0, 2))}
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **values)
+    found = processes.unpack(buffer.getvalue())
+    assert found.keys() == values.keys()
+    for name, array in values.items():
+        assert (found[name].dtype, found[name].tolist()) == (array.dtype, array.tolist())
+    assert processes.unpack(processes.pack(values))["notice"].dtype == np.float32
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80\x04N.", processes.pack({"a": np.array(["<f8"])})])
+def test_anything_else_is_refused(body: bytes) -> None:
+    with pytest.raises(msgspec.DecodeError):
+        processes.unpack(body)

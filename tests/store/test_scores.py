@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from monitor.domain import EvaluationId, Interval, VersionId
 from monitor.store import partitions
 from monitor.store.database import Database
 from monitor.store.evaluation import evaluations
@@ -110,3 +111,46 @@ def test_nothing_is_found_of_adapters_without_scores(
             tx, adapter_id=of.adapter.id, since=noon - timedelta(days=1), until=noon, limit=10
         )
     assert (found, read) == ([], 0.0)
+
+
+def _score(version_id: VersionId, at: datetime, verdict: str) -> evaluations.ScoreRow:
+    return evaluations.ScoreRow(
+        version_id=version_id, adapter="support", version="v7", detector="errors",
+        window=Interval(start=at - MINUTE, end=at), value=0.0, evidence_notice=-3.0,
+        evidence_page=-3.0, effect=0.0, effect_low=0.0, effect_high=0.0, n_reference=100,
+        n_window=3, minimum_detectable=0.1, winner=None, verdict=verdict, blame="unknown",
+        reason="", evaluation_id=EvaluationId(1), details={},
+    )  # fmt: skip
+
+
+THINNED: Final = [
+    (0, "stable", True),
+    (1, "stable", False),
+    (5, "drifting", True),
+    (6, "drifting", True),
+    (7, "stable", True),
+    (8, "stable", False),
+    # with no requests for 20 minutes
+    (29, "stable", True),
+    (30, "stable", True),
+    (31, "stable", False),
+]
+"""Minutes past noon, what a score says, and whether it joins a thinned history."""
+
+
+@pytest.mark.parametrize("thinned", [True, False])
+def test_what_says_the_same_joins_a_thinned_history_once_a_quarter(
+    database: Database, noon: datetime, support: Any, *, thinned: bool
+) -> None:
+    version_id = support.version.id
+    with database.begin() as tx:
+        partitions.ensure(tx, [noon.date()], tables=["scores"])
+    for minute, verdict, _ in THINNED:
+        row = _score(version_id, noon + minute * MINUTE, verdict)
+        with database.begin() as tx:
+            evaluations.put_scores(tx, [row], thinned=[version_id] if thinned else [])
+        (newest,) = database.run(evaluations.latest_scores_of)
+        assert (newest.window.end, newest.verdict) == (row.window.end, verdict)
+    with database.begin() as tx:
+        found = tx.execute(sa.text("SELECT at FROM scores ORDER BY at")).scalars().all()
+    assert found == [noon + minute * MINUTE for minute, _, kept in THINNED if kept or not thinned]

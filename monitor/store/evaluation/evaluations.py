@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from alerts.message import finite
 from alerts.types import VerdictKind
 from monitor.domain import UNMEASURED, AdapterId, EvaluationId, EvaluationKind, Interval, VersionId
-from monitor.policy.coverage import Coverage, from_json, summed, to_json
+from monitor.policy.coverage import Coverage, packed, summed, unpacked
 from monitor.store.rows import named, shaped, stored
 from monitor.store.tables.evaluations import evaluations, latest_scores, scores
 from monitor.store.tables.registry import versions
@@ -97,7 +97,7 @@ def add(
             one,
             window_start=one.window.start,
             window_end=one.window.end,
-            coverage=[to_json(each) for each in one.coverage] or None,
+            coverage=[packed(each) for each in one.coverage] or None,
         )
         for one in new
     ]
@@ -192,13 +192,55 @@ def drop_older(tx: Connection, *, than: datetime, most: int = 20_000) -> int:
     return done.rowcount
 
 
-def put_scores(tx: Connection, rows: Sequence[ScoreRow]) -> None:
-    """Append scores and move ``latest_scores`` on, in one transaction."""
+STEP: Final = timedelta(minutes=15)
+"""How often a score that says the same joins the history of a version whose scores are thinned."""
+
+
+def put_scores(
+    tx: Connection, rows: Sequence[ScoreRow], *, thinned: Collection[VersionId] = ()
+) -> None:
+    """Move ``latest_scores`` on, and append scores to the history, in one transaction.
+
+    Of ``thinned`` versions a stable score that follows a stable one is appended only if it is the
+    detector's first of a quarter of an hour.
+    """
     if not rows:
         return
+    before = _newest(tx, {row.version_id for row in rows} & set(thinned))
     values = [_values(row) for row in rows]
-    tx.execute(_APPEND, values)
+    kept = [
+        value
+        for row, value in zip(rows, values, strict=True)
+        if not _repeats(row, before.get((row.version_id, row.detector)))
+    ]
+    if kept:
+        tx.execute(_APPEND, kept)
     tx.execute(_MOVE_ON, values)
+
+
+def _newest(
+    tx: Connection, version_ids: Collection[VersionId]
+) -> dict[tuple[VersionId, str], tuple[datetime, str]]:
+    """Return when each detector's newest window ended, and what its score said."""
+    if not version_ids:
+        return {}
+    query = sa.select(
+        latest_scores.c.version_id,
+        latest_scores.c.detector,
+        latest_scores.c.at,
+        latest_scores.c.verdict,
+    ).where(latest_scores.c.version_id.in_(version_ids))
+    return {(VersionId(row[0]), row[1]): (row[2], row[3]) for row in tx.execute(query)}
+
+
+def _repeats(row: ScoreRow, before: tuple[datetime, str] | None) -> bool:
+    """True if a stable score follows a stable one of the same quarter of an hour."""
+    stable = VerdictKind.STABLE.value
+    if before is None or row.verdict != stable or before[1] != stable:
+        return False
+    return before[0].timestamp() // STEP.total_seconds() >= (
+        row.window.end.timestamp() // STEP.total_seconds()
+    )
 
 
 _APPEND: Final = sa.insert(scores).returning(scores.c.version_id)  # so that it is one statement
@@ -392,5 +434,5 @@ def _evaluation_row(row: RowMapping) -> EvaluationRow:
     )
 
 
-def _coverage(body: Sequence[Mapping[str, Any]] | None) -> tuple[Coverage, ...]:
-    return tuple(map(from_json, body or ()))
+def _coverage(body: Sequence[Any] | None) -> tuple[Coverage, ...]:
+    return tuple(map(unpacked, body or ()))

@@ -38,6 +38,11 @@ class Claim:
     now: datetime
     """The database's clock at the claim: the only clock that decides what is due."""
 
+    @property
+    def frequent(self) -> bool:
+        """True for a window of hard signals that nobody asked for, as there is one a minute."""
+        return self.kind is EvaluationKind.HARD and not self.requested
+
 
 HEAD_START: Final = timedelta(minutes=15)
 """A due probe of an adapter that an engine has loaded counts as due this much longer."""
