@@ -33,6 +33,7 @@ from monitor.gateway.loading import Loaded
 from monitor.gateway.passing import ASKED, MODELS, READ
 from monitor.gateway.refusals import GatewayRefusal
 from monitor.gateway.sampling import Sample
+from monitor.gateway.taps import DONE
 
 _LOG: Final = structlog.get_logger(__name__)
 _OK: Final = 200
@@ -206,6 +207,8 @@ class ForwardedAnswer:
                 if attempt.first_byte_at is None:
                     attempt.first_byte_at = time.perf_counter()
                 last = piece if tap is None else tap.feed(piece)
+                if last.endswith(DONE):
+                    hangup.over()
                 # where the end is there already, both go at once: a write less, a wake-up less
                 if last and not response.content.at_eof():
                     await self._send(

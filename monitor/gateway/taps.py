@@ -34,8 +34,8 @@ _AS_WRITTEN: Final = {
 }
 """The whole value and no more: objects inside it are in lists, so that ``}`` before a comma and a
 name ends the value, and quotes inside a text would be escaped."""
-_DONE: Final = b"data: [DONE]\n\n"
-"""How OpenAI's streams end."""
+DONE: Final = b"data: [DONE]\n\n"
+"""The last event of OpenAI's streams, after which its client closes the connection."""
 
 
 class Tap(Protocol):
@@ -207,7 +207,7 @@ def _cut(events: bytes) -> bytes:
 def _lines(events: bytes) -> bytes:
     """Return the documents of events as engines write them, one a line; else invalid JSON."""
     # line ends are escaped inside JSON, so these can only be between two events
-    return events.removesuffix(_DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n")
+    return events.removesuffix(DONE).removeprefix(b"data: ").replace(b"\n\ndata: ", b"\n")
 
 
 def _cleaned_event(event: bytes) -> bytes:

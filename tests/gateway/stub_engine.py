@@ -48,6 +48,8 @@ class StubEngine:
     """Seconds before each token of a stream."""
     turns: threading.Semaphore | None = None
     """What each token of a stream takes one of, where there is one."""
+    ends: threading.Event | None = None
+    """What a stream waits for between its last event and its end, where there is one."""
     asked: list[Asked] = field(default_factory=list)
     hung_up: threading.Event = field(default_factory=threading.Event)
     """Set when a client has gone before its stream was over."""
@@ -140,6 +142,8 @@ class StubEngine:
             if (body.get("stream_options") or {}).get("include_usage"):
                 yield _event(_envelope("chat.completion.chunk", body, []) | _usage(words))
             yield b"data: [DONE]\n\n"
+            while self.ends is not None and not self.ends.is_set():  # noqa: ASYNC110 - as below
+                await asyncio.sleep(0.01)
         except asyncio.CancelledError:
             self.hung_up.set()
             raise

@@ -182,6 +182,21 @@ def test_a_rewritten_stream_still_comes_as_it_is_made(stage: Stage) -> None:
     assert len(pieces) >= len(WORDS)
 
 
+@pytest.mark.parametrize("more", [{}, {"logprobs": True, "top_logprobs": 5}])
+def test_a_client_that_leaves_after_the_last_event_has_its_record_sent(
+    stage: Stage, service: StubService, more: dict[str, Any]
+) -> None:
+    stage.engine.ends = threading.Event()
+    body = {"model": "support", "stream": True, "messages": [{"role": "user", "content": "When?"}]}
+    with stage.client() as client, client.stream("POST", CHAT, json=body | more) as reply:
+        next(piece for piece in reply.iter_raw() if b"[DONE]" in piece)
+    assert not stage.engine.hung_up.wait(0.3), "the answer was complete"
+    stage.engine.ends.set()
+    (one,) = records(service)
+    assert one["output"] == SAID
+    assert stage.metric("driftline_gateway_broken_total", by="client") == 0
+
+
 @pytest.mark.parametrize(
     "more",
     [
