@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import pytest
@@ -51,19 +51,19 @@ MOST_MOVED: Final = 60.0
 
 
 class View(NamedTuple):
-    """The size of a window, in pixels of a page, and the reader's colours."""
+    """The width of a window, in pixels of a page, and the reader's colours."""
 
     width: int
-    height: int
-    scheme: str
+    scheme: Literal["light", "dark"]
 
 
-VIEWS: Final = [
-    View(1440, 900, "light"),
-    View(1440, 900, "dark"),
-    View(390, 844, "light"),
-    View(390, 844, "dark"),
-]
+HEIGHTS: Final = {1440: 900, 390: 844}
+"""Of a window, by its width."""
+SCHEMES: Final[Sequence[Literal["light", "dark"]]] = ("light", "dark")
+VIEWS: Final = [View(width, scheme) for width in HEIGHTS for scheme in SCHEMES]
+EVERY_RULE: Final = {"resultTypes": ["violations"]}
+COLOURS: Final = {"runOnly": ["color-contrast"], "resultTypes": ["violations"]}
+"""The rule of axe that a dark page may break where the same page in light keeps it."""
 
 
 class StandingClock:
@@ -84,15 +84,21 @@ class Tour:
     service: Serving
     clock: StandingClock
 
-    def places(self, page: Page) -> Iterator[str]:
-        """Open every page, and give the template of its route or what it shows."""
-        page.goto(self.service.url)
-        yield EMPTY
+    def places(self, page: Page) -> Iterator[tuple[str, View]]:
+        """Open every page, and give the template of its route or what it shows, in every view."""
+        yield from self._views(page, EMPTY, "/")
         for template, place in _places(self.service).items():
+            yield from self._views(page, template, place)
+
+    def _views(self, page: Page, template: str, place: str) -> Iterator[tuple[str, View]]:
+        for width, height in HEIGHTS.items():
+            page.set_viewport_size({"width": width, "height": height})
             self.clock.broken = template == FAILED
             page.goto(self.service.url + place)
             self.clock.broken = False
-            yield template
+            for scheme in SCHEMES:
+                page.emulate_media(color_scheme=scheme)
+                yield template, View(width, scheme)
 
 
 @pytest.fixture
@@ -162,21 +168,23 @@ def test_the_tour_leaves_no_page_out(tour: Tour) -> None:
     assert templates - elsewhere == of_routes
 
 
-@pytest.mark.parametrize("view", VIEWS)
 def test_pages_are_accessible_and_look_as_they_did(
-    browser: Browser, tour: Tour, view: View, tmp_path: Path
+    browser: Browser, tour: Tour, tmp_path: Path
 ) -> None:
-    seen = {}
+    seen: dict[View, dict[str, NDArray[np.uint8]]] = {view: {} for view in VIEWS}
     wrong = {}
     complaints: list[str] = []
-    with _logged_in(browser, tour.service, view) as page:
+    with _logged_in(browser, tour.service) as page:
         page.on("console", lambda one: _heard(one, page, complaints))
         page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
-        for template in tour.places(page):
-            seen[template] = _picture(page)
-            found = Axe().run(page).response["violations"]
+        for template, view in tour.places(page):
+            seen[view][template] = _picture(page)
+            options = COLOURS if view.scheme == "dark" else EVERY_RULE
+            found = Axe().run(page, options=options).response["violations"]
             if found:
-                wrong[template] = [(one["id"], one["nodes"][0]["html"][:200]) for one in found]
+                wrong[template, view] = [
+                    (one["id"], one["nodes"][0]["html"][:200]) for one in found
+                ]
         fonts = _fonts(page)
     assert wrong == {}
     expected = ("404 (Not Found)", "500 (Internal Server Error)")
@@ -184,14 +192,14 @@ def test_pages_are_accessible_and_look_as_they_did(
     kept = json.loads((KEPT / "pages.json").read_text())
     if (kept["browser"], kept["fonts"]) != (browser.version, fonts):
         pytest.skip(f"browser or fonts are not those of the kept pictures: {fonts}")
-    assert kept["pages"] == list(seen)
-    before = _apart(Image.open(_sheet(view)), kept["heights"][_sheet(view).stem])
-    moved = {
-        template: round(differs)
-        for (template, now), was in zip(seen.items(), before, strict=True)
-        if (differs := _difference(now, was)) > MOST_MOVED
-    }
-    _keep(list(seen.values()), tmp_path / _sheet(view).name)
+    moved = {}
+    for view, pictures in seen.items():
+        assert kept["pages"] == list(pictures)
+        before = _apart(Image.open(_sheet(view)), kept["heights"][_sheet(view).stem])
+        for (template, now), was in zip(pictures.items(), before, strict=True):
+            if (differs := _difference(now, was)) > MOST_MOVED:
+                moved[template, view] = round(differs)
+        _keep(list(pictures.values()), tmp_path / _sheet(view).name)
     assert moved == {}, f"look at {tmp_path}, then `python -m tests.web.test_every_page`"
 
 
@@ -209,11 +217,9 @@ def _heard(message: ConsoleMessage, page: Page, complaints: list[str]) -> None:
 
 
 @contextmanager
-def _logged_in(browser: Browser, service: Serving, view: View) -> Iterator[Page]:
+def _logged_in(browser: Browser, service: Serving) -> Iterator[Page]:
     context = browser.new_context(
-        viewport={"width": view.width, "height": view.height},
         device_scale_factor=SCALE,
-        color_scheme=view.scheme,  # type: ignore[arg-type]
         locale="en-GB",
         timezone_id="UTC",
         reduced_motion="reduce",
@@ -273,16 +279,23 @@ def _apart(sheet: Image.Image, heights: Sequence[int]) -> list[NDArray[np.uint8]
 def main() -> None:
     """Keep what every page looks like now."""
     KEPT.mkdir(exist_ok=True)
-    heights: dict[str, list[int]] = {}
-    with sync_playwright() as driver, chromium(driver) as browser:
-        for view in VIEWS:
-            with _fresh_tour() as tour, _logged_in(browser, tour.service, view) as page:
-                pictures = {template: _picture(page) for template in tour.places(page)}
-                fonts = _fonts(page)
-            _keep(list(pictures.values()), _sheet(view))
-            heights[_sheet(view).stem] = [len(one) for one in pictures.values()]
-        facts = {"browser": browser.version, "fonts": fonts, "pages": list(pictures)}
-    (KEPT / "pages.json").write_text(json.dumps(facts | {"heights": heights}, indent=1) + "\n")
+    pictures: dict[View, dict[str, NDArray[np.uint8]]] = {view: {} for view in VIEWS}
+    with (
+        sync_playwright() as driver,
+        chromium(driver) as browser,
+        _fresh_tour() as tour,
+        _logged_in(browser, tour.service) as page,
+    ):
+        for template, view in tour.places(page):
+            pictures[view][template] = _picture(page)
+        facts: dict[str, Any] = {"browser": browser.version, "fonts": _fonts(page)}
+    for view, seen in pictures.items():
+        _keep(list(seen.values()), _sheet(view))
+    facts["pages"] = list(pictures[VIEWS[0]])
+    facts["heights"] = {
+        _sheet(view).stem: [len(one) for one in seen.values()] for view, seen in pictures.items()
+    }
+    (KEPT / "pages.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 @contextmanager
