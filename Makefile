@@ -19,7 +19,7 @@ INTO   ?= sbom.json
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock demo test check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer systemd oidc-provider clean
+.PHONY: help env lock demo test tools check fast matrix release image manifests slow attack sbom engine docs site pictures bench bench-adapters bench-statistics browser faketime prometheus pgbouncer systemd oidc-provider clean
 
 help:
 	@echo "make demo    watch real adapters drift, page and be routed round (ONCE=1: end by itself)"
@@ -65,9 +65,14 @@ check: $(READY)
 	$(BIN)/python -m tests.docs.prose
 	$(BIN)/typos
 
-# most of the tests' time is waiting for processes that they started
-test: check browser faketime prometheus pgbouncer systemd oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
+# Checks take a core, installing what the tests need takes the network.
+# Most of the tests' time is waiting for processes that they started.
+test: $(READY)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line check tools
 	$(BIN)/pytest -n 3
+
+# apt works for one at a time, so what it installs is chained.
+tools: oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
 
 fast: $(READY)
 	$(BIN)/pytest -n 3
@@ -171,26 +176,26 @@ browser: $(READY)
 	  || $(call either,chromium-headless-shell,chromium)
 
 # Some tests of faults move the clock of a whole service.
-faketime:
+faketime: | browser
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || $(call debian,libfaketime)
 
 # Rules and dashboards are checked by promtool, the channel `alertmanager` by a real Alertmanager.
-prometheus:
+prometheus: | faketime
 	@command -v promtool >/dev/null || $(call either,promtool,prometheus)
 	@command -v prometheus-alertmanager >/dev/null || $(call debian,prometheus-alertmanager)
 
 # Database tests go through a real pooler.
-pgbouncer:
+pgbouncer: | prometheus
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || $(call debian,pgbouncer)
 
 # The units are read by systemd, which need not run.
-systemd:
+systemd: | pgbouncer
 	@command -v systemd-analyze >/dev/null || $(call debian,systemd)
 
 # People log in by a provider that others made and the OpenID Foundation certified.
 oidc-provider: $(LOGIN)/.ready
 
-$(LOGIN)/.ready: tests/web/login_provider/package-lock.json
+$(LOGIN)/.ready: tests/web/login_provider/package-lock.json | systemd
 	@command -v npm >/dev/null || $(call debian,nodejs npm)
 	@mkdir -p $(LOGIN) && cp $(<D)/package.json $< $(LOGIN) && npm ci --prefix $(LOGIN) --ignore-scripts --silent && touch $@ \
 	  || echo "no oidc-provider here: tests of it will skip, in CI fail"
