@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import time
-import venv
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from examples.weights import DemoAdapter
@@ -23,53 +18,17 @@ from monitor.artifacts.settings import ArtifactSettings
 from monitor.artifacts.stores import FilesStore
 from monitor.probes.weights.described import dataset_hash
 from tests.artifacts.test_finding import MINUTE, Registered, files_of, identity_of
+from tests.buckets import ROOT, running, s3, s3_variables, with_clients_and_servers
 from tests.loopback import unused_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SOUND = DemoAdapter.SUPPORT_V1.path
-ROOT = Path(__file__).parents[2]
-PINNED = (
-    *("fsspec==2026.9.0", "s3fs==2026.9.0", "gcsfs==2026.10.1", "moto[server,s3]==5.2.5"),
-    *("gcp-storage-emulator==2026.7.19", "msgspec", "numpy", "structlog", "google-re2"),
-)
 
 
 @pytest.fixture(scope="module")
 def interpreter() -> Path:
-    """A Python with the clients and the servers, in an environment of its own."""
-    folder = ROOT / ".venv-fetch"
-    python, marker = folder / "bin" / "python", folder / "installed.txt"
-    wanted = "\n".join([*PINNED, sys.version])
-    if not marker.exists() or marker.read_text() != wanted:
-        venv.create(folder, clear=True, symlinks=True, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PINNED], check=True)
-        marker.write_text(wanted)
-    return python
-
-
-@contextmanager
-def running(command: list[str], url: str, log: Path) -> Iterator[str]:
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 60
-        while not _answers(url):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.2)
-        yield url
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        httpx2.get(url, trust_env=False)
-    except httpx2.TransportError:
-        return False
-    return True
+    return with_clients_and_servers()
 
 
 @pytest.fixture(params=["s3", "gs"])
@@ -85,20 +44,10 @@ def bucket(
     monkeypatch.setattr(sys, "executable", str(interpreter))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     if request.param == "s3":
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-            monkeypatch.setenv(name, "testing")
-        monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-        command = [
-            os.fspath(interpreter.parent / "moto_server"),
-            "-H",
-            "127.0.0.1",
-            "-p",
-            str(port),
-        ]
-        with running(command, url, tmp_path / "moto.log"):
-            httpx2.put(f"{url}/models", trust_env=False).raise_for_status()
-            yield "s3://models"
+        for name, value in s3_variables(url).items():
+            monkeypatch.setenv(name, value)
+        with s3(interpreter, port, log=tmp_path / "moto.log") as address:
+            yield address
         return
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
