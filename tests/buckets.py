@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 S3FS = "s3fs==2026.9.0"
 PINNED = (
     *("fsspec==2026.9.0", S3FS, "gcsfs==2026.10.1", "moto[server,s3]==5.2.5"),
-    *("gcp-storage-emulator==2026.7.19", "msgspec", "numpy", "structlog", "google-re2"),
+    *("gcp-storage-emulator==2026.7.19", "msgspec", "numpy", "scipy", "structlog", "google-re2"),
 )
 
 

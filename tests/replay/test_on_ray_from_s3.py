@@ -24,7 +24,7 @@ GIVEN = ("--ray", "2", "--baseline-first", "8d", "--no-embeddings", "--json")
 def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where fsspec finds s3fs, which this environment does not have."""
     folder = tmp_path_factory.mktemp("clients")
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, S3FS]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), S3FS]
     subprocess.run(command, check=True)
     return folder
 
