@@ -65,14 +65,15 @@ check: $(READY)
 	$(BIN)/python -m tests.docs.prose
 	$(BIN)/typos
 
-# Checks take a core, installing what the tests need takes the network.
+# While the checks use a core, what the tests need is downloaded.
 # Most of the tests' time is waiting for processes that they started.
 test: $(READY)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line check tools
+	@$(MAKE) --no-print-directory --jobs=2 check tools
 	$(BIN)/pytest -n 3
 
-# apt works for one at a time, so what it installs is chained.
-tools: oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
+# One after the other: apt lets nobody else in. Before make 4.4 the checks wait, too.
+.NOTPARALLEL: tools
+tools: browser faketime prometheus pgbouncer systemd oidc-provider $(SBOM)/.ready $(DEPLOY)/.ready $(SPANS)/.ready
 
 fast: $(READY)
 	$(BIN)/pytest -n 3
@@ -176,26 +177,26 @@ browser: $(READY)
 	  || $(call either,chromium-headless-shell,chromium)
 
 # Some tests of faults move the clock of a whole service.
-faketime: | browser
+faketime:
 	@ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || $(call debian,libfaketime)
 
 # Rules and dashboards are checked by promtool, the channel `alertmanager` by a real Alertmanager.
-prometheus: | faketime
+prometheus:
 	@command -v promtool >/dev/null || $(call either,promtool,prometheus)
 	@command -v prometheus-alertmanager >/dev/null || $(call debian,prometheus-alertmanager)
 
 # Database tests go through a real pooler.
-pgbouncer: | prometheus
+pgbouncer:
 	@command -v pgbouncer >/dev/null || test -x /usr/sbin/pgbouncer || $(call debian,pgbouncer)
 
 # The units are read by systemd, which need not run.
-systemd: | pgbouncer
+systemd:
 	@command -v systemd-analyze >/dev/null || $(call debian,systemd)
 
 # People log in by a provider that others made and the OpenID Foundation certified.
 oidc-provider: $(LOGIN)/.ready
 
-$(LOGIN)/.ready: tests/web/login_provider/package-lock.json | systemd
+$(LOGIN)/.ready: tests/web/login_provider/package-lock.json
 	@command -v npm >/dev/null || $(call debian,nodejs npm)
 	@mkdir -p $(LOGIN) && cp $(<D)/package.json $< $(LOGIN) && npm ci --prefix $(LOGIN) --ignore-scripts --silent && touch $@ \
 	  || echo "no oidc-provider here: tests of it will skip, in CI fail"
