@@ -13,11 +13,14 @@ from pathlib import Path
 
 import httpx2
 
+from tests.loopback import unused_port
+
+BUCKET = "models"
 ROOT = Path(__file__).parents[1]
 S3FS = "s3fs==2026.9.0"
 PINNED = (
     *("fsspec==2026.9.0", S3FS, "gcsfs==2026.10.1", "moto[server,s3]==5.2.5"),
-    *("gcp-storage-emulator==2026.7.19", "msgspec", "numpy", "scipy", "structlog", "google-re2"),
+    *("gcp-storage-emulator==2026.7.19", "msgspec", "numpy", "structlog", "google-re2"),
 )
 
 
@@ -44,13 +47,14 @@ def s3_variables(url: str) -> dict[str, str]:
 
 
 @contextmanager
-def s3(python: Path, port: int, *, log: Path) -> Iterator[str]:
-    """Run moto's server on the loopback address, and give the address of an empty bucket."""
+def s3(python: Path, *, log: Path) -> Iterator[str]:
+    """Run moto's server on the loopback address, with an empty bucket; give its URL."""
+    port = unused_port()
     url = f"http://127.0.0.1:{port}"
     command = [os.fspath(python.parent / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     with running(command, url, log):
-        httpx2.put(f"{url}/models", trust_env=False).raise_for_status()
-        yield "s3://models"
+        httpx2.put(f"{url}/{BUCKET}", trust_env=False).raise_for_status()
+        yield url
 
 
 @contextmanager

@@ -12,9 +12,8 @@ from detectors.checks import Check, CheckVerdict
 from detectors.weight_checks import WeightLimits, weight_checks
 from monitor.domain import Version
 from monitor.probes.asking import local_folder
-from monitor.probes.weights import WeightsRefused
 from monitor.probes.weights.adapter_folder import parsed_config, read_raw_config
-from monitor.probes.weights.errors import Remedy
+from monitor.probes.weights.errors import Remedy, WeightsRefused
 from monitor.probes.weights.hub import base_folder
 from monitor.probes.weights.process import WeightQuestion, WeightsTold, asked_apart
 

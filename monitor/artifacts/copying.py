@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from monitor.probes.weights.process import SECRETS
+from monitor.environment import without_settings
 
 QUIET: Final = {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
@@ -72,7 +72,7 @@ def dataset_at(address: str, *, timeout: timedelta) -> str:
 def _ask(asked: CopyAsked, timeout: timedelta) -> CopyDone:
     seconds = timeout.total_seconds()
     # credentials of clouds are in their own variables
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
+    inherited = without_settings(os.environ)
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "monitor.artifacts"],

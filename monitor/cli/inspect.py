@@ -14,7 +14,8 @@ from monitor.cli.failures import CommandFailed, ExitCode
 from monitor.domain import WeightsState
 
 if TYPE_CHECKING:
-    from monitor.probes.weights import Inspection, ModuleHealth
+    from monitor.probes.weights.health import ModuleHealth
+    from monitor.probes.weights.inspection import Inspection
 
 FURTHEST = 5
 _EXIT_CODES: Final = {
@@ -50,7 +51,8 @@ def inspect(
     Reads safetensors only, needs no GPU and no service. Exit code 0 is healthy, 3 suspect,
     4 broken, 1 that the folder cannot be inspected.
     """
-    from monitor.probes.weights import WeightsRefused, inspect_folder
+    from monitor.probes.weights.errors import WeightsRefused
+    from monitor.probes.weights.inspection import inspect_folder
     from monitor.probes.weights.report import to_json
 
     try:

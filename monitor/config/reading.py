@@ -20,9 +20,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from monitor.environment import PREFIX
+
 T = TypeVar("T")
 
-PREFIX: Final = "DRIFTLINE_"
 DEFAULT_FILE: Final = Path("config.toml")
 
 SECTIONS: Final = (

@@ -14,6 +14,7 @@ from typing import Final, Generic, Protocol
 import msgspec
 import structlog
 
+from monitor.environment import without_settings
 from monitor.probes import framing
 from monitor.probes.errors import ModelMissing, ProbeError, ProbeFailed, ProbeTimeout
 from monitor.probes.framing import Dialogue, Failure, Opened
@@ -252,7 +253,7 @@ def environment(opening: Opening, inherited: Mapping[str, str]) -> dict[str, str
 
     A model on this machine needs no network, so the hub is switched off for it.
     """
-    kept = {key: value for key, value in inherited.items() if not key.startswith("DRIFTLINE_")}
+    kept = without_settings(inherited)
     threads = str(opening.threads)
     offline = {"HF_HUB_OFFLINE": "1"} if is_local(opening.model) else {}
     return (

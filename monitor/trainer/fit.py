@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from monitor.environment import without_settings
 from monitor.probes.asking import local_folder
 from monitor.probes.weights.adapter_folder import opened_adapter
 from monitor.probes.weights.errors import WeightsRefused
@@ -172,8 +173,8 @@ def _environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Leave secrets out: a training needs none."""
     kept = {
         name: value
-        for name, value in environ.items()
-        if not name.startswith("DRIFTLINE_") and not any(word in name for word in _SECRET)
+        for name, value in without_settings(environ).items()
+        if not any(word in name for word in _SECRET)
     }
     return kept | _OFFLINE
 

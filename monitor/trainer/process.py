@@ -13,12 +13,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import IO, Final
 
+from monitor.environment import without_settings
 from monitor.trainer.errors import ProgramFailed, TrainingFailed
 
 POLL_S: Final = 0.2
 MOST_OUTPUT: Final = 1 << 30
 _LOG_END: Final = 4096
-_OWN: Final = "DRIFTLINE_"
 
 
 def run(
@@ -52,7 +52,7 @@ def run(
     TrainingFailed
         It exceeded a limit.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(_OWN)}
+    kept = without_settings(os.environ)
     bound = [sys.executable, "-m", "monitor.trainer.bound", str(os.getpid()), *words]
     with log.open("wb") as said:
         process = subprocess.Popen(  # noqa: S603 (the operator's own program, or ours)

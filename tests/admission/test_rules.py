@@ -8,8 +8,8 @@ import pytest
 
 from examples.weights import BASE, DemoAdapter
 from monitor.domain import AdapterId, Arm, ArmKind, Route, Version, VersionId
-from monitor.probes.weights import inspect_folder
 from monitor.probes.weights.hub import base_folder
+from monitor.probes.weights.inspection import inspect_folder
 from monitor.traffic.fallback.targets import choose_targets
 from monitor.traffic.table import newly_barred
 from tests.weights.folders import factors, write_adapter

@@ -10,7 +10,7 @@ import pytest
 from detectors.checks import Check, CheckVerdict, worst
 from detectors.weight_checks import WeightLimits, weight_checks
 from examples.weights import DemoAdapter
-from monitor.probes.weights import WeightsRefused
+from monitor.probes.weights.errors import WeightsRefused
 from monitor.probes.weights.process import WeightQuestion, asked_apart
 from tests.admission.broken_adapters import (
     LAYERS,

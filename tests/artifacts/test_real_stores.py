@@ -18,7 +18,7 @@ from monitor.artifacts.settings import ArtifactSettings
 from monitor.artifacts.stores import FilesStore
 from monitor.probes.weights.described import dataset_hash
 from tests.artifacts.test_finding import MINUTE, Registered, files_of, identity_of
-from tests.buckets import ROOT, running, s3, s3_variables, with_clients_and_servers
+from tests.buckets import BUCKET, ROOT, running, s3, s3_variables, with_clients_and_servers
 from tests.loopback import unused_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -39,22 +39,22 @@ def bucket(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[str]:
     """The address of an empty bucket, which the clients find by their own variables."""
-    port = unused_port()
-    url = f"http://127.0.0.1:{port}"
     monkeypatch.setattr(sys, "executable", str(interpreter))
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     if request.param == "s3":
-        for name, value in s3_variables(url).items():
-            monkeypatch.setenv(name, value)
-        with s3(interpreter, port, log=tmp_path / "moto.log") as address:
-            yield address
+        with s3(interpreter, log=tmp_path / "moto.log") as url:
+            for name, value in s3_variables(url).items():
+                monkeypatch.setenv(name, value)
+            yield f"s3://{BUCKET}"
         return
+    port = unused_port()
+    url = f"http://127.0.0.1:{port}"
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
     monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     command = [os.fspath(interpreter.parent / "gcp-storage-emulator"), "start"]
     command += ["--host", "127.0.0.1", "--port", str(port), "--in-memory"]
-    with running([*command, "--default-bucket", "models"], url, tmp_path / "gcs.log"):
-        yield "gs://models"
+    with running([*command, "--default-bucket", BUCKET], url, tmp_path / "gcs.log"):
+        yield f"gs://{BUCKET}"
 
 
 def _artifacts(tmp_path: Path, **settings: object) -> Artifacts:

@@ -10,9 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.buckets import ROOT, S3FS, s3, s3_variables, with_clients_and_servers
+from tests.buckets import BUCKET, ROOT, S3FS, s3, s3_variables, with_clients_and_servers
 from tests.cli.command import failed, process
-from tests.loopback import unused_port
 from tests.replay.test_on_ray import ENVIRON, traffic, written
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -31,10 +30,8 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[str]:
-    """A server with an empty bucket named ``models``."""
-    port = unused_port()
-    with s3(with_clients_and_servers(), port, log=tmp_path / "moto.log"):
-        yield f"http://127.0.0.1:{port}"
+    with s3(with_clients_and_servers(), log=tmp_path / "moto.log") as running:
+        yield running
 
 
 def test_a_bucket_is_replayed_as_the_folder_it_was_copied_from(
@@ -42,10 +39,10 @@ def test_a_bucket_is_replayed_as_the_folder_it_was_copied_from(
 ) -> None:
     folder = written(traffic(), tmp_path / "many")
     for file in folder.iterdir():
-        where = f"{url}/models/logs/{file.name}"
+        where = f"{url}/{BUCKET}/logs/{file.name}"
         httpx2.put(where, content=file.read_bytes(), trust_env=False).raise_for_status()
     environ = ENVIRON | s3_variables(url) | {"PYTHONPATH": f"{clients}{os.pathsep}{ROOT}"}
-    bucket = process("replay", "s3://models/logs", *GIVEN, environ=environ)
+    bucket = process("replay", f"s3://{BUCKET}/logs", *GIVEN, environ=environ)
     disk = process("replay", str(folder), *GIVEN, environ=ENVIRON)
     assert (bucket.code, disk.code) == (4, 4), (bucket, disk)
     there, here = json.loads(bucket.out), json.loads(disk.out)
@@ -53,11 +50,11 @@ def test_a_bucket_is_replayed_as_the_folder_it_was_copied_from(
     assert (there["versions"], there["failed"]) == (here["versions"], here["failed"])
     assert there["file"]["lines"] == here["file"]["lines"]
     first = there["file"]["first_bad"][0]["file"]
-    assert first.endswith("models/logs/a.jsonl")
+    assert first.endswith(f"{BUCKET}/logs/a.jsonl")
 
-    nothing = process("replay", "s3://models/none", *GIVEN, environ=environ)
-    failed(nothing, "s3://models/none: there is no such file, and no folder with files")
+    nothing = process("replay", f"s3://{BUCKET}/none", *GIVEN, environ=environ)
+    failed(nothing, f"s3://{BUCKET}/none: there is no such file, and no folder with files")
 
 
 def test_a_store_without_its_client_is_said_to_need_it() -> None:
-    failed(process("replay", "s3://models/logs", *GIVEN), "s3://models/logs: Install s3fs")
+    failed(process("replay", "s3://logs/2026", *GIVEN), "s3://logs/2026: Install s3fs")

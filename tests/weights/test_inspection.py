@@ -11,8 +11,8 @@ import pytest
 from examples.corrupt import Corruption, corrupt_adapter
 from examples.weights import BASE, DemoAdapter
 from monitor.domain import WeightsState
-from monitor.probes.weights import Inspection, WeightsRefused, inspect_folder
-from monitor.probes.weights.errors import Remedy
+from monitor.probes.weights.errors import Remedy, WeightsRefused
+from monitor.probes.weights.inspection import Inspection, inspect_folder
 from monitor.probes.weights.report import shortened, to_json
 from tests.weights.folders import (
     PREFIX,

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from monitor.domain import WeightsState
-from monitor.probes.weights import inspect_folder
+from monitor.probes.weights.inspection import inspect_folder
 
 
 class Model(nn.Module):

@@ -442,7 +442,8 @@ def test_no_header_does_anything_but_be_read_or_refused(
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from monitor.probes.weights import WeightsRefused, inspect_folder
+from monitor.probes.weights.errors import WeightsRefused
+from monitor.probes.weights.inspection import inspect_folder
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 try:
     print(inspect_folder(Path(sys.argv[1])).state)

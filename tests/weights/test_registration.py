@@ -20,8 +20,7 @@ from monitor.artifacts.stores import FilesStore
 from monitor.daemon.inspections import NOT_READABLE, inspecting
 from monitor.domain import Scope, Version, WeightsState
 from monitor.probes.asking import local_folder
-from monitor.probes.weights import WeightsRefused
-from monitor.probes.weights.errors import Remedy
+from monitor.probes.weights.errors import Remedy, WeightsRefused
 from monitor.probes.weights.process import inspect_apart
 from monitor.store.database import Database
 from monitor.store.registry import adapters, inspections, versions

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from detectors.weight_checks import WeightMeasures
+from monitor.environment import without_settings
 from monitor.probes.weights.errors import Remedy, WeightsRefused
 
 TIME_LIMIT: Final = 120
 """Seconds of CPU, and of wall time; a 7B model's adapter takes a few."""
-SECRETS: Final = "DRIFTLINE_"
 ONE_THREAD: Final = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
 )
@@ -65,11 +65,11 @@ def asked_apart(question: WeightQuestion) -> WeightsTold:
     Raises
     ------
     WeightsRefused
-        As :func:`monitor.probes.weights.inspect_folder`; also if the process failed or
+        As :func:`monitor.probes.weights.inspection.inspect_folder`; also if the process failed or
         exceeded its limits, as ``unsupported``: nothing is known of the files then.
     """
     # a reader of untrusted files holds no secret, and runs nothing from here
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(SECRETS)}
+    inherited = without_settings(os.environ)
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-m", "monitor.probes.weights"],
