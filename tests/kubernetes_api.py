@@ -316,11 +316,11 @@ class ApiHandler(BaseHTTPRequestHandler):
         if self.api.gone_at_once and self.api.forgot(version):
             self.send_error(410)
             return
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
         try:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
             while events := self.api.after(version, ended, query["labelSelector"]):
                 for event in events:
                     self._chunk(json.dumps(event).encode() + b"\n")

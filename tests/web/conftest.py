@@ -3,7 +3,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
 
 from monitor.domain import Scope
 from monitor.store.database import Database
@@ -51,7 +51,7 @@ class Looker:
     def log_in(self, scope: Scope = Scope.READ) -> None:
         self.page.goto(f"{self.service.url}/login")
         self.page.fill("#key", self.service.keys[scope])
-        self.page.click("button[type=submit]")
+        self.click("button[type=submit]")
         self.page.wait_for_url(f"{self.service.url}/")
 
     def open(self, path: str) -> None:
@@ -60,7 +60,18 @@ class Looker:
     def open_reasons(self, path: str) -> None:
         """Open an adapter's page with what stands under "Why believe it"."""
         self.open(path)
-        self.page.click("#believe > summary")
+        self.click("#believe > summary")
+
+    def click(self, where: str | Locator) -> None:
+        """Click, and wait until the page that this opens, if any, is there in whole.
+
+        The browser's own click returns when a new page begins to arrive: a list may be empty yet.
+        """
+        if isinstance(where, str):
+            self.page.click(where)
+        else:
+            where.click()
+        self.page.wait_for_load_state("domcontentloaded")
 
     def _heard(self, message: object) -> None:
         if message.type in {"error", "warning"}:  # type: ignore[attr-defined]

@@ -151,7 +151,7 @@ def test_each_version_has_a_row_the_blind_first_and_obeys_no_name(
 ) -> None:
     looker = look()
     looker.log_in()
-    looker.page.click("nav a[href='/budget']")
+    looker.click("nav a[href='/budget']")
     assert looker.page.inner_text(".lead").startswith(
         "You accept 1 false page from the fleet and 1 false ticket from each adapter in 30 days. "
         "In the last 30 days Driftline sent 0 pages: 0 marked false"
@@ -196,13 +196,13 @@ def test_a_long_budget_is_read_page_by_page(
     looker.page.goto(f"{fleet.url}/budget")
     rows = looker.page.locator("table.budget > tbody > tr:not(.checks)")
     [first] = rows.all_inner_texts()
-    looker.page.click("#next")
+    looker.click("#next")
     assert "versions 2 to 2 of 2" in looker.page.inner_text("#more")
     [second] = rows.all_inner_texts()
     assert (HOSTILE in first, "support" in second) == (True, True)
     looker.page.goto(f"{fleet.url}/budget?page=1000")
     assert looker.page.locator("#next").count() == 0
-    looker.page.click("#previous")
+    looker.click("#previous")
     assert rows.all_inner_texts() == [first]
     assert looker.complaints == []
 

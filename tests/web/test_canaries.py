@@ -46,12 +46,12 @@ def test_a_running_canary_shows_its_intervals_against_their_margins_and_its_verd
     assert set(shown.all_inner_texts()) == {"fallback", "canary"}
     links = [shown.nth(n).get_attribute("href") for n in range(shown.count())]
     assert {"/routes/support", f"/canaries/{canaries['running']}"} <= set(links)
-    looker.page.click("nav >> text=Canaries")
+    looker.click("nav >> text=Canaries")
     active = looker.page.inner_text("[data-live=active]")
     for words in ("catalogue@v2", "paused waits for you", "in its pre-checks", trials.HOSTILE):
         assert words in active, words
     assert "rolled back stays out" in looker.page.inner_text("[data-live=ended]")
-    looker.page.click(f"#canary-{canaries['running']}")
+    looker.click(f"#canary-{canaries['running']}")
     text = looker.page.inner_text("main")
     for words in ("running", "15 h of 24 h", "of 400 beside", "Skipped pre-checks", "not measured"):
         assert words in text, words
@@ -94,7 +94,7 @@ def test_pages_of_routes_and_canaries_fit_and_hostile_text_stays_text(
     looker.open("/routes")
     asking = looker.page.inner_text("[data-live=waiting]")
     assert f"paused: waits for you canary onboarding@{trials.HOSTILE} would roll back" in asking
-    looker.page.click(f"[data-live=waiting] a[href='/canaries/{canaries['held']}']")
+    looker.click(f"[data-live=waiting] a[href='/canaries/{canaries['held']}']")
     assert trials.HOSTILE in looker.page.inner_text("h1")
     assert "Roll it back, or resume it." in looker.page.inner_text("[data-live=why]")
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
@@ -108,13 +108,13 @@ def test_a_person_pauses_a_canary_and_ends_it_and_another_is_planned_and_begun(
     page = looker.page
     looker.open(f"/canaries/{canaries['running']}")
     page.fill("#why", "a <b>deploy</b>")
-    page.click("button[value=pause]")
+    looker.click("button[value=pause]")
     assert "paused by for admin: a <b>deploy</b>" in page.inner_text("[data-live=why]")
-    page.click("#promote")
+    looker.click("#promote")
     page.fill("#why", "we know better")
     assert "Not proven" in page.inner_text("details.confirm")
     page.fill("#why", "it is enough")
-    page.click("button[value=abort]")
+    looker.click("button[value=abort]")
     assert "being rolled back" in page.inner_text("[data-live=head]")
     moved = service.database.run(lambda tx: routes.get(tx, "catalogue"))
     assert moved is not None
@@ -123,19 +123,19 @@ def test_a_person_pauses_a_canary_and_ends_it_and_another_is_planned_and_begun(
     assert "aborted by for admin: it is enough" in page.inner_text("[data-live=force]")
 
     looker.open("/canaries")
-    page.click("text=Plan and start one")
+    looker.click("text=Plan and start one")
     page.select_option("#of", label="billing@v2")
-    page.click("text=Plan >> nth=-1")
+    looker.click("text=Plan >> nth=-1")
     assert "167" in page.inner_text("main") or "334" in page.inner_text("main")  # a day's records
     page.fill("[name=per_day]", "20000")
-    page.click("button:has-text('Plan')")
+    looker.click("button:has-text('Plan')")
     chosen = page.locator("tr.chosen")
     assert "chosen" in chosen.inner_text()
-    page.locator("tbody tr").nth(5).locator("a").click()
+    looker.click(page.locator("tbody tr").nth(5).locator("a"))
     assert page.input_value("[name=weight]") == "35"
     days = float(page.locator("tr.chosen td").nth(0).inner_text().split()[0])
     assert float(page.input_value("[name=hours]")) >= 24 * days - 1
-    page.click("text=Begin with billing@v2")
+    looker.click("text=Begin with billing@v2")
     page.wait_for_url("**/canaries/*")
     assert "35 % at least" in page.inner_text("[data-live=steps]")
     assert "0 % of the traffic" in page.inner_text("[data-live=head]")
@@ -150,13 +150,13 @@ def test_a_person_resumes_a_canary_and_puts_it_in_charge_all_the_same(
     page = looker.page
     looker.open(f"/canaries/{canaries['running']}")
     page.fill("#why", "a deploy")
-    page.click("button[value=pause]")
+    looker.click("button[value=pause]")
     page.fill("#why", "the deploy is over")
-    page.click("button[value=resume]")
+    looker.click("button[value=resume]")
     assert "running" in page.inner_text("[data-live=head]")
-    page.click("#promote")
+    looker.click("#promote")
     page.fill("#why", "the owner asks for it")
-    page.click("button[value=force]")
+    looker.click("button[value=force]")
     assert "being promoted" in page.inner_text("[data-live=head]")
     moved = service.database.run(lambda tx: routes.get(tx, "catalogue"))
     assert moved is not None

@@ -74,9 +74,9 @@ def test_adapters_of_which_little_is_compared_are_found(
 ) -> None:
     looker = look()
     looker.log_in()
-    looker.page.click("thead >> text=Compared")
+    looker.click("thead >> text=Compared")
     looker.page.select_option("[name=compared]", "less than half")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     cells = looker.page.locator("[data-label=Compared]").all_inner_texts()
     assert [one for one in cells if one != NOTHING] == ["8 % certainty of answers"]
     with service.client(Scope.READ) as client:

@@ -71,7 +71,7 @@ def test_a_fleet_incident_leads_to_a_silence_of_its_kind(
     looker = look()
     looker.log_in(Scope.ADMIN)
     looker.open(f"/incidents/{told['fleet']}")
-    looker.page.click("text=Silence…")
+    looker.click("text=Silence…")
     page = looker.page
     chosen = {name: page.input_value(f"[name={name}]") for name in ("severity", "kind", "blame")}
     assert chosen == {"severity": "page", "kind": "drift", "blame": "base"}

@@ -47,7 +47,7 @@ def test_the_worst_are_on_the_first_page_and_every_adapter_on_one(
         found += shown(looker)
         if not looker.page.locator("a[rel=next]").count():
             break
-        looker.page.click("a[rel=next]")
+        looker.click("a[rel=next]")
     assert len(found) == len(set(found)) == MANY + SEEDED
     assert (looker.complaints, looker.foreign) == ([], [])
 
@@ -57,20 +57,20 @@ def test_adapters_are_found_by_what_is_known_of_them(look: Callable[..., Looker]
     looker = look()
     looker.log_in()
     looker.page.fill("[name=q]", "TENANT-14")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert shown(looker) == [f"tenant-14{digit}" for digit in range(10)]
-    looker.page.click("text=Show all")
+    looker.click("text=Show all")
     looker.page.select_option("[name=base]", "llama-3.1-8b")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert f"{SHOWN} of {MANY} adapters" in looker.page.inner_text("main")
-    looker.page.click("a[rel=next]")
+    looker.click("a[rel=next]")
     assert "base=llama-3.1-8b" in looker.page.url
     assert f"{SHOWN} of {MANY} adapters" in looker.page.inner_text("main")
     looker.open("/")
-    looker.page.click(".counts >> text=critical")
+    looker.click(".counts >> text=critical")
     assert shown(looker) == ["support"]
     looker.page.fill("[name=q]", "<script>alert(1)</script>")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert "No adapter matches." in looker.page.inner_text("main")
     assert (looker.dialogs, looker.complaints) == ([], [])
 
@@ -79,24 +79,24 @@ def test_adapters_are_found_by_what_is_known_of_them(look: Callable[..., Looker]
 def test_adapters_are_sorted_and_grouped_on_the_server(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
-    looker.page.click("thead >> text=Adapter")
+    looker.click("thead >> text=Adapter")
     assert looker.page.locator("th[aria-sort=ascending]").inner_text().startswith("Adapter")
     by_name = shown(looker)
     assert by_name == sorted(by_name, key=str.casefold)
-    looker.page.click("thead >> text=Records, last hour")
+    looker.click("thead >> text=Records, last hour")
     heard = looker.page.locator("[data-live=fleet] td:nth-last-child(2)").all_inner_texts()
     numbers = [int(one.replace(",", "")) for one in heard]
     assert numbers == sorted(numbers, reverse=True)
-    looker.page.click("thead >> text=Records, last hour")
+    looker.click("thead >> text=Records, last hour")
     assert shown(looker)[0] == "support"  # a second click: worst first again
     looker.page.select_option("[name=group]", "owner")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     headings = looker.page.locator("tr.group").all_inner_texts()
     owners = [one.split()[0] for one in headings]
     assert owners == sorted(owners)
     (platform,) = [one for one in headings if one.startswith("platform")]
     assert f"{MANY} learning" in platform  # the whole group, wherever the page ends
-    looker.page.click("a[rel=next]")
+    looker.click("a[rel=next]")
     assert "group=owner" in looker.page.url
     assert looker.page.locator("tr.group").all_inner_texts()[0].startswith("platform")
     assert (looker.complaints, looker.foreign) == ([], [])
@@ -107,10 +107,10 @@ def test_references_that_wait_for_somebody_are_found(look: Callable[..., Looker]
     looker = look()
     looker.log_in()
     looker.page.select_option("[name=reference]", "none")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert "tenant-000" in shown(looker)
     looker.page.select_option("[name=reference]", "approved")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert "support" in shown(looker)
     assert "tenant-000" not in shown(looker)
     cells = looker.page.locator("[data-label=Reference]").all_inner_texts()
@@ -125,14 +125,14 @@ def test_routes_are_found_and_walked_through(look: Callable[..., Looker]) -> Non
     rows = looker.page.locator("[data-live=routes] tbody tr")
     assert "support" in rows.first.inner_text()  # its traffic was moved
     assert rows.count() == SHOWN
-    looker.page.click("a[rel=next]")
+    looker.click("a[rel=next]")
     assert "page=2" in looker.page.url
     looker.page.fill("[name=q]", "TENANT-14")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert rows.count() == 10
     assert "10 of 10 routes" in looker.page.inner_text("[data-live=routes]")
     looker.page.fill("[name=q]", "nobody")
-    looker.page.click("text=Find")
+    looker.click("text=Find")
     assert "No adapter matches." in rows.inner_text()
     assert (looker.complaints, looker.foreign) == ([], [])
 
@@ -148,7 +148,7 @@ def test_a_move_to_approve_and_a_router_that_goes_its_own_way_are_on_the_first_p
     assert "A router does not follow the route of sales/eu." in notices
     row = looker.page.locator("[data-live=fleet] tr", has_text="acme/refunds")
     assert "approve a move" in row.inner_text()
-    row.locator("a.judge").click()
+    looker.click(row.locator("a.judge"))
     looker.page.wait_for_url("**-title")
     with service.database.begin() as tx:
         tx.execute(sa.text("DELETE FROM route_failures"))
@@ -168,7 +168,7 @@ def test_who_is_in_trouble_is_said_in_the_words_of_its_incident(
     row = looker.page.locator("[data-live=fleet] tr", has_text="travel-assistant").inner_text()
     assert "requests unlike the training examples" in row
     assert "#2" in row
-    looker.page.click("[data-live=fleet] >> text=#2")
+    looker.click("[data-live=fleet] >> text=#2")
     looker.page.wait_for_url("**/incidents/2")
 
 

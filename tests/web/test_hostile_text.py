@@ -169,7 +169,7 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         shown += looker.page.inner_text("tbody")
         if not looker.page.locator("a[rel=next]").count():
             break
-        looker.page.click("a[rel=next]")
+        looker.click("a[rel=next]")
     assert "<script>alert(1)</script>" in shown
     assert "\\u202e" in shown
     _calm(looker)
@@ -180,7 +180,7 @@ def test_two_hundred_payloads_in_every_field_stay_text(
         _calm(looker)
         looker.open(f"/incidents/{_incident(service, version)}")
         if number % 2:  # twenty times ten answers: every payload once
-            looker.page.click("#answers button")
+            looker.click("#answers button")
             looker.page.wait_for_selector("#answers blockquote")
             assert looker.page.locator("#answers dd").count() == 20  # it and its base
         assert looker.page.locator("svg.signals text").count() > 10

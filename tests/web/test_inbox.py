@@ -33,7 +33,7 @@ def test_what_waits_for_somebody_is_first_and_fits(
 ) -> None:
     looker = look(width=width, scheme=scheme)
     looker.log_in()
-    looker.page.click("nav >> text=Incidents")
+    looker.click("nav >> text=Incidents")
     assert looker.page.get_attribute("nav a:has-text('Incidents')", "aria-current") == "page"
     first, *_ = shown(looker)
     assert "support@v7" in first
@@ -60,7 +60,7 @@ def test_an_acknowledged_incident_leaves_the_open_ones(
     looker.log_in()
     looker.open("/incidents")
     assert not any("support@v7" in text for text in shown(looker))
-    looker.page.click("text=Acknowledged 1")
+    looker.click("text=Acknowledged 1")
     [text] = shown(looker)
     assert "support@v7" in text
     assert "ann until" in text
@@ -73,15 +73,15 @@ def test_filters_narrow_it_and_say_when_nothing_is_left(look: Callable[..., Look
     looker.open("/incidents")
     everything = len(shown(looker))
     looker.page.select_option("[name=severity]", "page")
-    looker.page.click("text=Filter")
+    looker.click("text=Filter")
     assert 0 < len(shown(looker)) < everything
     assert all("page" in text for text in shown(looker))
     looker.page.select_option("[name=severity]", "")
     looker.page.fill("[name=adapter]", HOSTILE)
-    looker.page.click("text=Filter")
+    looker.click("text=Filter")
     assert "No open incident matches the filter." in looker.page.inner_text("main")
     assert looker.page.input_value("[name=adapter]") == HOSTILE
-    looker.page.click("text=Clear")
+    looker.click("text=Clear")
     assert len(shown(looker)) == everything
     assert (looker.dialogs, looker.complaints) == ([], [])
 

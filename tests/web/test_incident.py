@@ -214,7 +214,7 @@ def test_it_says_what_since_when_who_and_what_was_done(
     assert charts is not None
     assert buttons["y"] < charts["y"]
     name = looker.page.locator("details.family:not([open])").first.get_attribute("id")
-    looker.page.click(f"#{name} summary")
+    looker.click(f"#{name} summary")
     assert looker.page.locator(f"#{name} .spark").first.is_visible()
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 
@@ -225,14 +225,14 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     looker = look()
     looker.log_in(Scope.ADMIN)
     looker.open(f"/incidents/{paged.id}")
-    looker.page.click("button[value=ack]")
+    looker.click("button[value=ack]")
     looker.page.wait_for_selector("text=for admin, until")
     assert stored(service, paged.id).acknowledged_by == "for admin"
 
     looker.page.fill("#reason", "v7 was <i>reloaded</i>")
     assert not looker.page.is_visible("button[value=back]")
-    looker.page.click("text=Route back to v7")
-    looker.page.click("text=Move 100 % to v7 now")
+    looker.click("text=Route back to v7")
+    looker.click("text=Move 100 % to v7 now")
     looker.page.wait_for_selector("text=Generation 3")
     moved = service.database.run(lambda tx: routes.row(tx, "support"))
     assert moved is not None
@@ -242,7 +242,7 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     assert looker.page.locator("button[value=back]").count() == 0
 
     looker.page.fill("#reason", "until the owner has looked")
-    looker.page.click("button[value=hold]")
+    looker.click("button[value=hold]")
     looker.page.wait_for_selector("text=Held until")
     held = service.database.run(lambda tx: routes.row(tx, "support"))
     assert held is not None
@@ -250,8 +250,8 @@ def test_somebody_takes_it_in_hand_routes_back_and_holds(
     assert held.hold_until > datetime.now(UTC) + timedelta(hours=23)
 
     looker.page.fill("#reason", "a load test of ours")
-    looker.page.click("text=False alarm…")
-    looker.page.click("button[value=false_page]")
+    looker.click("text=False alarm…")
+    looker.click("button[value=false_page]")
     looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     text = looker.page.inner_text("[data-live=timeline]")
     for words in (
@@ -276,17 +276,17 @@ def test_a_person_sends_traffic_away_and_accepts_what_goes_on(
         (4, "Send traffic to v6…", "Move 100 % to v6 now"),
     ):
         looker.page.fill("#reason", "to see which is better")
-        looker.page.click(f"text={summary}")
+        looker.click(f"text={summary}")
         assert "takes every request" in looker.page.inner_text("details[open]")
-        looker.page.click(f"text={button}")
+        looker.click(f"text={button}")
         looker.page.wait_for_selector(f"text=Generation {generation}")
     route = service.database.run(lambda tx: routes.get(tx, "support"))
     assert route is not None
     assert {arm.version: arm.weight for arm in route.arms} == {"v7": 0.0, "v6": 1.0}
 
     looker.page.fill("#reason", "a new season")
-    looker.page.click("text=Accept as normal…")
-    looker.page.click("text=Accept v7 as it is now")
+    looker.click("text=Accept as normal…")
+    looker.click("text=Accept v7 as it is now")
     looker.page.wait_for_selector("text=accepted as normal by for admin")
     assert stored(service, paged.id).closed_at is not None
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
@@ -314,8 +314,8 @@ def test_a_person_approves_the_move_that_waits(
     looker = look()
     looker.log_in(Scope.ADMIN)
     looker.open(f"/incidents/{of_it[0].id}")
-    looker.page.click("text=Approve fallback…")
-    looker.page.click("text=Move the traffic of v2 now")
+    looker.click("text=Approve fallback…")
+    looker.click("text=Move the traffic of v2 now")
     looker.page.wait_for_selector("[data-live=route] >> text=fallback")
     moved = service.database.run(lambda tx: routes.get(tx, moves.WAITS))
     assert moved is not None
@@ -393,7 +393,7 @@ def test_the_answer_to_a_form_refreshes_itself_from_where_the_page_is(
     looker = look()
     looker.log_in(Scope.READ)
     looker.open(f"/incidents/{paged.id}")
-    looker.page.click("button[value=ack]")
+    looker.click("button[value=ack]")
     looker.page.wait_for_selector("[role=alert]")
     assert looker.page.url == f"{service.url}/incidents/{paged.id}/do"
     with service.database.begin() as tx:
@@ -452,7 +452,7 @@ def test_it_says_who_answers_and_how_they_are(
         assert answers.locator(".who").inner_text() == "v6 answers every request; it is healthy."
         assert answers.locator(".arms .verdict").all_inner_texts() == ["healthy"]
     looker.open(f"/incidents/{paged.id}")
-    looker.page.click("text=Route back to v7, still critical…")
+    looker.click("text=Route back to v7, still critical…")
     told = looker.page.inner_text("details[open]")
     assert "it is critical, and this incident is open" in told
     assert re.search(r"v7 takes every request again \([0-9.,]+ requests/(s|min|h)\)", told)
@@ -547,7 +547,7 @@ def test_retraining_is_requested_from_the_page_once(
     looker.log_in(Scope.ADMIN)
     looker.open(f"/incidents/{paged.id}")
     looker.page.fill("#reason", "users ask of thermostats")
-    looker.page.click("text=Request retraining")
+    looker.click("text=Request retraining")
     looker.page.wait_for_selector("text=Last requested")
     with service.database.begin() as tx:
         [made] = retrainings.request_list(tx)
@@ -568,5 +568,5 @@ def test_retraining_is_requested_from_the_page_once(
     looker.open(f"/incidents/{paged.id}")
     assert "Its training is at train (step 40 of 100)" in looker.page.inner_text("main")
     looker.page.fill("#reason", "again")
-    looker.page.click("text=Request retraining")
+    looker.click("text=Request retraining")
     assert "was asked to be retrained" in looker.page.inner_text("[role=alert]")

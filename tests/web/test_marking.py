@@ -69,11 +69,11 @@ def test_a_fleet_incident_names_its_members_and_can_be_judged(
     assert links.all_inner_texts() == [f"{name}@v1" for name in MEMBERS]
     assert links.last.get_attribute("href") == "/adapters/sales%2Feu"
 
-    section.locator(".reason a").click()
+    looker.click(section.locator(".reason a"))
     looker.page.fill("#reason", REASON)
-    looker.page.click("text=False alarm…")
+    looker.click("text=False alarm…")
     assert "Its 2 adapters are stable again" in looker.page.inner_text("details[open]")
-    looker.page.click("button[value=false_page]")
+    looker.click("button[value=false_page]")
     looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     assert REASON in looker.page.inner_text("main")
     looker.open("/")
@@ -86,10 +86,10 @@ def test_an_incident_is_judged_from_its_adapters_page(look: Callable[..., Looker
     looker = look()
     looker.log_in(Scope.ADMIN)
     looker.open("/adapters/support")
-    looker.page.click("[data-live=incidents] a.judge")
+    looker.click("[data-live=incidents] a.judge")
     looker.page.fill("#reason", REASON)
-    looker.page.click("text=False alarm…")
-    looker.page.click("button[value=false_page]")
+    looker.click("text=False alarm…")
+    looker.click("button[value=false_page]")
     looker.page.wait_for_selector("text=marked as a false alarm by for admin")
     looker.open("/adapters/support")
     shown = looker.page.inner_text("[data-live=incidents]")

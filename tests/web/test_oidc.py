@@ -269,7 +269,7 @@ def test_a_person_presses_the_button_in_a_browser(
     """What a page may send a form to does not keep anybody from the provider."""
     looker = look()
     looker.page.goto(f"{service.url}/login")
-    looker.page.click("text=Log in with your organisation")
+    looker.click("text=Log in with your organisation")
     looker.page.wait_for_url(f"{service.url}/")
     assert "cards" in looker.page.inner_text("main")
     assert looker.complaints == []

@@ -300,11 +300,11 @@ def test_a_person_fills_in_the_providers_forms_in_a_browser(
     page = looker.page
     page.route("https://fonts.googleapis.com/**", lambda route: route.fulfill(status=204))
     page.goto(f"{service.url}/login")
-    page.click("text=Log in with your organisation")
+    looker.click("text=Log in with your organisation")
     page.fill("[name=login]", "ann")
     page.fill("[name=password]", "x")
-    page.click("[type=submit]")
-    page.click("text=Continue")
+    looker.click("[type=submit]")
+    looker.click("text=Continue")
     page.wait_for_url(f"{service.url}/")
     assert "cards" in page.inner_text("main")
     assert looker.complaints == []

@@ -71,8 +71,8 @@ def test_an_adapter_tells_its_whole_story(look: Callable[..., Looker]) -> None:
     with looker.service.database.begin() as tx:
         worlds.stop_probes(tx, reason="the engine answered HTTP 500")
     looker.log_in()
-    looker.page.click("text=support")
-    looker.page.click("#believe > summary")
+    looker.click("text=support")
+    looker.click("#believe > summary")
     text = looker.page.inner_text("main")
     for words in (
         "evidence 1.8 beyond its alert threshold",
@@ -235,7 +235,7 @@ def test_only_a_key_that_may_read_logs_in(service: Serving, look: Callable[..., 
     assert looker.page.url.endswith("/login")
     for key, words in (("dl_wrong", "unknown"), (service.keys[Scope.INGEST], "may not read")):
         looker.page.fill("#key", key)
-        looker.page.click("button[type=submit]")
+        looker.click("button[type=submit]")
         assert words in looker.page.inner_text("[role=alert]")
         assert key not in looker.page.content()
     assert looker.page.context.cookies() == []
@@ -250,7 +250,7 @@ def test_the_session_cookie_is_out_of_reach_and_ends_with_the_logout(
     assert (cookie["httpOnly"], cookie["sameSite"]) == (True, "Lax")
     assert service.keys[Scope.READ] not in cookie["value"]
     assert looker.page.evaluate("document.cookie") == ""
-    looker.page.click("text=Log out")
+    looker.click("text=Log out")
     assert looker.page.url.endswith("/login")
     looker.page.context.add_cookies([cookie])  # type: ignore[list-item]  # as the browser gave it
     looker.open("/")

@@ -41,6 +41,9 @@ class World:
     def open(self, path: str) -> None:
         self.looker.open(path)
 
+    def click(self, where: str) -> None:
+        self.looker.click(where)
+
     def calm(self) -> bool:
         return (self.looker.complaints, self.looker.dialogs, self.looker.foreign) == ([], [], [])
 
@@ -54,8 +57,8 @@ def test_a_reference_is_approved(world: World) -> None:
     with world.service.database.begin() as tx:
         tx.execute(sa.text('UPDATE "references" SET approved_by = NULL'))
     world.open("/adapters/support")
-    world.page.click("text=Approve generation 1…")
-    world.page.click("text=Approve generation 1 now")
+    world.click("text=Approve generation 1…")
+    world.click("text=Approve generation 1 now")
     world.page.wait_for_selector("text=approved by for admin")
     with world.service.database.begin() as tx:
         version = versions.fetch(tx, adapter="support", name="v7")
@@ -69,20 +72,20 @@ def test_a_reference_is_approved(world: World) -> None:
 def test_a_range_is_chosen_shifted_zoomed_and_typed(world: World) -> None:
     page = world.page
     world.open("/adapters/support")
-    page.click(".ranges >> text=7d")
+    world.click(".ranges >> text=7d")
     assert page.inner_text(".ranges [aria-current]") == "7d"
     shown = [page.inner_text("#custom summary")]
     for step in ("Zoom in", "Earlier", "Later", "Zoom out"):
-        page.click(f".zoom >> text={step}")
+        world.click(f".zoom >> text={step}")
         shown.append(page.inner_text("#custom summary"))
         assert page.locator(".ranges [aria-current]").count() == 0
     week, inner, earlier, later, outer = shown
     assert (later, outer) == (inner, week), "each step back undoes one"
     assert len({week, inner, earlier}) == 3
-    page.click("#custom summary")
+    world.click("#custom summary")
     page.fill("#custom [name=from]", "2026-01-02T03:00")
     page.fill("#custom [name=to]", "2026-01-03T04:00")
-    page.click("#custom button")
+    world.click("#custom button")
     assert "2 Jan 03:00 to 3 Jan 04:00" in page.inner_text("#custom summary")
     assert world.calm()
 
@@ -92,7 +95,7 @@ def test_a_signal_is_compared_with_the_reference(world: World) -> None:
     world.open("/adapters/support")
     words = page.locator("#histogram option").all_inner_texts()
     page.select_option("[name=signal]", label=words[-1])
-    page.click("#histogram button")
+    world.click("#histogram button")
     assert page.inner_text("#histogram-title") == f"Now beside the reference: {words[-1]}"
     assert page.locator("svg.histogram .of-live").count() > 1
     assert world.calm()
@@ -100,7 +103,7 @@ def test_a_signal_is_compared_with_the_reference(world: World) -> None:
 
 def test_a_report_is_asked_for(world: World) -> None:
     world.open("/adapters/support")
-    world.page.click("text=Create the report")
+    world.click("text=Create the report")
     world.page.wait_for_url("**/adapters/support/report/*")
     assert "Waiting for a worker." in world.page.inner_text("main")
     assert world.calm()
@@ -116,7 +119,7 @@ def test_a_plan_follows_what_is_asked(world: World) -> None:
     before = float(days.inner_text().split()[0])
     for name, value in (("drop", "40"), ("margin", "15"), ("rate", "80"), ("days", "9")):
         page.fill(f"[name={name}]", value)
-    page.click("button:has-text('Plan')")
+    world.click("button:has-text('Plan')")
     assert page.input_value("[name=days]") == "9"
     assert "Regression of 40 points seen after" in page.inner_text("table.plan")
     assert float(days.inner_text().split()[0]) < before, "a larger one is seen sooner"
@@ -130,9 +133,9 @@ def test_a_proven_canary_is_promoted(world: World) -> None:
         tx.execute(proven, {"id": canary})
     world.open(f"/canaries/{canary}")
     page.fill("#why", "it is no worse")
-    page.click("#promote")
+    world.click("#promote")
     assert "Every guardrail is inside its margin" in page.inner_text("details.confirm")
-    page.click("button[value=promote]")
+    world.click("button[value=promote]")
     page.wait_for_selector("[data-live=head] >> text=being promoted")
     moved = world.service.database.run(lambda tx: routes.get(tx, "catalogue"))
     assert moved is not None
@@ -144,7 +147,7 @@ def test_a_canary_that_was_rolled_back_is_let_try_again(world: World) -> None:
     page, canary = world.page, world.canaries["back"]
     world.open(f"/canaries/{canary}")
     page.fill("#why", "the tokenizer was at fault")
-    page.click("button:has-text('Let it try again')")
+    world.click("button:has-text('Let it try again')")
     page.wait_for_selector("[data-live=why] >> text=for admin")
     row = world.service.database.run(lambda tx: stored.fetch(tx, canary))
     assert not row.latched
@@ -162,15 +165,15 @@ def test_a_canary_that_came_to_nothing_is_extended(world: World) -> None:
     world.open(f"/canaries/{canary}")
     assert "Extend it, promote it or roll it back." in page.inner_text("[data-live=why]")
     page.fill("#why", "it needs another day")
-    page.click("text=Extend >> nth=-1")
+    world.click("text=Extend >> nth=-1")
     page.wait_for_selector("[data-live=head] >> text=running")
     assert world.calm()
 
 
 def test_an_action_is_approved_on_the_page_of_its_route(world: World) -> None:
     world.open(f"/routes/{worlds.path_part(moves.WAITS)}")
-    world.page.click("text=Approve…")
-    world.page.click("text=Move the traffic to v1 now")
+    world.click("text=Approve…")
+    world.click("text=Move the traffic to v1 now")
     world.page.wait_for_selector("text=v1 answers every request; it was not evaluated yet.")
     moved = world.service.database.run(lambda tx: routes.get(tx, moves.WAITS))
     assert moved is not None
@@ -187,9 +190,9 @@ def test_a_canary_begins_in_the_way_that_was_chosen(world: World, how: str) -> N
     world.open(f"/canaries/new?of={chosen.id}&per_day=20000")
     page.check(f"#{how}")
     page.select_option("[name=mode]", "observe")
-    page.click("text=Leave out a pre-check")
+    world.click("text=Leave out a pre-check")
     page.check("[name=skip_weights]")
-    page.click("text=Begin with billing@v2")
+    world.click("text=Begin with billing@v2")
     page.wait_for_url("**/canaries/*")
     number = CanaryId(int(page.url.rpartition("/")[2]))
     row = world.service.database.run(lambda tx: stored.fetch(tx, number))
@@ -211,7 +214,7 @@ FOUND = {
 def test_the_fleet_is_filtered_by_what_is_known(world: World, name: str) -> None:
     value, adapters_left = FOUND[name]
     world.page.select_option(f"[name={name}]", value)
-    world.page.click("text=Find")
+    world.click("text=Find")
     assert world.page.locator("#fleet tbody th a").all_inner_texts() == adapters_left
     assert world.page.input_value(f"[name={name}]") == value
     assert world.calm()
@@ -222,7 +225,7 @@ def test_the_fleet_is_grouped_sorted_and_narrowed_to_what_is_compared(world: Wor
     page.select_option("[name=group]", "tier")
     page.select_option("[name=sort]", "name")
     page.select_option("[name=compared]", "less than half")
-    page.click("text=Find")
+    world.click("text=Find")
     assert [one.split()[0] for one in page.locator("tr.group").all_inner_texts()] == [
         "gold",
         "standard",
@@ -236,7 +239,7 @@ def test_the_fleet_is_grouped_sorted_and_narrowed_to_what_is_compared(world: Wor
 
 def test_the_fleet_is_walked_back(world: World) -> None:
     world.open("/?page=2")
-    world.page.click("text=Previous")
+    world.click("text=Previous")
     assert "support" in world.page.locator("#fleet tbody th a").all_inner_texts()
     assert world.calm()
 
@@ -249,7 +252,7 @@ def test_the_inbox_is_filtered(world: World, name: str, value: str, kind: str) -
     world.open("/incidents")
     every = world.page.locator("#inbox tbody tr").count()
     world.page.select_option(f"[name={name}]", value)
-    world.page.click("text=Filter")
+    world.click("text=Filter")
     rows = world.page.locator("#inbox tbody tr")
     assert 0 < rows.count() < every
     told = rows.first.inner_text()
@@ -264,17 +267,17 @@ def test_the_inbox_is_sorted_turned_over_and_shows_what_is_resolved(
     page = world.page
     world.open("/incidents")
     page.select_option("[name=order]", "newest")
-    page.click("text=Filter")
+    world.click("text=Filter")
     numbers = []
     while True:
         numbers += page.locator("#inbox tbody th a").all_inner_texts()
         if not page.locator("text=More").count():
             break
-        page.click("text=More")
+        world.click("text=More")
     assert len(numbers) == len(set(numbers)) > 2
-    page.click("text=First page")
+    world.click("text=First page")
     assert page.locator("#inbox tbody th a").all_inner_texts() == numbers[:2]
-    page.click("text=Resolved 1")
+    world.click("text=Resolved 1")
     told = page.locator("#inbox tbody tr").inner_text()
     assert f"#{world.incidents['resolved']}" in told
     assert "false alarm, ann" in told
@@ -299,7 +302,7 @@ def test_lists_are_turned_over_to_what_is_older(
     ):
         world.open(path)
         newest = world.page.inner_text(region)
-        world.page.click(f"text={link}")
+        world.click(f"text={link}")
         assert "before=" in world.page.url
         assert world.page.inner_text(region) != newest
     assert world.calm()

@@ -38,7 +38,7 @@ def test_what_waits_stands_first_and_leads_to_its_approval(
     looker = look()
     looker.log_in(Scope.ADMIN)
     looker.open("/")
-    looker.page.click("a[href='/references']")
+    looker.click("a[href='/references']")
     shown = rows(looker)
     assert "failed" in shown[0]
     assert "no <b>lines</b>" in shown[0]
@@ -46,7 +46,7 @@ def test_what_waits_stands_first_and_leads_to_its_approval(
     assert shown[1 : 1 + len(waiting)] == waiting
     assert any("being built" in one and "21%" in one for one in waiting)
     assert all("approved by" in one for one in shown[1 + len(waiting) :])
-    looker.page.click("text=Approve… >> nth=0")
+    looker.click("text=Approve… >> nth=0")
     assert "Approve generation 1" in looker.page.inner_text("#approve")
     assert (looker.complaints, looker.dialogs, looker.foreign) == ([], [], [])
 

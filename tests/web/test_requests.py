@@ -61,32 +61,32 @@ def test_requests_are_sorted_filtered_and_turned_over(
     looker.open(PLACE)
     assert page.locator(IDS).all_inner_texts() == [f"req-{place:04}" for place in range(25)]
     page.select_option("select[name=order]", "longest")
-    page.click("#filter button")
+    looker.click("#filter button")
     assert ["190 answered" in one for one in _facts(page)[:6]] == [True] * 5 + [False]
     with service.database.begin() as tx:
         asked.put(tx, support, ["late"], [NOW - timedelta(1 / 24)], {"output_tokens": np.ones(1)})
     first = page.locator(IDS).all_inner_texts()
-    page.click("a[rel=next]")
+    looker.click("a[rel=next]")
     second = page.locator(IDS).all_inner_texts()
-    page.click("a[rel=next]")
+    looker.click("a[rel=next]")
     third = page.locator(IDS).all_inner_texts()
     assert page.locator("a[rel=next]").count() == 0
     assert third[-1] == "late"
     assert len({*first, *second, *third}) == len(first + second + third) == asked.COUNT - 5 + 1
-    page.click("text=First page")
+    looker.click("text=First page")
     assert page.locator(IDS).all_inner_texts() == first
     page.select_option("select[name=order]", "newest")
     page.check("#filter [name=failed]")
     page.check("#filter [name=serving]")
     page.select_option("select[name=version]", "v1")
-    page.click("#filter button")
+    looker.click("#filter button")
     assert ["status 503" in one for one in _facts(page)] == [True] * 5
     page.fill("#filter [name=finish]", "stop")
-    page.click("#filter button")
+    looker.click("#filter button")
     assert "matches the filter" in page.inner_text("main")
-    page.click("text=Clear")
+    looker.click("text=Clear")
     page.fill("#filter [name=id]", "req-0037")
-    page.click("#filter button")
+    looker.click("#filter button")
     assert page.locator(IDS).all_inner_texts() == ["req-0037"]
     assert _quiet(looker)
 
@@ -129,12 +129,12 @@ def test_the_scatter_is_drawn_on_the_axes_that_are_chosen(look: Callable[..., Lo
     assert page.locator(".scatter .unlike circle").count() == 12
     page.select_option("select[name=x]", "2")
     page.select_option("select[name=y]", "9")
-    page.click("text=Draw")
+    looker.click("text=Draw")
     assert "Axes 2 across and 9 up, of 12" in page.inner_text("#scatter")
     assert page.input_value("select[name=x]") == "2"
     assert page.is_checked("#filter [name=failed]"), "what was asked before"
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    page.click("text=7d")
+    looker.click("text=7d")
     assert "x=2" in page.url
     assert page.is_checked("#filter [name=failed]")
 
@@ -202,14 +202,14 @@ def test_it_is_reached_from_the_adapter_and_from_an_incident(
     looker = look()
     looker.log_in()
     looker.open("/adapters/acme%2Fsupport?from=7d")
-    looker.page.click("text=its requests")
+    looker.click("text=its requests")
     assert "from=7d" in looker.page.url
     assert looker.page.locator(IDS).count() == 25
     looker.page.go_back()
-    looker.page.click("text=Look at them, or on other axes")
+    looker.click("text=Look at them, or on other axes")
     assert looker.page.input_value("select[name=order]") == "least_similar"
     looker.open(f"/incidents/{told.id}")
-    looker.page.click("text=All requests since it began")
+    looker.click("text=All requests since it began")
     assert looker.page.input_value("select[name=order]") == "least_similar"
     assert looker.page.locator(IDS).first.inner_text() == "req-0004"
     assert _quiet(looker)

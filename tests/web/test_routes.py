@@ -36,7 +36,7 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
 ) -> None:
     looker = look()
     looker.log_in(Scope.ADMIN)
-    looker.page.click("nav >> text=Routes")
+    looker.click("nav >> text=Routes")
     rows = looker.page.locator("[data-live=routes] tbody tr")
     trial, held, fallback = (rows.nth(n).inner_text() for n in range(3))
     for words in ("catalogue", "canary v2 10 %", "shadow v2 0 %", "then stable"):
@@ -62,8 +62,8 @@ def test_the_routes_are_listed_with_what_moved_them_and_an_action_is_approved_th
     assert "waits for approval fallback of acme/refunds@v2 to v1" in waiting
     assert "Driftline would have done this" in waiting
 
-    looker.page.click(f"#approve-{waits}")
-    looker.page.click("text=Move the traffic to v1 now")
+    looker.click(f"#approve-{waits}")
+    looker.click("text=Move the traffic to v1 now")
     looker.page.wait_for_url(f"{service.url}{PAGE}#action-{waits}")
     shown = looker.page.inner_text(f"#action-{waits}")
     assert "done confirmed by the router" in shown
@@ -89,14 +89,14 @@ def test_the_kill_switch_is_a_button_and_a_typed_reason_outlives_a_refresh(
     looker.page.fill("#switch-reason", "the engines are being <b>moved</b>")
     with looker.page.expect_response(f"{service.url}/routes"):
         looker.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-    looker.page.click("text=Stop all automatic actions")
+    looker.click("text=Stop all automatic actions")
     shown = looker.page.inner_text("#kill-switch")
     assert "Nothing moves by itself: set by for admin: the engines are being <b>moved</b>" in shown
     looker.open("/")
     assert "Kill switch on." in looker.page.inner_text("[data-live=notices]")
-    looker.page.click("[data-live=notices] a")
+    looker.click("[data-live=notices] a")
     looker.page.fill("#switch-reason", "they are in place")
-    looker.page.click("text=Let actions go on")
+    looker.click("text=Let actions go on")
     assert "switched it off" in looker.page.inner_text("#kill-switch")
     flag = service.database.run(flags.kill_switch)
     assert flag is not None

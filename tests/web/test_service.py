@@ -48,12 +48,12 @@ def test_a_message_that_no_channel_took_is_sent_again_from_the_page(
 ) -> None:
     looker = look()
     looker.log_in(Scope.ADMIN)
-    looker.page.click("[data-live=notices] >> text=See them")
+    looker.click("[data-live=notices] >> text=See them")
     row = looker.page.locator("[data-live=channels] tr", has_text="webhook").inner_text()
     for words in ("desk", "everything", "log is told"):
         assert words in row, words
     assert f"HTTP 410 {HOSTILE} after 12 attempts" in looker.page.inner_text("[data-live=dead]")
-    looker.page.click("text=Send again")
+    looker.click("text=Send again")
     looker.page.wait_for_selector("text=What is still being tried stands beside its channel")
     with service.database.begin() as tx:
         [said] = audit.newest(tx, subject=dead)
@@ -91,8 +91,8 @@ def test_a_key_is_revoked_and_ones_own_ends_the_session(
 ) -> None:
     looker = look()
     looker.log_in(Scope.ADMIN)
-    looker.page.click("nav >> text=Service")
-    looker.page.click("nav[aria-label=Service] >> text=Keys")
+    looker.click("nav >> text=Service")
+    looker.click("nav[aria-label=Service] >> text=Keys")
     row = looker.page.locator("tr", has_text="for ingest")
     row.locator("summary").click()
     row.locator("text=Revoke for ingest for good").click()
@@ -137,7 +137,7 @@ def test_who_did_what_is_listed_page_by_page_beside_declared_changes(
         assert words in text, words
     assert "not shown" not in text
     assert looker.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    looker.page.click("text=older entries")
+    looker.click("text=older entries")
     older = looker.page.inner_text("main")
     assert "turn 0" in older
     assert "Declared changes" not in older
@@ -148,7 +148,7 @@ def test_settings_are_shown_as_they_are(look: Callable[..., Looker]) -> None:
     looker = look()
     looker.log_in()
     looker.open("/settings")
-    looker.page.click("summary >> text=alerting")
+    looker.click("summary >> text=alerting")
     text = looker.page.inner_text("main")
     assert "alerting.false_pages_per_30_days" in text
     assert "database.url" not in text, "what is as usual is folded"

@@ -21,10 +21,10 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     looker = look(width=390)
     looker.log_in(Scope.ADMIN)
     page = looker.page
-    page.click("nav >> text=Silences")
+    looker.click("nav >> text=Silences")
     assert "Nothing is silenced" in page.inner_text("main")
     page.fill("[name=reason]", HOSTILE)
-    page.click("main button[type=submit]")
+    looker.click("main button[type=submit]")
     assert "something to match" in page.inner_text("[role=alert]")
     assert page.input_value("[name=reason]") == HOSTILE
     assert [said for said in looker.complaints if "422" not in said] == []
@@ -32,7 +32,7 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     page.fill("[name=adapter]", "support")
     page.fill("[name=version]", "v7")
     page.select_option("[name=severity]", "page")
-    page.click("main button[type=submit]")
+    looker.click("main button[type=submit]")
     page.wait_for_selector("#silence-1")
     told = page.inner_text("#silence-1")
     assert "adapter support; version v7; severity page" in told
@@ -41,8 +41,8 @@ def test_a_silence_is_set_seen_and_ended(service: Serving, look: Callable[..., L
     looker.open(f"/incidents/{row.id}")
     assert HOSTILE in page.inner_text("section.why")
     assert "a message waits since" in page.inner_text("section.why")
-    page.click("section.why >> text=#1")
-    page.click("text=End now")
+    looker.click("section.why >> text=#1")
+    looker.click("text=End now")
     page.wait_for_selector("text=Nothing is silenced")
     assert (looker.dialogs, looker.complaints, looker.foreign) == ([], [], [])
     with service.database.begin() as tx:
@@ -67,6 +67,6 @@ def test_an_incident_leads_to_a_silence_of_its_adapter(
     looker = look()
     looker.log_in(Scope.ADMIN)
     looker.open(f"/incidents/{row.id}")
-    looker.page.click("text=Silence…")
+    looker.click("text=Silence…")
     assert looker.page.input_value("[name=adapter]") == "support"
     assert looker.complaints == []

@@ -21,7 +21,7 @@ def test_two_versions_stand_beside_each_other_and_what_differs_is_marked(
     looker = look()
     looker.log_in()
     looker.open("/adapters/support")
-    looker.page.click("text=Compare two versions in full")
+    looker.click("text=Compare two versions in full")
     assert looker.page.inner_text("#compared-title") == "v7 beside v8"
     rows = looker.page.locator(".compared tr.moved")
     told = {row.split("\t")[0].strip(): row for row in rows.all_inner_texts()}
@@ -30,7 +30,7 @@ def test_two_versions_stand_beside_each_other_and_what_differs_is_marked(
     assert "support@v8" in told["Model"]
     assert "Base model" not in told
     looker.page.select_option("[name=right]", "v6")
-    looker.page.click("text=Compare")
+    looker.click("text=Compare")
     assert looker.page.inner_text("#compared-title") == "v7 beside v6"
     looker.open("/adapters/support/versions?left=v6&right=nobody")
     assert looker.page.inner_text("#compared-title") == "v6 beside v8"
